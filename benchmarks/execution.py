@@ -24,7 +24,7 @@ from benchmarks import report
 from benchmarks.cases import BY_NAME
 from benchmarks.goals import judge_execution
 from benchmarks.overhead import Contender, Table, run_table
-from micropie import App, pooled, threaded
+from micropie import App, run_in
 
 PAUSE = 0.005  # seconds between two requests
 COMPUTERS = 2
@@ -74,19 +74,19 @@ class Site(App):
     async def health(self) -> str:
         return "well"
 
-    @threaded
+    @run_in("thread")
     def in_thread(self, seconds: float) -> str:
         return _compute(seconds)
 
-    @pooled
+    @run_in("process")
     def in_process(self, seconds: float) -> str:
         return _compute(seconds)
 
-    @threaded
+    @run_in("thread")
     def work_in_thread(self, steps: int) -> str:
         return _work(steps)
 
-    @pooled
+    @run_in("process")
     def work_in_process(self, steps: int) -> str:
         return _work(steps)
 

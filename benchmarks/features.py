@@ -50,7 +50,7 @@ TABLES = (
             Contender("ASGI: `async def`", "features.shapes", "Async", world="asgi"),
             Contender("without lifespan", "features.shapes", "Async", world="asgi-without-lifespan"),
             Contender("`def`, in a thread", "features.shapes", "Sync", world="asgi"),
-            Contender("`def`, `@inline`", "features.shapes", "make_inline", world="asgi"),
+            Contender('`def`, `@run_in("loop")`', "features.shapes", "make_inline", world="asgi"),
             Contender("WSGI: `def`", "features.shapes", "Sync", world="wsgi"),
             Contender("`async def`", "features.shapes", "Async", world="wsgi"),
         ),

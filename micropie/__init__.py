@@ -19,6 +19,7 @@ from micropie.errors import refuse_namesake as _refuse_namesake
 from micropie.execution.loop import where
 from micropie.execution.portal import run_async
 from micropie.files.static import static_file
+from micropie.habits import inline, pooled, threaded
 from micropie.http.binding_errors import BindingError, BindingErrors
 from micropie.http.current import request
 from micropie.http.escaping import escape
@@ -34,18 +35,15 @@ from micropie.routing.decorators import (
     describe,
     get,
     hidden,
-    inline,
     max_body_size,
     max_data_size,
     patch,
-    pooled,
     post,
     put,
     reads_body,
     requires,
     route,
     run_in,
-    threaded,
     websocket,
 )
 from micropie.sessions import InMemorySessionBackend, SessionBackend

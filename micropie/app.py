@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from os import PathLike
@@ -14,30 +14,25 @@ from urllib.parse import quote
 
 from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
-from micropie.asgi.lifespan import ASGIState
 from micropie.asgi.streaming import watchers_of
 from micropie.asgi.websocket import serve_websocket
 from micropie.channels import Channels
-from micropie.errors import Redirect, SetupError
+from micropie.errors import SetupError
 from micropie.execution.context import current
-from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.steps import HANDLER, RouteKind
 from micropie.files.static import directory_route
-from micropie.flow.lifecycle import Lifecycle, Lifespan, lifespan_opener
+from micropie.flow.lifecycle import lifespan_opener
+from micropie.habits import ServerHabits
 from micropie.http.current import current_request
-from micropie.http.forms import UploadFile
 from micropie.http.headers import MutableHeaders
 from micropie.http.request import Request
 from micropie.http.response import PendingResponse
 from micropie.http.state import State
-from micropie.http.types import HeadersLike, Parameters, Receive, Scope, Send
+from micropie.http.types import HeadersLike, Receive, Scope, Send
 from micropie.middleware.health import health, health_endpoint
-from micropie.middleware.security_defaults import SecurityDefaults, warn_of_missing_security
-from micropie.mounts.lifespan import MountedLife
-from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
+from micropie.middleware.security_defaults import SecurityDefaults
+from micropie.mounts.prefixes import APP, Mount, checked_prefix, kind_of_target
 from micropie.routing.checks import REQUIRES
-from micropie.routing.compiler import build_site
-from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key, config_of
+from micropie.routing.config import ErrorHandler, ErrorKey, check_error_key, config_of
 from micropie.routing.decorator_types import (
     Decorator,
     HasDelete,
@@ -48,43 +43,19 @@ from micropie.routing.decorator_types import (
     HasPut,
     overridable,
 )
-from micropie.routing.decorators import Function, inline, make_mark
-from micropie.routing.discovery import is_function, is_method, public_name
-from micropie.routing.inheritance import AppDefinition
-from micropie.routing.providers import checked_key, checked_provider, in_place_of, name_of
-from micropie.routing.route import RouteMark
+from micropie.routing.decorators import Function, make_mark
+from micropie.routing.discovery import is_function, is_method
+from micropie.routing.providers import checked_key, checked_provider, name_of
 from micropie.routing.settings import Settings
-from micropie.routing.site import Site
-from micropie.sessions import InMemorySessionBackend, Session, SessionBackend
-from micropie.templates.context import NO_VALUES, names_of, stream
+from micropie.sessions import SessionBackend
+from micropie.templates.context import NO_VALUES, stream
+from micropie.tree import Node, Tree
 from micropie.wsgi.driver import serve_http as answer_wsgi
 from micropie.wsgi.driver import start_and_serve as serve_wsgi
-from micropie.wsgi.lifespan import WSGIState
 
 Self = TypeVar("Self", bound="App")
 Method = TypeVar("Method", bound=Callable[..., object])
 Arguments = ParamSpec("Arguments")
-
-
-@dataclass(slots=True)
-class _Tables:
-    """The registrations of one ``App``, and the sites that are compiled from them."""
-
-    channels: Channels | None
-    own_channels: Channels = field(default_factory=Channels)
-    sessions: SessionBackend = field(default_factory=InMemorySessionBackend)
-    lifespan: Callable[[], Lifespan] | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    security: object = None
-    error_handlers: dict[ErrorKey, ErrorHandler] = field(default_factory=dict)
-    providers: dict[object, Callable[..., object]] = field(default_factory=dict)
-    overrides: dict[object, Callable[..., object]] = field(default_factory=dict)
-    functions: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
-    sockets: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
-    mounts: list[Mount] = field(default_factory=list)
-    sites: dict[str, Site] = field(default_factory=dict)
-    shutdowns: dict[str, ShutdownSignal] = field(default_factory=dict)
-    parents: dict[int, App] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,24 +88,12 @@ class _Root:
     """``self.root``: the outermost application around this one. An author may assign something else to that name."""
 
     def __get__(self, app: App, owner: type[App]) -> App:
-        return _outwards(app)[-1]
+        root = app._micropie.outwards()[-1]
+        assert isinstance(root, App)  # noqa: S101
+        return root
 
 
-def _outwards(app: App) -> list[App]:
-    """Return this application and those around it, the outermost last."""
-    apps = [app]
-    while outer := apps[-1]._micropie.parents:
-        apps.append(next(iter(outer.values())))
-    return apps
-
-
-def _attributes(app: App) -> dict[str, object]:
-    """Return the attributes of an object and of its classes; those that come later hide names of those before."""
-    owners = (*reversed(type(app).__mro__), app)
-    return {name: value for owner in owners for name, value in vars(owner).items()}
-
-
-class App:
+class App(Node):
     """A web application; its public methods are its URLs.
 
         class Root(App):
@@ -159,12 +118,8 @@ class App:
     """Hooks around every handler: ``HttpMiddleware`` objects or generator functions. The first one is the outermost."""
     ws_middlewares: list[Any]
     """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the outermost."""
-    startup_handlers: list[Callable[[], object]]
-    """Called one after the other before the first request; ``def`` or ``async def``."""
-    shutdown_handlers: list[Callable[[], object]]
-    """Called one after the other after the last request; ``def`` or ``async def``."""
     state: State
-    """Free for authors: objects that handlers share, such as a pool that a start-up handler opened.
+    """Free for authors: objects that handlers share, such as a pool that ``lifespan`` opened.
 
     What an inner application's state does not have is that of the application around it.
     """
@@ -174,11 +129,9 @@ class App:
     lifespan: Any = None
     """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left at the end."""
 
-    _micropie_is_framework = True  # looked up in each class by itself: methods of this class are no handlers
+    _micropie_is_framework = True
     _micropie_class_names = frozenset[str]()  # a subclass's attributes that change what is compiled when assigned
-    _micropie: _Tables
-    _micropie_asgi: ASGIState
-    _micropie_wsgi: WSGIState
+    _micropie_tree: type[Tree] = Tree
 
     def __new__(cls: type[Self], *args: object, **kwargs: object) -> Self:
         if args and isinstance(args[0], dict) and not args[0].keys().isdisjoint({"asgi", "wsgi.version"}):
@@ -200,9 +153,9 @@ class App:
             **{name: list(getattr(cls, name, ())) for name in _LISTS},
             state=State(),
             session_backend=getattr(cls, "session_backend", None),
-            _micropie=_Tables(channels=channels if isinstance(channels, Channels) else None),
-            _micropie_asgi=ASGIState(),
-            _micropie_wsgi=WSGIState(),
+            _micropie=cls._micropie_tree(
+                app, partial(App.url_for, app), channels if isinstance(channels, Channels) else None
+            ),
         )
         return app
 
@@ -236,7 +189,7 @@ class App:
         if docs is not False:
             from micropie.openapi.pages import document_routes
 
-            for path, function in document_routes(docs, partial(App.compiled, self), type(self).__name__):
+            for path, function in document_routes(docs, self._micropie.compiled, type(self).__name__):
                 App.route(self, path, ["GET"])(function)
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -256,20 +209,21 @@ class App:
 
     def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
         """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
+        tree = self._micropie
         if send is None:
-            site = self._micropie_wsgi.site
+            site = tree.wsgi.site
             if site is not None:
                 context = copy_context()
                 return context.run(answer_wsgi, site, scope, receive, context)
-            return serve_wsgi(self, self._micropie_wsgi, scope, receive)
-        site = self._micropie_asgi.site
+            return serve_wsgi(tree, tree.wsgi, scope, receive)
+        site = tree.asgi.site
         if site is not None:
             kind = scope["type"]
             if kind == "http" and (not site.has_mounts or watchers_of(scope) is not None):
                 return answer_asgi(site, scope, receive, send)
             if kind == "websocket":
                 return serve_websocket(site, scope, receive, send)
-        return serve_asgi(self, self._micropie_asgi, scope, receive, send)
+        return serve_asgi(tree, tree.asgi, scope, receive, send)
 
     def run(
         self,
@@ -308,121 +262,18 @@ class App:
 
     def wsgi_shutdown(self) -> None:
         """Shut down now under WSGI, not at the process's exit. For servers' exit hooks and tests."""
-        for app in self._walk():
-            for mount in app._micropie.mounts:
-                if mount.isolated:
-                    mount.target.wsgi_shutdown()
-        self._micropie_wsgi.stop()
-
-    # -- the tree, compiled ----------------------------------------------------------------------------------------
-
-    def compiled(self, blocking: RouteKind = HANDLER) -> Site:
-        """Return the compiled site for flows and drivers, built when it is first needed. Raises ``SetupError``.
-
-        ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
-        """
-        if blocking not in self._micropie.sites:
-            # Not made anew with the site: streams that were opened before a change end with the others.
-            shutdown = self._micropie.shutdowns.setdefault(blocking, ShutdownSignal())
-            self._micropie.sites[blocking] = build_site(self._definition(()), shutdown, blocking)
-        return self._micropie.sites[blocking]
-
-    def lifecycle(self, kinds: Sequence[str] = ()) -> Lifecycle:
-        """Return the life cycle of this application, of those inside it and of mounts of these ``kinds``.
-
-        ``"app"`` means isolated mounts. Called once at each start: logs what is missing for the security of a site.
-        """
-        apps = list({id(app): app for app in self._walk()}.values())
-        compiled = next(iter(self._micropie.sites.values()), None)  # under WSGI it is the only one
-        config = (compiled or self.compiled()).config
-        keeps_sessions = any(app.session_backend is not None for app in apps)
-        if keeps_sessions and self._micropie.security is not False and not config.settings.debug:
-            warn_of_missing_security(config)
-        mounts = [mount for app in apps for mount in app._micropie.mounts if mount.kind in kinds]
-        seconds = Settings().overridden(self._micropie.settings).mount_timeout
-        lives = [MountedLife(mount, seconds) for mount in mounts if mount.kind == ASGI or mount.isolated]
-        return Lifecycle([*apps, *lives])
-
-    def _definition(self, ancestors: tuple[App, ...]) -> AppDefinition:
-        """Return the definition of this application and of those inside it, which ``build_site`` compiles.
-
-        ``ancestors`` are the applications around it, the outermost first. Raises ``SetupError`` for an application that
-        is mounted inside itself.
-        """
-        path = (*ancestors, self)
-        for mount in self._micropie.mounts:
-            if any(mount.target is app for app in path):
-                raise SetupError(f"{type(mount.target).__name__} is mounted at {mount.prefix} inside of itself")
-        for parent in ancestors[-1:]:
-            self._micropie.parents[id(parent)] = parent
-            self.state._outer = parent.state
-        backend = self.session_backend
-        if backend is None and not ancestors:  # "is None": a backend with a length may be empty
-            backend = self._micropie.sessions
-        channels = self._micropie.channels
-        return AppDefinition(
-            app=self,
-            framework=tuple(base for base in type(self).__mro__ if "_micropie_is_framework" in vars(base)),
-            settings=self._micropie.settings,
-            session_backend=backend,
-            channels=self._micropie.own_channels if channels is None and not ancestors else channels,
-            middlewares=self.middlewares,
-            error_handlers=self._micropie.error_handlers,
-            functions=self._micropie.functions,
-            ws_middlewares=self.ws_middlewares,
-            socket_functions=self._micropie.sockets,
-            providers=self._micropie.providers | path[0]._micropie.overrides,
-            template_names=names_of(partial(App.url_for, self)),
-            children={public_name(name): child._definition(path) for name, child in self._children(ancestors).items()},
-            mounts=[
-                (mount, mount.target._definition(path) if mount.kind == APP and not mount.isolated else None)
-                for mount in self._micropie.mounts
-            ],
-        )
-
-    def _children(self, ancestors: tuple[App, ...]) -> dict[str, App]:
-        """Return the applications that are public attributes, each by the first name that refers to it.
-
-        Those around this one (``self.parent = root``) and their attributes are left out: an application has one place.
-        """
-        known = {id(app) for app in (self, *ancestors)}
-        known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}
-        children = {}
-        for name, value in _attributes(self).items():
-            if isinstance(value, App) and not name.startswith("_") and id(value) not in known:
-                known.add(id(value))
-                children[name] = value
-        return children
-
-    def _walk(self, ancestors: tuple[App, ...] = ()) -> Iterator[App]:
-        """Yield this application, then those inside it, without isolated mounts."""
-        yield self
-        for child in self._children(ancestors).values():
-            yield from child._walk((*ancestors, self))
-        for mount in self._micropie.mounts:
-            if mount.kind == APP and not mount.isolated:
-                yield from mount.target._walk((*ancestors, self))
+        self._micropie.shut_down_wsgi()
 
     def __setattr__(self, name: str, value: object) -> None:
         old = vars(self).get(name)
         super().__setattr__(name, value)
         # Handlers set plain attributes all the time; only what may be routed changes the tables.
         if name in self._micropie_class_names or _is_routed(value) or _is_routed(old) or name == REQUIRES:
-            self._changed()
+            self._micropie.changed()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        self._changed()
-
-    def _changed(self) -> None:
-        """Drop the compiled sites of this application and of those around it."""
-        self._micropie.sites.clear()
-        self._micropie_asgi.site = None
-        self._micropie_wsgi.site = None
-        parents = list(self._micropie.parents.values())
-        self._micropie.parents.clear()
-        for parent in parents:
-            parent._changed()
+        self._micropie.changed()
 
     # -- for authors -----------------------------------------------------------------------------------------------
 
@@ -450,8 +301,8 @@ class App:
             return channels
         if self._micropie.channels is not None:
             return self._micropie.channels
-        outer = next(iter(self._micropie.parents.values()), None)
-        return self._micropie.own_channels if outer is None else App.channels.__get__(outer)
+        outer = self._micropie.outwards()[1:2]
+        return App.channels.__get__(outer[0]) if outer else self._micropie.own_channels
 
     @channels.setter
     def channels(self, channels: Channels) -> None:
@@ -460,39 +311,39 @@ class App:
         self._micropie.channels = channels
 
     def route(
-        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None, run_in: str | None = None
+        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
     ) -> Callable[[Function], Function]:
-        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and ``run_in``."""
-        return _registering(self, self._micropie.functions, make_mark(path, methods, name, run_in=run_in))
+        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards."""
+        return self._micropie.registering(self._micropie.functions, make_mark(path, methods, name))
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
-        return _registering(self, self._micropie.sockets, make_mark(path, None, name, "app.websocket"))
+        return self._micropie.registering(self._micropie.sockets, make_mark(path, None, name, "app.websocket"))
 
     @overridable(HasGet)
-    def get(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def get(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
-        return App.route(self, path, ["GET"], name=name, run_in=run_in)
+        return App.route(self, path, ["GET"], name=name)
 
     @overridable(HasPost)
-    def post(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def post(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer POST of ``path`` with the function below."""
-        return App.route(self, path, ["POST"], name=name, run_in=run_in)
+        return App.route(self, path, ["POST"], name=name)
 
     @overridable(HasPut)
-    def put(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def put(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer PUT of ``path`` with the function below."""
-        return App.route(self, path, ["PUT"], name=name, run_in=run_in)
+        return App.route(self, path, ["PUT"], name=name)
 
     @overridable(HasPatch)
-    def patch(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def patch(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer PATCH of ``path`` with the function below."""
-        return App.route(self, path, ["PATCH"], name=name, run_in=run_in)
+        return App.route(self, path, ["PATCH"], name=name)
 
     @overridable(HasDelete)
-    def delete(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def delete(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer DELETE of ``path`` with the function below."""
-        return App.route(self, path, ["DELETE"], name=name, run_in=run_in)
+        return App.route(self, path, ["DELETE"], name=name)
 
     @_overridable
     def static(
@@ -538,7 +389,7 @@ class App:
         an exception or False. ``timeout``: seconds for all of them. ``live=True`` is for liveness probes: only
         ``checks`` count. No hook of the application is in the way. Raises ``SetupError`` for a wrong argument.
         """
-        _registering(self, self._micropie.functions, health(*arguments, **options))(health_endpoint)
+        self._micropie.registering(self._micropie.functions, health(*arguments, **options))(health_endpoint)
 
     def metrics(self, *arguments: Any, **options: Any) -> Any:
         """Count and time the requests of this application, and answer a path with the numbers for Prometheus::
@@ -552,7 +403,7 @@ class App:
         found = import_module("micropie.middleware.metrics")  # prometheus_client takes as long to import as micropie
         mark, hook = found.metrics(*arguments, **options)
         self.middlewares.insert(0, hook)
-        _registering(self, self._micropie.functions, mark)(found.metrics_endpoint)
+        self._micropie.registering(self._micropie.functions, mark)(found.metrics_endpoint)
 
     @_overridable
     def mount(self, prefix: str, target: object, kind: str | None = None, isolated: bool = False) -> None:
@@ -575,7 +426,7 @@ class App:
         if target is self:
             raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")
         self._micropie.mounts.append(Mount(text, target, found, isolated))
-        self._changed()
+        self._micropie.changed()
 
     @overridable(HasError)
     def error(self, key: ErrorKey) -> Decorator:
@@ -587,7 +438,7 @@ class App:
 
         def register(function: Function) -> Function:
             self._micropie.error_handlers[checked] = ErrorHandler(function)
-            self._changed()
+            self._micropie.changed()
             return function
 
         return register
@@ -611,42 +462,10 @@ class App:
             if key in self._micropie.providers:
                 raise SetupError(f"{name_of(key)} has a provider already: one type has one in each application")
             self._micropie.providers[key] = checked_provider(function)
-            self._changed()
+            self._micropie.changed()
             return function
 
         return register
-
-    def _micropie_override(self, key: object, fake: object) -> Callable[[], None]:
-        """Put ``fake`` in the place of what provides ``key``, in the whole tree. Return the function that undoes it."""
-        if not any(key in app._micropie.providers for app in self._walk()):
-            raise SetupError(f"nothing provides {name_of(key)}: there is nothing to override")
-        overrides = self._micropie.overrides
-        before = overrides.get(key)
-        overrides[key] = in_place_of(key, fake)
-        self._changed()
-
-        def undo() -> None:
-            if before is None:
-                del overrides[key]
-            else:
-                overrides[key] = before
-            self._changed()
-
-        return undo
-
-    def _micropie_session(self, visit: Callable[[Session], object]) -> App:
-        """Return an application that passes a client's session to ``visit``, for the test client: it has no hooks."""
-        names = {name for name in self._micropie.settings if name.startswith("session_")} | {"portal_backend"}
-        settings = {name: value for name, value in self._micropie.settings.items() if name in names}
-        backend = self._micropie.sessions if self.session_backend is None else self.session_backend
-        app = App(backend, security=False, **settings)
-
-        @inline
-        def hand_over() -> None:
-            visit(current_request().session)
-
-        App.route(app, "/", ["POST"])(hand_over)
-        return app
 
     def openapi(self, title: str | None = None, version: str = "1.0.0") -> dict[str, Any]:
         """Return this application's handlers as an OpenAPI 3.1 document, made of their names, annotations, docstrings
@@ -654,7 +473,7 @@ class App:
         """
         from micropie.openapi import build_document
 
-        return build_document(self.compiled(), title or type(self).__name__, version)
+        return build_document(self._micropie.compiled(), title or type(self).__name__, version)
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:
         """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current request's mount.
@@ -664,16 +483,16 @@ class App:
         left becomes the query: ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError``
         for an unknown name, ``ValueError`` for a value that the route would not match.
         """
-        apps = _outwards(self)
-        app = next((app for app in apps if app.compiled().has_route(name)), None)
+        apps = self._micropie.outwards()
+        app = next((app for app in apps if app._micropie.compiled().has_route(name)), None)
         if app is None and name.startswith("/"):
             name, app = name[1:], apps[-1]
         app = app or self
-        path = app.compiled().url_for(name, segments, values)
+        path = app._micropie.compiled().url_for(name, segments, values)
         request = current.get(None)
         if request is None:
             return path
-        return quote(request.root_path + App._micropie_config(app).prefix) + path
+        return quote(request.root_path + app._micropie.config().prefix) + path
 
     def render(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> str:
         """Render the template ``name`` of the directory ``templates`` with ``values`` and ``context``, all escaped.
@@ -681,78 +500,22 @@ class App:
         A template also sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
         ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template.
         """
-        return App._micropie_config(self).templates.render(name, {**values, **context})
+        return self._micropie.config().templates.render(name, {**values, **context})
 
     def render_async(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> Awaitable[str]:
         """``await self.render_async("index.html", ...)``: ``render`` for values and functions that are async."""
-        return App._micropie_config(self).templates.render_async(name, {**values, **context})
-
-    def _render_template(self, name: str, /, **context: object) -> Awaitable[str]:
-        """``render_async``, by the name that MicroPie gives it."""
-        return App.render_async(self, name, context)
+        return self._micropie.config().templates.render_async(name, {**values, **context})
 
     def render_stream(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> Iterator[str]:
         """``render`` in chunks, to return from a handler: each is sent before the next one is made."""
-        return stream(App._micropie_config(self).templates, name, {**values, **context})
-
-    def _micropie_config(self) -> AppConfig:
-        """Return this application's configuration in the tree that answers the current request, or else alone."""
-        request: Request | None = current.get(None)
-        if request is not None:
-            config = (
-                config_of(request._exchange)
-                if config_of(request._exchange).app is self
-                else config_of(request._exchange).tree.get(id(self))
-            )
-            if config is not None:
-                return config
-        return self.compiled().config
-
-    def _redirect(
-        self,
-        location: str,
-        status: int | HeadersLike = 303,
-        *,
-        headers: HeadersLike = (),
-        extra_headers: HeadersLike | None = None,
-        allow_external: bool = False,
-        allow_http: bool = False,
-    ) -> Redirect:
-        """``return self._redirect("/there")``; see ``micropie.Redirect``.
-
-        The second argument may also be headers, as in MicroPie: ``self._redirect("/there", [("X-Pie", "apple")])``.
-        ``extra_headers`` is MicroPie's name for ``headers``.
-        """
-        code, sent = (status, headers or extra_headers) if isinstance(status, int) else (303, status)
-        if not (sent or allow_external or allow_http):  # as most are; keywords take 0.15 µs
-            return Redirect(location, code)
-        return Redirect(location, code, headers=sent or (), allow_external=allow_external, allow_http=allow_http)
-
-    def open_lifespan(self) -> Lifespan | None:
-        """Return a new context manager of this application's lifespan, or None."""
-        if self._micropie.lifespan is not None:
-            return self._micropie.lifespan()
-        return lifespan_opener(self.lifespan)() if self.lifespan is not None else None
-
-
-def _registering(
-    app: App, functions: list[tuple[Callable[..., object], RouteMark]], mark: RouteMark
-) -> Callable[[Function], Function]:
-    def register(function: Function) -> Function:
-        if not callable(function):
-            raise SetupError(f"a route stands above a function, not {function!r}")
-        functions.append((function, mark))
-        app._changed()
-        return function
-
-    return register
+        return stream(self._micropie.config().templates, name, {**values, **context})
 
 
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
 
 
 def _is_routed(value: object) -> bool:
-    return isinstance(value, App) or is_function(value)
+    return isinstance(value, Node) or is_function(value)
 
 
 # Assigning one of these changes what is compiled.
@@ -761,48 +524,11 @@ _WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "chann
 # What handlers, hooks and the framework itself read from an application: no method may take these names.
 _RESERVED = frozenset(
     {"request", "response", "state", "middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers"}
-    | {"session_backend", "channels", "compiled", "lifecycle", "open_lifespan", "wsgi_shutdown"}
+    | {"session_backend", "channels", "wsgi_shutdown"}
 )
 
 
-class Server(App):
+class Server(ServerHabits, App):
     """An ``App`` with the shortcuts of older handlers: ``self.session`` for ``self.request.session``, and so on."""
 
     _micropie_is_framework = True
-
-    @property
-    def session(self) -> Session:
-        """``self.request.session``"""
-        return self.request.session
-
-    @session.setter
-    def session(self, values: dict[str, Any]) -> None:
-        self.request.session = values
-
-    @property
-    def query_params(self) -> Parameters:
-        """``self.request.query_params``"""
-        return self.request.query_params
-
-    @property
-    def body_params(self) -> Parameters:
-        """``self.request.body_params``"""
-        return self.request.body_params
-
-    @property
-    def path_params(self) -> Sequence[Any]:
-        """``self.request.path_params``"""
-        return self.request.path_params
-
-    @property
-    def files(self) -> dict[str, UploadFile]:
-        """``self.request.files``"""
-        return self.request.files
-
-    def render_template(self, name: str, /, **context: object) -> Awaitable[str]:
-        """``await self.render_template("index.html", ...)``"""
-        return self._render_template(name, **context)
-
-    def redirect(self, location: str) -> Redirect:
-        """``return self.redirect("/there")``"""
-        return self._redirect(location)

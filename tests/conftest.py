@@ -53,10 +53,9 @@ def validated_wsgi(app: Any) -> Any:
 
 
 def with_hooks(wrapper: Any, app: Any) -> Any:
-    """Return ``wrapper`` with the methods of ``app`` that the test client calls beside requests."""
-    for name in ("_micropie_override", "_micropie_session"):
-        if hasattr(app, name):
-            setattr(wrapper, name, getattr(app, name))
+    """Return ``wrapper`` with the tree of ``app``, of which the test client asks more than requests."""
+    if hasattr(app, "_micropie"):
+        wrapper._micropie = app._micropie
     return wrapper
 
 

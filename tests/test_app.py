@@ -119,7 +119,7 @@ def test_an_application_can_be_garbage() -> None:
     import weakref
 
     app = Hello()
-    app.compiled()
+    app._micropie.compiled()
     reference = weakref.ref(app)
     del app
     gc.collect()
@@ -437,9 +437,9 @@ def test_attributes_that_handlers_change_do_not_cost_a_new_table(make_client: Ma
     app = Counts()
     client = make_client(app)
     assert client.get("/").json() == 1
-    sites = [app.compiled(), app.compiled("inline")]
+    sites = [app._micropie.compiled(), app._micropie.compiled("inline")]
     assert client.get("/").json() == 2
-    assert [app.compiled(), app.compiled("inline")] == sites
+    assert [app._micropie.compiled(), app._micropie.compiled("inline")] == sites
 
 
 @pytest.mark.parametrize("call", [{"asgi": {"version": "3.0"}}, {"wsgi.version": (1, 0)}])
@@ -465,7 +465,7 @@ def test_a_template_takes_a_dict_and_names(make_client: MakeClient, tmp_path: Pa
             return self.render_stream("page.html", {"a": 1, "b": 2})
 
         def inline_source(self) -> str:
-            return template("{{ a }} {{ b }}", {"a": 1}, b=2)
+            return template(source="{{ a }} {{ b }}", a=1, b=2)
 
     client = make_client(Root(templates=tmp_path))
     paths = ("page", "awaited", "streamed", "inline_source")

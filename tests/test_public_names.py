@@ -71,6 +71,39 @@ def test_every_argument_of_a_middleware_is_explained(name: str) -> None:
         assert [argument for argument in arguments if not re.search(rf"\b{argument}\b", text)] == []
 
 
+# All that an editor offers to authors on these three, and below it the second spellings of ``micropie.habits``.
+ATTRIBUTES = {
+    micropie.App: """
+channels delete error get health lifespan metrics middlewares mount openapi patch post provides put render render_async
+render_stream request response root route run session_backend state static url_for websocket ws_middlewares
+wsgi_shutdown
+""",
+    micropie.Request: """
+accepts after_response body broken_off chunks client content_length content_type content_type_parameters cookies environ
+files form headers host id is_json json last_event_id length method not_modified on_close parts path path_params query
+query_string raw_path read response root_path route scheme scope session set_signed_cookie signed_cookie state status
+stream url
+""",
+    micropie.WebSocket: """
+accept accepted close close_code close_reason closed cookies headers path_params query receive_bytes receive_json
+receive_text request save_session send_bytes send_json send_text session session_id state subprotocols
+""",
+}
+HABITS = {
+    micropie.App: "shutdown_handlers startup_handlers",
+    micropie.Request: "body_params get_json query_params",
+    micropie.WebSocket: "query_params",
+}
+
+
+@pytest.mark.parametrize("cls", ATTRIBUTES)
+def test_authors_are_offered_what_they_need(cls: type) -> None:
+    owners = [base for base in cls.__mro__ if base is not object]
+    names = {name for base in owners for name in (*vars(base), *inspect.get_annotations(base))}
+    public = {name for name in names if not name.startswith("_")}
+    assert public == {*ATTRIBUTES[cls].split(), *HABITS[cls].split()}
+
+
 def test_the_list_of_names_is_complete() -> None:
     public = {
         name

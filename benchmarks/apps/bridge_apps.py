@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from benchmarks.apps import bottle_app, handwritten, starlette_app
 from benchmarks.harness import AsgiApp, Message, WsgiApp
-from micropie import App, threaded
+from micropie import App, run_in
 
 PREFIX = "/m"
 Hop = Callable[..., Awaitable[Any]]
@@ -257,7 +257,7 @@ def make_asgi_loop() -> WsgiApp:
 class Threaded(App):
     """Sync handlers, each in a worker thread under ASGI."""
 
-    @threaded
+    @run_in("thread")
     def m(self, what: str, name: str = "", city: str = "") -> str:
         return f"{name} from {city}" if what == "form" else "Hello, World!"
 

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.apps import handwritten
 from benchmarks.cases import HELLO
 from benchmarks.harness import AsgiApp, WsgiApp
-from micropie import App, pooled
+from micropie import App, run_in
 
 
 def work() -> str:
@@ -22,7 +22,7 @@ def work() -> str:
 
 
 class Site(App):
-    @pooled
+    @run_in("process")
     def plain(self) -> str:
         return work()
 

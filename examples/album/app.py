@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from micropie import App, HTTPError, Redirect, Request, UploadFile, flash, get, inline, post, static_file
+from micropie import App, HTTPError, Redirect, Request, UploadFile, flash, get, post, run_in, static_file
 from micropie.middleware import SecurityDefaults
 from micropie.sessions import SQLiteSessionBackend
 
@@ -36,7 +36,7 @@ KINDS = {
 }
 
 
-@inline
+@run_in("loop")
 def signed_in_only(request: Request) -> Any:
     """Middleware: users who are not signed in see only the door."""
     is_open = request.path == "/door" or request.path.startswith("/static/")

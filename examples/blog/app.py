@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Annotated
@@ -72,11 +72,12 @@ class Blog(App):
     def __init__(self) -> None:
         super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'"))
         self.provides(Connection)(database)  # to every handler that has a parameter of this type
-        self.startup_handlers.append(self._create)
 
-    def _create(self) -> None:
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
         with database() as db:
             db.executescript(TABLES)
+        yield
 
     @get
     def index(self, db: Connection, page: int = 1) -> str:
@@ -84,7 +85,7 @@ class Blog(App):
         (total,) = db.execute("select count(*) from posts").fetchone()
         query = "select id, title from posts order by id desc limit ? offset ?"
         rows = db.execute(query, (size, Page.offset(page, size))).fetchall()
-        return template(LIST, title="Blog", page=Page(rows, page, size=size, total=total))
+        return template(source=LIST, title="Blog", page=Page(rows, page, size=size, total=total))
 
     @get("/posts/<number:int>")
     def show(self, number: int, db: Connection) -> str:
@@ -92,7 +93,7 @@ class Blog(App):
         if row is None:
             raise HTTPError(404, "There is no such post.")
         comments = db.execute("select text from comments where post = ? order by id", (number,)).fetchall()
-        return template(POST, title=row[0], text=row[1], comments=comments, number=number)
+        return template(source=POST, title=row[0], text=row[1], comments=comments, number=number)
 
     @post
     def write(self, title: Title, text: Text, db: Connection) -> Redirect:

@@ -52,7 +52,7 @@ class Chat(App):
 
     @get
     def index(self, room: Name = "kitchen") -> str:
-        return template(PAGE, room=room)
+        return template(source=PAGE, room=room)
 
     @post
     async def say(self, room: Name, name: Name, text: Text) -> tuple[int, None]:

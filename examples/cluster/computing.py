@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from micropie import App, pooled
+from micropie import App, run_in
 
 
 class Computing(App):
-    @pooled
+    @run_in("process")
     def primes(self, below: int, seconds: float = 0) -> dict[str, Any]:
         """Count the primes below a number; it takes ``seconds`` at least."""
         time.sleep(seconds)

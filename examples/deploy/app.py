@@ -30,7 +30,7 @@ class Site(App):
         self.static("/static", Path(__file__).parent / "static", max_age=3600)
 
     def index(self) -> str:
-        return template(PAGE)
+        return template(source=PAGE)
 
     def me(self) -> dict[str, Any]:
         return {"client": self.request.client, "url": self.request.url}

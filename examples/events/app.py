@@ -35,7 +35,7 @@ class Bakery(App):
         self._seconds = seconds  # that a step takes
 
     def index(self) -> str:
-        return template(PAGE)
+        return template(source=PAGE)
 
     async def bake(self) -> EventStream:
         last = self.request.last_event_id or ""

@@ -37,7 +37,7 @@ class Booking(App):
 
     @get
     def index(self) -> str:
-        return template(PAGE, values={"guests": 2}, errors=BindingErrors())
+        return template(source=PAGE, values={"guests": 2}, errors=BindingErrors())
 
     @post
     def book(
@@ -49,8 +49,7 @@ class Booking(App):
         pie: Literal["apple", "plum"],
     ) -> object:
         if errors:
-            typed = {field: values[0] for field, values in self.request.body_params.items()}
-            return 422, template(PAGE, values=typed, errors=errors)
+            return 422, template(source=PAGE, values=self.request.form, errors=errors)
         flash(f"{name}: a table for {guests} on {day:%d %B %Y}, with {pie} pie.")
         return Redirect(self.url_for("index"))  # so that reloading the page does not book again
 

@@ -60,19 +60,19 @@ class Members(App):
         self._users: dict[str, tuple[bytes, bytes]] = {}  # name -> salt, hash: a table in a real application
 
     def index(self) -> str:
-        return template(PAGE)
+        return template(source=PAGE)
 
     @get
     @requires(member)
     def secret(self) -> str:
-        return template("The pie is in the oven, {{ session.user }}.")
+        return template(source="The pie is in the oven, {{ session.user }}.")
 
     @post
     def sign_up(self, name: Name, password: Password) -> Redirect:
         salt = secrets.token_bytes(16)
         if self._users.setdefault(name, (salt, hashed(password, salt)))[0] is not salt:
             flash("That name is taken.")
-            return self._redirect(self.url_for("index"))
+            return Redirect(self.url_for("index"))
         return self._enter(name)
 
     @post
@@ -80,19 +80,19 @@ class Members(App):
         salt, right = self._users.get(name, (self._salt, b""))
         if not hmac.compare_digest(hashed(password, salt), right):  # as slow for names that nobody has
             flash("Name or password is wrong.")
-            return self._redirect(self.url_for("index"))
+            return Redirect(self.url_for("index"))
         return self._enter(name)
 
     @post
     def log_out(self) -> Redirect:
         self.request.session.clear()
-        return self._redirect(self.url_for("index"))
+        return Redirect(self.url_for("index"))
 
     def _enter(self, name: str) -> Redirect:
         request.session.regenerate()  # an id that somebody has planted is worth nothing from now on
         request.session["user"] = name
         flash(f"Welcome, {name}!")
-        return self._redirect(self.url_for("index"))
+        return Redirect(self.url_for("index"))
 
 
 app = Members()

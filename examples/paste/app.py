@@ -30,7 +30,7 @@ class PasteBin(App):
 
     @get
     def index(self) -> str:
-        return template(PAGE)
+        return template(source=PAGE)
 
     @post("/")
     @max_body_size(1024**2)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from micropie import App, get, inline, pooled, where
+from micropie import App, get, run_in, where
 
 
 def is_prime(number: int) -> bool:
@@ -20,12 +20,12 @@ Steps = Annotated[int, Meta(ge=1, le=100)]
 
 class Primes(App):
     @get
-    @pooled
+    @run_in("process")
     def count(self, limit: Limit = 100_000) -> dict[str, object]:
         return {"limit": limit, "primes": sum(map(is_prime, range(limit))), "ran in": where()}
 
     @get
-    @pooled
+    @run_in("process")
     def progress(self, limit: Limit = 100_000, steps: Steps = 10) -> Iterator[str]:
         """Stream the count so far: each line is sent when it is known."""
         total = 0
@@ -34,7 +34,7 @@ class Primes(App):
             yield f"{total} primes below {limit * (step + 1) // steps}\n"
 
     @get
-    @inline
+    @run_in("loop")
     def ping(self) -> str:
         """Answer at once, while others compute."""
         return "pong"

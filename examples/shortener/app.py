@@ -6,7 +6,8 @@ import os
 import secrets
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,10 +25,11 @@ class Shortener(App):
             TrustedHosts("localhost", "127.0.0.1", "::1"),  # the short address is made of the host
             RateLimit(10, per=60, exempt=lambda request: request.method != "POST"),
         ]
-        self.startup_handlers.append(self._create)
 
-    def _create(self) -> None:
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
         self._run("create table if not exists links (code text primary key, url text not null)")
+        yield
 
     def _run(self, statement: str, *values: str) -> list[Any]:
         with closing(sqlite3.connect(DATABASE, timeout=10)) as connection, connection:

@@ -31,7 +31,7 @@ class Shop(App):
 
     @get
     def index(self) -> str:
-        return template(PIES, title="Shop", pies=self.state.pies)
+        return template(source=PIES, title="Shop", pies=self.state.pies)
 
     @post
     def buy(self, pie: str) -> Redirect:
@@ -44,7 +44,7 @@ class Shop(App):
 
 
 def staff(request: Request) -> bool:
-    return request.query("key") == "sesame"  # a session's user in a real application
+    return request.query.get("key") == "sesame"  # a session's user in a real application
 
 
 @requires(staff)
@@ -53,7 +53,7 @@ class Office(App):
 
     @get
     def index(self) -> str:
-        return template(LAYOUT + "<p>Left: {{ left }}", title="Office", left=sum(self.state.pies.values()))
+        return template(source=LAYOUT + "<p>Left: {{ left }}", title="Office", left=sum(self.state.pies.values()))
 
 
 class Api(App):
@@ -79,7 +79,7 @@ class Site(App):
 
     @get
     def index(self) -> str:
-        return template(LAYOUT, title="Pies")
+        return template(source=LAYOUT, title="Pies")
 
 
 app = Site()

@@ -29,11 +29,10 @@ from micropie import (
     escape,
     event,
     get,
-    inline,
     max_body_size,
-    pooled,
     post,
     reads_body,
+    run_in,
     template,
     where,
 )
@@ -159,8 +158,9 @@ class Tour(App):
     async def on_loop(self) -> str:
         """Where code runs
 
-        An `async def` runs on the event loop. A `def` may block, so it gets a thread. `@inline` keeps a short one on
-        the loop, and `@pooled` sends a long computation to another process. All of it works under WSGI, too.
+        An `async def` runs on the event loop. A `def` may block, so it gets a thread. `@run_in("loop")` keeps a short
+        one on the loop, and `@run_in("process")` sends a long computation to another process. All of it works under
+        WSGI, too.
         """
         return f"on the {where()}"
 
@@ -168,13 +168,13 @@ class Tour(App):
     def in_thread(self) -> str:
         return f"in a {where()}, which may block"
 
-    @inline
+    @run_in("loop")
     @shown
     def quick(self) -> str:
         return f"at once, in the {where()}"
 
     @get
-    @pooled
+    @run_in("process")
     @shown
     def primes(self, limit: Limit = 20_000) -> dict[str, Any]:
         primes = [n for n in range(2, limit) if is_prime(n)]
@@ -233,7 +233,7 @@ class Tour(App):
 
         Jinja2, from text or from files. Values are escaped, so markup that a client sends stays text.
         """
-        return template("<h3>{{ name }}</h3>\n", name=name)
+        return template(source="<h3>{{ name }}</h3>\n", name=name)
 
     @shown
     def bake(self, oven: Oven, pie: str = "apple") -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Uploads(App):
         super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp=policy))
 
     def index(self) -> str:
-        return template(PAGE)
+        return template(source=PAGE)
 
     @post
     @max_body_size(10 * 1024**3)

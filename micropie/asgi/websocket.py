@@ -15,12 +15,14 @@ from micropie.errors import BadRequest, ConnectionClosed, ResponseError
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse
+from micropie.habits import SocketHabits
 from micropie.http.headers import Headers
 from micropie.http.json import dumps, loads
+from micropie.http.multidict import MultiDict
 from micropie.http.request import WebSocketRequest
 from micropie.http.response import checked_headers
 from micropie.http.state import State
-from micropie.http.types import HeaderPairs, HeadersLike, Parameters, Receive, Scope, Send
+from micropie.http.types import HeaderPairs, HeadersLike, Receive, Scope, Send
 from micropie.http.websocket import ACCEPT, GONE, INVALID_DATA
 from micropie.mounts.asgi_in_asgi import hand_over
 from micropie.routing.config import config_of
@@ -82,7 +84,7 @@ async def _finish(connection: Connection, exchange: ASGIWebSocketExchange, close
     await connection.finish(close_info.code, close_info.reason, close_info.answer if can_deny else None)
 
 
-class WebSocket:
+class WebSocket(SocketHabits):
     """One client's WebSocket, the first argument of ``async def ws_name(self, ws)``.
 
     Once it has ended, by the client, the network or ``close``, every call raises ``ConnectionClosed``, which a handler
@@ -92,6 +94,8 @@ class WebSocket:
     """
 
     __slots__ = ("_connection", "_exchange", "_session_id", "request")
+
+    request: WebSocketRequest
 
     def __init__(self, exchange: ASGIWebSocketExchange, request: WebSocketRequest, connection: Connection) -> None:
         self.request = request
@@ -285,9 +289,9 @@ class WebSocket:
         return self.request.path_params
 
     @property
-    def query_params(self) -> Parameters:
-        """``request.query_params``"""
-        return self.request.query_params
+    def query(self) -> MultiDict[str]:
+        """``request.query``"""
+        return self.request.query
 
     @property
     def state(self) -> State:

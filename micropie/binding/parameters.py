@@ -162,14 +162,14 @@ _PLACES: Sequence[
     ]
 ] = (
     ("path", lambda request, values: values, from_path),
-    ("query", lambda request, values: request.query_params, _from_texts),
+    ("query", lambda request, values: request._exchange.query, _from_texts),
     ("form", lambda request, values: request._exchange.form_fields, _from_texts),
     (
         "json",
         lambda request, values: request._exchange.document if type(request._exchange.document) is dict else None,
         _from_json,
     ),
-    ("file", lambda request, values: request.uploads, _from_files),
+    ("file", lambda request, values: request._exchange.uploads, _from_files),
 )
 
 
@@ -224,7 +224,7 @@ def _kept_default(parameter: BoundParameter, request: Request, values: Mapping[s
 
 def _file(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
     """Return the value of a parameter that is annotated with ``UploadFile``: the file or the default."""
-    files = request.uploads.get(parameter.name)
+    files = request._exchange.uploads.get(parameter.name)
     return _default(parameter, request) if files is None else _from_files(parameter, files, "file")
 
 
@@ -244,7 +244,7 @@ def _of_source(name: str, annotation: object, default: object, stated: Source) -
     is_document = type(stated) is Body
 
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
-        given: Any = request.get_json if is_document else stated.texts(request, key)
+        given: Any = request._exchange.json_value() if is_document else stated.texts(request, key)
         if given is None or given == []:
             if default is not REQUIRED or converter.optional:
                 return None if default is REQUIRED else default
@@ -289,14 +289,14 @@ def _body_reader(structure: type, many: bool, name: str) -> Find:
     converter = structure_converter(structure, name)
 
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
-        document = request.get_json
+        document = request._exchange.json_value()
         is_form = document is None and bool(request._exchange.form_fields)
         if document is None and not is_form:
             return _default(parameter, request)
         made: list[object] = []
         try:
             if not many:
-                return converter.from_form(request.body_params) if is_form else converter.from_json(document)
+                return converter.from_form(request._exchange.fields) if is_form else converter.from_json(document)
             if not isinstance(document, list):
                 raise ValueError("Expected `array`")
             for element in document:

@@ -173,7 +173,7 @@ class Plan:
         exchange = request._exchange
         if self._pick is not None and not segments and not values:
             try:
-                texts = request.query_params or exchange.form_fields
+                texts = exchange.query or exchange.form_fields
                 if texts:
                     return [found[0] for found in self._pick(texts)]
                 if self._picks_json and type(exchange.document) is dict:
@@ -207,18 +207,18 @@ class Plan:
         others = self._others
         if others is None:
             return
-        query, body = request.query_params, request.body_params
+        query, body, uploads = request._exchange.query, request._exchange.fields, request._exchange.uploads
         several = others.converter._replace(many=list)
-        for name in dict.fromkeys([*values, *query, *body, *request.files]):
+        for name in dict.fromkeys([*values, *query, *body, *uploads]):
             if name not in self._taken and all(one.name != name for one in self._all):
-                found = query.get(name) or body.get(name) or request.uploads.get(name) or ()
+                found = query.get(name) or body.get(name) or uploads.get(name) or ()
                 is_one = name in values or len(found) <= 1
                 yield others._replace(name=name, converter=others.converter if is_one else several)
 
 
 def _sent(request: Request) -> dict[str, object]:
     """Return the values of the query and the form, to fill a form with again: a list for several of a name."""
-    sent = {**request.query_params, **request.body_params}
+    sent = {**request._exchange.query, **request._exchange.fields}
     return {name: values[0] if len(values) == 1 else values for name, values in sent.items()}
 
 

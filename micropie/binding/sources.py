@@ -82,7 +82,7 @@ class Query(_Fields):
 
     def fields(self, request: Request) -> Parameters:
         """Return the query's parameters."""
-        return request.query_params
+        return request._exchange.query
 
 
 class Form(_Fields):

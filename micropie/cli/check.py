@@ -35,7 +35,7 @@ def execute(arguments: Namespace) -> int:
 def mistakes(app: App) -> Iterator[str]:
     """Yield what is wrong, or unsafe, or can't work, with its place."""
     try:
-        site = app.compiled()
+        site = app._micropie.compiled()
     except SetupError as error:
         yield f"set-up: {error}"
         return
@@ -89,7 +89,7 @@ def _hidden_routes(app: App, site: Site) -> Iterator[str]:
             if (entry.route.pattern + "/").startswith(mount.prefix + "/"):
                 place = place_of(function_of(entry.route))
                 yield f"{place}: {entry.route.name} is never reached: {mount.prefix} is mounted above it"
-    apps = [*app._walk()]
+    apps = [*app._micropie.walk()]
     for inner in apps:
         for name, value in vars(inner).items():
             method = getattr(type(inner), name, None)

@@ -40,7 +40,7 @@ def execute(arguments: Namespace) -> int:
     mounts = [
         PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "") for one in mounts_of(app)
     ]
-    routes = [*public_routes(app.compiled()), *mounts]
+    routes = [*public_routes(app._micropie.compiled()), *mounts]
     if arguments.json:
         print(json.dumps([asdict(route) for route in routes], indent=2))
         return 0
@@ -54,7 +54,12 @@ def execute(arguments: Namespace) -> int:
 
 def mounts_of(app: App) -> list[Mount]:
     """Return the mounts of applications that answer by themselves."""
-    return [mount for inner in app._walk() for mount in inner._micropie.mounts if mount.kind != "app" or mount.isolated]
+    return [
+        mount
+        for inner in app._micropie.walk()
+        for mount in inner._micropie.mounts
+        if mount.kind != "app" or mount.isolated
+    ]
 
 
 def public_routes(site: Site) -> Iterator[PublicRoute]:

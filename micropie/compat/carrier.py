@@ -20,6 +20,7 @@ from micropie.routing.config import AppConfig
 from micropie.routing.decorators import Function
 from micropie.routing.route import Route
 from micropie.routing.site import Handover, OutsideRoute, Site
+from micropie.tree import Node, Tree
 
 NO_VALUES: dict[str, object] = {}
 
@@ -70,14 +71,14 @@ class CarriedRoute(OutsideRoute):
         self.limited_step_kind = HANDLER
 
 
-class Carrier(App):
-    """The application's ``native``. ``carry`` makes the site with the old handlers beside those of the given one."""
+class CarryingTree(Tree):
+    """The tree of an application that has moved in."""
 
-    _micropie_is_framework = True
+    carry: Callable[[Site, RouteKind], CarryingSite]
+    """Makes the site with the old handlers beside those of the given one."""
 
-    def __init__(self, carry: Callable[[Site, RouteKind], CarryingSite]) -> None:
-        super().__init__()
-        self._carry = carry
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._carrying: dict[RouteKind, CarryingSite] = {}
 
     def compiled(self, blocking: RouteKind = HANDLER) -> Site:
@@ -85,15 +86,23 @@ class Carrier(App):
         inner = super().compiled(blocking)
         site = self._carrying.get(blocking)
         if site is None or site.inner is not inner:
-            self._carrying[blocking] = site = self._carry(inner, blocking)
+            self._carrying[blocking] = site = self.carry(inner, blocking)
         return site
 
-    def _definition(self, ancestors: tuple[App, ...]) -> Any:
+    def definition(self, ancestors: tuple[Node, ...]) -> Any:
         if ancestors:
             raise SetupError(
                 "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"
             )
-        return super()._definition(ancestors)
+        return super().definition(ancestors)
+
+
+class Carrier(App):
+    """The application's ``native``."""
+
+    _micropie_is_framework = True
+    _micropie_tree = CarryingTree
+    _micropie: CarryingTree
 
 
 class Carried:
@@ -103,7 +112,8 @@ class Carried:
     """
 
     def __init__(self, carry: Callable[[Site, RouteKind], CarryingSite]) -> None:
-        self.native = Carrier(carry)
+        self.native = Carrier()
+        self.native._micropie.carry = carry
         vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
 
     def __call__(self, scope: object, receive: object, send: object = None) -> Any:

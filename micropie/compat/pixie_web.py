@@ -22,6 +22,7 @@ from micropie.files import static
 from micropie.http.current import current_request
 from micropie.http.escaping import escape
 from micropie.http.response import Response as _Response
+from micropie.routing.decorators import run_in
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -73,12 +74,12 @@ class Env:
     @property
     def form(self) -> dict[str, Any]:
         """The first value of each field of a form."""
-        return {name: values[0] for name, values in current_request().body_params.items()}
+        return dict(current_request().form)
 
     @property
     def params(self) -> dict[str, str]:
         """The first value of each parameter of the query."""
-        return {name: values[0] for name, values in current_request().query_params.items()}
+        return dict(current_request().query)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(current_request(), name)
@@ -126,7 +127,9 @@ def route(
 
         handler: Any = call_async if is_async else call
         handler.__signature__ = inspect.Signature(parameters[1:])  # without ``env``
-        app.route(path, methods, run_in=None if is_async else route_type.value)(handler)
+        if not is_async:
+            handler = run_in(route_type.value)(handler)
+        app.route(path, methods)(handler)
         return handler  # type: ignore[no-any-return]
 
     return register

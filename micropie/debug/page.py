@@ -168,7 +168,7 @@ def _about_request(request: Request) -> str:
     facts["Python"] = platform.python_version()
     parts = [f"<h2>Request</h2>{_table(facts.items())}"]
     sources: dict[str, Callable[[], Mapping[str, object]]] = {
-        "Query": lambda: request.query_params,
+        "Query": lambda: request._exchange.query,
         "Headers": lambda: dict(request.headers.items()),
         "Cookies": lambda: request.cookies,
     }

@@ -46,7 +46,7 @@ class LoopLocal(Generic[T]):
 def where() -> str:
     """Return where this code runs: ``"loop"``, ``"thread"``, where it may block, or ``"process"``, one of the pool.
 
-    Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, an ``@inline`` one as well.
+    Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, also one with ``run_in("loop")``.
     """
     request = current.get(None)
     if request is not None and request._exchange.is_pooled:

@@ -3,7 +3,7 @@
 ``"loop"``: on the event loop, as every ``async def`` does and a ``def`` that never blocks may. ``"thread"``: where it
 may block. ``"process"``: where it may compute for long and no other request waits; there it is found by its name.
 
-The route's ``run_in`` comes first, then the decorator's, then the application's setting, which is for ``def`` handlers.
+``@run_in`` above a handler comes first, then the application's setting, which is for ``def`` handlers.
 """
 
 from __future__ import annotations

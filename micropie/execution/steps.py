@@ -116,7 +116,7 @@ Flow: TypeAlias = Generator[Step, Any, Result]
 
 
 def kind_of(function: Callable[..., object], otherwise: CallKind = BLOCK) -> CallKind:
-    """Return how to call a function of the author's: AWAIT, INLINE with ``@inline`` above it, or ``otherwise``."""
+    """Return how to call a function of the author's: AWAIT, INLINE with ``@run_in("loop")``, or ``otherwise``."""
     code = getattr(function, "__code__", None)  # of nearly all: a tenth of the time of what follows
     if (type(code) is CodeType and code.co_flags & CO_COROUTINE) or iscoroutinefunction(function):
         return AWAIT

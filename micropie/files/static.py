@@ -26,7 +26,7 @@ from micropie.http.current import current_request
 from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.types import HeadersLike
 from micropie.http.urls import DOTS_AND_EMPTY
-from micropie.routing.decorators import inline
+from micropie.routing.decorators import run_in
 from micropie.streams.files import PART_CHUNK, FileRange
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def directory_route(
     except ValueError as error:
         raise SetupError(str(error)) from None
 
-    @inline
+    @run_in("loop")
     def serve(path: str) -> Response:
         request = current_request()
         # An end slash is ignored in other paths, but here it would name a directory. An escaped slash is part of no

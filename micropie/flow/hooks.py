@@ -32,6 +32,7 @@ from micropie.errors import Redirect, ResponseError
 from micropie.execution.steps import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
+from micropie.habits import status_of
 from micropie.http.headers import MutableHeaders
 from micropie.http.response import Response, as_response
 from micropie.http.websocket import POLICY, check_code
@@ -185,15 +186,11 @@ _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 def _changed(response: Response, changes: object, hook: str) -> Response:
     """Apply the dict that a hook of this name returned, and return ``response``.
 
-    Raises ``ResponseError`` for anything else than such a dict. ``status_code`` is another name of ``status``.
+    Raises ``ResponseError`` for anything else than such a dict.
     """
     if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
         raise ResponseError(f"{hook} returned {changes!r}: a hook returns None or a dict with status, body, headers")
-    status: Any = changes.get("status", changes.get("status_code", response.status))
-    if changes.get("status_code", status) != status:
-        raise ResponseError(
-            f"{hook} returned {changes!r}: status and status_code are two names of one value; write status"
-        )
+    status = status_of(changes, response.status, hook)
     if "body" in changes:
         response.body = changes["body"]
     response.status = status

@@ -42,10 +42,15 @@ def log_failure(sentence: str, error: Exception) -> None:
 class Component(Protocol):
     """The part of an ``App``, or of a mounted application, that is started and stopped."""
 
-    startup_handlers: list[Handler]
-    shutdown_handlers: list[Handler]
+    @property
+    def startup_handlers(self) -> list[Handler]: ...
 
-    state: State  # takes the values of the dict that ``lifespan`` yields
+    @property
+    def shutdown_handlers(self) -> list[Handler]: ...
+
+    @property
+    def state(self) -> State:
+        """It takes the values of the dict that ``lifespan`` yields."""
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager, or None if the author wrote none."""

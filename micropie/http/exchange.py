@@ -376,6 +376,11 @@ class Exchange:
             self.parse = None
         return self.document
 
+    def json_value(self) -> Any:
+        """Return the JSON body's value; None for null, and if there was no JSON."""
+        document = self.parsed_document()
+        return None if document is NULL else document
+
     @property
     def fields(self) -> Mapping[str, list[Any]]:
         """The form, or the JSON body's top level: name -> values. An array in JSON gives its elements."""

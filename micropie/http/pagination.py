@@ -72,7 +72,7 @@ class Page(Generic[Item]):
     def url(self, number: int, name: str = "page") -> str:
         """Return the current request's path with its query, in which ``name`` is ``number``."""
         request = current_request()
-        query = {**request.query_params, name: [str(number)]}
+        query = {**request._exchange.query, name: [str(number)]}
         return f"{request._exchange.url_path()}?{urlencode(query, doseq=True)}"
 
     def numbers(self, edge: int = 1, around: int = 2) -> Iterator[int | None]:

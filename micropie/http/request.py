@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextvars import copy_context
 from datetime import UTC, datetime
 from math import inf
-from typing import Any, NoReturn, TypeVar, Unpack, cast, overload
+from typing import Any, NoReturn, Unpack
 from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
+from micropie.habits import RequestHabits
 from micropie.http.body import FlowIterator
 from micropie.http.conditional import TAG_SAFE, http_date, is_known
 from micropie.http.cookies import CookieAttributes, parse_cookies
@@ -22,24 +23,21 @@ from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, Received
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import Headers
 from micropie.http.media_types import is_json
+from micropie.http.multidict import MultiDict
 from micropie.http.negotiation import choose_type
 from micropie.http.response import PendingResponse, add_vary
 from micropie.http.session import Session
 from micropie.http.state import State
-from micropie.http.types import Environ, Parameters, Scope
+from micropie.http.types import Environ, Scope
 from micropie.http.urls import is_host
 
-# What ``query`` gives if there is no such parameter.
-Default = TypeVar("Default")
 
-
-class Request:
+class Request(RequestHabits):
     """The client's request, which handlers see as ``self.request``. Authors may set attributes of their own on it."""
 
     __slots__ = ("__dict__", "__weakref__", "_exchange")
 
-    _subapp: object = None  # a hook of MicroPie's kind sets it: the application that gets the request instead
-    _subapp_path: str | None = None
+    _exchange: Exchange
     _cookies: dict[str, str] | None = None
     _state: State | None = None
 
@@ -171,20 +169,9 @@ class Request:
         return self._exchange.query_string
 
     @property
-    def query_params(self) -> Parameters:
-        """The query's parameters: name -> values, in order. Raises 400 for a malformed query."""
-        return self._exchange.query
-
-    @overload
-    def query(self, name: str) -> str | None: ...
-
-    @overload
-    def query(self, name: str, default: Default) -> str | Default: ...
-
-    def query(self, name: str, default: object = None) -> object:
-        """Return the first value of ``name`` in the query, or ``default``."""
-        values = self._exchange.query.get(name)
-        return values[0] if values else default
+    def query(self) -> MultiDict[str]:
+        """The query's parameters: ``query.get("q", "")``, ``query.getlist("tag")``. Raises 400 if it is malformed."""
+        return MultiDict(self._exchange.query)
 
     def accepts(self, *types: str) -> str | None:
         """Return the one of ``types`` that the client prefers, by its Accept header; None if it takes none of them.
@@ -278,14 +265,12 @@ class Request:
     # -- the body ------------------------------------------------------------------------------------------------
 
     @property
-    def body_params(self) -> Parameters:
-        """The form, or the JSON body's top level: name -> values. An array in JSON gives its elements."""
-        return cast("Parameters", self._exchange.fields)
+    def form(self) -> MultiDict[Any]:
+        """The fields of the form: ``form.get("name", "")``, ``form.getlist("tag")``; text, of a form.
 
-    def form(self, name: str, default: Any = None) -> Any:
-        """Return the first value of ``name`` in the form or the JSON body's top level, or ``default``."""
-        values = self._exchange.fields.get(name)
-        return values[0] if values else default
+        Of a JSON body these are the values of its top level; an array there gives its elements.
+        """
+        return MultiDict(self._exchange.fields)
 
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the JSON body, or the value of ``name`` in its top level, or ``default``.
@@ -307,25 +292,14 @@ class Request:
         return None if document is NULL else document
 
     @property
-    def get_json(self) -> Any:
-        """The JSON body, or None: MicroPie's spelling of ``json()``, which raises 400 or 415 instead of None."""
-        document = self._exchange.parsed_document()
-        return None if document is NULL else document
-
-    @property
     def is_json(self) -> bool:
         """Whether the content type is JSON: ``application/json`` or ``application/*+json``."""
         return is_json(self.content_type)
 
     @property
-    def uploads(self) -> dict[str, list[UploadFile]]:
-        """The uploaded files: name -> all of that name."""
-        return self._exchange.uploads
-
-    @property
-    def files(self) -> dict[str, UploadFile]:
-        """The uploaded files: name -> the first of that name; ``uploads`` has them all."""
-        return {name: files[0] for name, files in self.uploads.items()}
+    def files(self) -> MultiDict[UploadFile]:
+        """The uploaded files: ``files["photo"]``, or all of one name: ``files.getlist("photos")``."""
+        return MultiDict(self._exchange.uploads)
 
     def body(self) -> Awaitable[bytes]:
         """``await request.body()``: the whole body, received now unless it was before. Raises 413 past the limit."""

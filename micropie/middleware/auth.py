@@ -18,7 +18,7 @@ from micropie.errors import check as check_argument
 from micropie.execution.steps import Flow, call, kind_of
 from micropie.http.request import Request
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing.decorators import inline
+from micropie.routing.decorators import run_in
 
 # Base64 with its padding and no other characters. ``b64decode`` accepts more.
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
@@ -56,7 +56,7 @@ class _AuthMiddleware(FlowMiddleware):
 class BasicAuth(_AuthMiddleware):
     """Admit users that ``check(user, password)`` accepts, or that a dict of names and passwords holds; else 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it is ``@inline``) or ``async def``. Its result
+    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or ``async def``. Its result
     becomes ``request.state.user``; True stands for the user's name, None and False refuse the user. Browsers show
     ``realm``. Use it with https only: each request carries the readable password.
     """
@@ -98,7 +98,7 @@ def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
     digests = {user: _digest(password) for user, password in passwords.items()}
     unknown = secrets.token_bytes(32)
 
-    @inline
+    @run_in("loop")
     def check(user: str, password: str) -> bool:
         return secrets.compare_digest(_digest(password), digests.get(user, unknown))
 
@@ -112,7 +112,7 @@ def _digest(password: str) -> bytes:
 class BearerAuth(_AuthMiddleware):
     """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``); others get 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it is ``@inline``) or ``async def``. Its result
+    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or ``async def``. Its result
     becomes ``request.state.user``; None and False refuse the request. A malformed header gets 400 (RFC 6750,
     section 3.1). Tokens in the query or in a form are ignored, because they end up in logs. Compare known tokens
     with ``secrets.compare_digest``. ``realm``: as in ``BasicAuth``.

@@ -13,7 +13,7 @@ class Timeout(FlowMiddleware):
     An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped, and its result is
     discarded: set time-outs for the databases and services that it calls. Under wsgi the handler runs in another
     thread than the server's, and the process starts its event loop. The time begins at the call and includes the
-    wait for a free thread. ``@inline`` handlers and generators are not limited.
+    wait for a free thread. Handlers with ``@run_in("loop")`` and generators are not limited.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -119,8 +119,7 @@ class _AppCompiler:
                 self._add_explicit(function, mark, name)
         if by_name or not marks:
             methods = tuple(method for mark in by_name for method in mark.methods)
-            placement = next((mark.run_in for mark in by_name if mark.run_in), None)
-            self._add_name(name, name, function, RouteMark(None, methods, None, placement))
+            self._add_name(name, name, function, RouteMark(None, methods, None))
 
     def _add_name(
         self, name: str, segment: str, function: Callable[..., object], mark: RouteMark, takes_socket: bool = False

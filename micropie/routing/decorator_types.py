@@ -55,7 +55,7 @@ class Decorator(Protocol):
 
 
 class _Verb(Protocol):
-    def __call__(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator: ...
+    def __call__(self, path: str, *, name: str | None = None) -> Decorator: ...
 
 
 class _Error(Protocol):

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TypeVar, overload
 
 from micropie.errors import SetupError, is_count
-from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_placement
+from micropie.execution.placement import MARK, checked_placement
 from micropie.routing.checks import Check, mark_checks
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import RouteMark, checked_methods, marks_of
@@ -25,15 +25,12 @@ def make_mark(
     methods: Iterable[str] | None,
     name: str | None,
     decorator: str = "route",
-    run_in: str | None = None,
 ) -> RouteMark:
-    """Return a checked ``RouteMark``. Raises ``SetupError`` for a wrong path, an unknown method or placement."""
+    """Return a checked ``RouteMark``. Raises ``SetupError`` for a wrong path, an unknown method."""
     if path is not None and not isinstance(path, str):
         raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
-    if run_in is not None:
-        checked_placement(run_in, "run_in")
     pattern = None if path is None else Pattern(path)
-    return RouteMark(pattern, () if methods is None else checked_methods(methods), name, run_in)
+    return RouteMark(pattern, () if methods is None else checked_methods(methods), name)
 
 
 def route(
@@ -41,16 +38,14 @@ def route(
     methods: Iterable[str] | None = None,
     *,
     name: str | None = None,
-    run_in: str | None = None,
 ) -> Callable[[Function], Function]:
     """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 
     Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``; they fill the
     parameters of their names. Without ``path`` the handler keeps the path of its own name; without ``methods`` it
-    answers every method. ``name`` is for ``url_for``. ``run_in``: "loop", "thread" or "process", see ``run_in``.
-    Raises ``SetupError`` for a mistake in these.
+    answers every method. ``name`` is for ``url_for``. Raises ``SetupError`` for a mistake in these.
     """
-    return _marker(make_mark(path, methods, name, run_in=run_in))
+    return _marker(make_mark(path, methods, name))
 
 
 def _with_mark(function: Function, attribute: str, mark: object) -> Function:
@@ -92,15 +87,13 @@ class _MethodDecorator:
     @overload
     def __call__(self, path: Function) -> Function: ...
     @overload
+    def __call__(self, path: str | None = None, *, name: str | None = None) -> Callable[[Function], Function]: ...
     def __call__(
-        self, path: str | None = None, *, name: str | None = None, run_in: str | None = None
-    ) -> Callable[[Function], Function]: ...
-    def __call__(
-        self, path: Function | str | None = None, *, name: str | None = None, run_in: str | None = None
+        self, path: Function | str | None = None, *, name: str | None = None
     ) -> Function | Callable[[Function], Function]:
         if callable(path):
             return _marker(make_mark(None, [self._method], None))(path)
-        return _marker(make_mark(path, [self._method], name, run_in=run_in))
+        return _marker(make_mark(path, [self._method], name))
 
 
 get = _MethodDecorator("GET")
@@ -115,15 +108,17 @@ def run_in(placement: str) -> Callable[[Function], Function]:
 
     ``"loop"``: on the event loop, or in the server's own thread under WSGI, for a ``def`` that never blocks.
     ``"thread"``: in a worker thread, where it may block, the default for ``def``. ``"process"``: in a process of a
-    pool, for long computations. Raises ``SetupError`` for another word; an ``async def`` that is to run elsewhere than
-    on the event loop raises it when the application is first used.
+    pool, for a long computation that must not delay others; its arguments and the values that it returns or yields are
+    pickled, it is found there by its name, ``self`` is a bare object of its class, and ``self.request`` a copy that can
+    only be read. Checks, providers and middleware can be on the loop, too. Raises ``SetupError`` for another word; an
+    ``async def`` that is to run elsewhere than on the event loop raises it when the application is first used.
     """
     checked_placement(placement, "run_in")
     return lambda function: _with_mark(function, MARK, placement)
 
 
 def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """Let ``@inline()`` raise a ``SetupError`` that says what to write."""
+    """Let ``@hidden()`` raise a ``SetupError`` that says what to write."""
 
     @wraps(decorator)
     def checked(*functions: Function) -> Function:
@@ -132,28 +127,6 @@ def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[F
         return decorator(*functions)
 
     return checked
-
-
-@_without_arguments
-def inline(function: Function) -> Function:
-    """Call this ``def`` handler or hook on the event loop, not in a thread, because it is quick and never blocks."""
-    return run_in(LOOP)(function)
-
-
-@_without_arguments
-def threaded(function: Function) -> Function:
-    """Call this ``def`` handler in a thread, even if ``App(run_in=...)`` says otherwise."""
-    return run_in(THREAD)(function)
-
-
-@_without_arguments
-def pooled(function: Function) -> Function:
-    """Call this ``def`` handler in a process of the pool, because it computes for long and must not delay others.
-
-    Its arguments and the values that it returns or yields are pickled; the handler itself is found by its name. There
-    ``self`` is a bare object of its class, and ``self.request`` a copy that can only be read.
-    """
-    return run_in(PROCESS)(function)
 
 
 @_without_arguments
@@ -202,11 +175,12 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         @requires(members)
         def account(self): ...
 
-    A check is a function of the request, ``def`` (in a worker thread under ASGI, unless it is ``@inline``) or ``async
-    def``. It returns None or True to let the request in. It raises ``HTTPError`` or ``Redirect``, or returns an answer,
-    to refuse it; False is a 403. Checks run after the middleware, so that ``request.session`` and ``request.state`` are
-    there, and before the body is received. Above a class they hold for every path below the application, also for those
-    without a handler, for WebSockets and for what is mounted there. Raises ``SetupError`` for what is no function.
+    A check is a function of the request, ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
+    ``async def``. It returns None or True to let the request in. It raises ``HTTPError`` or ``Redirect``, or returns an
+    answer, to refuse it; False is a 403. Checks run after the middleware, so that ``request.session`` and
+    ``request.state`` are there, and before the body is received. Above a class they hold for every path below the
+    application, also for those without a handler, for WebSockets and for what is mounted there. Raises ``SetupError``
+    for what is no function.
     """
     if not checks:
         raise SetupError("requires takes one function of the request or more: write @requires(check)")

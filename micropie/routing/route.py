@@ -25,14 +25,12 @@ class RouteMark(NamedTuple):
     """The mark that ``@route``, ``@get`` and the other decorators leave on a function.
 
     ``path``: None for the path of the function's name. ``methods``: () for those of the setting. ``name``: for
-    ``url_for``, None for the function's own. ``run_in``: None if the function's ``@run_in`` or the application decides.
-    ``hooks``: the route's only hooks, None for the application's.
+    ``url_for``, None for the function's own. ``hooks``: the route's only hooks, None for the application's.
     """
 
     path: Pattern | None
     methods: tuple[str, ...]
     name: str | None
-    run_in: str | None = None
     hooks: Sequence[object] | None = None
 
 
@@ -142,7 +140,7 @@ class Route:
             if self.by_position and converted and self.takes_body is not _always:
                 self.plain_args = self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = _mark(function, "__micropie_reads_body__", False)
-        placement = mark.run_in or _mark(function, MARK)
+        placement = _mark(function, MARK)
         if placement is not None:
             check_placement(function, placement, name, self.reads_body)
         placement = placement or config.settings.run_in

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 from micropie import csrf
+from micropie.errors import SetupError
 from micropie.execution.context import current
 from micropie.http.current import current_request, request
 from micropie.http.flash import get_flashed_messages
@@ -20,21 +21,28 @@ from micropie.templates import DIRECTORY, Templates
 NO_VALUES: Mapping[str, object] = {}
 
 
-def template(name_or_source: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> str:
-    """Render a template with ``values`` and ``context``, all escaped.
+def template(
+    name: str = "", values: Mapping[str, object] = NO_VALUES, /, *, source: str | None = None, **context: object
+) -> str:
+    """Render a template with ``values`` and ``context``, all escaped: ``template("page.html", title=title)``.
 
-    Text with ``{{``, ``{%`` or a newline in it is the template itself. Any other text is the name of a template: in the
-    ``templates`` directory of the ``App`` that answers the current request, or, outside of a request, in ``templates``
-    below the working directory. Both are compiled once. Neither may be, or contain, what a client has sent: a source is
-    code, and a client that chooses the name sees any template. Give that to ``context``.
+    ``name`` is looked for in the ``templates`` directory of the ``App`` that answers the current request, or, outside
+    of a request, in ``templates`` below the working directory. ``template(source=PAGE, title=title)`` takes the text
+    of one. Both are compiled once. Neither may be, or contain, what a client has sent: a source is code, and a client
+    that chooses the name sees any template. Give that to ``context``.
 
-    Raises ``LookupError`` if there is no such template.
+    Raises ``LookupError`` if there is no such template, and ``SetupError`` for a source in the place of a name.
     """
+    is_source = isinstance(name, str) and any(mark in name for mark in ("{{", "{%", "\n"))
+    if is_source or (name and source is not None):
+        raise SetupError("template takes the name of a file, or a source by its keyword: write template(source=...)")
     active_request = current.get(None)
-    templates = _without_app(Path(DIRECTORY).absolute()) if active_request is None else active_request._exchange.config.templates
-    if isinstance(name_or_source, str) and any(mark in name_or_source for mark in ("{{", "{%", "\n")):
-        return templates.render_source(name_or_source, {**values, **context})
-    return templates.render(name_or_source, {**values, **context})
+    if active_request is None:
+        templates = _without_app(Path(DIRECTORY).absolute())
+    else:
+        templates = active_request._exchange.config.templates
+    values = {**values, **context}
+    return templates.render(name, values) if source is None else templates.render_source(source, values)
 
 
 @lru_cache(maxsize=4)

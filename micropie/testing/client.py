@@ -18,6 +18,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 from micropie.testing.asgi import ASGITransport
 from micropie.testing.errors import ClientError
 from micropie.testing.exchange import APP, AppTransport, Settings
+from micropie.testing.requests import session_app
 from micropie.testing.websocket import DENIAL, WebSocketCall, WebSocketSession
 from micropie.testing.wsgi import WSGITransport
 
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     QueryParamTypes: TypeAlias = httpx.QueryParams | Mapping[str, Any] | list[tuple[str, Any]] | str | bytes
 
 
-def hook_of(app: object, name: str) -> Callable[..., Any]:
-    """Return a method of the application. Raises ``ClientError`` if it has none, because it is no ``App``."""
-    method: Callable[..., Any] | None = getattr(app, f"_micropie_{name}", None)
-    if method is None:
+def tree_of(app: object) -> Any:
+    """Return the ``Tree`` of an application. Raises ``ClientError`` if it has none, because it is no ``App``."""
+    tree = getattr(app, "_micropie", None)
+    if tree is None:
         raise ClientError(f"this takes a micropie.App, with nothing around it: the client was given {app!r}")
-    return method
+    return tree
 
 
 class TestClient(httpx.Client):
@@ -142,7 +143,7 @@ class TestClient(httpx.Client):
         the application provides no ``key``, and ``ClientError`` if it is no ``micropie.App``.
         """
         override = self.app_transport.overrides.enter_context(ExitStack())
-        override.callback(hook_of(self._app, "override")(key, fake))
+        override.callback(tree_of(self._app).override(key, fake))
         return override
 
     @contextmanager
@@ -169,7 +170,7 @@ class TestClient(httpx.Client):
     def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> Any:
         """Return what ``visit`` returns for the session of this client."""
         found: list[object] = []
-        other = hook_of(self._app, "session")(lambda session: found.append(visit(session)))
+        other = session_app(tree_of(self._app), lambda session: found.append(visit(session)))
         self.post("/", extensions={APP: other}, follow_redirects=False).raise_for_status()
         return found[0]
 

@@ -1,12 +1,12 @@
-"""``make_request``: a request for a hook, or a function that takes one, which is called without a server."""
+"""Requests that the test client makes by itself: ``make_request``, and the application that visits a session."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from micropie import App, Request
+from micropie import App, Request, request, run_in
 from micropie.asgi.exchange import ASGIExchange
 
 
@@ -36,10 +36,24 @@ def make_request(
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
     }
     exchange = ASGIExchange(scope, receive)
-    exchange.config = (app or _default_app()).compiled().config
+    exchange.config = (app or _default_app())._micropie.compiled().config
     return Request(exchange)
 
 
 @cache
 def _default_app() -> App:
     return App()
+
+
+def session_app(tree: Any, visit: Callable[[Any], object]) -> App:
+    """Return an application without hooks that keeps its sessions where ``tree`` does, and passes one to ``visit``."""
+    names = {name for name in tree.settings if name.startswith("session_")} | {"portal_backend"}
+    settings = {name: value for name, value in tree.settings.items() if name in names}
+    app = App(tree.session_backend(), security=False, **settings)
+
+    @app.post("/")
+    @run_in("loop")
+    def hand_over() -> None:
+        visit(request.session)
+
+    return app

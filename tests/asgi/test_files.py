@@ -163,7 +163,7 @@ def test_a_file_of_an_async_handler_uses_the_threads_of_io(place: Path, backend:
 
         from micropie.execution import threads
 
-        config = app.compiled().config
+        config = app._micropie.compiled().config
         async with anyio.create_task_group() as tasks:
             released = anyio.Event()
 

@@ -45,7 +45,7 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
         assert second.body != first.body
 
     run(backend, main)
-    app.compiled().close()
+    app._micropie.compiled().close()
 
 
 @every_loop
@@ -67,7 +67,7 @@ def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
         assert (await get(app, "/process")).status == 200
 
     run(backend, main)
-    app.compiled().close()
+    app._micropie.compiled().close()
 
 
 @every_loop
@@ -86,7 +86,7 @@ def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(backend: 
             tasks.cancel_scope.cancel()
 
     run(backend, main)
-    app.compiled().close()
+    app._micropie.compiled().close()
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
 
     page.__annotations__["n"] = Annotated[int, constraint]
     with pytest.raises(SetupError, match=r"parameter 'n': .* can't be enforced here"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_no_value_of_the_type_can_fulfil_fails_at_set_up(annotation: Any, s
     app = App()
     app.get("/")(page)
     with pytest.raises(SetupError, match=f"parameter 'n': {sentence}"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 def test_an_expression_is_tried_on_short_texts_only() -> None:

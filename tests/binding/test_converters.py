@@ -284,7 +284,7 @@ def test_the_message_says_which_annotations_there_are() -> None:
 
     app.page = route()(handler)
     with pytest.raises(SetupError, match=r"'thing' .*Custom.*use str, int, .*pydantic"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 SAMPLES: dict[object, str] = {

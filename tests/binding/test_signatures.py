@@ -532,7 +532,7 @@ def test_a_structure_that_no_body_can_fill_fails_at_set_up(kind: Any) -> None:
     with pytest.raises(
         SetupError, match=rf"'item' is a {kind.__name__} that needs a Oven, .* another type or a default"
     ):
-        structure_app(kind).compiled()
+        structure_app(kind)._micropie.compiled()
 
 
 @dataclass
@@ -722,13 +722,13 @@ class Unreadable:
 @pytest.mark.parametrize("kind", [Impossible, Unreadable])
 def test_a_structure_that_can_never_be_made_fails_at_set_up(kind: Any) -> None:
     with pytest.raises(SetupError, match="'item'"):
-        structure_app(kind).compiled()
+        structure_app(kind)._micropie.compiled()
 
 
 def test_without_msgspec_a_dataclass_fails_at_set_up_and_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(SetupError, match=r"'item' is a ADataclass.*micropie-dual\[standard\]"):
-        structure_app(ADataclass).compiled()
+        structure_app(ADataclass)._micropie.compiled()
 
 
 def test_without_msgspec_a_pydantic_model_works_all_the_same(
@@ -736,7 +736,7 @@ def test_without_msgspec_a_pydantic_model_works_all_the_same(
 ) -> None:
     app = structure_app(AModel)
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    app.compiled()
+    app._micropie.compiled()
     monkeypatch.undo()
     assert make_client(app).post("/page", json=FULL).json()[1] == "Bob"
 
@@ -747,7 +747,7 @@ import sys
 from micropie import App
 class Root(App):
     def index(self, x: int = 0): return "x"
-Root().compiled()
+Root()._micropie.compiled()
 print(sorted({"msgspec", "pydantic", "jinja2", "asyncio.base_events", "trio"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -769,7 +769,7 @@ def annotated(annotation: str, where: str = "x") -> App:
 @pytest.mark.parametrize("annotation", ["NoSuchName", "date.nothing", "list[int", "no such", "int +"])
 def test_an_annotation_that_cannot_be_read_fails_at_set_up(annotation: str) -> None:
     with pytest.raises(SetupError, match="handler"):
-        annotated(annotation).compiled()
+        annotated(annotation)._micropie.compiled()
 
 
 def test_a_return_annotation_does_not_matter(make_client: MakeClient) -> None:
@@ -801,7 +801,7 @@ def test_a_mistake_of_the_author_says_whose_it_is() -> None:
     def handler(thing: complex) -> None: ...
 
     with pytest.raises(SetupError, match="'thing'"):
-        app_of(handler, "/page").compiled()
+        app_of(handler, "/page")._micropie.compiled()
 
 
 @pytest.mark.parametrize("mark", [get("/<x>"), post("/a/<x:int>"), route("/<x:path>/end")])
@@ -809,7 +809,7 @@ def test_a_wildcard_without_a_parameter_fails_at_set_up(mark: Any) -> None:
     app: Any = App()
     app.page = mark(lambda y=0: None)
     with pytest.raises(SetupError, match="no parameter 'x'"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 def test_path_params_are_what_of_the_path_became_parameters(make_client: MakeClient) -> None:
@@ -996,7 +996,7 @@ def test_two_parameters_can_not_both_take_the_whole_body(second: Any) -> None:
 
     handler.__annotations__["two"] = second
     with pytest.raises(SetupError, match=r"'one' and 'two' would both take the whole body: write one class"):
-        app_of(handler).compiled()
+        app_of(handler)._micropie.compiled()
 
 
 def test_several_dicts_are_fields_of_one_document(make_client: MakeClient) -> None:
@@ -1144,7 +1144,7 @@ def test_a_fraction_in_a_structure_fails_at_set_up() -> None:
     def handler(part: Part) -> None: ...
 
     with pytest.raises(SetupError, match=r"'part' is a Part with a Fraction.*use a Decimal"):
-        app_of(handler).compiled()
+        app_of(handler)._micropie.compiled()
 
 
 @dataclasses.dataclass
@@ -1179,7 +1179,7 @@ def test_R78_a_field_that_is_not_of_the_constructor_is_not_of_a_body(kind: Any) 
 
     handler.__annotations__["data"] = kind
     with pytest.raises(SetupError, match=r"must not set (Member|Badge)\.is_admin, which has init=False"):
-        app_of(handler).compiled()
+        app_of(handler)._micropie.compiled()
 
 
 def test_R78_pydantic_fills_no_field_that_is_not_of_the_constructor(make_client: MakeClient) -> None:

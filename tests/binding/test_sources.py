@@ -186,7 +186,7 @@ def test_what_can_not_be_bound_fails_at_set_up(function: Any, reason: str) -> No
     app = App()
     app.get("/")(function)
     with pytest.raises(SetupError, match=reason):
-        app.compiled()
+        app._micropie.compiled()
 
 
 def test_a_source_says_where_it_looks() -> None:

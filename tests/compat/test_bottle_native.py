@@ -230,7 +230,7 @@ def test_the_carrier_can_not_be_part_of_another_tree(app: bottle.Bottle) -> None
     root = Inner()
     root.mount("/old", app.native)
     with pytest.raises(SetupError, match=r"without \.native"):
-        root.compiled()
+        root._micropie.compiled()
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -396,7 +396,7 @@ def test_an_application_of_old_is_not_mounted_without_itself() -> None:
     root = App()
     root.mount("/old", ours.Application(object()).native)
     with pytest.raises(SetupError, match=r"without \.native"):
-        root.compiled()
+        root._micropie.compiled()
 
 
 def test_a_native_application_inside_refuses_its_own(serve_ours: Serve) -> None:

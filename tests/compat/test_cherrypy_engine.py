@@ -101,7 +101,7 @@ def test_servers_by_name(server: Server, name: str) -> None:
     assert get(server) == "hello"
     assert server.httpserver is not None
     assert server.httpserver.name == name
-    assert server.application.native.compiled().config.settings.threads == 3
+    assert server.application.native._micropie.compiled().config.settings.threads == 3
 
 
 def test_a_handler_may_stop_its_server(bus: Bus, server: Server) -> None:

@@ -134,7 +134,7 @@ def test_R67_as_many_may_wait_also_if_all_come_at_once(backend: str, tmp_path: P
     async def blocks() -> None:
         statuses.append((await get(app, "/blocks")).status)
 
-    app.compiled()
+    app._micropie.compiled()
     run(backend, blocks)  # so that all find the application started
     run(backend, main)
     assert sorted(statuses) == [200] * 4 + [503] * 4

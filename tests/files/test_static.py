@@ -201,7 +201,7 @@ def test_two_directories_need_two_names(make_client: MakeClient, site: Path) -> 
     assert client.get(app.url_for("static", path="a.txt")).content == SMALL
     app.static("/three", site)
     with pytest.raises(SetupError, match="two routes state the name 'static'"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 @pytest.mark.parametrize("max_age", [-1, 1.5, True, "3600"])

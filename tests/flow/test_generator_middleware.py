@@ -442,7 +442,7 @@ def test_an_answer_of_a_def_may_be_awaitable(make_client: MakeClient, decorate: 
 @pytest.mark.parametrize("wrong", [print, lambda request: None, object(), 5, "x"])
 def test_no_middleware_is_refused_at_set_up(wrong: Any) -> None:
     with pytest.raises(SetupError, match="is no middleware: append an object with before_request"):
-        wrapped(wrong).compiled()
+        wrapped(wrong)._micropie.compiled()
 
 
 def test_a_generator_that_does_not_take_the_request_is_refused_at_set_up() -> None:
@@ -450,7 +450,7 @@ def test_a_generator_that_does_not_take_the_request_is_refused_at_set_up() -> No
         yield
 
     with pytest.raises(SetupError, match="around in middlewares takes one argument, the request"):
-        wrapped(around).compiled()
+        wrapped(around)._micropie.compiled()
 
 
 def test_an_object_called_as_a_generator_is_middleware(make_client: MakeClient) -> None:

@@ -458,7 +458,7 @@ def test_a_class_among_the_middlewares_is_a_mistake_of_set_up() -> None:
     app = Root()
     app.middlewares.append(HttpMiddleware)
     with pytest.raises(SetupError, match=r"append\(HttpMiddleware\(\)\)"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 def test_an_object_with_one_of_the_two_hooks_is_enough(make_client: MakeClient) -> None:
@@ -480,7 +480,9 @@ class ByTheHead(FlowMiddleware):
 
     def after(self, request: Any, response: Any) -> None:
         if isinstance(response.body, Iterator | AsyncIterator):
-            request._exchange.call_before_head(lambda answer: answer.headers.add("X-Head", answer.headers.get("X-Own") or "none"))
+            request._exchange.call_before_head(
+                lambda answer: answer.headers.add("X-Head", answer.headers.get("X-Own") or "none")
+            )
 
 
 class Chunks(App):

@@ -1136,7 +1136,7 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
 @pytest.mark.parametrize(("make", "sentence"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_a_setup_error(make: Callable[[], App], sentence: str) -> None:
     with pytest.raises(SetupError, match=sentence):
-        make().compiled()
+        make()._micropie.compiled()
 
 
 @run_in("process")
@@ -1153,7 +1153,7 @@ def test_a_handler_in_a_process_can_not_have_it() -> None:
     app = mistake((Thing, Thing))
     app.get("/pooled")(in_a_process)
     with pytest.raises(SetupError, match="runs in a process, and what provides Thing is opened in the server's"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
@@ -1163,7 +1163,7 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
     async def socket(ws: Any, thing: Thing) -> None: ...
 
     with pytest.raises(SetupError, match="its parameter 'upload' is filled from a body, and a WebSocket has none"):
-        app.compiled()
+        app._micropie.compiled()
 
     class Root(App):
         @post
@@ -1173,12 +1173,12 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
     root = Root()
     root.provides(Thing)(from_a_body)
     with pytest.raises(SetupError, match="'upload' takes a file, but @reads_body leaves the body to the handler"):
-        root.compiled()
+        root._micropie.compiled()
 
 
 def test_a_type_without_a_provider_says_how_to_provide_it() -> None:
     with pytest.raises(SetupError, match=r"parameter 'thing' is annotated with .*: @app.provides\(\.\.\.\) above it"):
-        shop().compiled()
+        shop()._micropie.compiled()
 
 
 def test_a_wildcard_needs_a_parameter_of_the_handler_or_a_provider() -> None:
@@ -1188,7 +1188,7 @@ def test_a_wildcard_needs_a_parameter_of_the_handler_or_a_provider() -> None:
     def show(thing: Thing) -> None: ...
 
     with pytest.raises(SetupError, match="has <number>, but its handler has no parameter 'number'"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

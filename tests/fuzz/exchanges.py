@@ -490,7 +490,7 @@ def error_pages(data: bytes) -> None:
 @cache
 def _config() -> Any:
     """Return the configuration of an application, as a request has it."""
-    return _app().compiled().config
+    return _app()._micropie.compiled().config
 
 
 # -- WebSockets ------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def test_any_value_is_escaped_as_its_text(value: object, text: str) -> None:
 def test_what_is_html_already_is_not_escaped_again() -> None:
     assert escape(markupsafe.Markup("<b>")) == "<b>"
     assert escape(escape("<b>")) == "&lt;b&gt;"
-    assert template("{{ name }}", name=escape("<b>")) == "&lt;b&gt;"
+    assert template(source="{{ name }}", name=escape("<b>")) == "&lt;b&gt;"
 
 
 def test_what_it_is_joined_to_stays_as_it_is() -> None:

@@ -20,7 +20,7 @@ class Root(App):
         return self._redirect("/page")
 
     def page(self) -> str:
-        return template(PAGE)
+        return template(source=PAGE)
 
     def twice(self) -> Any:
         return [get_flashed_messages(), get_flashed_messages(category_filter=["success"]), get_flashed_messages(True)]

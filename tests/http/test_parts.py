@@ -762,7 +762,7 @@ def takes_body(self: Any, order: Order) -> None: ...
 def test_a_parameter_that_only_a_body_could_fill_is_refused(handler: Any, sentence: str) -> None:
     root = type("Root", (App,), {"index": _copied(handler)})
     with pytest.raises(SetupError, match=sentence):
-        root().compiled()
+        root()._micropie.compiled()
 
 
 def _copied(handler: Any) -> Any:

@@ -65,7 +65,7 @@ class Shop(App):
         return photo.filename
 
     def form(self, errors: BindingErrors, age: int = 18, *, name: str, more: BindingErrors) -> Any:
-        return template("{% for e in errors %}{{ e.given }}|{{ e }}\n{% endfor %}", errors=errors) + str(
+        return template(source="{% for e in errors %}{{ e.given }}|{{ e }}\n{% endfor %}", errors=errors) + str(
             [age, name, bool(errors), "age" in errors, errors["age"] is None, errors is more, len(errors)]
         )
 

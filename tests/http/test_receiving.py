@@ -655,7 +655,7 @@ class Data(App):
         return len((request.json() if request.is_json else request.body_params)["x"])
 
     async def asked_async(self) -> Any:
-        return len(self.request.form("x")) + len(self.request.form("y", ""))
+        return len(self.request.form["x"]) + len(self.request.form("y", ""))
 
     def nothing(self) -> Any:
         return "nothing"
@@ -685,7 +685,7 @@ class Data(App):
 
     @pooled
     def process(self) -> Any:
-        return self.request.form("x")[:3]
+        return self.request.form["x"][:3]
 
     @pooled
     def process_nothing(self) -> Any:

@@ -68,13 +68,13 @@ def test_another_spelling_of_the_signature_is_none() -> None:
 
 def test_R47_a_key_that_can_be_guessed_fails_at_set_up() -> None:
     with pytest.raises(SetupError, match=r"App\(secret_key=...\): a secret has 32 bytes or more"):
-        Root(secret_key="short").compiled()
+        Root(secret_key="short")._micropie.compiled()
 
 
 @pytest.mark.parametrize("wrong", [5, [], [5]])
 def test_what_is_no_key_fails_at_set_up(wrong: Any) -> None:
     with pytest.raises(SetupError, match=r"App\(secret_key=...\) takes a secret \(text or bytes\) or a list of them"):
-        Root(secret_key=wrong).compiled()
+        Root(secret_key=wrong)._micropie.compiled()
 
 
 def test_without_a_key_it_says_what_to_write(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:

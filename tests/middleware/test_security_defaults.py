@@ -99,9 +99,9 @@ def test_two_backends_can_t_share_a_cookie_of_the_host() -> None:
     app: Any = Site(security=SecurityDefaults("testserver"))
     app.inner = Site(InMemorySessionBackend())
     with pytest.raises(SetupError, match="Site has a session backend of its own"):
-        app.compiled()
+        app._micropie.compiled()
     app.inner = Site(InMemorySessionBackend(), session_cookie="__Host-inner")
-    app.compiled()
+    app._micropie.compiled()
 
 
 # -- the warnings --------------------------------------------------------------------------------------------------------

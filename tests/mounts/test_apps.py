@@ -228,11 +228,11 @@ def test_a_circle_and_two_at_one_place_are_told() -> None:
     root.mount("/a", shop)
     shop.mount("/b", root)
     with pytest.raises(SetupError, match="inside of itself"):
-        root.compiled()
+        root._micropie.compiled()
     other = Root()
     other.mount("/x/y", wsgi)
     inner = Shop()
     inner.mount("/y", wsgi)
     other.mount("/x", inner)
     with pytest.raises(SetupError, match="two applications are mounted at /x/y"):
-        other.compiled()
+        other._micropie.compiled()

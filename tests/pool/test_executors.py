@@ -457,7 +457,7 @@ def test_a_stream_that_can_only_come_whole_has_limits(monkeypatch: pytest.Monkey
 
 def test_an_application_says_nothing_of_an_executor_that_it_has_not_used(threads: Executor) -> None:
     app = App(pool=threads)
-    app.compiled()
+    app._micropie.compiled()
     assert not threads._threads  # type: ignore[attr-defined]
 
 

@@ -87,7 +87,7 @@ def test_arguments_are_bound_before(client: Any) -> None:
 
 def test_functions_and_methods_of_every_kind(make_client: MakeClient) -> None:
     app = Pooled(processes=1)
-    app.get("/plain/<number:int>", run_in="process")(plain)
+    app.get("/plain/<number:int>")(run_in("process")(plain))
     client = make_client(app)
     assert client.get("/plain/3?number=5").json() == ["process", 3, "5"]
     assert client.get("/static_one/!").text == "process!"
@@ -643,5 +643,5 @@ class Unfinished(App):
 )
 def test_the_impossible_is_a_setup_error(app: App, says: str) -> None:
     with pytest.raises(SetupError, match=says) as caught:
-        app.compiled()
+        app._micropie.compiled()
     assert "handler" in str(caught.value)

@@ -176,7 +176,7 @@ def test_with_debug_the_log_lists_what_comes_from_elsewhere(caplog: pytest.LogCa
     app: Any = Root(debug=True)
     app.inner = App()
     app.inner.encode = route()(functools.partial(int_to_bytes))
-    app.compiled()
+    app._micropie.compiled()
     assert [record.getMessage() for record in caplog.records] == [
         "/inner/encode is a URL: its function is from itsdangerous.encoding"
     ]
@@ -247,4 +247,4 @@ def test_two_methods_of_one_public_name_fail_at_set_up() -> None:
         def pie_(self) -> None: ...
 
     with pytest.raises(SetupError, match="pie_ and pie have the same public name"):
-        Twice().compiled()
+        Twice()._micropie.compiled()

@@ -55,7 +55,7 @@ def test_threads_and_processes(make_client: MakeClient, own: dict[str, Any], num
 def test_what_is_shared_is_the_same() -> None:
     site = Site(Page(), threads=7)
     site.other = Page(threads=7, processes=2)
-    outer, inner, other = (config for config in site.compiled().config.tree.values())
+    outer, inner, other = (config for config in site._micropie.compiled().config.tree.values())
     assert (inner.threads, inner.pool, inner.pool_threads) == (outer.threads, outer.pool, outer.pool_threads)
     assert other.threads is not outer.threads
     assert other.pool is not outer.pool

@@ -86,14 +86,14 @@ def test_urls_below_a_mount(make_client: MakeClient) -> None:
 def test_urls_without_a_request() -> None:
     root = Root()
     assert root.root is root
-    root.compiled()
+    root._micropie.compiled()
     assert root.shop.cart.root is root
     assert root.shop.cart.url_for("/auth.login") == root.auth.url_for("login").replace("/login", "/auth/login")
 
 
 def test_an_unknown_name_names_those_of_the_application() -> None:
     root = Root()
-    root.compiled()
+    root._micropie.compiled()
     with pytest.raises(LookupError, match=r"there is no route named 'nothing'; there are: database, fails, login"):
         root.auth.url_for("nothing")
     with pytest.raises(LookupError, match=r"there is no route named 'login'; there are: anything, auth\.database"):

@@ -21,7 +21,7 @@ def matched(pattern: str, path: str) -> Any:
     app.get(pattern)(lambda **values: None)
     segments = [segment.replace(ESCAPED_SLASH, "/") for segment in path.strip("/").split("/")]
     try:
-        _, _, values = app.compiled().router.find("GET", segments if segments != [""] else [])
+        _, _, values = app._micropie.compiled().router.find("GET", segments if segments != [""] else [])
     except HTTPError:
         return None
     return values

@@ -29,7 +29,7 @@ def at(client: TestClient, target: str, method: str = "GET") -> httpx.Response:
 
 def set_up(app: App) -> None:
     """What the first request or the server's start does."""
-    app.compiled()
+    app._micropie.compiled()
 
 
 def text(app: App, make_client: MakeClient, target: str, method: str = "GET") -> str | int:
@@ -1483,6 +1483,6 @@ def test_a_setup_error_names_the_handler() -> None:
             return "x"
 
     with pytest.raises(SetupError, match=r"connect: .*@hidden"):
-        Root().compiled()
+        Root()._micropie.compiled()
     with pytest.raises(SetupError, match="index has no parameter self"):
-        Selfless().compiled()
+        Selfless()._micropie.compiled()

@@ -77,7 +77,7 @@ def test_a_wrong_value_fails_at_construction_and_is_named(name: str, value: Any)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_checked(name: str) -> None:
     with pytest.raises(SetupError, match=name):
-        App(**{name: object()}).compiled()  # type: ignore[arg-type]
+        App(**{name: object()})._micropie.compiled()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def _found(by: Callable[[], Any]) -> Any:
 def test_the_short_cut_to_one_argument_leads_where_the_walk_does(method: str, head: str, rest: list[str]) -> None:
     path = "/".join(["", head, *rest])
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": ""}
-    site = ShortCut().compiled()
+    site = ShortCut()._micropie.compiled()
     request, walked = Request(WSGIExchange(environ)), WSGIExchange(environ)
     short = _found(lambda: site.find(request))
     assert short == _found(lambda: site.router.find(method, walked.segments()))

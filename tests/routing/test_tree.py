@@ -37,7 +37,7 @@ def app_of(patterns: Sequence[str]) -> App:
 def found(app: App, path: str, method: str = "GET") -> str | int:
     """The name of the route of a path, or the status."""
     try:
-        route, _, _ = app.compiled().router.find(method, [segment for segment in path.split("/") if segment])
+        route, _, _ = app._micropie.compiled().router.find(method, [segment for segment in path.split("/") if segment])
     except HTTPError as error:
         return error.status
     return route.name
@@ -242,7 +242,7 @@ def test_two_patterns_of_the_same_paths_are_a_conflict(first: str, second: str) 
     for pattern in (first, second):
         app.get(pattern, name=pattern + "!" * len(pattern))(lambda **values: "")
     with pytest.raises(SetupError, match="answered by both"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_two_patterns_of_the_same_paths_are_a_conflict(first: str, second: str) 
     [("/a/<x:path>", "/a/<x:path>/end"), ("/<x:re:[ab]>", "/<x:re:a|b>"), ("/a<x>", "/<x>a"), ("/<x>", "/<x:int>")],
 )
 def test_patterns_of_other_paths_are_none(patterns: tuple[str, str]) -> None:
-    app_of(patterns).compiled()
+    app_of(patterns)._micropie.compiled()
 
 
 def test_a_name_and_an_explicit_path_for_the_same_methods_are_a_conflict() -> None:
@@ -261,13 +261,13 @@ def test_a_name_and_an_explicit_path_for_the_same_methods_are_a_conflict() -> No
     app = Root()
     app.route("/page")(lambda: "explicit")
     with pytest.raises(SetupError, match="/page is answered by both"):
-        app.compiled()
+        app._micropie.compiled()
 
     index = Root()
     index.index = route()(lambda: "index")
     index.route("/")(lambda: "explicit")
     with pytest.raises(SetupError, match="/ is answered by both"):
-        index.compiled()
+        index._micropie.compiled()
 
 
 # -- what reaches index and default because nothing else takes it ------------------------------------------------------
@@ -398,9 +398,9 @@ def test_a_look_up_costs_the_same_with_ten_and_with_a_thousand_routes(pattern: s
 @pytest.mark.parametrize("pattern", ["/r{}/<n:int>", "/<tenant>/r{}/<n:int>"])
 def test_the_set_up_costs_as_much_for_each_route(pattern: str) -> None:
     few, many = (app_of([pattern.format(number) for number in range(count)]) for count in (100, 400))
-    few.compiled()  # caches are warm
-    few._changed()
-    assert calls(many.compiled) <= 4.1 * calls(few.compiled)
+    few._micropie.compiled()  # caches are warm
+    few._micropie.changed()
+    assert calls(many._micropie.compiled) <= 4.1 * calls(few._micropie.compiled)
 
 
 def test_a_thousand_methods_are_names_in_one_table() -> None:
@@ -509,7 +509,7 @@ def test_the_tree_finds_what_a_naive_matcher_finds(texts: list[str], paths: list
     for pattern in patterns:
         app.get(pattern.text, name=pattern.text)(lambda **values: None)
     try:
-        router = app.compiled().router
+        router = app._micropie.compiled().router
     except SetupError:  # two of them match the same paths
         return
     for path in paths:

@@ -776,7 +776,7 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lifespan.run)
             await lifespan.say("startup")
-            app.compiled().config.shutdown.end()
+            app._micropie.compiled().config.shutdown.end()
             await app(http_scope("GET", "/asynchronous"), calls[0].receive, calls[0].send)
             await app(http_scope("HEAD", "/asynchronous"), calls[2].receive, calls[2].send)
             await lifespan.say("shutdown")

@@ -264,7 +264,7 @@ def test_a_close_that_fails_beside_the_source_is_raised(backend: str) -> None:
             raise RuntimeError("close failed")
 
     async def main() -> None:
-        chunks = MadeAhead(ThreadSource(Source()), App().compiled().config.threads)
+        chunks = MadeAhead(ThreadSource(Source()), App()._micropie.compiled().config.threads)
         assert await anext(chunks) == b"a"
         with pytest.raises(RuntimeError, match="close failed"):
             await chunks.close()
@@ -277,7 +277,7 @@ def test_an_iterator_without_close_is_left_as_it_is(backend: str) -> None:
     source = map(str, range(100))
 
     async def main() -> None:
-        chunks = MadeAhead(ThreadSource(source), App().compiled().config.threads)
+        chunks = MadeAhead(ThreadSource(source), App()._micropie.compiled().config.threads)
         assert await anext(chunks) == b"0"
         await chunks.close()
 

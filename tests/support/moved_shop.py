@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from micropie import run_in
 from micropie.compat import bottle
 
 app = bottle.Bottle()
 
 
-@app.native.get("/process", run_in="process")
+@app.native.get("/process")
+@run_in("process")
 def process() -> str:
     """Return the number of the process."""
     return str(os.getpid())

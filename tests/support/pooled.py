@@ -56,7 +56,8 @@ class Pooled(App):
     def add(self, a: int, b: int = 1, *more: int, name: str = "sum", **others: str) -> Any:
         return {name: a + b + sum(more), **others}
 
-    @get("/routed/<number:int>", run_in="process")
+    @get("/routed/<number:int>")
+    @run_in("process")
     def routed(self, number: int) -> Any:
         return [where(), number]
 
@@ -77,7 +78,8 @@ class Pooled(App):
     def _helped(self) -> str:
         return "helped"
 
-    @post(run_in="process")
+    @post
+    @run_in("process")
     def request_seen(self) -> Any:
         request = self.request
         assert request.path == micropie.request.path
@@ -97,7 +99,8 @@ class Pooled(App):
             "segments": request._exchange.segments(),
         }
 
-    @post(run_in="process")
+    @post
+    @run_in("process")
     def json_seen(self) -> Any:
         try:
             return {"json": self.request.json()}

@@ -179,7 +179,7 @@ class Level(IntEnum):
     ids=repr,
 )
 def test_R77_a_value_is_written_as_jinja2_writes_it(source: str, value: object) -> None:
-    assert template("{# source #}\n" + source, value=value) == _as_jinja2("\n" + source, value=value)
+    assert template(source="{# source #}\n" + source, value=value) == _as_jinja2("\n" + source, value=value)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_an_attribute_or_an_item_is_found_as_jinja2_finds_it(row: object) -> Non
     source = (
         "\n{{ row.name }}{{ row.items is callable }}{{ row['items'] }}{{ row.__len__ is callable }}{{ row.nothing }}"
     )
-    assert template(source, row=row) == _as_jinja2(source, row=row)
+    assert template(source=source, row=row) == _as_jinja2(source, row=row)
 
 
 def _as_jinja2(source: str, **values: object) -> str:
@@ -199,7 +199,7 @@ def _as_jinja2(source: str, **values: object) -> str:
 def test_R77_a_source_is_escaped(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> str:
-            return template("<b>{{ name }}</b>", name=UNSAFE)
+            return template(source="<b>{{ name }}</b>", name=UNSAFE)
 
     assert make_client(Root()).get("/").text == f"<b>{ESCAPED}</b>"
 
@@ -373,7 +373,7 @@ def test_outside_of_requests_only_what_is_used_fails(write: WriteTemplates) -> N
 
 
 def app_directory(app: App) -> Path:
-    return Path(str(app.compiled().config.settings.templates))
+    return Path(str(app._micropie.compiled().config.settings.templates))
 
 
 def test_a_stream_outside_of_requests(write: WriteTemplates) -> None:
@@ -622,7 +622,7 @@ def test_what_jinja2_itself_fails_to_import_is_not_taken_for_jinja2(
 
 
 def test_jinja2_is_imported_by_the_first_template() -> None:
-    code = "import sys, micropie; assert 'jinja2' not in sys.modules; assert micropie.template('{{ 1 }}') == '1'"
+    code = "import sys, micropie; assert 'jinja2' not in sys.modules; assert micropie.template(source='{{ 1 }}') == '1'"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(__file__).parent.parent.parent)
 
 
@@ -660,7 +660,7 @@ class Inner(App):
         raise ValueError
 
     def links(self) -> str:
-        return template("{{ url_for('links') }}")
+        return template(source="{{ url_for('links') }}")
 
     def helped(self) -> str:
         return self.render("page.html")
@@ -820,7 +820,7 @@ def test_the_author_s_dict_is_not_changed(name: str) -> None:
     others: Any = {"other": money}
     app = App(**{name: values})
     app.inner = App(**{name: others})
-    app.compiled()
+    app._micropie.compiled()
     assert values == {"money": money}
 
 
@@ -833,17 +833,17 @@ def test_template_takes_a_name_or_a_source(make_client: MakeClient, write: Write
             return template("page.html", name="file")
 
         async def source(self) -> str:
-            return template("Hello {{ name }} of {{ request.path }}", name="source")
+            return template(source="Hello {{ name }} of {{ request.path }}", name="source")
 
         def block(self) -> str:
-            return template("{% if 1 %}block{% endif %}")
+            return template(source="{% if 1 %}block{% endif %}")
 
         def lines(self) -> str:
-            return template("two\nlines")
+            return template(source="two\nlines")
 
         def parts(self) -> str:
             return template(
-                "{% extends 'base.html' %}{% block b %}{{ name_or_source }}{% endblock %}", name_or_source="x"
+                source="{% extends 'base.html' %}{% block b %}{{ name_or_source }}{% endblock %}", name_or_source="x"
             )
 
         def missing(self) -> str:
@@ -881,13 +881,25 @@ def test_template_outside_of_requests(monkeypatch: pytest.MonkeyPatch, write: Wr
         with pytest.raises(LookupError, match="never what a client has sent"):
             template(name)
     with pytest.raises(LookupError, match="there is no current request"):
-        template("{{ request.path }}")
+        template(source="{{ request.path }}")
     with pytest.raises(LookupError, match=r"use app.render\(...\) here"):
-        template("{{ url_for('index') }}")
+        template(source="{{ url_for('index') }}")
+
+
+@pytest.mark.parametrize("text", ["{{ 7 * 7 }}", "{% if 1 %}{% endif %}", "two\nlines"])
+def test_a_source_in_the_place_of_a_name_is_not_run(text: str) -> None:
+    with pytest.raises(SetupError, match=r"write template\(source=...\)"):
+        template(text)
+
+
+def test_template_takes_one_of_both() -> None:
+    with pytest.raises(SetupError, match=r"write template\(source=...\)"):
+        template("page.html", source="Hello")
+    assert template(source="") == ""
 
 
 def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None:
-    templates = Pages(write({"page.html": ""})).compiled().config.templates
+    templates = Pages(write({"page.html": ""}))._micropie.compiled().config.templates
     for number in range(1000):
         assert templates.render_source("{{ n }} " + str(number % 500), {"n": number}) == f"{number} {number % 500}"
     compiled: Any = templates._compile

@@ -353,7 +353,7 @@ def test_a_worker_that_never_served_starts_nothing() -> None:
 
 
 def test_importing_and_building_starts_no_thread() -> None:
-    code = "import threading, micropie; app = micropie.App(); app.compiled(); print(threading.active_count())"
+    code = "import threading, micropie; app = micropie.App(); app._micropie.compiled(); print(threading.active_count())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
     assert done.stdout.strip() == "1"
 

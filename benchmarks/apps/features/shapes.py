@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from benchmarks.cases import SHAPE_CASES
-from micropie import App, Response, inline
+from micropie import App, Response, run_in
 
 HELLO = "Hello, World!"
 
@@ -64,31 +64,31 @@ class Sync(App):
 
 
 class Inline(App):
-    @inline
+    @run_in("loop")
     def text(self) -> str:
         return HELLO
 
-    @inline
+    @run_in("loop")
     def bytes(self) -> Any:
         return b"Hello, World!"
 
-    @inline
+    @run_in("loop")
     def tuple(self) -> Any:
         return 200, HELLO
 
-    @inline
+    @run_in("loop")
     def response_(self) -> Response:
         return Response(HELLO)
 
-    @inline
+    @run_in("loop")
     def dict(self) -> Any:
         return {"message": HELLO}
 
-    @inline
+    @run_in("loop")
     def list(self) -> Any:
         return [HELLO]
 
 
 def make_inline() -> Mapping[str, App]:
-    """Return an application for the shapes that ``@inline`` allows. A sync generator always runs in a thread."""
+    """Return an application for the shapes that can run on the loop. A sync generator always runs in a thread."""
     return dict.fromkeys([case.name for case in SHAPE_CASES if not case.name.startswith("yielded")], Inline())

@@ -6,7 +6,7 @@ from shop import Shop
 
 
 def staff(request):
-    if request.query("key") != "sesame":
+    if request.query.get("key") != "sesame":
         raise HTTPError(401, "For our staff only.")
 
 

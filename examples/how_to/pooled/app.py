@@ -1,12 +1,12 @@
-from micropie import App, pooled, request
+from micropie import App, request, run_in
 
 
 class Root(App):
-    @pooled
+    @run_in("process")
     def primes(self, limit: int):
         return [n for n in range(2, limit) if all(n % d for d in range(2, n))]
 
-    @pooled
+    @run_in("process")
     def rows(self, count: int):  # each row is sent when it is made
         for number in range(count):
             yield f"{number},{number**number}\n"
@@ -15,6 +15,7 @@ class Root(App):
 app = Root()
 
 
-@app.get("/cpu", run_in="process")
+@app.get("/cpu")
+@run_in("process")
 def cpu():
-    return {"colour": request.query("colour", "none")}
+    return {"colour": request.query.get("colour", "none")}

@@ -1,3 +1,4 @@
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from micropie import App, BindingErrors, HTTPError, Redirect, flash, get, post, requires
@@ -16,9 +17,13 @@ class Blog(App):
     def __init__(self, database, **settings):
         super().__init__(**settings)
         self.database = database
-        self.startup_handlers.append(database.create_tables)
         self.middlewares.append(CSRFMiddleware())
         self.static("/static", "static")
+
+    @asynccontextmanager
+    async def lifespan(self):  # the part before the yield is run before the first request
+        self.database.create_tables()
+        yield
 
     def index(self):
         return self.render("index.html", posts=self.database.posts())

@@ -1,5 +1,6 @@
 import logging
 import os
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +21,17 @@ class Blog(App):
     def __init__(self, database, **settings):
         super().__init__(**settings)
         self.database = database
-        self.startup_handlers.append(database.create_tables)
         self.middlewares += [
             AccessLog(),
             RateLimit(10, per=60, exempt=lambda request: request.method != "POST"),  # nobody guesses passwords quickly
         ]
         self.static("/static", "static")
         self.health("/healthz")
+
+    @asynccontextmanager
+    async def lifespan(self):  # the part before the yield is run before the first request
+        self.database.create_tables()
+        yield
 
     def index(self):
         return self.render("index.html", posts=self.database.posts())

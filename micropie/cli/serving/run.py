@@ -32,7 +32,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     if reload and CHILDS_PORT not in os.environ:
         run_and_reload(options.port)
         return
-    target.app.compiled(INLINE if server.protocol == WSGI else HANDLER)
+    target.app._micropie.compiled(INLINE if server.protocol == WSGI else HANDLER)
     print(_announcement(server, target, options), file=sys.stderr, flush=True)
     os.environ[IS_SERVING] = "1"
     try:

@@ -140,7 +140,7 @@ class Server:
         native = getattr(self.application, "native", None)
         if native is not None and self.thread_pool != Server.thread_pool:
             native._micropie.settings["threads"] = self.thread_pool
-            native._changed()
+            native._micropie.changed()
         try:
             options = serving_options.Options(
                 self.socket_host,

@@ -14,9 +14,9 @@ from io import SEEK_END, BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import IO, Any
+from typing import IO
 
-from micropie.execution.outcomes import Completed
+from micropie.habits import UploadHabits
 
 CHUNK = 64 * 1024
 
@@ -71,7 +71,7 @@ _CLOSED = MemoryFile()  # the file of an upload that was closed and never opened
 _CLOSED.close()
 
 
-class UploadFile:
+class UploadFile(UploadHabits):
     """One uploaded file, at its start. It is closed and deleted when its request ends, unless ``save_to`` copies it."""
 
     __slots__ = ("_file", "_filename", "_pieces", "_spool_size", "content_type", "headers", "raw_filename", "size")
@@ -108,14 +108,6 @@ class UploadFile:
 
     def __repr__(self) -> str:
         return f"<UploadFile {self.filename!r} {self.size} bytes>"
-
-    def __getitem__(self, name: str) -> Any:
-        """Return ``upload["filename"]``, ``["content_type"]`` or ``["content"]``, as MicroPie names them."""
-        if name == "content":
-            return UploadContent(self)
-        if name not in ("filename", "content_type"):
-            raise KeyError(name)
-        return getattr(self, name)
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over the rest of the file, 64 KiB at a time."""
@@ -190,19 +182,6 @@ class UploadFile:
                 file.close()
             except OSError:  # a full disk: the unwritten rest is not needed
                 pass
-
-
-class UploadContent:
-    """``upload["content"]``: a file read like a queue: ``while chunk := await content.get():``."""
-
-    __slots__ = ("_upload",)
-
-    def __init__(self, upload: UploadFile) -> None:
-        self._upload = upload
-
-    def get(self) -> Completed[bytes | None]:
-        """Return up to 64 KiB, None at the end."""
-        return Completed(self._upload.read(CHUNK) or None)
 
 
 class NewFile:

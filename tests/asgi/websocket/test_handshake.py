@@ -217,7 +217,7 @@ def test_what_is_no_middleware_fails_at_setup(middleware: Any) -> None:
     app = App()
     app.ws_middlewares.append(middleware)
     with pytest.raises(SetupError, match=r"middlewares holds objects|is no WebSocket middleware"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 def test_a_list_of_the_class_counts(open_client: OpenClient) -> None:

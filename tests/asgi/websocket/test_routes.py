@@ -87,6 +87,7 @@ class Root(App):
         seen: Any = request
         assert isinstance(self.request, WebSocketRequest)
         assert (seen.path, ws.request.method, ws.request.scheme) == ("/about", "GET", "http")
+        assert ws.query.getlist("a") == ws.query_params["a"]
         await say(ws, ws.request.url, ws.query_params, ws.headers["x-a"], ws.cookies, ws.path_params, repr(ws.request))
 
     def chat(self) -> str:
@@ -283,7 +284,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
 def test_what_cannot_be_served_fails_at_setup(sentence: str) -> None:
     app = type("Root", (App,), MISTAKES[sentence])()
     with pytest.raises(SetupError, match=sentence):
-        app.compiled()
+        app._micropie.compiled()
 
 
 def test_the_socket_s_annotation_may_be_for_type_checkers_only(open_client: OpenClient) -> None:
@@ -305,7 +306,7 @@ def test_mistakes_of_decorators() -> None:
     for path in ("/a", "/b"):
         app.websocket(path, name="same")(functools.partial(no_socket))
     with pytest.raises(SetupError):
-        app.compiled()
+        app._micropie.compiled()
 
 
 def test_two_websockets_of_one_path_or_name() -> None:
@@ -315,12 +316,12 @@ def test_two_websockets_of_one_path_or_name() -> None:
     app.websocket("/a")(handler)
     app.websocket("/a")(handler)
     with pytest.raises(SetupError, match="answered by both"):
-        app.compiled()
+        app._micropie.compiled()
     app = App()
     app.websocket("/a", name="n")(handler)
     app.websocket("/b", name="n")(handler)
     with pytest.raises(SetupError, match="two routes state the name 'n'"):
-        app.compiled()
+        app._micropie.compiled()
 
 
 def test_handlers_added_later_are_found(open_client: OpenClient) -> None:

@@ -1,0 +1,56 @@
+"""``MultiDict``: the names of a query, a form or its files, each with one value or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, overload
+
+Value = TypeVar("Value")
+Default = TypeVar("Default")
+
+
+class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has no hash
+    """Names and their values, in the order in which the client has sent them. It can only be read.
+
+    As a mapping it has the first value of each name: ``form["colour"]``, ``form.get("colour", "red")``, ``items()``.
+    ``getlist`` gives all values of a name. ``form("colour", "red")`` is another spelling of ``get``.
+    """
+
+    __slots__ = ("_lists",)
+
+    def __init__(self, lists: Mapping[str, list[Value]]) -> None:
+        self._lists = lists
+
+    def __getitem__(self, name: str) -> Value:
+        values = self._lists.get(name)
+        if not values:  # or an empty array in JSON
+            raise KeyError(name)
+        return values[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, values in self._lists.items() if values)
+
+    def __len__(self) -> int:
+        return sum(map(bool, self._lists.values()))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, MultiDict):
+            return {name: self.getlist(name) for name in self} == {name: other.getlist(name) for name in other}
+        return super().__eq__(other)
+
+    def getlist(self, name: str) -> list[Value]:
+        """Return all values of ``name``, in a new list; an empty one if there are none."""
+        return [*self._lists.get(name, ())]
+
+    @overload
+    def __call__(self, name: str) -> Value | None: ...
+
+    @overload
+    def __call__(self, name: str, default: Default) -> Value | Default: ...
+
+    def __call__(self, name: str, default: Any = None) -> Any:
+        """Return the first value of ``name``, or ``default``: ``get`` by its former spelling."""
+        return self.get(name, default)
+
+    def __repr__(self) -> str:
+        return f"<MultiDict {[*self]!r}>"  # without values, which may be secret: logs and error pages have this
