@@ -34,7 +34,7 @@ class CarryingSite(Site):
 
     def __init__(self, inner: Site) -> None:
         super().__init__(inner.config, inner.router, inner.sockets)
-        self.exact, self.below, self.has_mounts = inner.exact, inner.below, inner.has_mounts
+        self.exact, self.has_mounts = inner.exact, inner.has_mounts
         self.inner = inner
         self.finds_native = inner.has_mounts or not inner.router.is_empty
 

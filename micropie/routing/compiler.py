@@ -25,7 +25,7 @@ from micropie.routing.patterns import Pattern
 from micropie.routing.providers import check_providers
 from micropie.routing.route import Route, RouteMark, marks_of
 from micropie.routing.router import Node, Resource, Router
-from micropie.routing.site import Mounted, MountedApp, MountingSite, MountRoute, Site
+from micropie.routing.site import Mounted, MountRoute, Site
 
 logger = logging.getLogger("micropie")
 
@@ -41,9 +41,7 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     config = root_config(root, shutdown)
     tables = _Tables(Router(config), Router(config), blocking)
     tables.compile(root, config, "")
-    if tables.mounted:
-        return MountingSite(config, tables.http, tables.sockets, tables.mounted)
-    return Site(config, tables.http, tables.sockets)
+    return Site(config, tables.http, tables.sockets, tables.mounted)
 
 
 @dataclass(slots=True)
@@ -179,7 +177,7 @@ class _AppCompiler:
             tables = _Tables(Router(config), Router(config), self.tables.blocking, prefix)
             names = f"{self.names}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
             tables.compile(shared, config, names)
-            mounted += [MountedApp(prefix, config, tables.http, tables.sockets), *tables.mounted]
+            mounted += [Site(config, tables.http, tables.sockets, prefix=prefix), *tables.mounted]
         else:
             mounted.append(MountRoute(mount, prefix, self.config))
 
