@@ -30,8 +30,6 @@ RouteMatch: TypeAlias = tuple[Route, Sequence[object], Mapping[str, object]]
 class CarryingSite(Site):
     """``inner`` has the native routes, mounts and WebSockets."""
 
-    __slots__ = ("finds_native", "inner")
-
     def __init__(self, inner: Site) -> None:
         super().__init__(inner.config, inner.router, inner.sockets)
         self.exact, self.has_mounts = inner.exact, inner.has_mounts
@@ -62,8 +60,6 @@ class CarryingSite(Site):
 
 class CarriedRoute(OutsideRoute):
     """A route of the old framework, see ``OutsideRoute``."""
-
-    __slots__ = ()
 
     def __init__(self, config: AppConfig, blocking: RouteKind, call: Callable[..., object], plain_args: int) -> None:
         super().__init__(config, blocking, call, plain_args, AHEAD)

@@ -242,13 +242,12 @@ class HookPlan:
 
 def planned_hooks(config: AppConfig) -> HookPlan:
     """Return how the middleware of a configuration runs. Its list may change at any time, so each request asks."""
-    plan: HookPlan | None = config.hook_plan[0] if config.hook_plan else None
+    plan: HookPlan | None = config.hook_plan
     middlewares = config.middlewares
     if type(middlewares) is not list:
         middlewares = [*middlewares]
     if plan is None or plan.middlewares != middlewares or not (plan.is_simple or _are_same(plan, middlewares)):
-        plan = HookPlan([*middlewares])
-        config.hook_plan[:] = [plan]
+        config.hook_plan = plan = HookPlan([*middlewares])
     return plan
 
 

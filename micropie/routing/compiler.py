@@ -20,7 +20,7 @@ from micropie.execution.steps import HANDLER, RouteKind
 from micropie.mounts.prefixes import Mount
 from micropie.routing.config import AppConfig
 from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
-from micropie.routing.inheritance import AppDefinition, child_config, root_config
+from micropie.routing.inheritance import AppDefinition, make_config
 from micropie.routing.patterns import Pattern
 from micropie.routing.providers import check_providers
 from micropie.routing.route import Route, RouteMark, marks_of
@@ -38,7 +38,7 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
     INLINE where the flow's thread may block.
     """
-    config = root_config(root, shutdown)
+    config = make_config(root, None, "", shutdown)
     tables = _Tables(Router(config), Router(config), blocking)
     tables.compile(root, config, "")
     return Site(config, tables.http, tables.sockets, tables.mounted)
@@ -151,7 +151,7 @@ class _AppCompiler:
             raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
         config = self.config
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
-            config = replace(config, middlewares=mark.hooks, threads=Threads(_THREADS))
+            config = replace(config, middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, tables.base + path, tables.blocking, takes_socket)
         (self.sockets if takes_socket else self.handlers).descend(pattern).add(route)
         (tables.sockets if takes_socket else tables.http).add_name(route_name, quote(self.prefix), pattern)
@@ -164,7 +164,7 @@ class _AppCompiler:
 
     def _add_child(self, name: str, definition: AppDefinition) -> None:
         prefix = f"{self.prefix}/{name}"
-        config = child_config(definition, self.config, self.tables.base + prefix)
+        config = make_config(definition, self.config, self.tables.base + prefix, self.config.shutdown)
         handlers, sockets = self.handlers.child(name), self.sockets.child(name)
         handlers.config = sockets.config = config
         _AppCompiler(self.tables, config, prefix, f"{self.names}{name}.", handlers, sockets).compile(definition)
@@ -173,7 +173,7 @@ class _AppCompiler:
         prefix = self.tables.base + self.prefix + mount.prefix
         mounted = self.tables.mounted
         if shared is not None:
-            config = child_config(shared, self.config, prefix)
+            config = make_config(shared, self.config, prefix, self.config.shutdown)
             tables = _Tables(Router(config), Router(config), self.tables.blocking, prefix)
             names = f"{self.names}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
             tables.compile(shared, config, names)

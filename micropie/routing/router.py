@@ -53,8 +53,6 @@ class Resource:
     handler also answers HEAD. ``most_segments``: how many further segments of a path one of them takes as arguments.
     """
 
-    __slots__ = ("any", "by_method", "most_segments", "routes")
-
     def __init__(self, *routes: Route) -> None:
         self.any: Route | None = None
         self.by_method: dict[str, Route] = {}
@@ -110,8 +108,6 @@ class Node:
     that ends here. ``arguments`` is the handler that this place is named after, ``default`` and ``index`` are those of
     the application; they take the segments that follow. ``branches`` are sorted when the tree is complete.
     """
-
-    __slots__ = ("arguments", "branches", "config", "default", "index", "literals", "resource")
 
     def __init__(self, config: AppConfig | None = None) -> None:
         self.config = config

@@ -31,19 +31,6 @@ class Site:
     protocol. Mounts come before routes.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_apps",
-        "_mounts",
-        "below",
-        "config",
-        "exact",
-        "has_mounts",
-        "prefix",
-        "router",
-        "sockets",
-    )
-
     def __init__(
         self, config: AppConfig, router: Router, sockets: Router, mounted: Sequence[Mounted] = (), prefix: str = ""
     ) -> None:
@@ -150,8 +137,6 @@ class OutsideRoute(Route):
     framework. ``call`` has ``plain_args`` arguments, which the search gives: none is bound.
     """
 
-    __slots__ = ()
-
     def __init__(
         self,
         config: AppConfig,
@@ -175,8 +160,6 @@ class MountRoute(OutsideRoute):
 
     Hooks and error pages are around it, unless it is isolated: then the server's call is handed over instead.
     """
-
-    __slots__ = ("mount", "prefix", "threads")
 
     def __init__(self, mount: Mount, prefix: str, config: AppConfig) -> None:
         super().__init__(config, MOUNT, no_function, 3, True, prefix)
@@ -204,8 +187,6 @@ class Handover:
 
     ``config`` has the hooks that run for it, the checks of who may enter.
     """
-
-    __slots__ = ("config", "mount", "path")
 
     def __init__(self, mount: Mount, path: MountedPath, config: AppConfig) -> None:
         self.mount = mount
