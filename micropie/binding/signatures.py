@@ -136,10 +136,6 @@ class Plan:
         left = max(len(self._positional) - len(segments), 0) + len(self._keywords) - len(values)
         return left > 0 or self._others is not None
 
-    def begins_with(self, names: Sequence[str]) -> bool:
-        """Return whether the handler's first positional parameters are ``names``, in this order."""
-        return self.names_in_path[: len(names)] == [*names]
-
     def plain_args(self, wildcards: Sequence[bool] | None = None) -> int:
         """Return how many arguments the path has to give so that they are complete as they are, without ``bind``.
 

@@ -10,11 +10,15 @@ from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
 
 
 class RunningGenerator:
-    """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited."""
+    """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited.
 
-    __slots__ = ("_generator", "_kind")
+    ``owner``: the hook that has begun it.
+    """
 
-    def __init__(self, generator: Any, kind: CallKind) -> None:
+    __slots__ = ("_generator", "_kind", "owner")
+
+    def __init__(self, generator: Any, kind: CallKind, owner: object = None) -> None:
+        self.owner = owner
         self._generator = generator
         self._kind: CallKind = AWAIT if isinstance(generator, AsyncGeneratorType) else kind
 

@@ -108,7 +108,8 @@ class Route:
         self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()
         self.wildcards = [wildcard.name for wildcard in wildcards]
-        self.by_position = mark.path is not None and self.plan.begins_with(self.wildcards)
+        in_path = self.plan.names_in_path[: len(self.wildcards)]
+        self.by_position = mark.path is not None and in_path == self.wildcards
         if mark.path is not None:
             of_providers = {parameter.name for one in self.providers for parameter in one.plan.parameters}
             self.plan.check_wildcards([name for name in self.wildcards if name not in of_providers], pattern)
