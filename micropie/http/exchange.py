@@ -542,8 +542,8 @@ class Exchange:
         """Return the Accept header, "*/*" without one; as above."""
         raise NotImplementedError
 
-    def origin_header(self) -> str:
-        """Return the Origin header, or ""; as above."""
+    def origin_header(self) -> str | None:
+        """Return the Origin header, or None; as above."""
         raise NotImplementedError
 
     def body_headers(self) -> tuple[bytes | str, bytes | None]:
