@@ -141,7 +141,7 @@ class WSGIExchange(Exchange):
         return self.environ.get("HTTP_ACCEPT", "*/*")  # type: ignore[no-any-return]
 
     def origin_header(self) -> str | None:
-        return self.environ.get("HTTP_ORIGIN")  # type: ignore[no-any-return]
+        return self.environ.get("HTTP_ORIGIN")
 
     def body_headers(self) -> tuple[str, bytes | None]:
         length = self.environ.get("CONTENT_LENGTH")
