@@ -211,12 +211,12 @@ def _parse_and_bind(
     request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
 ) -> Flow[Sequence[Any]]:
     """Return the handler's arguments, and parse the form or JSON that was received if they are taken from it."""
-    if route.takes_body(arguments, values):
-        if has_large_body(request._exchange):
-            bound: Sequence[Any] = yield IO, _bind_parsed, (request, route, arguments, values)
-            return bound
-        request._exchange.parsed_document()
-    return route.bind(request, arguments, values)
+    if not route.takes_body(arguments, values):
+        return route.bind(request, arguments, values)
+    if has_large_body(request._exchange):
+        bound: Sequence[Any] = yield IO, _bind_parsed, (request, route, arguments, values)
+        return bound
+    return _bind_parsed(request, route, arguments, values)
 
 
 def _bind_parsed(
