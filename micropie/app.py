@@ -50,7 +50,7 @@ from micropie.routing.decorator_types import (
 )
 from micropie.routing.decorators import Function, inline, make_mark
 from micropie.routing.discovery import is_function, is_method, public_name
-from micropie.routing.inheritance import AppDefinition
+from micropie.routing.inheritance import AppDefinition, Registrations
 from micropie.routing.providers import checked_key, checked_provider, in_place_of, name_of
 from micropie.routing.route import RouteMark
 from micropie.routing.settings import Settings
@@ -67,21 +67,15 @@ Arguments = ParamSpec("Arguments")
 
 
 @dataclass(slots=True)
-class _Tables:
+class _Tables(Registrations):
     """The registrations of one ``App``, and the sites that are compiled from them."""
 
-    channels: Channels | None
+    channels: Channels | None = None
     own_channels: Channels = field(default_factory=Channels)
     sessions: SessionBackend = field(default_factory=InMemorySessionBackend)
     lifespan: Callable[[], Lifespan] | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
     security: object = None
-    error_handlers: dict[ErrorKey, ErrorHandler] = field(default_factory=dict)
-    providers: dict[object, Callable[..., object]] = field(default_factory=dict)
     overrides: dict[object, Callable[..., object]] = field(default_factory=dict)
-    functions: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
-    sockets: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
-    mounts: list[Mount] = field(default_factory=list)
     sites: dict[str, Site] = field(default_factory=dict)
     shutdowns: dict[str, ShutdownSignal] = field(default_factory=dict)
     parents: dict[int, App] = field(default_factory=dict)
@@ -363,14 +357,11 @@ class App:
         return AppDefinition(
             app=self,
             framework=tuple(base for base in type(self).__mro__ if "_micropie_is_framework" in vars(base)),
-            settings=self._micropie.settings,
+            registered=self._micropie,
             session_backend=backend,
             channels=self._micropie.own_channels if channels is None and not ancestors else channels,
             middlewares=self.middlewares,
-            error_handlers=self._micropie.error_handlers,
-            functions=self._micropie.functions,
             ws_middlewares=self.ws_middlewares,
-            socket_functions=self._micropie.sockets,
             providers=self._micropie.providers | path[0]._micropie.overrides,
             template_names=names_of(partial(App.url_for, self)),
             children={public_name(name): child._definition(path) for name, child in self._children(ancestors).items()},
@@ -698,15 +689,11 @@ class App:
     def _micropie_config(self) -> AppConfig:
         """Return this application's configuration in the tree that answers the current request, or else alone."""
         request: Request | None = current.get(None)
-        if request is not None:
-            config = (
-                config_of(request._exchange)
-                if config_of(request._exchange).app is self
-                else config_of(request._exchange).tree.get(id(self))
-            )
-            if config is not None:
-                return config
-        return self.compiled().config
+        if request is None:
+            return self.compiled().config
+        answering = config_of(request._exchange)
+        config = answering if answering.app is self else answering.tree.get(id(self))
+        return config or self.compiled().config
 
     def _redirect(
         self,

@@ -90,14 +90,14 @@ class _Compiler:
             origin = getattr(inspect.unwrap(getattr(function, "func", function)), "__module__", package)
             if config.settings.debug and origin.partition(".")[0] != package:
                 logger.info("%s/%s is a URL: its function is from %s", self.prefix, name, origin)
-        for function, mark in definition.functions:
+        for function, mark in definition.registered.functions:
             self._add_explicit(function, mark, _name_of(function))
         for name, function in socket_handlers.items():
             if marks_of(function):
                 raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
             for mark in marks_of(function, "__micropie_sockets__") or [RouteMark(None, (), None)]:
                 self._add_socket(function, mark, name)
-        for function, mark in definition.socket_functions:
+        for function, mark in definition.registered.sockets:
             self._add_socket(function, mark, _name_of(function))
         for name, child in definition.children.items():
             self._add_child(name, child)

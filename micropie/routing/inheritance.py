@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from micropie.errors import SetupError
 from micropie.execution.fork import available_cpus
@@ -28,27 +28,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
+class Registrations:
+    """The settings of one ``App``, and all that its author has registered with it by a call or a decorator."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Only those that the author has set."""
+    error_handlers: dict[ErrorKey, ErrorHandler] = field(default_factory=dict)
+    providers: dict[object, Callable[..., object]] = field(default_factory=dict)
+    """By the type that they provide."""
+    functions: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
+    """Plain functions with an explicit route."""
+    sockets: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
+    """Plain functions that answer WebSockets."""
+    mounts: list[Mount] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class AppDefinition:
     """One ``App`` of a tree as its author wrote it, before it is compiled."""
 
     app: object
     framework: tuple[type, ...]
     """The classes whose methods are no handlers."""
-    settings: dict[str, object]
-    """Only those that the author has set."""
+    registered: Registrations
     session_backend: SessionBackend | None
     """None for the outer application's; never None for the outermost."""
     channels: Channels | None
     """None for the outer application's; never None for the outermost."""
     middlewares: list[object]
-    error_handlers: dict[ErrorKey, ErrorHandler]
-    functions: list[tuple[Callable[..., object], RouteMark]]
-    """Plain functions with an explicit route."""
     ws_middlewares: list[object]
-    socket_functions: list[tuple[Callable[..., object], RouteMark]]
-    """Plain functions that answer WebSockets."""
     providers: dict[object, Callable[..., object]]
-    """By the type that they provide."""
+    """Those that are registered, and a test's in the place of some."""
     template_names: dict[str, object]
     """Values by name that its templates see beside those that a handler gives them."""
     children: dict[str, AppDefinition]
@@ -62,8 +72,8 @@ _POOL_SETTINGS = frozenset({"processes", "pool"})
 
 def make_config(definition: AppDefinition, outer: AppConfig | None, prefix: str, shutdown: ShutdownSignal) -> AppConfig:
     """Return the config of an application inside ``outer``'s, or of the outermost. Raises ``SetupError``."""
-    own = definition.settings.keys()
-    settings = (Settings() if outer is None else outer.settings).overridden(definition.settings)
+    own = definition.registered.settings.keys()
+    settings = (Settings() if outer is None else outer.settings).overridden(definition.registered.settings)
     if outer is None or own & _POOL_SETTINGS:
         pool, pool_threads = _pool(settings)
     else:
@@ -81,7 +91,7 @@ def make_config(definition: AppDefinition, outer: AppConfig | None, prefix: str,
         sessions=_sessions(definition, settings, outer, prefix),
         middlewares=definition.middlewares,
         ws_middlewares=definition.ws_middlewares,
-        error_handlers=[definition.error_handlers, *(outer.error_handlers if outer else ())],
+        error_handlers=[definition.registered.error_handlers, *(outer.error_handlers if outer else ())],
         app=definition.app,
         prefix=prefix,
         templates=_templates(definition, settings, outer.templates.directories if outer else ()),
@@ -118,7 +128,7 @@ def _signer(settings: Settings) -> CookieSigner | None:
 def _sessions(definition: AppDefinition, settings: Settings, outer: AppConfig | None, prefix: str) -> SessionStore:
     backend = definition.session_backend
     if outer is not None and backend is None:
-        if not any(name.startswith("session_") for name in definition.settings):
+        if not any(name.startswith("session_") for name in definition.registered.settings):
             return outer.sessions
         backend, prefix = outer.sessions.backend, outer.sessions.prefix
     elif (
