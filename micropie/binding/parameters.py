@@ -35,7 +35,7 @@ class BoundParameter(NamedTuple):
 
     ``values`` are those of the path's wildcards. ``find`` raises ``BindingError`` for a value that is missing or does
     not convert. ``is_stated``: the annotation names the source. ``takes_document``: the value is the whole body.
-    ``label``: what sentences call it, by default "Parameter 'name'".
+    ``label``: its name in sentences, by default "Parameter 'name'".
     """
 
     name: str
@@ -155,7 +155,7 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
     return files[0] if parameter.converter.many is None else _collected(parameter, place, [*files])
 
 
-# Where a parameter is looked for, in this order: the name of the place in errors, its values, what is made of them.
+# The places of a parameter's value, in order: the place's name in errors, its values, and how they are read.
 _PLACES: Sequence[
     tuple[
         str,
@@ -189,7 +189,7 @@ def _collected(parameter: BoundParameter, place: str, values: list[object]) -> o
 
 
 def _misfit(parameter: BoundParameter, place: str, value: object) -> BindingError:
-    """Return the error of a value that is not what a parameter expects."""
+    """Return the error of a value that a parameter does not take."""
     expected = parameter.converter.expected
     sentence = f"{parameter.label or f'Parameter {parameter.name!r}'} must be {expected}."
     return BindingError([ParameterError(parameter.name, place, value, expected, sentence=sentence)])
@@ -315,7 +315,7 @@ def _body_reader(structure: type, many: bool, name: str) -> Find:
 def _problems(
     error: ValueError, name: str, place: str, begin: str, before: tuple[int, ...] = ()
 ) -> list[ParameterError]:
-    """Return what is wrong with a structure; each sentence starts with ``begin``, each path with ``before``."""
+    """Return the errors of a structure; each sentence starts with ``begin``, each path with ``before``."""
     return [
         ParameterError(name, place, given, problem, (*before, *path), f"{begin}{problem}.")
         for problem, path, given in _described(error)
@@ -327,7 +327,7 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
 def _described(error: ValueError) -> Iterator[tuple[str, tuple[str | int, ...], object]]:
-    """Yield what is wrong with a body, in one line each: without the client's values, the place, and the value.
+    """Yield the problems of a body: a line without the client's values, the place, and the value.
 
     msgspec stops at the first one. pydantic has collected all, but half a million in one body take 10 s to describe.
     """

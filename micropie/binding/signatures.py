@@ -101,7 +101,7 @@ class Plan:
         self._pick = _picker([one.name for one in self._positional]) if self.plain_args() > 0 else None
 
     def with_provided(self, arguments: Sequence[Any], values: Mapping[object, object]) -> Sequence[object]:
-        """Return the ``arguments`` of one call with what the providers gave, by its type."""
+        """Return the ``arguments`` of one call with the resources of the providers, given by type."""
         complete = [*arguments]
         for name, key, position in self.provided:
             if position is None:
@@ -117,7 +117,7 @@ class Plan:
 
     @property
     def reads_values(self) -> bool:
-        """Whether a parameter is filled by what the client sent."""
+        """Whether a parameter is filled by a client's value."""
         return any(one.is_of_client for one in self._all)
 
     @property

@@ -52,8 +52,8 @@ _UNUSED = (
     *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
 )
 
-# What a hook gets after the handler, and leaves to the hook around it: the response, None if it was not made yet; and
-# the exception that generator functions see, None if there is none or a generator function has caught it.
+# The outcome that a hook gets after the handler and leaves to the hook around it: the response, None if it was not made
+# yet; and the exception that generator functions see, None if there is none or a generator function has caught it.
 _Outcome: TypeAlias = tuple[Response | None, Exception | None]
 
 
@@ -72,7 +72,7 @@ class _Hook(Protocol):
         """Run the part before the handler. Return an answer, or None to continue."""
 
     def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
-        """Run the part after the handler, and return what is left to the next hook."""
+        """Run the part after the handler, and return the outcome for the next hook."""
 
 
 class _ClassHook:
@@ -154,7 +154,7 @@ class _GeneratorHook:
         if answer is not None:
             if isawaitable(answer):
                 answer = yield AWAIT, itself, (answer,)
-            if response is None:  # what the handler set on ``self.response`` was for its own answer
+            if response is None:  # the handler's ``self.response`` was for its own answer
                 exchange.pending = None
             return as_response(answer), None
         if response is None:
@@ -208,10 +208,10 @@ def _part(middleware: object, name: str) -> tuple[Callable[..., object], CallKin
 
 
 class HookPlan:
-    """What runs around the handlers of a configuration, for as long as ``middlewares`` are its members.
+    """The hooks around the handlers of a configuration, for as long as ``middlewares`` are its members.
 
     ``before`` and ``after`` (the last hook first) leave out the hooks without such a part. ``guards``: the plan of
-    those hooks that also guard what has no response to change, handshakes of WebSockets and isolated mounts.
+    those hooks that also guard handshakes of WebSockets and isolated mounts, which have no response to change.
     """
 
     def __init__(self, middlewares: list[object]) -> None:

@@ -95,7 +95,7 @@ class AppConfig:
     shutdown: ShutdownSignal
     """Set when the server is told to stop; one for the whole tree."""
     providers: Mapping[object, Callable[..., object]]
-    """What opens the resources of a request: by type, this application's own before those of the ones around it."""
+    """The providers of a request's resources by type: this application's own before those of the ones around it."""
     tree: dict[int, AppConfig]
     """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""
     text_type: str = field(init=False)

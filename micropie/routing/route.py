@@ -67,7 +67,7 @@ class Route:
     ``name`` are for hooks. ``wildcards`` are the names of an explicit route's wildcards. ``by_position``: their values
     are the handler's first arguments in this order, so they need no names.
 
-    ``providers``: of what its parameters ask for, each after those that it needs.
+    ``providers``: of its parameters' resources, each after those that it needs.
 
     ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many arguments of the path are
     complete as they are, without ``bind``; -1 if none ever are. ``takes_body`` and ``most_segments``: see ``Plan``.

@@ -2,8 +2,8 @@
 
 Each ``Node`` of the tree stands for one segment of a path, each way from the root for the beginning of a path. A
 method's name, an application's name and the literal text of an explicit route are the same kind of thing here: a key of
-``literals``. The wildcards of explicit routes are ``branches``. What may stop at a node is its ``resource``; a handler
-found by its name, ``default`` and ``index`` also take the segments that follow as arguments.
+``literals``. The wildcards of explicit routes are ``branches``. The ``resource`` of a node answers a path that ends there;
+a handler found by its name, ``default`` and ``index`` also take the segments that follow as arguments.
 
 The most specific route wins, whatever the order of definition. The search goes down the tree and tries, at each node:
 
@@ -149,7 +149,7 @@ class Node:
 class Router:
     """The tree of a whole tree of applications.
 
-    ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without wildcards, and paths
+    ``exact`` and ``below`` are short cuts of ``find``: by method, whole paths without wildcards, and paths
     whose handlers take one more segment, of any text, as their argument. Both are for paths without a slash at the end,
     as ``request.path`` has none when hooks see it. ``routes`` are all routes by name: the escaped path, "" for the
     root, and the pattern that follows it in an explicit route. ``is_empty``: there is no route at all.

@@ -177,7 +177,7 @@ class MountRoute(OutsideRoute):
         return handover if self.mount.isolated else (self, (self, request, handover.path), NO_VALUES)
 
     def handover(self, request: Request) -> Handover:
-        """Return the mounted application with a request's path in it, for what it answers by itself."""
+        """Return the mounted application with a request's path in it, for an answer that is its own."""
         return Handover(self.mount, mounted_path_of(request.root_path, self.prefix, request.raw_path), self.config)
 
 
