@@ -2,7 +2,7 @@
 
 Each ``Node`` of the tree stands for one segment of a path, each way from the root for the beginning of a path. A
 method's name, an application's name and the literal text of an explicit route are the same kind of thing here: a key of
-``literals``. The wildcards of explicit routes are ``branches``. The ``resource`` of a node answers a path that ends there;
+``literals``. Wildcards of explicit routes are ``branches``. The ``resource`` of a node answers a path that ends there;
 a handler found by its name, ``default`` and ``index`` also take the segments that follow as arguments.
 
 The most specific route wins, whatever the order of definition. The search goes down the tree and tries, at each node:
