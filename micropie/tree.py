@@ -21,12 +21,12 @@ from micropie.habits import AppHabits
 from micropie.http.state import State
 from micropie.middleware.security_defaults import warn_of_missing_security
 from micropie.mounts.lifespan import MountedLife
-from micropie.mounts.prefixes import APP, ASGI, Mount
+from micropie.mounts.prefixes import APP, ASGI
 from micropie.routing.compiler import build_site
-from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, config_of
+from micropie.routing.config import AppConfig, config_of
 from micropie.routing.decorators import Function
 from micropie.routing.discovery import public_name
-from micropie.routing.inheritance import AppDefinition
+from micropie.routing.inheritance import AppDefinition, Registrations
 from micropie.routing.providers import in_place_of, name_of
 from micropie.routing.route import RouteMark
 from micropie.routing.settings import Settings
@@ -49,10 +49,11 @@ class Node(AppHabits):
     lifespan: Any
 
 
-class Tree:
+class Tree(Registrations):
     """One application with all that is inside it."""
 
     def __init__(self, app: Node, url_for: Callable[..., str], channels: Channels | None) -> None:
+        super().__init__()
         self._app = app
         self._url_for = url_for
         self.asgi, self.wsgi = ASGIState(), WSGIState()
@@ -60,13 +61,7 @@ class Tree:
         self.own_channels = Channels()
         self._own_sessions = InMemorySessionBackend()
         self.lifespan: Callable[[], Lifespan] | None = None
-        self.settings: dict[str, Any] = {}
         self.security: object = None
-        self.error_handlers: dict[ErrorKey, ErrorHandler] = {}
-        self.providers: dict[object, Callable[..., object]] = {}
-        self.functions: list[tuple[Callable[..., object], RouteMark]] = []
-        self.sockets: list[tuple[Callable[..., object], RouteMark]] = []
-        self.mounts: list[Mount] = []
         self.sites: dict[str, Site] = {}
         self.shutdowns: dict[str, ShutdownSignal] = {}
         self._overrides: dict[object, Callable[..., object]] = {}
@@ -102,14 +97,11 @@ class Tree:
         return AppDefinition(
             app=app,
             framework=tuple(base for base in type(app).__mro__ if "_micropie_is_framework" in vars(base)),
-            settings=self.settings,
+            registered=self,
             session_backend=app.session_backend if ancestors else self.session_backend(),
             channels=self.own_channels if self.channels is None and not ancestors else self.channels,
             middlewares=app.middlewares,
-            error_handlers=self.error_handlers,
-            functions=self.functions,
             ws_middlewares=app.ws_middlewares,
-            socket_functions=self.sockets,
             providers=self.providers | path[0]._micropie._overrides,
             template_names=names_of(self._url_for),
             children={

@@ -116,11 +116,12 @@ class ASGIExchange(Exchange):
     def accept_header(self) -> str:
         return self._values_of(b"accept") or "*/*"
 
-    def origin_header(self) -> str:
+    def origin_header(self) -> str | None:
         return self._values_of(b"origin")
 
-    def _values_of(self, header: bytes) -> str:
-        return b", ".join([value for name, value in self.scope["headers"] if name == header]).decode("latin-1")
+    def _values_of(self, header: bytes) -> str | None:
+        values = [value for name, value in self.scope["headers"] if name == header]
+        return b", ".join(values).decode("latin-1") if values else None
 
     def body_headers(self) -> tuple[bytes, bytes | None]:
         media_type, length = b"", None

@@ -15,7 +15,7 @@ MOST_MATCHED = 1000
 
 
 class Constraint(NamedTuple):
-    """What a value must fulfil, and the words for it."""
+    """A condition that a value must fulfil, and the words for it."""
 
     holds: Callable[[Any], bool]
     words: str
@@ -53,9 +53,9 @@ _SAMPLES: dict[object, object] = {
 
 
 def constraints_of(metadata: Iterable[object], parameter: str) -> list[Constraint]:
-    """Return the constraints among what ``Annotated`` has beside the type.
+    """Return the constraints among the metadata of ``Annotated``.
 
-    Raises ``SetupError`` for one of these libraries' that is not known here. What is of no library is left alone.
+    Raises ``SetupError`` for one of these libraries' that is not known here. Metadata of no library is left alone.
     """
     return [constraint for item in metadata for constraint in _constraints(item, parameter)]
 

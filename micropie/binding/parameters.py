@@ -35,6 +35,7 @@ class BoundParameter(NamedTuple):
 
     ``values`` are those of the path's wildcards. ``find`` raises ``BindingError`` for a value that is missing or does
     not convert. ``is_stated``: the annotation names the source. ``takes_document``: the value is the whole body.
+    ``label``: its name in sentences, by default "Parameter 'name'".
     """
 
     name: str
@@ -43,6 +44,7 @@ class BoundParameter(NamedTuple):
     find: Find
     is_stated: bool = False
     takes_document: bool = False
+    label: str = ""
 
     def is_plain(self, is_number: bool) -> bool:
         """Return whether a segment's text, or the number that a wildcard has made of it, is the value as it is."""
@@ -153,7 +155,7 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
     return files[0] if parameter.converter.many is None else _collected(parameter, place, [*files])
 
 
-# Where a parameter is looked for, in this order: the name of the place in errors, its values, what is made of them.
+# The places of a parameter's value, in order: the place's name in errors, its values, and how they are read.
 _PLACES: Sequence[
     tuple[
         str,
@@ -187,9 +189,9 @@ def _collected(parameter: BoundParameter, place: str, values: list[object]) -> o
 
 
 def _misfit(parameter: BoundParameter, place: str, value: object) -> BindingError:
-    """Return the error of a value that is not what a parameter expects."""
+    """Return the error of a value that a parameter does not take."""
     expected = parameter.converter.expected
-    sentence = f"Parameter {parameter.name!r} must be {expected}."
+    sentence = f"{parameter.label or f'Parameter {parameter.name!r}'} must be {expected}."
     return BindingError([ParameterError(parameter.name, place, value, expected, sentence=sentence)])
 
 
@@ -240,28 +242,25 @@ def _default(parameter: BoundParameter, request: Request) -> object:
 def _of_source(name: str, annotation: object, default: object, stated: Source) -> BoundParameter:
     """Return the parameter whose value comes from ``stated`` alone."""
     converter, key = converter_for(annotation, name), stated.name_for(name)
-    label = f"{stated.place.capitalize()} {key!r}"
     is_document = type(stated) is Body
+
+    def convert(texts: Sequence[str]) -> object:
+        found = [converter.from_text(text) for text in texts]
+        return found[0] if converter.many is None else converter.many(found)
 
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
         given: Any = request._exchange.json_value() if is_document else stated.texts(request, key)
         if given is None or given == []:
-            if default is not REQUIRED or converter.optional:
-                return None if default is REQUIRED else default
-            raise _absent(parameter, f"{label} is missing; expected {converter.expected}.")
-        try:
-            if is_document:
-                return converter.from_json(given)
-            if converter.many is None and stated.is_joined and len(given) > 1:
-                given = [", ".join(given)]
-            found = [converter.from_text(text) for text in given]
-            return found[0] if converter.many is None else converter.many(found)
-        except ValueError:
-            pass
-        sentence = f"{label} must be {converter.expected}."
-        raise BindingError([ParameterError(name, stated.place, given, converter.expected, sentence=sentence)])
+            if default is REQUIRED and not converter.optional:
+                raise _absent(parameter, f"{parameter.label} is missing; expected {converter.expected}.")
+            return _default(parameter, request)
+        if is_document:
+            return _from_json(parameter, given, stated.place)
+        is_one = converter.many is None and stated.is_joined
+        return _converted(parameter, stated.place, convert, [", ".join(given)] if is_one else given)
 
-    return BoundParameter(name, converter, default, find, is_stated=True, takes_document=is_document)
+    label = f"{stated.place.capitalize()} {key!r}"
+    return BoundParameter(name, converter, default, find, is_stated=True, takes_document=is_document, label=label)
 
 
 def _of_whole_source(name: str, structure: type, many: bool, default: object, stated: Source) -> BoundParameter:
@@ -316,7 +315,7 @@ def _body_reader(structure: type, many: bool, name: str) -> Find:
 def _problems(
     error: ValueError, name: str, place: str, begin: str, before: tuple[int, ...] = ()
 ) -> list[ParameterError]:
-    """Return what is wrong with a structure; each sentence starts with ``begin``, each path with ``before``."""
+    """Return the errors of a structure; each sentence starts with ``begin``, each path with ``before``."""
     return [
         ParameterError(name, place, given, problem, (*before, *path), f"{begin}{problem}.")
         for problem, path, given in _described(error)
@@ -328,7 +327,7 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
 def _described(error: ValueError) -> Iterator[tuple[str, tuple[str | int, ...], object]]:
-    """Yield what is wrong with a body, in one line each: without the client's values, the place, and the value.
+    """Yield the problems of a body: a line without the client's values, the place, and the value.
 
     msgspec stops at the first one. pydantic has collected all, but half a million in one body take 10 s to describe.
     """

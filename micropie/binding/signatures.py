@@ -101,7 +101,7 @@ class Plan:
         self._pick = _picker([one.name for one in self._positional]) if self.plain_args() > 0 else None
 
     def with_provided(self, arguments: Sequence[Any], values: Mapping[object, object]) -> Sequence[object]:
-        """Return the ``arguments`` of one call with what the providers gave, by its type."""
+        """Return the ``arguments`` of one call with the resources of the providers, given by type."""
         complete = [*arguments]
         for name, key, position in self.provided:
             if position is None:
@@ -117,7 +117,7 @@ class Plan:
 
     @property
     def reads_values(self) -> bool:
-        """Whether a parameter is filled by what the client sent."""
+        """Whether a parameter is filled by a client's value."""
         return any(one.is_of_client for one in self._all)
 
     @property
@@ -135,10 +135,6 @@ class Plan:
         """Return whether the path leaves a parameter that the body may fill. The arguments are those of ``bind``."""
         left = max(len(self._positional) - len(segments), 0) + len(self._keywords) - len(values)
         return left > 0 or self._others is not None
-
-    def begins_with(self, names: Sequence[str]) -> bool:
-        """Return whether the handler's first positional parameters are ``names``, in this order."""
-        return self.names_in_path[: len(names)] == [*names]
 
     def plain_args(self, wildcards: Sequence[bool] | None = None) -> int:
         """Return how many arguments the path has to give so that they are complete as they are, without ``bind``.

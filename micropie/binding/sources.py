@@ -19,7 +19,7 @@ class Source:
     """The base class of the sources. ``name``: under which the value is there, by default the parameter's own."""
 
     place = ""
-    """What errors call it."""
+    """The name in errors."""
     is_joined = False
     """Whether several values are one with commas, for a parameter that takes one."""
 

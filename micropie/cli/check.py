@@ -33,7 +33,7 @@ def execute(arguments: Namespace) -> int:
 
 
 def mistakes(app: App) -> Iterator[str]:
-    """Yield what is wrong, or unsafe, or can't work, with its place."""
+    """Yield the mistakes and the unsafe settings of an application, each with its place."""
     try:
         site = app._micropie.compiled()
     except SetupError as error:
@@ -54,7 +54,7 @@ _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regen
 
 
 def session_change(function: Callable[..., object]) -> str:
-    """Return what a handler does to the session, "" if its source shows nothing."""
+    """Return the change that a handler makes to the session, "" if its source shows none."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):

@@ -1,4 +1,4 @@
-"""The arguments of every command, and what is printed when one of them fails."""
+"""The arguments of every command, and the message of one that fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 for what it found, 2 for what it can't do."""
+    """Run one command and return its exit code: 0, 1 if it found mistakes, 2 if it can't do its work."""
     try:
         _read_env_file()
         parsed = _parser().parse_args(arguments)

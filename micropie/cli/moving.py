@@ -1,6 +1,6 @@
-"""``micropie check --from cherrypy PATH``: what of a CherryPy or Bottle application needs a hand when it moves.
+"""``micropie check --from cherrypy PATH``: the places of a CherryPy or Bottle application that need a hand to move.
 
-The source is read, and not run. What ``micropie.compat`` stands in for is not listed.
+The source is read, and not run. Names that ``micropie.compat`` has are not listed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from micropie.cli.target import CommandError
 
 
 class Finding(NamedTuple):
-    """A place in a source file, and what to write there."""
+    """A place in a source file, and the text to write there."""
 
     file: Path
     line: int
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
     advice: str
 
 
-# Names with what begins with them, and the native way.
+# Names, also as the beginning of longer ones, and the native way.
 CHERRYPY: Mapping[str, str] = {
     "cherrypy.dispatch.RoutesDispatcher": 'write @route("/path/<name>") above the handlers',
     "cherrypy.dispatch.XMLRPCDispatcher": "expose a method that reads cherrypy.request.body by xmlrpc.client.loads",
@@ -91,7 +91,7 @@ CONFIG_KEYS: Mapping[str, str] = {
 
 
 def findings(origin: str, path: Path) -> Iterator[Finding]:
-    """Yield what needs a hand in the Python files at ``path``, in order. Raises ``CommandError`` without such files."""
+    """Yield the places in the Python files at ``path`` that need a hand. Raises ``CommandError`` without such files."""
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise CommandError(f"there are no Python files at {path}")
@@ -123,7 +123,7 @@ def _in_module(origin: str, file: Path, tree: ast.Module) -> Iterator[Finding]:
 
 
 def _imported_names(tree: ast.Module) -> dict[str, str]:
-    """Return what the names of a module stand for: ``cp`` for ``cherrypy``."""
+    """Return the full names behind the names of a module: ``cherrypy`` for ``cp``."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -125,7 +125,7 @@ FILES = {
 
 
 def execute(arguments: Namespace) -> int:
-    """Write the files and say what to do next."""
+    """Write the files and print the next commands."""
     folder = Path(arguments.name)
     if not folder.name.replace("-", "_").isidentifier():
         raise CommandError(f"{folder.name!r} can't be the name of a project: use letters, digits, - and _")

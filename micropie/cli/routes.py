@@ -1,4 +1,4 @@
-"""``micropie routes app:app``: what is public, with the file and line of each handler."""
+"""``micropie routes app:app``: the public paths, with the file and line of each handler."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _FRAMEWORK = Path(__file__).parents[1]
 
 
 class CommandError(Exception):
-    """Why a command can't do what it was told, in one sentence."""
+    """The reason why a command can't do its work, in one sentence."""
 
 
 def find_target(name: str) -> Target:

@@ -31,11 +31,9 @@ RouteMatch: TypeAlias = tuple[Route, Sequence[object], Mapping[str, object]]
 class CarryingSite(Site):
     """``inner`` has the native routes, mounts and WebSockets."""
 
-    __slots__ = ("finds_native", "inner")
-
     def __init__(self, inner: Site) -> None:
         super().__init__(inner.config, inner.router, inner.sockets)
-        self.exact, self.below, self.has_mounts = inner.exact, inner.below, inner.has_mounts
+        self.exact, self.has_mounts = inner.exact, inner.has_mounts
         self.inner = inner
         self.finds_native = inner.has_mounts or not inner.router.is_empty
 
@@ -63,8 +61,6 @@ class CarryingSite(Site):
 
 class CarriedRoute(OutsideRoute):
     """A route of the old framework, see ``OutsideRoute``."""
-
-    __slots__ = ()
 
     def __init__(self, config: AppConfig, blocking: RouteKind, call: Callable[..., object], plain_args: int) -> None:
         super().__init__(config, blocking, call, plain_args, AHEAD)

@@ -1,1 +1,11 @@
-"""The life of a request and of a WebSocket: synchronous generators that yield what may have to wait."""
+"""The life of a request and of a WebSocket: synchronous generators that yield what may have to wait.
+
+``http.py`` has the six stages of a request and ``websocket.py`` those of a WebSocket. ``hooks.py`` runs middleware
+around the handler: each kind has a class, which is chosen once. ``resources.py`` opens what a handler's parameters
+ask for, and closes it. Middleware with ``yield`` and providers are generators of the author's, which
+``generators.py`` advances. ``errors.py`` turns an exception into a response. ``lifecycle.py`` starts and stops an
+application.
+
+A route with providers has a hook that does nothing, so the flow looks for resources only where there are hooks, and
+other routes pay nothing.
+"""

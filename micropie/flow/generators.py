@@ -10,11 +10,15 @@ from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
 
 
 class RunningGenerator:
-    """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited."""
+    """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited.
 
-    __slots__ = ("_generator", "_kind")
+    ``owner``: the hook that has begun it.
+    """
 
-    def __init__(self, generator: Any, kind: CallKind) -> None:
+    __slots__ = ("_generator", "_kind", "owner")
+
+    def __init__(self, generator: Any, kind: CallKind, owner: object = None) -> None:
+        self.owner = owner
         self._generator = generator
         self._kind: CallKind = AWAIT if isinstance(generator, AsyncGeneratorType) else kind
 
@@ -25,7 +29,7 @@ class RunningGenerator:
         return frame is None
 
     def go_on(self, value: object, failure: Exception | None = None) -> Flow[object]:
-        """Run to the next ``yield``, or to the end. Return what is yielded or returned; None if nothing is.
+        """Run to the next ``yield``, or to the end. Return the value that is yielded or returned, or None.
 
         The ``yield`` where it waits gives ``value``, or raises ``failure``.
         """
@@ -44,7 +48,7 @@ class RunningGenerator:
         return (yield (BLOCK, _resume, (self._generator, value, failures)))
 
     def finish(self, value: object, failure: Exception | None) -> Flow[object]:
-        """Run from the first ``yield`` to the end. Return what is yielded or returned on the way, or None."""
+        """Run from the first ``yield`` to the end. Return the first value that is yielded or returned, or None."""
         result = yield from self.go_on(value, failure)
         step = self.close_step()
         if step is not None:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from inspect import isawaitable
-from operator import is_
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -54,8 +53,8 @@ _UNUSED = (
     *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
 )
 
-# What a hook gets after the handler, and leaves to the hook around it: the response, None if it was not made yet; and
-# the exception that generator functions see, None if there is none or a generator function has caught it.
+# The outcome that a hook gets after the handler and leaves to the hook around it: the response, None if it was not made
+# yet; and the exception that generator functions see, None if there is none or a generator function has caught it.
 _Outcome: TypeAlias = tuple[Response | None, Exception | None]
 
 
@@ -74,7 +73,7 @@ class _Hook(Protocol):
         """Run the part before the handler. Return an answer, or None to continue."""
 
     def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
-        """Run the part after the handler, and return what is left to the next hook."""
+        """Run the part after the handler, and return the outcome for the next hook."""
 
 
 class _ClassHook:
@@ -85,10 +84,8 @@ class _ClassHook:
     def __init__(self, middleware: Any, needs_session: bool) -> None:
         self.needs_session = needs_session
         self._name = type(middleware).__name__
-        self._before: Callable[..., object] = getattr(middleware, "before_request", None) or _nothing
-        self._after: Callable[..., object] = getattr(middleware, "after_request", None) or _nothing
-        self.has_before, self.has_after = _is_used(self._before), _is_used(self._after)
-        self._before_kind, self._after_kind = kind_of(self._before), kind_of(self._after)
+        self._before, self._before_kind, self.has_before = _part(middleware, "before_request")
+        self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
 
     def before(self, request: Request) -> Flow[object]:
         changes = yield from call(self._before_kind, self._before, request)
@@ -108,9 +105,8 @@ class _FlowHook:
 
     def __init__(self, middleware: Any, needs_session: bool) -> None:
         self.needs_session = needs_session
-        self._before: Callable[..., object] = middleware.before
-        self._after: Callable[..., object] = getattr(middleware, "after", _nothing)
-        self.has_before, self.has_after = _is_used(self._before), _is_used(self._after)
+        self._before, _, self.has_before = _part(middleware, "before")
+        self._after, _, self.has_after = _part(middleware, "after")
 
     def before(self, request: Request) -> Flow[object]:
         answer = self._before(request)
@@ -142,7 +138,7 @@ class _GeneratorHook:
                 f"{name} in middlewares is no middleware: an object with before_request or after_request, or a "
                 "generator function, def or async def, with one yield in it"
             )
-        running = GeneratorMiddleware(generator, self._kind, self)
+        running = RunningGenerator(generator, self._kind, self)
         exchange.generators = [*exchange.generators, running]
         return (yield from running.go_on(None))
 
@@ -152,32 +148,20 @@ class _GeneratorHook:
         A generator that has not begun, because an earlier hook answered, does not run, nor does one that has ended.
         """
         exchange = request._exchange
-        running = next(
-            (one for one in exchange.generators if isinstance(one, GeneratorMiddleware) and one.hook is self), None
-        )
+        running = next((one for one in exchange.generators if one.owner is self), None)
         if running is None or running.has_ended:
             return response, failure
         answer = yield from running.finish(response, failure)
         if answer is not None:
             if isawaitable(answer):
                 answer = yield AWAIT, itself, (answer,)
-            if response is None:  # what the handler set on ``self.response`` was for its own answer
+            if response is None:  # the handler's ``self.response`` was for its own answer
                 exchange.pending = None
             return as_response(answer), None
         if response is None:
             assert failure is not None  # noqa: S101
             response = yield from respond_to(request, failure)
         return response, None
-
-
-class GeneratorMiddleware(RunningGenerator):
-    """One call of a generator function, for one request: its ``yield`` gives the response."""
-
-    __slots__ = ("hook",)
-
-    def __init__(self, generator: Any, kind: CallKind, hook: _Hook) -> None:
-        super().__init__(generator, kind)
-        self.hook = hook
 
 
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
@@ -213,23 +197,23 @@ def _nothing(*arguments: object) -> None:
     """The part of a hook that its author left out."""
 
 
-def _is_used(method: Callable[..., object]) -> bool:
-    """Return whether a hook's part is the author's own, and not one that does nothing."""
-    return method is not _nothing and getattr(method, "__func__", method) not in _UNUSED
+def _part(middleware: object, name: str) -> tuple[Callable[..., object], CallKind, bool]:
+    """Return a method of a middleware, how it is called, and whether it is the author's own and does something."""
+    method: Callable[..., object] = getattr(middleware, name, None) or _nothing
+    is_used = method is not _nothing and getattr(method, "__func__", method) not in _UNUSED
+    return method, kind_of(method), is_used
 
 
 class HookPlan:
-    """What runs around the handlers of a configuration, for as long as ``middlewares`` are its members.
+    """The hooks around the handlers of a configuration, for as long as ``middlewares`` are its members.
 
     ``before`` and ``after`` (the last hook first) leave out the hooks without such a part. ``guards``: the plan of
-    those hooks that also guard what has no response to change, handshakes of WebSockets and isolated mounts.
+    those hooks that also guard handshakes of WebSockets and isolated mounts, which have no response to change.
     """
-
-    __slots__ = ("after", "before", "guards", "is_simple", "middlewares")
 
     def __init__(self, middlewares: list[object]) -> None:
         self.middlewares = middlewares
-        self.is_simple = all(type(middleware).__eq__ is object.__eq__ for middleware in middlewares)
+        self.ids = [*map(id, middlewares)]
         hooks = [_planned(middleware) for middleware in middlewares]
         self.before = [hook for hook in hooks if hook.has_before]
         self.after = [hook for hook in reversed(hooks) if hook.has_after]
@@ -239,19 +223,10 @@ class HookPlan:
 
 def planned_hooks(config: AppConfig) -> HookPlan:
     """Return how the middleware of a configuration runs. Its list may change at any time, so each request asks."""
-    plan: HookPlan | None = config.hook_plan[0] if config.hook_plan else None
-    middlewares = config.middlewares
-    if type(middlewares) is not list:
-        middlewares = [*middlewares]
-    if plan is None or plan.middlewares != middlewares or not (plan.is_simple or _are_same(plan, middlewares)):
-        plan = HookPlan([*middlewares])
-        config.hook_plan[:] = [plan]
+    plan: HookPlan | None = config.hook_plan
+    if plan is None or plan.ids != [*map(id, config.middlewares)]:
+        config.hook_plan = plan = HookPlan([*config.middlewares])
     return plan
-
-
-def _are_same(plan: HookPlan, middlewares: Iterable[object]) -> bool:
-    """Return whether these are the plan's middleware, and not others that their ``__eq__`` calls equal."""
-    return all(map(is_, plan.middlewares, middlewares))
 
 
 # -- before the handler ------------------------------------------------------------------------------------------------
@@ -326,34 +301,50 @@ def run_after(
 # -- WebSockets --------------------------------------------------------------------------------------------------------
 
 
-def run_before_websocket(hooks: list[object], begun: list[object], request: Request) -> Flow[tuple[int, str] | None]:
+class SocketHook:
+    """Middleware with ``before_websocket`` and ``after_websocket``."""
+
+    def __init__(self, middleware: object) -> None:
+        self._name = type(middleware).__name__
+        self._before, self._before_kind, self._has_before = _part(middleware, "before_websocket")
+        self._after, self._after_kind, self._has_after = _part(middleware, "after_websocket")
+
+    def before(self, request: Request) -> Flow[tuple[int, str] | None]:
+        """Return the code and the reason by which the hook refuses a handshake, or None."""
+        refusal: object = (yield from call(self._before_kind, self._before, request)) if self._has_before else None
+        if refusal is None:
+            return None
+        if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
+            raise ResponseError(
+                f"{self._name} returned {refusal!r}: before_websocket returns None or a dict with code, reason"
+            )
+        code, reason = refusal.get("code", POLICY), refusal.get("reason") or ""
+        check_code(code)
+        return code, str(reason)
+
+    def after(self, request: Request) -> Flow[None]:
+        """Run the part after the handler. Log an exception, so that the other hooks still run."""
+        try:
+            if self._has_after:
+                yield from call(self._after_kind, self._after, request)
+        except Exception:
+            logger.exception("after_websocket of %s failed", self._name)
+
+
+def run_before_websocket(config: AppConfig, begun: list[SocketHook], request: Request) -> Flow[tuple[int, str] | None]:
     """Run each ``before_websocket`` until one refuses. Return its code and reason, or None.
 
     Every hook that is called is added to ``begun``.
     """
-    for hook in hooks:
+    for hook in map(SocketHook, list(config.ws_middlewares)):
         begun.append(hook)
-        method = getattr(hook, "before_websocket", None) or _nothing
-        refusal: object = (yield from call(kind_of(method), method, request)) if _is_used(method) else None
+        refusal = yield from hook.before(request)
         if refusal is not None:
-            if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
-                raise ResponseError(
-                    f"{type(hook).__name__} returned {refusal!r}: "
-                    "before_websocket returns None or a dict with code, reason"
-                )
-            code, reason = refusal.get("code", POLICY), refusal.get("reason") or ""
-            check_code(code)
-            return code, str(reason)
+            return refusal
     return None
 
 
-def run_after_websocket(begun: list[object], request: Request) -> Flow[None]:
-    """Run ``after_websocket`` of each hook in ``begun``, last first. An error is logged, and the others still run."""
+def run_after_websocket(begun: list[SocketHook], request: Request) -> Flow[None]:
+    """Run ``after_websocket`` of each hook in ``begun``, last first."""
     while begun:
-        hook = begun.pop()
-        try:
-            method = getattr(hook, "after_websocket", None) or _nothing
-            if _is_used(method):
-                yield from call(kind_of(method), method, request)
-        except Exception:
-            logger.exception("after_websocket of %s failed", type(hook).__name__)
+        yield from begun.pop().after(request)

@@ -14,7 +14,7 @@ wait, and is sent the step's result. A driver (``asgi/``, ``wsgi/``) makes a ``R
     6. Errors: an exception of a stage becomes a response, which takes the way of stage 5.
 
 A driver begins a flow by a call, so a flow that never yields costs no more than a call. There is no second way for
-what happens not to wait.
+a flow that happens not to wait.
 
 An exception is caught in one place and answered after the ``except`` block, so that later exceptions get no false
 ``__context__``. The variable is deleted then: the exception's traceback refers to the frame, and the request would be
@@ -152,8 +152,8 @@ def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
 def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
     """Return a request's route, with the arguments and values in its path. Set the configuration and the route.
 
-    If there is no route, the last value is what there is in its place: a mounted application that answers by itself,
-    or the exception to raise once hooks have seen the request.
+    If there is no route, the last value takes its place: a mounted application that answers by itself, or the
+    exception to raise once hooks have seen the request.
     """
     exchange = request._exchange
     try:
@@ -177,8 +177,8 @@ def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str
 def _before_handler(request: Request, other: Handover | Exception | None) -> Flow[Any]:
     """Run the hooks and open the session. Return a hook's answer, or None if the handler has to run.
 
-    ``other`` is what there is in the place of a handler: a mounted application, which is returned then and has hooks
-    only that guard it, or an exception, which is raised then.
+    ``other`` is in the place of a handler: a mounted application, which is returned after the hooks that guard it, or
+    an exception, which is raised after all hooks.
     """
     exchange = request._exchange
     config = config_of(exchange)
@@ -211,12 +211,12 @@ def _parse_and_bind(
     request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
 ) -> Flow[Sequence[Any]]:
     """Return the handler's arguments, and parse the form or JSON that was received if they are taken from it."""
-    if route.takes_body(arguments, values):
-        if has_large_body(request._exchange):
-            bound: Sequence[Any] = yield IO, _bind_parsed, (request, route, arguments, values)
-            return bound
-        request._exchange.parsed_document()
-    return route.bind(request, arguments, values)
+    if not route.takes_body(arguments, values):
+        return route.bind(request, arguments, values)
+    if has_large_body(request._exchange):
+        bound: Sequence[Any] = yield IO, _bind_parsed, (request, route, arguments, values)
+        return bound
+    return _bind_parsed(request, route, arguments, values)
 
 
 def _bind_parsed(
@@ -227,7 +227,7 @@ def _bind_parsed(
 
 
 def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
-    """Run the handler with what its providers open, with a time limit, or with both. Return its result."""
+    """Run the handler with the resources of its providers, with a time limit, or with both. Return its result."""
     exchange = request._exchange
     if route.providers:
         arguments = yield from open_resources(request, route, arguments)
@@ -262,7 +262,7 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 
 
 def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
-    """Return the answer for any result, with what was set on ``self.response``."""
+    """Return the answer for any result, with the values set on ``self.response``."""
     exchange = request._exchange
     if type(result) not in _USUAL:
         if isinstance(result, Handover):
@@ -335,7 +335,7 @@ def _changed_by_hooks(
 
 
 def _complete_head(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
-    """Apply what was set late, encode the answer and save the session."""
+    """Apply the values that were set late, encode the answer and save the session."""
     exchange = request._exchange
     if exchange.pending is not None:  # set on ``self.response`` by hooks or a generator
         response = merge_pending(response, exchange.pending, keeps_status=True)
@@ -423,7 +423,7 @@ def _encode(request: Request, response: Response, stream: ChunkedBody | None) ->
 
 
 def _failed(request: Request, failure: Exception) -> Flow[Answer]:
-    """Close what the handler has used and return the answer to an exception. Raises nothing."""
+    """Close the resources of the handler and return the answer to an exception. Raises nothing."""
     exchange = request._exchange
     try:
         if exchange.resources:

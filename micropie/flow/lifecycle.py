@@ -24,7 +24,8 @@ from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
 
-# Seconds after which the log names what a start or a stop waits for: most servers wait in silence, and without a limit.
+# Seconds after which the log names the function that a start or a stop waits for: most servers wait in silence, and
+# without a limit.
 _LONG = 10.0
 
 Handler: TypeAlias = Callable[[], object]
@@ -129,7 +130,7 @@ class Application(Protocol):
         """Return the site, compiled when it is first needed; ``def`` handlers are called by ``blocking`` steps."""
 
     def lifecycle(self, kinds: Sequence[str] = ..., /) -> Lifecycle:
-        """Return a new life cycle of the application and of what is mounted in it of these ``kinds``."""
+        """Return a new life cycle of the application and of the mounts of these ``kinds`` in it."""
 
 
 class LifespanContext:
@@ -147,7 +148,7 @@ def _call(stage: str, handler: Handler) -> Flow[None]:
 
 
 def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
-    """Perform ``flow``. If that takes long, log what runs. A thread does so, because ``flow`` may block its own."""
+    """Perform ``flow``. If that takes long, log its name. A thread does so, because ``flow`` may block its own."""
     timer = Timer(_LONG, logger.warning, ("%s: %s has been running for %g seconds", stage, name, _LONG))
     timer.daemon = True
     try:

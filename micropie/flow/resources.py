@@ -1,4 +1,4 @@
-"""Resources of a request: what providers (``routing/providers.py``) open before a handler, and close after it.
+"""Resources of a request: providers (``routing/providers.py``) open them before a handler, and close them after it.
 
 They are opened one after the other, each after those that it needs, and closed in reverse order: when the handler has
 returned, before the hooks see its response, or at the end of the stream that it returned. The exception of the handler
@@ -39,7 +39,7 @@ def open_resources(request: Request, route: Route, arguments: Sequence[Any]) -> 
 
 
 def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:
-    """Call a provider and return what it gives. What has to be closed later is kept with the request."""
+    """Call a provider and return its resource. A resource that has to be closed later is kept with the exchange."""
     function: Callable[..., Any] = provider.plan.call
     made: Any
     if provider.is_class:
@@ -71,7 +71,7 @@ def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> F
 
 
 def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
-    """Yield what a context manager gives, and leave it after that."""
+    """Yield the value of a context manager, and leave it after that."""
     with manager as value:
         yield value
 
@@ -119,7 +119,7 @@ def close_resources(exchange: Exchange, failure: Exception | None) -> Flow[Excep
 
 
 def clean_up(exchange: Exchange) -> Flow[None]:
-    """Close what a request that broke off has open. What fails is logged, and does not keep the rest open."""
+    """Close the stream and the resources of a request that broke off. Failures are logged."""
     for step in exchange.cleanup_steps():
         try:
             yield step
@@ -128,7 +128,7 @@ def clean_up(exchange: Exchange) -> Flow[None]:
 
 
 def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[None]:
-    """Close what is still open when the answer is over: what a stream, now closed, used. ``failure`` has broken it off.
+    """Close the resources that a stream, now closed, has used. ``failure``: the exception that has broken it off.
 
     The client can't be told of a failure any longer, so it is logged. If the client has left, a ``yield`` raises
     ``GeneratorExit``, as it does where a request is cancelled.

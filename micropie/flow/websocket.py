@@ -102,7 +102,7 @@ def _handshake(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo |
         yield from open_session(request)
     # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's page.
     _check_origin(request, config)
-    refused = yield from run_before_websocket(list(config.ws_middlewares), request._exchange.hooks_begun, request)
+    refused = yield from run_before_websocket(config, request._exchange.hooks_begun, request)
     if refused is None:
         return None
     code, reason = refused

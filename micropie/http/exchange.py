@@ -136,6 +136,8 @@ class Config(Protocol):
 class Closing(Protocol):
     """A generator of middleware or of a provider, which has begun."""
 
+    owner: object
+
     @property
     def has_ended(self) -> bool:
         """Whether it has run to its end."""
@@ -217,7 +219,7 @@ class Exchange:
 
     # Of a WebSocket.
     is_accepted = False
-    hooks_begun: list[object]  # those whose ``after_websocket`` has not been called yet
+    hooks_begun: list[Any]  # those whose ``after_websocket`` has not been called yet
 
     # Set by hooks and middleware.
     time_limit: float | None = None  # seconds for the handler
@@ -545,8 +547,8 @@ class Exchange:
         """Return the Accept header, "*/*" without one; as above."""
         raise NotImplementedError
 
-    def origin_header(self) -> str:
-        """Return the Origin header, or ""; as above."""
+    def origin_header(self) -> str | None:
+        """Return the Origin header, or None; as above."""
         raise NotImplementedError
 
     def body_headers(self) -> tuple[bytes | str, bytes | None]:

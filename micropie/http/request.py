@@ -410,7 +410,7 @@ class WebSocketRequest(Request):
 
     def origin(self) -> str | None:
         """Return the Origin header, or None."""
-        return self._exchange.origin_header() or None
+        return self._exchange.origin_header()
 
     def __repr__(self) -> str:
         return f"<WebSocketRequest {self.path!r}>"

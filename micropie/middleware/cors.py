@@ -99,7 +99,7 @@ class CORSMiddleware(FlowMiddleware):
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that tell browsers which scripts may read the answer."""
         headers = response.headers
-        origin = request._exchange.origin_header()
+        origin = request._exchange.origin_header() or ""
         if request.method != "OPTIONS" or not _is_preflight(request):
             pairs = self._for_origins.get(origin) or self._answer_headers(self._allowed_origin(origin))
             if not headers.pairs or _NAMES.isdisjoint([name.lower() for name, _ in headers.pairs]):

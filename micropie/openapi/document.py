@@ -1,8 +1,8 @@
 """The OpenAPI document of a site: https://spec.openapis.org/oas/v3.1.1
 
-What a handler answers is told as far as its author has written it: by names, paths, annotations, docstrings and
+The answer of a handler is described as far as its author has written it: by names, paths, annotations, docstrings and
 ``@describe``. A handler found by its name answers several paths and methods, of which one is described: GET, or POST if
-it takes a file or a structure, unless its decorator states methods. What GET requires is in its path.
+it takes a file or a structure, unless its decorator states methods. The parameters that GET requires are in its path.
 """
 
 from __future__ import annotations
@@ -304,12 +304,12 @@ def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sort
     return _Sorted(placed.path, placed.query, placed.fields, None if method in _WITHOUT_BODY else placed.document)
 
 
-# What a handler may ask for that no client sends.
+# Annotations of parameters that no client fills.
 _NO_INPUT: set[object] = {BindingErrors, Request, WebSocketRequest}
 
 
 def _kinds_of(annotation: object) -> set[object]:
-    """Return what an annotation is made of: ``list[X] | None`` is list, X and None."""
+    """Return the parts of an annotation: ``list[X] | None`` is list, X and None."""
     if typing.get_origin(annotation) is typing.Annotated:
         return _kinds_of(typing.get_args(annotation)[0])
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)

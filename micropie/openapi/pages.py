@@ -1,4 +1,4 @@
-"""What ``App(docs=True)`` serves: the document, and Swagger UI's page for it, from the files of swagger-ui-py.
+"""The routes of ``App(docs=True)``: the document, and Swagger UI's page for it, from the files of swagger-ui-py.
 
 The page has no script and no style of its own in it, so it runs below a Content-Security-Policy of ``default-src
 'self'``; Swagger UI draws its icons from ``data:`` addresses, so add ``img-src 'self' data:`` to see them.

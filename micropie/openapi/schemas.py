@@ -61,7 +61,7 @@ class Schemas:
         self._known: dict[type, Schema] = {}
 
     def of(self, annotation: object) -> Schema:
-        """Return the schema of an annotation, ``{}`` for what may be any value."""
+        """Return the schema of an annotation, ``{}`` for any value."""
         if annotation in _SCALARS:
             return dict(_SCALARS[annotation])
         if isinstance(annotation, NewType):

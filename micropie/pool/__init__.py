@@ -1,1 +1,7 @@
-"""Handlers in other processes: the call, the processes of this machine, and executors that an author brings."""
+"""Handlers in other processes: the call, the processes of this machine, and executors that an author brings.
+
+A process of the pool is a new interpreter with one pipe. It is asked for one call at a time, so one process can be
+ended without the others. A handler goes there by its name, never as a pickled application. Cancelling a request
+cancels the call (``CancelToken``), which ends that process. An executor in the pool's place gets jobs that return
+bytes. A generator stays in the process that began it, so its stream comes in batches.
+"""

@@ -20,12 +20,12 @@ from micropie.execution.steps import HANDLER, RouteKind
 from micropie.mounts.prefixes import Mount
 from micropie.routing.config import AppConfig
 from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
-from micropie.routing.inheritance import AppDefinition, child_config, root_config
+from micropie.routing.inheritance import AppDefinition, make_config
 from micropie.routing.patterns import Pattern
 from micropie.routing.providers import check_providers
 from micropie.routing.route import Route, RouteMark, marks_of
 from micropie.routing.router import Node, Resource, Router
-from micropie.routing.site import Mounted, MountedApp, MountingSite, MountRoute, Site
+from micropie.routing.site import Mounted, MountRoute, Site
 
 logger = logging.getLogger("micropie")
 
@@ -38,50 +38,43 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
     INLINE where the flow's thread may block.
     """
-    config = root_config(root, shutdown)
-    tables = _Tables(Router(config), Router(config), blocking)
-    tables.compile(root, config, "")
-    if tables.mounted:
-        return MountingSite(config, tables.http, tables.sockets, tables.mounted)
-    return Site(config, tables.http, tables.sockets)
+    config = make_config(root, None, "", shutdown)
+    compiler = _compiled(root, config, blocking, "", "")
+    return Site(config, compiler.http, compiler.sockets, compiler.mounted)
+
+
+def _compiled(definition: AppDefinition, config: AppConfig, blocking: RouteKind, base: str, names: str) -> _Compiler:
+    """Return the compiler that has filled two routers with the tree of applications that begins with ``definition``."""
+    http, sockets = Router(config), Router(config)
+    compiler = _Compiler(http, sockets, blocking, base, config, names, http.root, sockets.root)
+    compiler.compile(definition)
+    http.freeze()
+    sockets.freeze()
+    return compiler
 
 
 @dataclass(slots=True)
-class _Tables:
-    """The routers of one tree of applications, and the mounts in it, while its applications are compiled.
-
-    ``base`` is the prefix of the tree's mount, "" for the outermost. ``stated_names``: the paths of the routes by the
-    names that authors gave them.
-    """
+class _Compiler:
+    """Compiles one application into the two routers of its tree."""
 
     http: Router
     sockets: Router
     blocking: RouteKind
-    base: str = ""
-    mounted: list[Mounted] = field(default_factory=list)
-    stated_names: dict[str, str] = field(default_factory=dict)
-
-    def compile(self, definition: AppDefinition, config: AppConfig, names: str) -> None:
-        """Fill the routers with the tree of applications that begins with ``definition``."""
-        _AppCompiler(self, config, "", names, self.http.root, self.sockets.root).compile(definition)
-        self.http.freeze()
-        self.sockets.freeze()
-
-
-@dataclass(slots=True)
-class _AppCompiler:
-    """Compiles one application into the two routers."""
-
-    tables: _Tables
+    base: str
+    """The prefix of the tree's mount, "" for the outermost."""
     config: AppConfig
-    prefix: str
-    """The path of the application within the tree: "" or "/blog"."""
     names: str
     """The beginning of its routes' names: "" or "blog."."""
     handlers: Node
-    """The application's place in the router of HTTP."""
-    sockets: Node
-    """Its place in the router of WebSockets."""
+    """The application's node in the router of HTTP."""
+    socket_handlers: Node
+    """Its node in the router of WebSockets."""
+    prefix: str = ""
+    """The path of the application within the tree: "" or "/blog"."""
+    mounted: list[Mounted] = field(default_factory=list)
+    """The mounts in the tree."""
+    stated_names: dict[str, str] = field(default_factory=dict)
+    """The paths of the tree's routes by the names that authors gave them."""
 
     def compile(self, definition: AppDefinition) -> None:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
@@ -91,19 +84,20 @@ class _AppCompiler:
         config.tree.setdefault(id(definition.app), config)
         explicit = config.settings.expose == "explicit"
         package = type(definition.app).__module__.partition(".")[0]
-        for name, function in find_handlers(definition.app, definition.framework, explicit=explicit).items():
+        handlers, socket_handlers = find_handlers(definition.app, definition.framework, explicit)
+        for name, function in handlers.items():
             self._add_method(name, function)
             origin = getattr(inspect.unwrap(getattr(function, "func", function)), "__module__", package)
             if config.settings.debug and origin.partition(".")[0] != package:
                 logger.info("%s/%s is a URL: its function is from %s", self.prefix, name, origin)
-        for function, mark in definition.functions:
+        for function, mark in definition.registered.functions:
             self._add_explicit(function, mark, _name_of(function))
-        for name, function in find_handlers(definition.app, definition.framework, True, explicit).items():
+        for name, function in socket_handlers.items():
             if marks_of(function):
                 raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
             for mark in marks_of(function, "__micropie_sockets__") or [RouteMark(None, (), None)]:
                 self._add_socket(function, mark, name)
-        for function, mark in definition.socket_functions:
+        for function, mark in definition.registered.sockets:
             self._add_socket(function, mark, _name_of(function))
         for name, child in definition.children.items():
             self._add_child(name, child)
@@ -125,10 +119,10 @@ class _AppCompiler:
         self, name: str, segment: str, function: Callable[..., object], mark: RouteMark, takes_socket: bool = False
     ) -> None:
         """Add a route that is found by its handler's name: ``segment``, or ``index`` and ``default``."""
-        tables, node = self.tables, self.sockets if takes_socket else self.handlers
+        node = self.socket_handlers if takes_socket else self.handlers
         path = f"{self.prefix}/{segment}" if segment not in ("index", "default") else self.prefix or "/"
         name = self.names + name
-        route = Route(function, name, self.config, mark, tables.base + path, tables.blocking, takes_socket)
+        route = Route(function, name, self.config, mark, self.base + path, self.blocking, takes_socket)
         if segment == "default":
             node.default = Resource(route.as_fallback())
             return
@@ -138,24 +132,23 @@ class _AppCompiler:
         named = node.child(segment)
         named.add(route)
         named.arguments = Resource(route)
-        (tables.sockets if takes_socket else tables.http).add_name(name, quote(path.rstrip("/")))
+        (self.sockets if takes_socket else self.http).add_name(name, quote(path.rstrip("/")))
 
     def _add_explicit(
         self, function: Callable[..., object], mark: RouteMark, name: str, takes_socket: bool = False
     ) -> None:
-        tables = self.tables
         pattern = mark.path or Pattern(f"/{name}")
         mark = mark._replace(path=pattern)
         route_name, path = self.names + (mark.name or name), self.prefix + pattern.text
-        if mark.name is not None and tables.stated_names.setdefault(route_name, path) != path:
-            paths = f"{tables.stated_names[route_name]} and {path}"
+        if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
+            paths = f"{self.stated_names[route_name]} and {path}"
             raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
         config = self.config
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
-            config = replace(config, middlewares=mark.hooks, threads=Threads(_THREADS))
-        route = Route(function, route_name, config, mark, tables.base + path, tables.blocking, takes_socket)
-        (self.sockets if takes_socket else self.handlers).descend(pattern).add(route)
-        (tables.sockets if takes_socket else tables.http).add_name(route_name, quote(self.prefix), pattern)
+            config = replace(config, middlewares=[*mark.hooks], threads=Threads(_THREADS))
+        route = Route(function, route_name, config, mark, self.base + path, self.blocking, takes_socket)
+        (self.socket_handlers if takes_socket else self.handlers).descend(pattern).add(route)
+        (self.sockets if takes_socket else self.http).add_name(route_name, quote(self.prefix), pattern)
 
     def _add_socket(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
         if mark.path is not None:
@@ -165,22 +158,22 @@ class _AppCompiler:
 
     def _add_child(self, name: str, definition: AppDefinition) -> None:
         prefix = f"{self.prefix}/{name}"
-        config = child_config(definition, self.config, self.tables.base + prefix)
-        handlers, sockets = self.handlers.child(name), self.sockets.child(name)
+        config = make_config(definition, self.config, self.base + prefix, self.config.shutdown)
+        handlers, sockets = self.handlers.child(name), self.socket_handlers.child(name)
         handlers.config = sockets.config = config
-        _AppCompiler(self.tables, config, prefix, f"{self.names}{name}.", handlers, sockets).compile(definition)
+        names = f"{self.names}{name}."
+        inner = replace(self, config=config, prefix=prefix, names=names, handlers=handlers, socket_handlers=sockets)
+        inner.compile(definition)
 
     def _add_mount(self, mount: Mount, shared: AppDefinition | None) -> None:
-        prefix = self.tables.base + self.prefix + mount.prefix
-        mounted = self.tables.mounted
+        prefix = self.base + self.prefix + mount.prefix
         if shared is not None:
-            config = child_config(shared, self.config, prefix)
-            tables = _Tables(Router(config), Router(config), self.tables.blocking, prefix)
+            config = make_config(shared, self.config, prefix, self.config.shutdown)
             names = f"{self.names}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
-            tables.compile(shared, config, names)
-            mounted += [MountedApp(prefix, config, tables.http, tables.sockets), *tables.mounted]
+            inner = _compiled(shared, config, self.blocking, prefix, names)
+            self.mounted += [Site(config, inner.http, inner.sockets, prefix=prefix), *inner.mounted]
         else:
-            mounted.append(MountRoute(mount, prefix, self.config))
+            self.mounted.append(MountRoute(mount, prefix, self.config))
 
 
 def _name_of(function: Callable[..., object]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from micropie.errors import HTTPError, SetupError
 from micropie.execution.steps import Flow, call, kind_of
-from micropie.http.response import Response, as_response, states_status
+from micropie.http.response import HTML, TEXT, Response, as_response, states_status
 from micropie.routing.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 ErrorKey: TypeAlias = int | type
-Middlewares: TypeAlias = "Sequence[object] | Chain"
+Middlewares: TypeAlias = "list[object] | Chain"
 
 
 class ErrorHandler:
@@ -63,9 +63,9 @@ def check_error_key(key: object) -> ErrorKey:
     raise SetupError(f"@app.error takes a status from 400 to 599 or an exception class, not {key!r}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class AppConfig:
-    """The config of one ``App`` in a tree; every route of it refers to this."""
+    """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's ``hook_plan`` changes."""
 
     settings: Settings
     threads: Threads
@@ -74,10 +74,6 @@ class AppConfig:
     """The processes for its handlers that run in one."""
     pool_threads: Threads
     """The threads that wait for the pool."""
-    text_type: str
-    """The content type of text, bytes and streams that state none."""
-    limits: Limits
-    """The limits of a query and a form."""
     signer: CookieSigner | None
     """Signs cookies; None without a ``secret_key``."""
     sessions: SessionStore
@@ -99,11 +95,19 @@ class AppConfig:
     shutdown: ShutdownSignal
     """Set when the server is told to stop; one for the whole tree."""
     providers: Mapping[object, Callable[..., object]]
-    """What opens the resources of a request: by type, this application's own before those of the ones around it."""
+    """The providers of a request's resources by type: this application's own before those of the ones around it."""
     tree: dict[int, AppConfig]
     """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""
-    hook_plan: list[Any] = field(init=False, default_factory=list)
-    """How ``middlewares`` run, once ``flow/hooks.py`` has found it out: one plan or none."""
+    text_type: str = field(init=False)
+    """The content type of text, bytes and streams that state none."""
+    limits: Limits = field(init=False)
+    """The limits of a query and a form."""
+    hook_plan: Any = field(init=False, default=None)
+    """How ``middlewares`` run, once ``flow/hooks.py`` has found it out."""
+
+    def __post_init__(self) -> None:
+        self.text_type = HTML if self.settings.text == "html" else TEXT
+        self.limits = self.settings.limits()
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
         """Return the author's handler for an error, or None, and whether the author expected this error.
@@ -147,9 +151,6 @@ class Chain:
 
     def __iter__(self) -> Iterator[object]:
         return chain(*self._parts)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts))
 
     def __bool__(self) -> bool:
         return any(self._parts)

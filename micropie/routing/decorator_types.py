@@ -2,7 +2,7 @@
 
 A type checker takes such a handler for a wrong override: it isn't called as the decorator is. So the decorator is
 declared as a descriptor, ``Overridable``, which functions are, too; ``__get__`` has the decorator's own type. mypy
-compares what ``__get__`` returns instead. For it the type depends on the class: in one that has a handler of that name
+compares the value of ``__get__`` instead. For it the type depends on the class: in one that has a handler of that name
 it is that of any function. pyright reads a protocol's member without ``__get__``, so it can't be given the same.
 Nothing of this exists while an application runs.
 """
@@ -48,7 +48,7 @@ def overridable(
 
 
 class Decorator(Protocol):
-    """What ``app.get("/pies")`` returns."""
+    """The decorator that ``app.get("/pies")`` returns."""
 
     def __call__(self, function: Function, /) -> Function:
         """Register ``function``, and return it as it is."""

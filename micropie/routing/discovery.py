@@ -9,23 +9,39 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeAlias
 
 from micropie.errors import SetupError
+
+Handlers: TypeAlias = dict[str, Callable[..., object]]
 
 SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
 
-def find_handlers(
-    instance: object, framework: tuple[type, ...], sockets: bool = False, explicit: bool = False
-) -> dict[str, Callable[..., object]]:
-    """Return the handlers of an application by name, as bound functions: those for HTTP, or those for WebSockets.
+def find_handlers(instance: object, framework: tuple[type, ...], explicit: bool = False) -> tuple[Handlers, Handlers]:
+    """Return the handlers of an application by name, as bound functions: those for HTTP, and those for WebSockets.
 
     Handlers are the public methods that the author wrote in the bodies of classes, and the functions below a route's
     decorator, also where they are attributes of the instance; with ``explicit`` only the latter. ``framework`` classes,
-    the standard library and other people's packages make none without a decorator. Classes' attributes are read from
-    their dictionaries, so no property's getter runs. No function answers both protocols. Raises ``SetupError`` if two
-    have the same public name.
+    the standard library and other people's packages make none without a decorator. No function answers both protocols.
+    Raises ``SetupError`` if two have the same public name.
+    """
+    http: Handlers = {}
+    sockets: Handlers = {}
+    for name, function in _candidates(instance, framework, explicit).items():
+        if function is None or name.startswith("_") or name == "lifespan" or _is_hidden(function):
+            continue
+        is_socket = name.startswith(SOCKET_PREFIX) or hasattr(function, "__micropie_sockets__")
+        (sockets if is_socket else http)[name] = function
+    return _by_public_name(http), _by_public_name(sockets)
+
+
+def _candidates(
+    instance: object, framework: tuple[type, ...], explicit: bool
+) -> dict[str, Callable[..., object] | None]:
+    """Return the functions that may be handlers; None hides a function of this name in a base class.
+
+    Classes' attributes are read from their dictionaries, so no property's getter runs.
     """
     found: dict[str, Callable[..., object] | None] = {}
     for cls in reversed(type(instance).__mro__):
@@ -39,15 +55,10 @@ def find_handlers(
                 found[name] = _bound(value, instance)
     for name, value in vars(instance).items():
         found[name] = value if is_function(value) and _is_marked(value) else None
-    found.pop("lifespan", None)
-    handlers = {
-        name: function
-        for name, function in found.items()
-        if function is not None
-        and not name.startswith("_")
-        and not _is_hidden(function)
-        and (name.startswith(SOCKET_PREFIX) or hasattr(function, "__micropie_sockets__")) is sockets
-    }
+    return found
+
+
+def _by_public_name(handlers: Handlers) -> Handlers:
     for name in handlers:
         if public_name(name) != name and public_name(name) in handlers:
             raise SetupError(f"{name} and {public_name(name)} have the same public name: rename one of them")

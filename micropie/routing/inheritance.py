@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from micropie.errors import SetupError
 from micropie.execution.fork import available_cpus
 from micropie.execution.placement import Threads
 from micropie.execution.shutdown import ShutdownSignal
-from micropie.http.response import HTML, TEXT
 from micropie.mounts.prefixes import Mount
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
@@ -29,27 +28,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
+class Registrations:
+    """The settings of one ``App``, and all that its author has registered with it by a call or a decorator."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Only those that the author has set."""
+    error_handlers: dict[ErrorKey, ErrorHandler] = field(default_factory=dict)
+    providers: dict[object, Callable[..., object]] = field(default_factory=dict)
+    """By the type that they provide."""
+    functions: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
+    """Plain functions with an explicit route."""
+    sockets: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
+    """Plain functions that answer WebSockets."""
+    mounts: list[Mount] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class AppDefinition:
     """One ``App`` of a tree as its author wrote it, before it is compiled."""
 
     app: object
     framework: tuple[type, ...]
     """The classes whose methods are no handlers."""
-    settings: dict[str, object]
-    """Only those that the author has set."""
+    registered: Registrations
     session_backend: SessionBackend | None
     """None for the outer application's; never None for the outermost."""
     channels: Channels | None
     """None for the outer application's; never None for the outermost."""
     middlewares: list[object]
-    error_handlers: dict[ErrorKey, ErrorHandler]
-    functions: list[tuple[Callable[..., object], RouteMark]]
-    """Plain functions with an explicit route."""
     ws_middlewares: list[object]
-    socket_functions: list[tuple[Callable[..., object], RouteMark]]
-    """Plain functions that answer WebSockets."""
     providers: dict[object, Callable[..., object]]
-    """By the type that they provide."""
+    """Those that are registered, and a test's in the place of some."""
     template_names: dict[str, object]
     """Values by name that its templates see beside those that a handler gives them."""
     children: dict[str, AppDefinition]
@@ -57,76 +66,44 @@ class AppDefinition:
     """The mounts, with a definition for an ``App`` that shares sessions and hooks with this one."""
 
 
-def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
-    """Return the config of a tree's outermost application. Raises ``SetupError`` for a wrong setting."""
-    settings = Settings().overridden(root.settings)
-    assert root.session_backend is not None and root.channels is not None  # noqa: S101, PT018
-    pool, pool_threads = _pool(settings)
-    config = AppConfig(
-        settings=settings,
-        threads=_threads(settings),
-        pool=pool,
-        pool_threads=pool_threads,
-        text_type=_TEXT_TYPES[settings.text],
-        limits=settings.limits(),
-        signer=_signer(settings),
-        sessions=_store(root.session_backend, settings, ""),
-        middlewares=root.middlewares,
-        ws_middlewares=root.ws_middlewares,
-        error_handlers=[root.error_handlers],
-        app=root.app,
-        prefix="",
-        templates=_templates(root, settings, ()),
-        channels=root.channels,
-        shutdown=shutdown,
-        providers=root.providers,
-        tree={},
-    )
-    return with_checks(config, checks_of(root.app))
-
-
 _THREAD_SETTINGS = frozenset({"threads", "thread_queue"})
 _POOL_SETTINGS = frozenset({"processes", "pool"})
 
 
-def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> AppConfig:
-    """Return the config of an application inside ``outer``'s. Raises ``SetupError`` for a wrong setting."""
-    settings = outer.settings.overridden(definition.settings)
-    sessions = outer.sessions
-    if definition.session_backend is not None:
-        if settings.session_cookie.startswith("__Host-") and settings.session_cookie == outer.settings.session_cookie:
-            raise SetupError(
-                f"{type(definition.app).__name__} has a session backend of its own, whose cookie would replace that of "
-                'the application around it: give it another name, such as session_cookie="__Host-inner"'
-            )
-        sessions = _store(definition.session_backend, settings, prefix)
-    elif any(name.startswith("session_") for name in definition.settings):
-        sessions = _store(outer.sessions.backend, settings, outer.sessions.prefix)
-    shares_pool = _POOL_SETTINGS.isdisjoint(definition.settings)
-    pool, pool_threads = (outer.pool, outer.pool_threads) if shares_pool else _pool(settings)
-    config = replace(
-        outer,
+def make_config(definition: AppDefinition, outer: AppConfig | None, prefix: str, shutdown: ShutdownSignal) -> AppConfig:
+    """Return the config of an application inside ``outer``'s, or of the outermost. Raises ``SetupError``."""
+    own = definition.registered.settings.keys()
+    settings = (Settings() if outer is None else outer.settings).overridden(definition.registered.settings)
+    if outer is None or own & _POOL_SETTINGS:
+        pool, pool_threads = _pool(settings)
+    else:
+        pool, pool_threads = outer.pool, outer.pool_threads
+    channels = definition.channels
+    if channels is None:
+        assert outer is not None  # noqa: S101
+        channels = outer.channels
+    config = AppConfig(
         settings=settings,
-        threads=outer.threads if _THREAD_SETTINGS.isdisjoint(definition.settings) else _threads(settings),
+        threads=_threads(settings) if outer is None or own & _THREAD_SETTINGS else outer.threads,
         pool=pool,
         pool_threads=pool_threads,
-        text_type=_TEXT_TYPES[settings.text],
-        limits=settings.limits(),
-        signer=_signer(settings) if "secret_key" in definition.settings else outer.signer,
-        sessions=sessions,
-        middlewares=Chain(outer.middlewares, definition.middlewares),
-        ws_middlewares=Chain(outer.ws_middlewares, definition.ws_middlewares),
-        error_handlers=[definition.error_handlers, *outer.error_handlers],
+        signer=_signer(settings) if outer is None or "secret_key" in own else outer.signer,
+        sessions=_sessions(definition, settings, outer, prefix),
+        middlewares=definition.middlewares,
+        ws_middlewares=definition.ws_middlewares,
+        error_handlers=[definition.registered.error_handlers, *(outer.error_handlers if outer else ())],
         app=definition.app,
         prefix=prefix,
-        templates=_templates(definition, settings, outer.templates.directories),
-        providers={**outer.providers, **definition.providers},
-        channels=outer.channels if definition.channels is None else definition.channels,
+        templates=_templates(definition, settings, outer.templates.directories if outer else ()),
+        channels=channels,
+        shutdown=shutdown,
+        providers={**(outer.providers if outer else {}), **definition.providers},
+        tree=outer.tree if outer else {},
     )
+    if outer is not None:
+        config.middlewares = Chain(outer.middlewares, definition.middlewares)
+        config.ws_middlewares = Chain(outer.ws_middlewares, definition.ws_middlewares)
     return with_checks(config, checks_of(definition.app))
-
-
-_TEXT_TYPES = {"html": HTML, "plain": TEXT}
 
 
 def _threads(settings: Settings) -> Threads:
@@ -148,7 +125,22 @@ def _signer(settings: Settings) -> CookieSigner | None:
     return signer
 
 
-def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionStore:
+def _sessions(definition: AppDefinition, settings: Settings, outer: AppConfig | None, prefix: str) -> SessionStore:
+    backend = definition.session_backend
+    if outer is not None and backend is None:
+        if not any(name.startswith("session_") for name in definition.registered.settings):
+            return outer.sessions
+        backend, prefix = outer.sessions.backend, outer.sessions.prefix
+    elif (
+        outer is not None
+        and settings.session_cookie == outer.settings.session_cookie
+        and settings.session_cookie.startswith("__Host-")
+    ):
+        raise SetupError(
+            f"{type(definition.app).__name__} has a session backend of its own, whose cookie would replace that of "
+            'the application around it: give it another name, such as session_cookie="__Host-inner"'
+        )
+    assert backend is not None  # noqa: S101
     return SessionStore(
         backend,
         settings.session_timeout,

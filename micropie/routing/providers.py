@@ -1,8 +1,8 @@
-"""``@app.provides(Session)``: functions that open what handlers ask for by an annotation, once for each request.
+"""``@app.provides(Session)``: functions that open the resources of handlers, once for each request.
 
 A provider is a generator function, ``def`` or ``async def``, that yields once, or any callable that returns a context
-manager or the value itself. A plain function may have parameters: what other providers give, the request, and values of
-the client's, which are bound by name as a handler's are. Another callable, such as a class, is called without
+manager or the value itself. A plain function may have parameters: resources of other providers, the request, and
+values of the client's, which are bound by name as a handler's are. Another callable, such as a class, is called without
 arguments, because its parameters are not meant for clients.
 """
 
@@ -73,7 +73,7 @@ _OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
 
 
 def checked_provider(function: Function) -> Function:
-    """Return ``function``. Raises ``SetupError`` for what can't be called."""
+    """Return ``function``. Raises ``SetupError`` for a value that can't be called."""
     if not callable(function):
         raise SetupError(f"provides stands above a function or takes a callable, not {function!r}")
     return function
@@ -92,7 +92,7 @@ def in_place_of(key: object, fake: object) -> Callable[..., object]:
 
 
 def needed_by(plan: Plan, providers: Providers) -> Sequence[Provider]:
-    """Return the providers of what ``plan`` asks for, each after those that it needs itself.
+    """Return the providers of a plan's parameters, each after those that it needs itself.
 
     Raises ``SetupError`` for a circle, and for a provider's parameter that nothing can fill.
     """

@@ -65,36 +65,13 @@ class Route:
     ``name`` are for hooks. ``wildcards`` are the names of an explicit route's wildcards. ``by_position``: their values
     are the handler's first arguments in this order, so they need no names.
 
-    ``providers``: of what its parameters ask for, each after those that it needs.
+    ``providers``: of its parameters' resources, each after those that it needs.
 
     ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many arguments of the path are
     complete as they are, without ``bind``; -1 if none ever are. ``takes_body`` and ``most_segments``: see ``Plan``.
-    ``takes_body_alone``: what ``takes_body`` returns for a path that gives no argument. ``takes_socket``: the handler
-    answers WebSockets, and ``call`` takes the socket before its arguments. ``mentions_session``: its code names
-    ``session``. ``has_warned``: the log says already that GET changed the session here.
+    ``mentions_session``: the code of a handler of WebSockets names ``session``. ``has_warned``: the log says already
+    that GET changed the session here.
     """
-
-    __slots__ = (
-        "bind",
-        "by_position",
-        "call",
-        "config",
-        "has_warned",
-        "limited_step_kind",
-        "mentions_session",
-        "methods",
-        "most_segments",
-        "name",
-        "pattern",
-        "plain_args",
-        "plan",
-        "providers",
-        "reads_body",
-        "step_kind",
-        "takes_body",
-        "takes_body_alone",
-        "wildcards",
-    )
 
     def __init__(
         self,
@@ -113,8 +90,7 @@ class Route:
         sizes = {name: _mark(function, f"__micropie_{name}__") for name in ("max_body_size", "max_data_size")}
         stated = {name: size for name, size in sizes.items() if size is not None}
         if stated:  # in a config for this route: a request then has one limit to look at
-            settings = replace(config.settings, **stated)
-            self.config = replace(config, settings=settings, limits=settings.limits())
+            self.config = replace(config, settings=replace(config.settings, **stated))
         self.config = with_checks(self.config, checks_of_handler(function))
         self.plan, self.providers = _plan(function, name, takes_socket, config.providers)
         if self.providers:  # such a route always has a hook, so the flow looks for them only where there are hooks
@@ -127,11 +103,11 @@ class Route:
         self.plain_args = self.plan.plain_args()
         if any(one.plan.reads_values for one in self.providers):
             self.takes_body, self.plain_args = _always, -1
-        self.takes_body_alone = self.takes_body((), {})
         self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()
         self.wildcards = [wildcard.name for wildcard in wildcards]
-        self.by_position = mark.path is not None and self.plan.begins_with(self.wildcards)
+        in_path = self.plan.names_in_path[: len(self.wildcards)]
+        self.by_position = mark.path is not None and in_path == self.wildcards
         if mark.path is not None:
             of_providers = {parameter.name for one in self.providers for parameter in one.plan.parameters}
             self.plan.check_wildcards([name for name in self.wildcards if name not in of_providers], pattern)

@@ -2,8 +2,8 @@
 
 Each ``Node`` of the tree stands for one segment of a path, each way from the root for the beginning of a path. A
 method's name, an application's name and the literal text of an explicit route are the same kind of thing here: a key of
-``literals``. The wildcards of explicit routes are ``branches``. What may stop at a node is its ``resource``; a handler
-found by its name, ``default`` and ``index`` also take the segments that follow as arguments.
+``literals``. Wildcards of explicit routes are ``branches``. The ``resource`` of a node answers a path that ends there;
+a handler found by its name, ``default`` and ``index`` also take the segments that follow as arguments.
 
 The most specific route wins, whatever the order of definition. The search goes down the tree and tries, at each node:
 
@@ -52,8 +52,6 @@ class Resource:
     A route that states its methods comes before ``any``, which states none and answers those of the setting. GET's
     handler also answers HEAD. ``most_segments``: how many further segments of a path one of them takes as arguments.
     """
-
-    __slots__ = ("any", "by_method", "most_segments", "routes")
 
     def __init__(self, *routes: Route) -> None:
         self.any: Route | None = None
@@ -108,25 +106,8 @@ class Node:
 
     ``config``: that of the application whose path ends here, None at any other place. ``resource`` answers the path
     that ends here. ``arguments`` is the handler that this place is named after, ``default`` and ``index`` are those of
-    the application; they take the segments that follow.
-
-    ``has_choice``: there is more than one way down, or one that takes several segments. Without a choice, ``match`` and
-    ``following`` are the only way if that is a wildcard; ``match`` is None if it is literal text.
+    the application; they take the segments that follow. ``branches`` are sorted when the tree is complete.
     """
-
-    __slots__ = (
-        "_known",
-        "arguments",
-        "branches",
-        "config",
-        "default",
-        "following",
-        "has_choice",
-        "index",
-        "literals",
-        "match",
-        "resource",
-    )
 
     def __init__(self, config: AppConfig | None = None) -> None:
         self.config = config
@@ -135,11 +116,7 @@ class Node:
         self.arguments: Resource | None = None
         self.default: Resource | None = None
         self.index: Resource | None = None
-        self.branches: Sequence[_Branch] = ()  # sorted by ``freeze``
-        self.has_choice = True
-        self.match: Match | None = None
-        self.following = self
-        self._known: dict[Hashable, _Branch] = {}
+        self.branches: dict[Hashable, _Branch] = {}
 
     def child(self, text: str) -> Node:
         """Return the node that literal text leads to."""
@@ -156,11 +133,11 @@ class Node:
                 continue
             tail = following if segment.is_path else None
             key = segment.key, tail
-            if key not in node._known:
+            if key not in node.branches:
                 # A longer tail is more text to compare, so it comes first.
                 rank = (0, *segment.rank) if tail is None else (1, *segment.rank, -tail)
-                node._known[key] = _Branch(rank, segment.match, tail, Node())
-            node = node._known[key].node
+                node.branches[key] = _Branch(rank, segment.match, tail, Node())
+            node = node.branches[key].node
         return node
 
     def add(self, route: Route) -> None:
@@ -168,24 +145,14 @@ class Node:
         self.resource = self.resource or Resource()
         self.resource.add(route)
 
-    def freeze(self) -> None:
-        """Prepare for the search, when the tree is complete."""
-        self.branches = sorted(self._known.values(), key=lambda branch: branch.rank)
-        ways = len(self.branches) + bool(self.literals)
-        is_path = any(branch.tail is not None for branch in self.branches)
-        self.has_choice = ways > 1 or is_path or bool(self.arguments or self.default or self.index)
-        if self.branches and not self.has_choice:
-            _, self.match, _, self.following = self.branches[0]
-
 
 class Router:
     """The tree of a whole tree of applications.
 
-    ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without wildcards, and paths
+    ``exact`` and ``below`` are short cuts of ``find``: by method, whole paths without wildcards, and paths
     whose handlers take one more segment, of any text, as their argument. Both are for paths without a slash at the end,
     as ``request.path`` has none when hooks see it. ``routes`` are all routes by name: the escaped path, "" for the
-    root, and the pattern that follows it in an explicit route. ``is_empty``: there is no route at all. ``has_apps``:
-    there are applications inside the first one.
+    root, and the pattern that follows it in an explicit route. ``is_empty``: there is no route at all.
     """
 
     def __init__(self, config: AppConfig) -> None:
@@ -194,7 +161,6 @@ class Router:
         self.exact: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
         self.is_empty = False
-        self.has_apps = False
 
     def add_name(self, name: str, path: str, pattern: Pattern | None = None) -> None:
         """Add a name for ``url_for``. The first counts, but a handler's own name comes before one that is stated."""
@@ -207,21 +173,19 @@ class Router:
         nodes: list[tuple[str | None, Node]] = [("", self.root)]  # with their paths, None where no short cut leads
         while nodes:
             path, node = nodes.pop()
-            node.freeze()
-            self.has_apps = self.has_apps or (node.config is not None and node is not self.root)
-            nodes += [(None, branch.node) for branch in node.branches]
+            node.branches = dict(sorted(node.branches.items(), key=lambda item: item[1].rank))
+            nodes += [(None, branch.node) for branch in node.branches.values()]
             for text, child in node.literals.items():
                 is_cut = path is None or "/" in text or "\0" in text or text in DOTS_AND_EMPTY
                 nodes.append((None if is_cut else f"{path}/{text}", child))
             if path is not None:
                 self._add_short_cuts(path, node)
-        root = self.root
-        self.is_empty = not (root.has_choice or root.branches or root.literals or root.resource)
+        self.is_empty = not self.entries()
 
     def _add_short_cuts(self, path: str, node: Node) -> None:
         taker = node.arguments  # of one more segment, if nothing more specific can be there
         if node.branches:
-            first = node.branches[0]
+            first = next(iter(node.branches.values()))
             taker = first.node.resource if first.match is match_text and not first.tail else None
         for method in METHODS:
             route = node.resource.routes.get(method) if node.resource is not None else None
@@ -246,7 +210,7 @@ class Router:
         nodes = [self.root]
         while nodes:
             node = nodes.pop()
-            nodes += [*node.literals.values(), *(branch.node for branch in node.branches)]
+            nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
             for resource in (node.resource, node.default):
                 for method, route in resource.routes.items() if resource is not None else ():
                     entry = entries.setdefault(id(route), RouteEntry(route, [], resource is node.default))
@@ -297,56 +261,38 @@ def _walk(
     ``values`` are those of the wildcards on the way to ``node``. The methods of routes that fit the path but not the
     method are added to ``refused``.
     """
-    end = len(segments)
-    while depth < end and not node.has_choice:
-        match = node.match
-        if match is not None:
-            more = match(segments[depth])
-            if more is None:
-                return None
-            values += more
-            node = node.following
-        else:
-            literal = node.literals.get(segments[depth])
-            if literal is None:
-                return None
-            node = literal
-        depth += 1
-    if depth == end:
-        return _end(node, values, segments, method, refused)
-    child = node.literals.get(segments[depth])
-    found = _walk(child, depth + 1, values, segments, method, refused) if child is not None else None
-    if found is None and node.branches:
-        found = _walk_branches(node, depth, values, segments, method, refused)
-    if found is None and node.arguments is not None:
-        if len(segments) - depth > node.arguments.most_segments:
-            refused.add(_SURPLUS)
-        else:
-            route = node.arguments.pick(method, refused)
-            found = (route, segments[depth:], NO_VALUES) if route is not None else None
+    child = None
+    if depth == len(segments):
+        found = _end(node, values, method, refused)
+    else:
+        child = node.literals.get(segments[depth])
+        found = _walk(child, depth + 1, values, segments, method, refused) if child is not None else None
+        if found is None and node.branches:
+            found = _walk_branches(node, depth, values, segments, method, refused)
+        if found is None and node.arguments is not None:
+            if len(segments) - depth > node.arguments.most_segments:
+                refused.add(_SURPLUS)
+            else:
+                route = node.arguments.pick(method, refused)
+                found = (route, segments[depth:], NO_VALUES) if route is not None else None
     return found or _fall_back(node, child, depth, segments, method, refused)
 
 
-def _end(
-    node: Node, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
-) -> RouteMatch | None:
+def _end(node: Node, values: tuple[object, ...], method: str, refused: set[str]) -> RouteMatch | None:
     """Do the part of ``_walk`` for the node where the path ends."""
-    resource = node.resource
-    if resource is not None:
-        route = resource.routes.get(method)
-        if route is not None:
-            if route.by_position or not values:
-                return route, [*values], NO_VALUES
-            return route, (), dict(zip(route.wildcards, values, strict=True))
-        refused |= resource.allowed
-    return _fall_back(node, None, len(segments), segments, method, refused)
+    route = node.resource.pick(method, refused) if node.resource is not None else None
+    if route is None:
+        return None
+    if route.by_position or not values:
+        return route, [*values], NO_VALUES
+    return route, (), dict(zip(route.wildcards, values, strict=True))
 
 
 def _walk_branches(
     node: Node, depth: int, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
 ) -> RouteMatch | None:
     """Do the part of ``_walk`` for wildcards, if at least one segment is left."""
-    for _, match, tail, branch in node.branches:
+    for _, match, tail, branch in node.branches.values():
         end = depth + 1 if tail is None else len(segments) - tail
         if end > depth:
             more = match(segments[depth] if tail is None else "/".join(segments[depth:end]))

@@ -134,7 +134,7 @@ class Settings:
     methods: Sequence[str] = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
     """The methods that a handler answers which states none; the default are these six. Others get 405."""
     expose: Literal["public", "explicit"] = _setting("public", _one_of("public", "explicit"))
-    """What becomes a URL: "public" (default), the public methods of the author's classes, or "explicit", only those
+    """The functions that are URLs: "public" (default), public methods of the author's classes; "explicit", only those
     below a decorator such as ``@route()``, ``@get`` or ``@websocket``."""
     run_in: Literal["thread", "loop", "process"] = _setting(THREAD, _one_of("loop", "thread", "process"))
     """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever blocks, or "process"."""

@@ -23,38 +23,55 @@ _NO_ROUTES: dict[str, Route] = {}
 
 
 class Site:
-    """A whole tree of applications, frozen. ``config`` is the outermost application's.
+    """A tree of applications, frozen: the whole one, or the one that is mounted in another below ``prefix``.
 
-    ``exact[method][path]`` is the short cut for paths without arguments, ``below[method][path]`` for paths with one
-    more segment, which is the argument. ``find`` uses ``below`` and finds all other paths, too. ``sockets`` are the
-    separate tables of WebSockets: no handler is reached by the other protocol.
+    ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths without arguments,
+    ``below[method][path]`` for paths with one more segment, which is the argument. ``find`` uses ``below`` and finds
+    all other paths, too. ``sockets`` are the separate tables of WebSockets: no handler is reached by the other
+    protocol. Mounts come before routes.
     """
 
-    __slots__ = ("__weakref__", "below", "config", "exact", "has_mounts", "router", "sockets")
-
-    def __init__(self, config: AppConfig, router: Router, sockets: Router) -> None:
-        self.config = config
-        self.has_mounts = False
-        self.router = router
-        self.sockets = sockets
-        self.exact = router.exact
-        self.below = router.below
+    def __init__(
+        self, config: AppConfig, router: Router, sockets: Router, mounted: Sequence[Mounted] = (), prefix: str = ""
+    ) -> None:
+        self.config, self.prefix, self.has_mounts = config, prefix, bool(mounted)
+        self.router, self.sockets = router, sockets
+        self.exact, self.below = router.exact, router.below
+        self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
+        self._apps = [entry for entry in mounted if isinstance(entry, Site)]
+        for entry in self._apps:
+            _name_routes(router, entry.prefix, entry.router)
+            _name_routes(sockets, entry.prefix, entry.sockets)
+        if mounted:  # the short cuts that no mount hides
+            self.exact = {
+                method: {
+                    path: route
+                    for path, route in routes.items()
+                    if path and self._mounts.find(quote(path).encode()) is None
+                }
+                for method, routes in router.exact.items()
+            }
 
     def entries(self) -> list[RouteEntry]:
         """Return every route of HTTP once, with its methods, also those of mounts that share this tree."""
-        return self.router.entries()
+        return [*self.router.entries(), *(entry for app in self._apps for entry in app.entries())]
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
+        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
+        if isinstance(entry, Site):
+            return entry.find(request)
+        if entry is not None:
+            return entry.take_over(request)
         exchange = request._exchange
         path = exchange.literal_path
-        if path is not None:
+        if path is not None and not self.prefix:
             head, _, last = path.rpartition("/")
             route = self.below.get(request.method, _NO_ROUTES).get(head)
             if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
                 exchange.path_params = arguments = [last]
                 return route, arguments, NO_VALUES
-        found = self.router.find(request.method, exchange.segments())
+        found = self.router.find(request.method, self._segments(request))
         _, segments, values = found
         exchange.path_params = [*values.values()] if values else segments
         return found
@@ -70,7 +87,7 @@ class Site:
             routes = self.socket_routes(request)
             assert not isinstance(routes, Handover)  # noqa: S101 - a mounted application refuses its requests itself
             # The headers come last: parsing them takes longer than the search.
-            if routes.sockets.is_empty or not routes.sockets.matches(routes._segments(request)):
+            if not routes.sockets.matches(routes._segments(request)):
                 return error
             if "websocket" not in request.headers.get("upgrade", "").lower():
                 return error
@@ -79,14 +96,18 @@ class Site:
         return websockets_need_asgi()
 
     def socket_routes(self, request: Request) -> Site | Handover:
-        """Return where to look for a WebSocket's route, or the mounted application that serves it by itself."""
-        return self
+        """Return where to look for a WebSocket's route, or the mounted application that serves it by itself.
+
+        An ASGI application serves its WebSockets itself; WSGI has none.
+        """
+        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
+        if isinstance(entry, Site):
+            return entry
+        return self if entry is None or entry.mount.kind == WSGI else entry.handover(request)
 
     def find_socket(self, request: Request) -> RouteMatch:
         """Return the route of a WebSocket. Raises 400 and 404."""
-        exchange = request._exchange
-        route = self.sockets.exact["GET"].get(exchange.literal_path)
-        return self.sockets.find("GET", exchange.segments()) if route is None else (route, [], NO_VALUES)
+        return self.sockets.find("GET", self._segments(request))
 
     def has_route(self, name: str) -> bool:
         """Return whether ``url_for`` knows this name."""
@@ -99,36 +120,13 @@ class Site:
 
     def config_of(self, request: Request) -> AppConfig:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
-        if not self.router.has_apps:
-            return self.config
+        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
+        if isinstance(entry, Site):
+            return entry.config_of(request)
         try:
             return self.router.config_of(self._segments(request))
         except HTTPError:  # a path that is malformed
             return self.config
-
-    def _segments(self, request: Request) -> list[str]:
-        return request._exchange.segments()
-
-
-class MountedApp(Site):
-    """An application of the tree that is mounted at a prefix and has separate tables."""
-
-    __slots__ = ("prefix",)
-
-    def __init__(self, prefix: str, config: AppConfig, router: Router, sockets: Router) -> None:
-        super().__init__(config, router, sockets)
-        self.prefix = prefix
-
-    def find(self, request: Request) -> RouteMatch:
-        """Return the route of a request, see ``Site``."""
-        found = self.router.find(request.method, self._segments(request))
-        _, segments, values = found
-        request._exchange.path_params = [*values.values()] if values else segments
-        return found
-
-    def find_socket(self, request: Request) -> RouteMatch:
-        """Return the route of a WebSocket, see ``Site``."""
-        return self.sockets.find("GET", self._segments(request))
 
     def _segments(self, request: Request) -> list[str]:
         return request._exchange.segments()[self.prefix.count("/") :]
@@ -138,8 +136,6 @@ class OutsideRoute(Route):
     """The route of an application that is not part of the tree: a mounted one, or one that was written for another
     framework. ``call`` has ``plain_args`` arguments, which the search gives: none is bound.
     """
-
-    __slots__ = ()
 
     def __init__(
         self,
@@ -165,8 +161,6 @@ class MountRoute(OutsideRoute):
     Hooks and error pages are around it, unless it is isolated: then the server's call is handed over instead.
     """
 
-    __slots__ = ("mount", "prefix", "threads")
-
     def __init__(self, mount: Mount, prefix: str, config: AppConfig) -> None:
         super().__init__(config, MOUNT, no_function, 3, True, prefix)
         self.mount = mount
@@ -176,6 +170,16 @@ class MountRoute(OutsideRoute):
         if mount.kind != APP:  # an isolated App asks its own checks
             self.config = with_checks(self.config, checks_of(mount.target))
 
+    def take_over(self, request: Request) -> RouteMatch | Handover:
+        """Return this route for a request below its prefix, or the mounted application that answers by itself."""
+        request.method = request.method.upper()  # checks see the method as most mounted frameworks read it
+        handover = self.handover(request)
+        return handover if self.mount.isolated else (self, (self, request, handover.path), NO_VALUES)
+
+    def handover(self, request: Request) -> Handover:
+        """Return the mounted application with a request's path in it, for an answer that is its own."""
+        return Handover(self.mount, mounted_path_of(request.root_path, self.prefix, request.raw_path), self.config)
+
 
 @final
 class Handover:
@@ -184,8 +188,6 @@ class Handover:
     ``config`` has the hooks that run for it, the checks of who may enter.
     """
 
-    __slots__ = ("config", "mount", "path")
-
     def __init__(self, mount: Mount, path: MountedPath, config: AppConfig) -> None:
         self.mount = mount
         self.path = path
@@ -193,63 +195,7 @@ class Handover:
 
 
 # The value that belongs to the prefix of a mount.
-Mounted: TypeAlias = MountedApp | MountRoute
-
-
-class MountingSite(Site):
-    """A site with mounts, which come before its routes."""
-
-    __slots__ = ("_mounted_apps", "_mounts")
-
-    def __init__(self, config: AppConfig, router: Router, sockets: Router, mounted: list[Mounted]) -> None:
-        super().__init__(config, router, sockets)
-        self.has_mounts = True
-        self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
-        self.exact = {  # the short cuts that no mount hides
-            method: {
-                path: route
-                for path, route in routes.items()
-                if path and self._mounts.find(quote(path).encode()) is None
-            }
-            for method, routes in router.exact.items()
-        }
-        self._mounted_apps = [entry for entry in mounted if isinstance(entry, MountedApp)]
-        for entry in self._mounted_apps:
-            _name_routes(router, entry.prefix, entry.router)
-            _name_routes(sockets, entry.prefix, entry.sockets)
-
-    def entries(self) -> list[RouteEntry]:
-        """Return every route, see ``Site``."""
-        return [*super().entries(), *(entry for app in self._mounted_apps for entry in app.entries())]
-
-    def find(self, request: Request) -> RouteMatch | Handover:
-        """Return the route of a request, or the mounted application that answers by itself; see ``Site``."""
-        raw_path = request.raw_path
-        entry = self._mounts.find(raw_path)
-        if entry is None:
-            return super().find(request)
-        if isinstance(entry, MountedApp):
-            return entry.find(request)
-        request.method = request.method.upper()  # checks see the method as most mounted frameworks read it
-        path = mounted_path_of(request.root_path, entry.prefix, raw_path)
-        if entry.mount.isolated:
-            return Handover(entry.mount, path, entry.config)
-        return entry, (entry, request, path), NO_VALUES
-
-    def config_of(self, request: Request) -> AppConfig:
-        """Return the configuration of a request that has no route, see ``Site``."""
-        entry = self._mounts.find(request.raw_path)
-        return entry.config_of(request) if isinstance(entry, MountedApp) else super().config_of(request)
-
-    def socket_routes(self, request: Request) -> Site | Handover:
-        """Return where to look, see ``Site``. An ASGI application serves its WebSockets itself; WSGI has none."""
-        raw_path = request.raw_path
-        entry = self._mounts.find(raw_path)
-        if isinstance(entry, MountedApp):
-            return entry
-        if entry is None or entry.mount.kind == WSGI:
-            return self
-        return Handover(entry.mount, mounted_path_of(request.root_path, entry.prefix, raw_path), entry.config)
+Mounted: TypeAlias = Site | MountRoute
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:

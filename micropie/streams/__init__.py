@@ -1,6 +1,19 @@
 """Bodies in chunks: their sources, the head that waits for the first chunk, and events.
 
-``source.py`` has the protocol and makes it of what a handler returned. ``head.py`` says how long the head waits.
-``events.py`` has server-sent events. ``scoped.py`` and ``threaded.py`` advance sources on an event loop and in threads;
-the drivers' halves are ``asgi/streaming.py`` and ``wsgi/streaming.py``.
+``source.py`` has the protocol and makes it, once, of what a handler returned: a small class for each kind of body
+knows where it is advanced, how it is closed, and whether it has ended. ``head.py`` says how long the head waits.
+``events.py`` has server-sent events. ``scoped.py`` and ``threaded.py`` advance sources on an event loop and in
+threads; the drivers' halves are ``asgi/streaming.py`` and ``wsgi/streaming.py``.
+
+A generator may keep a cancel scope, a task group or a time-out open across ``yield``. Such a scope nests in the
+scopes that its task has entered before, so one task advances and closes it, and no scope is entered around a later
+chunk alone (``scoped.py``). If the client leaves while its stream waits, the stream is cancelled. Between two chunks
+it is closed instead, so that its clean-up may wait.
+
+Under ASGI a ``Companion`` works beside the request's task: it watches for the client's disconnect, sends the head
+when the first chunk takes long, and the heart-beats of silent events. Its tasks cost as much as many a whole stream,
+so they start late. Under WSGI the server's thread waits for each chunk, and does the same when its wait is over
+without one. The chunks of a sync source are made ahead, so that one way to a thread makes many. The thread wakes the
+request's task for a chunk that is waited for, so no chunk waits for a later one, and a slow client holds a full
+buffer and no thread.
 """

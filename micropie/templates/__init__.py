@@ -1,6 +1,9 @@
 """Templates by Jinja2, an optional dependency that is imported when the first template is needed.
 
-Each application reads and compiles a template once. Only with ``debug`` are the files looked at again.
+Each ``App`` of a tree has its own environment, because ``url_for`` differs; the first rendering opens it. An
+environment reads and compiles a template once. Only with ``debug`` are the files looked at again. The request, the
+session and the CSRF token are globals that look at the current request when they are used, so macros see them, and a
+page that uses none pays for none.
 """
 
 from __future__ import annotations

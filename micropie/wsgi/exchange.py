@@ -140,8 +140,8 @@ class WSGIExchange(Exchange):
     def accept_header(self) -> str:
         return self.environ.get("HTTP_ACCEPT", "*/*")  # type: ignore[no-any-return]
 
-    def origin_header(self) -> str:
-        return self.environ.get("HTTP_ORIGIN", "")  # type: ignore[no-any-return]
+    def origin_header(self) -> str | None:
+        return self.environ.get("HTTP_ORIGIN")
 
     def body_headers(self) -> tuple[str, bytes | None]:
         length = self.environ.get("CONTENT_LENGTH")

@@ -38,7 +38,7 @@ class BackgroundServer:
     def __init__(self, app: object, options: Options, threads: int = 10, stop_within: float = 5.0) -> None:
         """Start it. ``threads``: of a WSGI server. ``stop_within``: seconds that open requests get at the end.
 
-        Raises ``ServingError`` for what can't be done.
+        Raises ``ServingError`` for options that can't be met.
         """
         self.name = _choose(options)
         try:

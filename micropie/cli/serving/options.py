@@ -1,4 +1,4 @@
-"""What is asked of a server."""
+"""The options of a server."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ IS_SERVING = "MICROPIE_SERVING"
 
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:
-    """Serve ``target`` until the process is told to end. Raises ``ServingError`` for what can't be done, and the
+    """Serve ``target`` until the process is told to end. Raises ``ServingError`` for options that can't be met, and the
     ``SetupError`` of an application that has one: a server would show its traceback.
 
     ``reload``: run this command in another process, and start it anew when a module's file has changed.

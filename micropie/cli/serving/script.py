@@ -12,7 +12,7 @@ from micropie.errors import SetupError
 
 
 def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
-    """Serve ``app`` until the process is told to end. Exits with one sentence for what can't be done."""
+    """Serve ``app`` until the process is told to end. Exits with one sentence for options that can't be met."""
     try:
         serve(Target(app, _name_of(app)), Options(**options), reload)
     except (ServingError, SetupError) as error:

@@ -1,4 +1,4 @@
-"""The servers that can be chosen, what each of them can do, and how it is started: in this process, by its own API."""
+"""The servers that can be chosen: the abilities of each, and its start in this process, by its own API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = WORKERS, SSL = "workers", "ssl"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, the package that installs it, None for that of the standard library, and what it can do."""
+    """A server, the package that installs it (None for that of the standard library), and its abilities."""
 
     name: str
     package: str | None
@@ -38,7 +38,7 @@ class Server:
         return f"pip install {self.package}"
 
     def lacks(self, options: Options) -> str:
-        """Return what ``options`` ask for and this server can't do, or ""."""
+        """Return the first of ``options`` that this server can't meet, in words, or ""."""
         if options.wsgi and self.protocol != WSGI:
             return "it does not serve WSGI"
         if options.loop is not None and options.loop not in self.loops:
@@ -51,7 +51,7 @@ class Server:
 
 
 def choose(options: Options) -> Server:
-    """Return the server that is asked for, or the first one that is installed and can do what is asked.
+    """Return the server that is asked for, or the first one that is installed and meets the options.
 
     Raises ``ServingError`` if there is none.
     """
