@@ -15,7 +15,6 @@ from urllib.parse import quote
 from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import ASGIState
-from micropie.asgi.streaming import watchers_of
 from micropie.asgi.websocket import serve_websocket
 from micropie.channels import Channels
 from micropie.errors import Redirect, SetupError
@@ -265,7 +264,7 @@ class App:
         site = self._micropie_asgi.site
         if site is not None:
             kind = scope["type"]
-            if kind == "http" and (not site.has_mounts or watchers_of(scope) is not None):
+            if kind == "http":
                 return answer_asgi(site, scope, receive, send)
             if kind == "websocket":
                 return serve_websocket(site, scope, receive, send)

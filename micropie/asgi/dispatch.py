@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from anyio import Lock, create_task_group
+from anyio import Lock
 
 from micropie.asgi.driver import serve_http
 from micropie.asgi.headers import encode_headers
 from micropie.asgi.lifespan import ASGIState, serve_lifespan
 from micropie.asgi.steps import perform
-from micropie.asgi.streaming import WATCHERS, Watchers, watchers_of
 from micropie.asgi.websocket import serve_websocket
 from micropie.execution.loop import LoopLocal
 from micropie.flow.lifecycle import Application, LifespanContext, log_failure
@@ -39,8 +38,6 @@ async def serve(app: Application, state: ASGIState, scope: Scope, receive: Recei
         return
     if kind == "websocket":
         await serve_websocket(site, scope, receive, send)
-    elif site.has_mounts and watchers_of(scope) is None:
-        await _serve_with_watchers(site, scope, receive, send)
     else:
         await serve_http(site, scope, receive, send)
 
@@ -67,19 +64,3 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     headers = encode_headers(content_type, length, pairs)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _serve_with_watchers(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve a request under a server without lifespan, in a task group for the tasks of mounted ASGI applications."""
-    failure: Exception | None = None
-    async with create_task_group() as group:
-        try:
-            state = {**scope.get("state", {}), WATCHERS: Watchers(group)}
-            await serve_http(site, {**scope, "state": state}, receive, send)
-        except Exception as error:  # raised below: the group would wrap it
-            failure = error
-    try:
-        if failure is not None:
-            raise failure
-    finally:
-        del failure

@@ -12,12 +12,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from heapq import heapify, heappop, heappush
-from itertools import count
-from math import inf
+from time import monotonic
 from typing import Any
 
-from anyio import CancelScope, Event, current_time, sleep_until
+from anyio import Event, sleep
 from anyio.lowlevel import current_token
 
 from micropie.execution.loop import LoopLocal
@@ -43,6 +41,7 @@ class LoopTasks:
         self._loop: Any = current_token().native_token
         self._tasks: dict[object, list[Any]] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
         self._idle: Event | None = None
+        self.has_ended = False  # whether nobody waits for tasks that are started now
 
     def start_soon(
         self,
@@ -61,6 +60,7 @@ class LoopTasks:
 
     async def join(self) -> None:
         """Wait until all have ended."""
+        self.has_ended = True
         while self._tasks:
             for mark, started in self._tasks.items():
                 for task in started:  # one that is cancelled before it has begun does not come to ``_run``
@@ -84,139 +84,49 @@ class LoopTasks:
 TASKS = LoopLocal(LoopTasks)
 
 
-class Deadlines:
-    """Calls functions on this event loop when they are due. ``DEADLINES.get()`` is this loop's.
-
-    One timer serves them all, because most are cancelled or postponed before, and a timer for each takes longer than
-    what it is for.
-    """
-
-    def __init__(self) -> None:
-        loop: Any = current_token().native_token
-        self._loop = loop
-        self._tasks = TASKS.get()
-        self.has_timers = hasattr(loop, "call_at")  # asyncio's has; trio's sleep in tasks
-        self.time: Callable[[], float] = current_time
-        if self.has_timers:
-            self.time = loop.time
-        self._heap: list[tuple[float, int, Deadline]] = []
-        self._numbers = count()  # deadlines of one time keep their order
-        self._cancelled = 0  # entries of the heap that are
-        self._timer: Any = None
-        self._timer_due = inf
-
-    def add(self, seconds: float, function: Callable[[], object]) -> Deadline:
-        """Call ``function`` so many seconds later, in this context, unless the deadline returned is cancelled."""
-        deadline = Deadline(self, self.time() + seconds, partial(copy_context().run, function))
-        self._push(deadline)
-        if deadline.due < self._timer_due:
-            self._set_timer(deadline.due)
-        return deadline
-
-    def note_cancelled(self) -> None:
-        """Let go of the deadlines that were cancelled, when they are most of all."""
-        self._cancelled += 1
-        if self._cancelled == len(self._heap) and not self.has_timers:
-            self._timer.cancel()  # a task would stay; a timer of asyncio's may serve the next deadline
-            self._timer, self._timer_due = None, inf
-        if self._cancelled == len(self._heap) or self._cancelled > 50 + len(self._heap) // 2:
-            self._heap = [entry for entry in self._heap if entry[2].is_pending]
-            heapify(self._heap)
-            self._cancelled = 0
-
-    def _push(self, deadline: Deadline) -> None:
-        heappush(self._heap, (deadline.due, next(self._numbers), deadline))
-
-    def _set_timer(self, due: float) -> None:
-        # In no request's context: a timer that nobody waits for would keep the request.
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_due = due
-        if self.has_timers:
-            self._timer = self._loop.call_at(due, self._look, context=Context())
-        else:
-            self._timer = CancelScope()
-            self._tasks.start_soon(self._sleep, self._timer, due, context=Context())
-
-    async def _sleep(self, scope: CancelScope, due: float) -> None:
-        """The timer of a loop that has none, trio's."""
-        with scope:
-            await sleep_until(due)
-            self._look()
-
-    def _look(self) -> None:
-        self._timer, self._timer_due = None, inf
-        now = self.time()
-        calls: list[Deadline] = []
-        while self._heap and self._heap[0][0] <= now:
-            *_, deadline = heappop(self._heap)
-            if not deadline.is_pending:
-                self._cancelled -= 1
-            elif deadline.due > now:
-                self._push(deadline)
-            else:
-                deadline.is_pending = False
-                calls.append(deadline)
-        if self._heap:
-            self._set_timer(self._heap[0][0])
-        if calls:
-            # In a task, because outside of one anyio can't tell which library's loop this is. None for calls that were
-            # cancelled: a loop that is about to end would not begin it.
-            self._tasks.start_soon(_call_all, calls)
-
-
-async def _call_all(deadlines: Sequence[Deadline]) -> None:
-    for deadline in deadlines:
-        deadline.function()
-
-
-class Deadline:
-    """A call that is due at this time of the event loop."""
-
-    __slots__ = ("_deadlines", "due", "function", "is_pending")
-
-    def __init__(
-        self, deadlines: Deadlines, due: float, function: Callable[[], object], is_pending: bool = True
-    ) -> None:
-        self._deadlines = deadlines
-        self.due = due
-        self.function = function
-        self.is_pending = is_pending
-
-    def cancel(self) -> None:
-        """Prevent the call, and let go of what it refers to."""
-        self.function = no_function
-        if self.is_pending:
-            self.is_pending = False
-            self._deadlines.note_cancelled()
-
-    def postpone(self, due: float) -> bool:
-        """Make the call at ``due``. Return False if that is earlier than before, or if the call is not to come."""
-        if due < self.due or not self.is_pending:
-            return False
-        self.due = due
-        return True
-
-
-DEADLINES = LoopLocal(Deadlines)
-
-
 class DelayedCalls:
-    """Deadlines that are all so many seconds ahead.
+    """Calls functions on this event loop, so many seconds after each was added.
 
-    trio has no timer without a task, which costs what the delay is to save, so there a function is called at once.
+    One task waits for them all, because most are cancelled before, and a timer for each takes longer than the work that
+    it is to save.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._deadlines = DEADLINES.get()
+        self._tasks = TASKS.get()
+        self._calls: deque[DelayedCall] = deque()
 
-    def add(self, function: Callable[[], object]) -> Deadline:
-        """Call ``function`` later, unless the deadline that is returned is cancelled."""
-        if self._deadlines.has_timers:
-            return self._deadlines.add(self._seconds, function)
-        function()
-        return Deadline(self._deadlines, 0.0, no_function, is_pending=False)
+    def add(self, function: Callable[[], object]) -> DelayedCall:
+        """Call ``function`` later, in this context, unless the call that is returned is cancelled."""
+        call = DelayedCall(monotonic() + self._seconds, partial(copy_context().run, function))
+        if not self._calls:
+            # In no request's context: a task that waits for calls which were cancelled would keep the request.
+            self._tasks.start_soon(self._run, context=Context())
+        self._calls.append(call)
+        return call
+
+    async def _run(self) -> None:
+        while self._calls:
+            pause = self._calls[0].due - monotonic()
+            if pause > 0:
+                await sleep(pause)
+            else:
+                self._calls[0].function()
+                self._calls.popleft()  # after the call: if that adds another, this task is still at work
+
+
+class DelayedCall:
+    """A call that is made at ``due``."""
+
+    __slots__ = ("due", "function")
+
+    def __init__(self, due: float, function: Callable[[], object]) -> None:
+        self.due = due
+        self.function = function
+
+    def cancel(self) -> None:
+        """Prevent the call, and let go of the objects that it refers to."""
+        self.function = no_function
 
 
 class SingleWaiterEvent:
@@ -247,32 +157,6 @@ class SingleWaiterEvent:
             self._rung.set()
         elif not self._rung.done():  # rung already, or its task is being cancelled
             self._rung.set_result(None)
-
-
-class PatientEvent(SingleWaiterEvent):
-    """A ``SingleWaiterEvent`` whose waits may end by themselves, after some seconds."""
-
-    __slots__ = ("_deadline", "_deadlines")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._deadlines = DEADLINES.get()
-        self._deadline: Deadline | None = None
-
-    def wait_within(self, seconds: float | None) -> Awaitable[object]:
-        """Return an awaitable that ends with the next ring, or after so many seconds, if not None. Await it at once."""
-        due = inf if seconds is None else self._deadlines.time() + seconds
-        if self._deadline is None or not self._deadline.postpone(due):
-            self.stop()
-            if seconds is not None:
-                self._deadline = self._deadlines.add(seconds, self.ring)
-        return self.wait()
-
-    def stop(self) -> None:
-        """Cancel the deadline, when nobody waits any longer."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
 
 class ThreadsafeWaker:

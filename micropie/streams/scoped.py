@@ -60,7 +60,7 @@ The users are ``asgi.streaming`` and ``wsgi.streaming`` (on the portal's loop).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -87,12 +87,9 @@ class ScopedSource:
     def __init__(self, source: LoopSource) -> None:
         self.source = source
 
-    def enter(self, scope_type: Callable[[], CancelScope] = CancelScope) -> None:
-        """Enter the scope: before the first chunk, in the task that does all the rest.
-
-        ``scope_type`` is this loop's own class of scopes, if it is known: anyio takes a while to find it out.
-        """
-        self._scope = scope_type()
+    def enter(self) -> None:
+        """Enter the scope: before the first chunk, in the task that does all the rest."""
+        self._scope = CancelScope()
         self._scope.__enter__()
 
     def cancel(self) -> None:

@@ -16,7 +16,7 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HTTPError, ResponseError, UploadFile, inline, request, where
-from micropie.asgi.streaming import WATCHERS, Watchers
+from micropie.asgi.steps import BACKGROUND
 from micropie.execution.background import wait_for_tasks
 from micropie.execution.portal import close_portals
 from micropie.execution.wake import LoopTasks
@@ -337,10 +337,9 @@ def test_a_server_without_lifespan_waits_for_them(app: Root, backend: str) -> No
 @every_loop
 def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
     async def main() -> None:
-        async with anyio.create_task_group() as tasks:
-            watchers = Watchers(tasks, LoopTasks())
-        watchers.has_ended = True
-        assert (await asgi_get(app, "/several", state={WATCHERS: watchers})).body == b"answered"
+        background = LoopTasks()
+        await background.join()
+        assert (await asgi_get(app, "/several", state={BACKGROUND: background})).body == b"answered"
         assert [entry for entry, _ in app.diary] == [1, 2, 3, 4, 5]
 
     run(backend, main)

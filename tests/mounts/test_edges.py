@@ -82,7 +82,7 @@ def test_a_server_that_knows_no_client_and_no_port(backend: str, scheme: str, po
 
 
 @every_loop
-def test_to_hand_over_to_an_asgi_application_in_a_hook_takes_a_lifespan(backend: str, caplog: Any) -> None:
+def test_a_hook_can_hand_over_to_an_asgi_application_without_a_lifespan(backend: str) -> None:
     class HandsOver(HttpMiddleware):
         def __init__(self, target: Any) -> None:
             self.target = target
@@ -90,11 +90,10 @@ def test_to_hand_over_to_an_asgi_application_in_a_hook_takes_a_lifespan(backend:
         def before_request(self, request: Any) -> None:
             request._subapp = self.target
 
-    for target, status in ((told, 200), (told_too, 500)):
+    for target in (told, told_too):
         app = App()
         app.middlewares.append(HandsOver(target))
-        assert run(backend, get, app, "/x").status == status
-    assert "mount the application instead" in caplog.text
+        assert run(backend, get, app, "/x").status == 200
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
