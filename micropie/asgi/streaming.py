@@ -43,9 +43,8 @@ from micropie.execution.wake import TASKS, WAKERS, DelayedCall, DelayedCalls
 from micropie.http.exchange import Config
 from micropie.http.types import ChunkedBody, Message, Receive, Scope, Send
 from micropie.routing.config import AppConfig, config_of
-from micropie.streams.head import ASK_AFTER, EarlyHead
 from micropie.streams.scoped import ScopedSource
-from micropie.streams.source import END, LoopSource, Stream, ThreadSource
+from micropie.streams.source import ASK_AFTER, END, EarlyHead, LoopSource, Stream, ThreadSource
 from micropie.streams.threaded import in_threads
 
 logger = logging.getLogger("micropie")
@@ -267,7 +266,7 @@ class StreamSender:
                 if companion.allowance <= 0:
                     await companion.check()
                 async for item in source.items_left:
-                    if events is not None and events.is_over:
+                    if events is not None and events.shutdown.is_over:
                         break
                     chunk = encode(item)
                     if chunk:  # some servers take an empty one for the end

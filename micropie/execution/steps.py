@@ -17,7 +17,7 @@ IO         the same as BLOCK for files and session backends, which       a worke
            block for a moment only                                       (asgi), a call (wsgi)
 CHUNK      the next chunk of a stream, the first argument; it may have   one task gets all chunks of a stream
            to wait, and be cancelled meanwhile. The second one says how
-           long the head waits for it (``streams/head.py``)
+           long the head waits for it (``streams/source.py``)
 CLOSE      nothing; the stream that is the argument is closed            where its chunks are made
 MOUNT      the response of the application mounted at a route, the       in its own task or thread (asgi), in the
            first argument, to a request, the second; the third is the    server's thread or on the loop (wsgi)

@@ -21,9 +21,8 @@ from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.portal import await_in_portal, get_loop, get_portal
 from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import no_function
-from micropie.streams.head import EarlyHead
 from micropie.streams.scoped import ScopedSource
-from micropie.streams.source import END, LATE, LoopSource, Stream, ThreadSource
+from micropie.streams.source import END, LATE, EarlyHead, LoopSource, Stream, ThreadSource
 
 # A chunk and None; the last one is END and the exception that ended the source, or None.
 _Made: TypeAlias = tuple[object, BaseException | None]

@@ -54,7 +54,6 @@ def test_three_events_cross_few_files_under_asgi() -> None:
     assert len(files) <= 21, sorted(files)
     assert {path for path in files if path.startswith("streams/")} <= {
         "streams/events.py",
-        "streams/head.py",
         "streams/scoped.py",
         "streams/source.py",
     }
