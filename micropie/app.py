@@ -18,8 +18,7 @@ from micropie.asgi.lifespan import ASGIState
 from micropie.asgi.websocket import serve_websocket
 from micropie.channels import Channels
 from micropie.errors import Redirect, SetupError
-from micropie.execution.context import current
-from micropie.execution.shutdown import ShutdownSignal
+from micropie.execution.context import ShutdownSignal, current
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.files.static import directory_route
 from micropie.flow.lifecycle import Lifecycle, Lifespan, lifespan_opener

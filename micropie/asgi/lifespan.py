@@ -18,8 +18,7 @@ from types import FrameType
 import anyio
 
 from micropie.asgi.steps import BACKGROUND, perform
-from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.wake import TASKS, LoopTasks, threadsafe_scheduler
+from micropie.execution.loop import CLEAN_UP_WITHIN, TASKS, LoopTasks, threadsafe_scheduler
 from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext, log_failure
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.prefixes import APP, ASGI

@@ -11,7 +11,7 @@ from micropie.asgi.streaming import StreamedRequest, close_stream, next_chunk
 from micropie.errors import HTTPError
 from micropie.execution.background import run_tasks
 from micropie.execution.context import current
-from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.execution.loop import CLEAN_UP_WITHIN, LoopTasks
 from micropie.execution.placement import Threads
 from micropie.execution.steps import (
     AWAIT,
@@ -30,7 +30,6 @@ from micropie.execution.steps import (
     TookTooLong,
 )
 from micropie.execution.threads import IO_THREADS, has_room, in_thread, interrupting
-from micropie.execution.wake import LoopTasks
 from micropie.flow.lifecycle import LifespanContext
 from micropie.flow.resources import end_resources
 from micropie.http.body import Body

@@ -35,11 +35,10 @@ from anyio.lowlevel import checkpoint
 
 from micropie.asgi.headers import encode_headers
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import CLEAN_UP_WITHIN, LoopLocal
-from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
+from micropie.execution.context import ShutdownSignal, stream_shutdown
+from micropie.execution.loop import CLEAN_UP_WITHIN, TASKS, WAKERS, DelayedCall, DelayedCalls, LoopLocal
 from micropie.execution.steps import Flow
 from micropie.execution.threads import in_thread
-from micropie.execution.wake import TASKS, WAKERS, DelayedCall, DelayedCalls
 from micropie.http.exchange import Config
 from micropie.http.types import ChunkedBody, Message, Receive, Scope, Send
 from micropie.routing.config import AppConfig, config_of

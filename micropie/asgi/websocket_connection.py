@@ -54,8 +54,7 @@ from anyio.lowlevel import checkpoint
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.headers import encode_headers
-from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.wake import TASKS, LoopTasks, SingleWaiterEvent
+from micropie.execution.loop import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
 from micropie.http.response import Answer
 from micropie.http.types import HeaderPairs, Message, Receive, Send
 from micropie.http.websocket import (

@@ -36,7 +36,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
 from types import CodeType
-from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.placement import LOOP, MARK
 
@@ -156,3 +156,16 @@ def no_function() -> None:
 
 
 RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
+
+
+class Completed(Generic[Result]):
+    """An awaitable that gives ``value`` at once, on any event loop."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Result) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, Result]:
+        return self._value
+        yield  # makes this function a generator

@@ -20,8 +20,7 @@ from anyio import (
 )
 
 from micropie.errors import ClientDisconnect, ResponseError
-from micropie.execution.loop import LEAVE_WITHIN
-from micropie.execution.wake import TASKS
+from micropie.execution.loop import LEAVE_WITHIN, TASKS
 from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Message, Receive, Scope, Send

@@ -12,8 +12,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import cast
 
 from micropie.errors import is_duration
-from micropie.execution.context import current_shutdown
-from micropie.execution.shutdown import ShutdownSignal
+from micropie.execution.context import ShutdownSignal, current_shutdown
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.response import Response

@@ -33,7 +33,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, ClassVar, Final, Protocol
 
 from micropie.errors import ResponseError
-from micropie.execution.shutdown import ShutdownSignal
+from micropie.execution.context import ShutdownSignal
 from micropie.execution.steps import CHUNK, CLOSE, Flow, Step, no_function
 from micropie.http.exchange import Exchange
 from micropie.http.response import Answer, Response

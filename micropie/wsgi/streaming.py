@@ -16,10 +16,9 @@ from typing import Final, TypeAlias, cast
 from anyio import get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect
-from micropie.execution.backpressure import BackpressureWindow
+from micropie.execution.background import BackpressureWindow, await_in_background, background_loop
+from micropie.execution.context import ShutdownSignal, stream_shutdown
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.portal import await_in_portal, get_loop, get_portal
-from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import no_function
 from micropie.streams.scoped import ScopedSource
 from micropie.streams.source import END, LATE, EarlyHead, LoopSource, Stream, ThreadSource
@@ -55,7 +54,7 @@ def close_stream(stream: Stream, backend: str) -> None:
     elif isinstance(source, ThreadSource):
         source.close()
     else:
-        await_in_portal(backend, _close, (source,))
+        await_in_background(backend, _close, (source,))
 
 
 async def _close(source: LoopSource) -> None:
@@ -88,8 +87,8 @@ class StreamReader:
         self._has_ended = False
         self._has_asked = False  # for a chunk that was late
         self._signal = ShutdownSignal()  # ends the subscriptions that a thread of the source waits for
-        self._call_soon = get_loop(backend).call_soon
-        self._portal = get_portal(backend)
+        loop = background_loop(backend)
+        self._call_soon, self._portal = loop.call_soon, loop.portal
         self._task: Future[None] = self._portal.start_task_soon(self._run)
         # If the loop ends first, ``next`` must not wait for ever.
         put = self._made.put  # not self, or the future would be a cycle

@@ -17,9 +17,8 @@ import pytest
 
 from micropie import App, HTTPError, ResponseError, UploadFile, inline, request, where
 from micropie.asgi.steps import BACKGROUND
-from micropie.execution.background import wait_for_tasks
-from micropie.execution.portal import close_portals
-from micropie.execution.wake import LoopTasks
+from micropie.execution.background import close_background_loops, wait_for_tasks
+from micropie.execution.loop import LoopTasks
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
@@ -383,7 +382,7 @@ def test_a_server_that_never_reads_has_them_run_by_its_close(app: Root) -> None:
 
 
 def test_R70_a_forked_child_waits_for_nothing_of_its_parents(app: Root) -> None:
-    close_portals()
+    close_background_loops()
     begin(app, path="/blocks").read()
     app.diary.wait(1)
     child = os.fork()
@@ -393,4 +392,4 @@ def test_R70_a_forked_child_waits_for_nothing_of_its_parents(app: Root) -> None:
     assert os.waitpid(child, 0)[1] == 0
     app.go_on.set()
     app.diary.wait(3)
-    close_portals()
+    close_background_loops()

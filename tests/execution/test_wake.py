@@ -13,9 +13,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from micropie.execution.loop import LoopLocal
+from micropie.execution.loop import DelayedCalls, LoopLocal, LoopTasks, SingleWaiterEvent
 from micropie.execution.steps import no_function
-from micropie.execution.wake import DelayedCalls, LoopTasks, SingleWaiterEvent
 from tests.asgi.calls import Call, every_loop, run
 from tests.support.waiting import PATIENCE
 

@@ -480,7 +480,9 @@ class ByTheHead(FlowMiddleware):
 
     def after(self, request: Any, response: Any) -> None:
         if isinstance(response.body, Iterator | AsyncIterator):
-            request._exchange.call_before_head(lambda answer: answer.headers.add("X-Head", answer.headers.get("X-Own") or "none"))
+            request._exchange.call_before_head(
+                lambda answer: answer.headers.add("X-Head", answer.headers.get("X-Own") or "none")
+            )
 
 
 class Chunks(App):

@@ -15,7 +15,7 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware
 from micropie.errors import ClientDisconnect
-from micropie.execution.portal import Loop, close_portals
+from micropie.execution.background import BackgroundLoop, close_background_loops
 from micropie.http.headers import MAX_NAMES
 from micropie.mounts.prefixes import ASGI, Mount
 from micropie.mounts.wsgi_call import RawBody
@@ -227,7 +227,7 @@ def test_the_end_of_the_server_ends_what_goes_on_after_its_answer(world: str) ->
     with TestClient(root, **options) as client:
         assert client.get("/m").content == b"a"
         assert not ended.is_set()
-    close_portals()
+    close_background_loops()
     assert ended.wait(30)
 
 
@@ -246,9 +246,9 @@ def test_R74_one_that_is_given_up_before_its_loop_comes_to_it_is_not_called(
     async def app(scope: Any, receive: Any, send: Any) -> None:
         called.append(scope["type"])
 
-    spawn, waiting = Loop.spawn, []
+    spawn, waiting = BackgroundLoop.spawn, []
 
-    def spawn_in_reverse(loop: Loop, *task: Any) -> None:  # as a loop may, which is busy meanwhile
+    def spawn_in_reverse(loop: BackgroundLoop, *task: Any) -> None:  # as a loop may, which is busy meanwhile
         waiting.append(task)
         if len(waiting) == 2:
             spawn(loop, *waiting.pop())
@@ -257,7 +257,7 @@ def test_R74_one_that_is_given_up_before_its_loop_comes_to_it_is_not_called(
     root = App(portal_backend=backend, mount_timeout=2)  # the first answer has to be in time on a busy machine
     root.mount("/m", app)
     assert ask(root, "/m")[0] == 500
-    monkeypatch.setattr(Loop, "spawn", spawn_in_reverse)
+    monkeypatch.setattr(BackgroundLoop, "spawn", spawn_in_reverse)
     assert ask(root, "/m")[0] == 504
     assert called == ["lifespan", "http"]
     monkeypatch.undo()
