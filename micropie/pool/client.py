@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from micropie.errors import HTTPError
 from micropie.execution.context import current
@@ -59,8 +59,8 @@ def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[obj
         return pickle.dumps((exchange, arguments))
     except Exception:
         values = {f"argument {number}": value for number, value in enumerate(arguments, 1)}
-        for state in exchange.__getstate__():
-            values |= {f"the request's {key}": value for key, value in state.items()}
+        fields, slots = cast("tuple[dict[str, object], dict[str, object]]", exchange.__getstate__())
+        values |= {f"the request's {key}": value for key, value in (fields | slots).items()}
         for label, value in values.items():
             try:
                 pickle.dumps(value)
@@ -113,11 +113,8 @@ class PooledExchange(Exchange):
         has_session = exchange.session is not None or exchange.config.sessions.find_id(exchange)
         self.values = dict(exchange.opened_session()) if has_session else {}
         self.header_pairs = list(exchange.headers.items())
-        self.query_text, self.sent_path, self.server = (
-            exchange.query_string,
-            exchange.raw_path(),
-            exchange.server_name(),
-        )
+        self.query_text, self.sent_path = exchange.query_string, exchange.raw_path()
+        self.server = exchange.server_name()
         self.config: Any = PooledConfig(exchange.config.limits)
 
     @property
