@@ -12,7 +12,7 @@ from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from micropie.asgi.dispatch import serve as serve_asgi
+from micropie.asgi.driver import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import ASGIState
 from micropie.asgi.websocket import serve_websocket

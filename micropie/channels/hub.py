@@ -14,8 +14,7 @@ from typing import Any, get_args
 
 from anyio.lowlevel import checkpoint
 
-from micropie.channels.mailbox import EMPTY, END, Mailbox, Message, NoMessage, WhenFull
-from micropie.channels.waiting import Future, TaskWaiter, block_until
+from micropie.channels.mailbox import EMPTY, END, Future, Mailbox, Message, NoMessage, TaskWaiter, WhenFull, block_until
 from micropie.errors import is_count
 from micropie.execution.context import current_shutdown
 from micropie.execution.fork import notify_after_fork
