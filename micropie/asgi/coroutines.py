@@ -2,8 +2,8 @@
 
 **The problem.** Most bodies have arrived when they are asked for, most calls of ``send`` return at once, and many
 streams never wait. The guards of a wait cost more than the whole of such a request: a cancel scope, a timer, a task
-that watches for the client. An awaitable can't be asked whether it will wait; it can only be started. So it is
-started here by an ordinary call, and its guard is made only if it suspends.
+that watches the client. An awaitable can't be asked whether it will wait; it can only be started. So it is started here
+by an ordinary call, and its guard is made only if it suspends.
 
 **How.** ``await x`` is a loop inside the interpreter. It takes the iterator ``x.__await__()``, advances it, hands each
 thing that it yields to the event loop, and passes back what the event loop sends or throws, until ``StopIteration``
