@@ -189,7 +189,7 @@ def run_async(function: Callable[[*Arguments], Awaitable[Result]], *arguments: *
         request = current.get(None)
         if request is None:
             raise LookupError("there is no current request: run_async can't tell its event loop") from None
-        result: Result = await_in_background(request.config.settings.portal_backend, function, arguments)
+        result: Result = await_in_background(request._exchange.config.settings.portal_backend, function, arguments)
     else:
         result = released(outcome)
     return result
