@@ -6,8 +6,8 @@ an exception of the step is thrown into it. These are the kinds:
 =========  ============================================================  =======================================
 kind       what the flow asks for                                        what the driver does
 =========  ============================================================  =======================================
-AWAIT      the result of ``function(*arguments)``, which is awaitable    awaits it (asgi), or lets the portal's loop
-                                                                         await it (wsgi)
+AWAIT      the result of ``function(*arguments)``, which is awaitable    awaits it (asgi), or lets the background
+                                                                         loop await it (wsgi)
 BLOCK      the result of ``function(*arguments)``, which may block       a worker thread (asgi), a call (wsgi)
 HANDLER    the same for a handler; only so many may wait for a thread,   the same
            503 for the others

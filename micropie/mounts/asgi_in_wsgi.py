@@ -1,4 +1,4 @@
-"""Mounted ASGI applications under WSGI: each runs in a task on the portal's loop, the server's thread takes its chunks.
+"""Mounted ASGI applications under WSGI: each runs in a task on the background loop, the server's thread takes chunks.
 
 The application may be two chunks ahead of the server; then it waits in ``send``. The server's thread waits for the
 application, ``mount_timeout`` seconds at most, and reads the body meanwhile, when the application asks for a piece.

@@ -55,7 +55,7 @@ cancellation is ``asyncio.CancelledError`` or ``trio.Cancelled``, and code can't
 is kept and thrown on, never made anew. Under either, a task group wraps the errors of its tasks and of its body in an
 exception group; ``finish`` removes the ``GeneratorExit`` and the cancellations from it.
 
-The users are ``asgi.streaming`` and ``wsgi.streaming`` (on the portal's loop).
+The users are ``asgi.streaming`` and ``wsgi.streaming`` (on the background loop).
 """
 
 from __future__ import annotations

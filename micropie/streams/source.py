@@ -19,7 +19,7 @@ browser's ``EventSource`` and most proxies wait for the head, though. So it is c
 ``stream_head_delay`` is over, and soon for events. How that is done depends on where the chunks are made:
 
 - ASGI: the request's task waits in the source, so another one completes the head and sends it (``asgi/streaming.py``).
-- WSGI, async source: the server's thread waits for the portal, so it stops waiting and goes on itself (``LATE``).
+- WSGI, async source: the server's thread waits for the loop, so it stops waiting and goes on itself (``LATE``).
 - WSGI, sync source: the server's thread is in the source and can't leave it. Only a response that is known to have
   events has its head completed first, by ``Stream.fetch_first``.
 """

@@ -110,7 +110,7 @@ def _start_here(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:
 
 
 def _start_on_loop(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:
-    """Start on the portal's loop, and return the function that stops.
+    """Start on the background loop, and return the function that stops.
 
     One task starts, waits and stops: a task group must be closed by the task that opened it.
     """

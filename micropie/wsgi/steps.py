@@ -118,7 +118,7 @@ def _answer_of_mount(
 
 
 async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Perform a step with a time limit, on the portal's loop or in a thread that can be abandoned."""
+    """Perform a step with a time limit, on the background loop or in a thread that can be abandoned."""
     with move_on_after(kind.seconds):
         if kind.kind is AWAIT:
             return await function(*arguments)

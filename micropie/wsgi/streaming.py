@@ -1,4 +1,4 @@
-"""An async stream under WSGI: one task on the portal's loop makes its chunks, the server's thread takes them.
+"""An async stream under WSGI: one task on the background loop makes its chunks, the server's thread takes them.
 
 The task stays two chunks ahead of what the server has asked for, and then waits. The server's thread waits for each
 chunk. When that takes too long, it sends the head without a chunk, or a heart-beat.
