@@ -16,8 +16,8 @@ from micropie.errors import (
     SetupError,
 )
 from micropie.errors import refuse_namesake as _refuse_namesake
+from micropie.execution.background import run_async
 from micropie.execution.loop import where
-from micropie.execution.portal import run_async
 from micropie.files.static import static_file
 from micropie.habits import inline, pooled, threaded
 from micropie.http.binding_errors import BindingError, BindingErrors

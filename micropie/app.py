@@ -12,9 +12,8 @@ from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from micropie.asgi.dispatch import serve as serve_asgi
+from micropie.asgi.driver import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
-from micropie.asgi.streaming import watchers_of
 from micropie.asgi.websocket import serve_websocket
 from micropie.channels import Channels
 from micropie.errors import SetupError
@@ -219,7 +218,7 @@ class App(Node):
         site = tree.asgi.site
         if site is not None:
             kind = scope["type"]
-            if kind == "http" and (not site.has_mounts or watchers_of(scope) is not None):
+            if kind == "http":
                 return answer_asgi(site, scope, receive, send)
             if kind == "websocket":
                 return serve_websocket(site, scope, receive, send)

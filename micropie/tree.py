@@ -13,8 +13,7 @@ from typing import Any
 from micropie.asgi.lifespan import ASGIState
 from micropie.channels import Channels
 from micropie.errors import SetupError
-from micropie.execution.context import current
-from micropie.execution.shutdown import ShutdownSignal
+from micropie.execution.context import ShutdownSignal, current
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.flow.lifecycle import Lifecycle, Lifespan, lifespan_opener
 from micropie.habits import AppHabits

@@ -25,8 +25,8 @@ import hypothesis
 import pytest
 
 from micropie.routing.settings import Settings
-from micropie.streams import events
-from micropie.streams.head import EarlyHead
+from micropie.streams import source
+from micropie.streams.source import EarlyHead
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
 from tests.support.redis_server import redis_server
@@ -75,14 +75,14 @@ def no_head_is_early() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EarlyHead, "seconds", patient_seconds)
-        patch.setattr(events, "HEAD_WITHIN", PATIENCE)
+        patch.setattr(source, "HEAD_WITHIN", PATIENCE)
         yield
 
 
 @pytest.fixture
 def early_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the head of a stream of events that is silent leave soon, as it does by default."""
-    monkeypatch.setattr(events, "HEAD_WITHIN", 0.1)
+    monkeypatch.setattr(source, "HEAD_WITHIN", 0.1)
 
 
 # What applications of tests lack is no news; the tests of these warnings listen for themselves.

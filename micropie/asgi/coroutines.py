@@ -1,9 +1,9 @@
 """Step awaitables by hand, so that a wait which never happens costs nothing.
 
 **The problem.** Most bodies have arrived when they are asked for, most calls of ``send`` return at once, and many
-streams never wait. What guards a wait costs more than the whole of such a request: a cancel scope takes 2.6 µs, one
-with a timer 5 µs, a task that watches for the client's disconnect 50 µs. An awaitable can't be asked whether it will
-wait; it can only be started. So it is started here by an ordinary call, and its guard is made only if it suspends.
+streams never wait. The guards of a wait cost more than the whole of such a request: a cancel scope, a timer, a task
+that watches the client. An awaitable can't be asked whether it will wait; it can only be started. So it is started here
+by an ordinary call, and its guard is made only if it suspends.
 
 **How.** ``await x`` is a loop inside the interpreter. It takes the iterator ``x.__await__()``, advances it, hands each
 thing that it yields to the event loop, and passes back what the event loop sends or throws, until ``StopIteration``
@@ -91,7 +91,7 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
             except BaseException as error:
                 raised = error
             if raised is None and sent is None and seconds is None:
-                # asyncio's answer is the one that ``yield from`` begins with: 0.9 µs less for each wait that follows.
+                # asyncio's answer is the one that ``yield from`` begins with, which makes each later wait shorter.
                 return (yield from steps)
             if scope is not None and (scope.cancelled_caught or brings_cancellation(sent, scope)):
                 timeout, deadline = raised or getattr(sent, "error", None), None

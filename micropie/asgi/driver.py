@@ -1,24 +1,80 @@
-"""One request under ASGI, from its scope to its last message."""
+"""An ASGI server's calls, by their type, and one request from its scope to its last message."""
 
 from __future__ import annotations
 
 import logging
 
+from anyio import Lock
+
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.headers import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers
+from micropie.asgi.lifespan import ASGIState, serve_lifespan
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import send_streamed
+from micropie.asgi.websocket import serve_websocket
 from micropie.execution.context import current
+from micropie.execution.loop import LoopLocal
 from micropie.execution.steps import AWAIT, AnyStep
 from micropie.flow.http import respond
+from micropie.flow.lifecycle import Application, LifespanContext, log_failure
 from micropie.flow.resources import end_resources
 from micropie.http.request import Request
-from micropie.http.response import NO_OTHER_HEADERS
+from micropie.http.response import NO_OTHER_HEADERS, start_failed
 from micropie.http.types import Receive, Scope, Send
+from micropie.http.websocket import FAILED
 from micropie.mounts.asgi_in_asgi import hand_over
 from micropie.routing.site import Handover, Site
 
 logger = logging.getLogger("micropie")
+
+_starting = LoopLocal(Lock)
+
+
+async def serve(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one scope; start the application first if no lifespan has, and after a change.
+
+    Raises ``RuntimeError`` for a type that ASGI does not know.
+    """
+    kind = scope["type"]
+    if kind == "lifespan":
+        await serve_lifespan(app, state, scope, receive, send)
+        return
+    if kind not in ("http", "websocket"):
+        raise RuntimeError(f"micropie serves http, websocket and lifespan, not a scope of type {kind!r}")
+    try:
+        site = state.site or await _start(app, state)
+    except Exception as error:
+        log_failure("start-up failed; the next request tries it again", error)
+        await _refuse(scope, receive, send)
+        return
+    if kind == "websocket":
+        await serve_websocket(site, scope, receive, send)
+    else:
+        await serve_http(site, scope, receive, send)
+
+
+async def _start(app: Application, state: ASGIState) -> Site:
+    """Compile the application, start it if it has not started, and return its site."""
+    async with _starting.get():
+        site = app.compiled()
+        if not state.started:
+            # Nothing is shut down at the end: a server without lifespan does not announce it.
+            await perform(app.lifecycle(()).start(), LifespanContext(site.config))
+            state.started = True
+        state.site = site
+        return site
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer while the application can't start."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": FAILED, "reason": ""})
+        return
+    status, content_type, length, pairs, body, _ = start_failed(scope["method"] == "HEAD")
+    headers = encode_headers(content_type, length, pairs)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,8 +10,8 @@ from urllib.parse import unquote_to_bytes
 from anyio import Event, current_time, from_thread
 
 from micropie.asgi.coroutines import resume
-from micropie.asgi.steps import perform
-from micropie.asgi.streaming import WATCHERS, SharedReceive
+from micropie.asgi.steps import BACKGROUND, perform
+from micropie.asgi.streaming import SharedReceive
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.steps import Flow
 from micropie.http.exchange import Address, Exchange
@@ -45,7 +45,6 @@ class ASGIExchange(Exchange):
     _ended = False  # no further piece of the body is to come
     _gone = False
     send: Send | None = None  # of the server, where a stream's head may be sent early
-    has_early_head = False  # whether that has been done
     in_flight: Event | None = None  # while a call of ``receive`` is awaited
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
@@ -85,7 +84,7 @@ class ASGIExchange(Exchange):
 
     def server_state(self) -> dict[str, Any]:
         state = {**(self.scope.get("state") or {})}  # ``dict()`` takes twice as long
-        state.pop(WATCHERS, None)
+        state.pop(BACKGROUND, None)
         return state
 
     def _server_path(self) -> bytes:

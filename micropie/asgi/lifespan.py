@@ -11,16 +11,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import current_thread, main_thread
 from types import FrameType
 
 import anyio
 
-from micropie.asgi.steps import perform
-from micropie.asgi.streaming import WATCHERS, Watchers
-from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.wake import LoopTasks, threadsafe_scheduler
+from micropie.asgi.steps import BACKGROUND, perform
+from micropie.execution.loop import CLEAN_UP_WITHIN, TASKS, LoopTasks, threadsafe_scheduler
 from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext, log_failure
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.prefixes import APP, ASGI
@@ -63,10 +61,21 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
     state.site, state.started = site, True
     shutdown = site.config.shutdown
     shutdown.begin()
-    heard = anyio.Event()
+
+    async def end_streams() -> None:  # a task, because outside of one anyio can't tell which library's loop this is
+        shutdown.end()
+
+    background = LoopTasks()
+    if "state" in scope:
+        scope["state"][BACKGROUND] = background
     try:
-        with hearing_signals(heard.set):
-            await _live(scope, receive, send, heard, shutdown)
+        try:
+            with hearing_signals(partial(TASKS.get().start_soon, end_streams)):
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        finally:
+            with anyio.CancelScope(shield=True):  # they have a time limit
+                await background.join()
     except BaseException:  # a server that cancels instead of sending lifespan.shutdown
         await _stop_cancelled(lifecycle, context)
         raise
@@ -80,33 +89,6 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
         await _send_failed("shutdown", error, send)
         raise
     await send({"type": "lifespan.shutdown.complete"})
-
-
-async def _live(scope: Scope, receive: Receive, send: Send, heard: anyio.Event, shutdown: ShutdownSignal) -> None:
-    """Tell the server that the start is complete, and wait for its shutdown message. Meanwhile requests can start tasks
-    in the task group that is opened here, and a task of it ends the streams when a signal is ``heard``.
-    """
-
-    async def end_streams() -> None:
-        await heard.wait()
-        shutdown.end()
-
-    background = LoopTasks()
-    try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(end_streams)
-            watchers = Watchers(group, background)
-            if "state" in scope:
-                scope["state"][WATCHERS] = watchers
-            try:
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-            finally:
-                watchers.has_ended = True
-            group.cancel_scope.cancel()
-    finally:
-        with anyio.CancelScope(shield=True):  # they have a time limit
-            await background.join()
 
 
 async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from anyio import CancelScope, move_on_after
 
-from micropie.asgi.streaming import StreamedRequest, close_stream, next_chunk, watchers_for, watchers_of
+from micropie.asgi.streaming import StreamedRequest, close_stream, next_chunk
 from micropie.errors import HTTPError
 from micropie.execution.background import run_tasks
 from micropie.execution.context import current
-from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.execution.loop import CLEAN_UP_WITHIN, LoopTasks
 from micropie.execution.placement import Threads
 from micropie.execution.steps import (
     AWAIT,
@@ -118,7 +118,7 @@ async def perform_step(
     route, request, mounted_path = arguments  # kind is MOUNT
     if route.mount.kind == WSGI:
         return await answer_of_wsgi(route.mount, route.threads, mounted_path, request._exchange)
-    return await answer_of_asgi(route.mount, mounted_path, request._exchange, watchers_of(request.scope))
+    return await answer_of_asgi(route.mount, mounted_path, request._exchange)
 
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.
@@ -167,6 +167,9 @@ async def _end_resources(request: Request, exchange: Exchange) -> None:
         current.reset(token)
 
 
+# The key in ``scope["state"]`` of the lifespan's ``LoopTasks`` for the functions of ``after_response``.
+BACKGROUND: Final = "micropie.background"
+
 # Bytes of a body that may be in a file whose closing takes long: the kernel frees 1 GiB of pages in 50 ms.
 LARGE = 16 * 1024 * 1024
 
@@ -187,9 +190,9 @@ async def close_request(request: Request, exchange: Exchange) -> None:
     else:
         exchange.close()
     if exchange.tasks:
-        tasks = watchers_for(exchange.scope).background
+        tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
-        if tasks is None:
+        if tasks is None or tasks.has_ended:  # servers copy the state, so it may outlive the lifespan
             token = current.set(request)
             try:
                 await run_tasks(exchange, seconds)

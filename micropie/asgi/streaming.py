@@ -23,29 +23,27 @@ for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable
 from contextvars import Token
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from time import monotonic
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from anyio import CancelScope, Event, Lock, move_on_after, sleep
-from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.headers import encode_headers
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import CLEAN_UP_WITHIN, LoopLocal
-from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
+from micropie.execution.context import ShutdownSignal, stream_shutdown
+from micropie.execution.loop import CLEAN_UP_WITHIN, TASKS, WAKERS, DelayedCall, DelayedCalls, LoopLocal
 from micropie.execution.steps import Flow
 from micropie.execution.threads import in_thread
-from micropie.execution.wake import DEADLINES, TASKS, WAKERS, Deadline, DelayedCalls, LoopTasks
 from micropie.http.exchange import Config
 from micropie.http.types import ChunkedBody, Message, Receive, Scope, Send
 from micropie.routing.config import AppConfig, config_of
-from micropie.streams.head import ASK_AFTER, EarlyHead
 from micropie.streams.scoped import ScopedSource
-from micropie.streams.source import END, LoopSource, Stream, ThreadSource
+from micropie.streams.source import ASK_AFTER, END, EarlyHead, LoopSource, Stream, ThreadSource
 from micropie.streams.threaded import in_threads
 
 logger = logging.getLogger("micropie")
@@ -55,47 +53,11 @@ Value = TypeVar("Value")
 PATHSEND = "http.response.pathsend"
 
 # The companion's tasks cost as much as many a whole stream. So they are started when a stream has gone on for so many
-# seconds or chunks. trio has no timer without a task: there they are started at once.
+# seconds or chunks.
 WATCH_AFTER = ASK_AFTER
 CHUNKS_PER_CHECK = 64
 
-# The key in ``scope["state"]`` of the ``Watchers`` that the lifespan made for this worker.
-WATCHERS = "micropie.watchers"
-
-
-class Watchers:
-    """Starts the tasks that watch clients. Servers copy the state, so it may outlive the lifespan: see ``has_ended``.
-
-    ``tasks`` starts them at once, ``delayed`` after ``WATCH_AFTER``. ``background`` are the tasks of
-    ``after_response``, for which the lifespan waits; None if there is no lifespan. ``scope_type`` is this loop's class
-    of cancel scopes, ``time`` its clock: anyio takes a while to find them out.
-    """
-
-    __slots__ = ("background", "delayed", "has_ended", "scope_type", "tasks", "time")
-
-    def __init__(self, tasks: TaskGroup | LoopTasks, background: LoopTasks | None = None) -> None:
-        self.tasks = tasks
-        self.background = background
-        self.delayed = DelayedCalls(WATCH_AFTER)
-        self.has_ended = False
-        self.scope_type = type(CancelScope())
-        self.time: Callable[[], float] = DEADLINES.get().time
-
-
-# For servers without lifespan.
-LONE_WATCHERS = LoopLocal(lambda: Watchers(TASKS.get()))
-
-
-def watchers_of(scope: Scope) -> Watchers | None:
-    """Return what the lifespan has made for watchers; None if it has ended, and on a server without lifespan."""
-    state = scope.get("state")
-    held: Watchers | None = state.get(WATCHERS) if state else None
-    return None if held is None or held.has_ended else held
-
-
-def watchers_for(scope: Scope) -> Watchers:
-    """Return the lifespan's watchers or, without one, the event loop's."""
-    return watchers_of(scope) or LONE_WATCHERS.get()
+_DELAYED = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
 
 
 class SharedReceive:
@@ -238,39 +200,32 @@ def _sender_of(stream: Stream, exchange: StreamedRequest) -> StreamSender:
 
 
 class StreamSender:
-    """Advances a source, sends its chunks and closes it. All in one task.
+    """Advances a source, sends its chunks and closes it: all in the task that makes this object.
 
     ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
     """
 
-    __slots__ = (
-        "_companion",
-        "_failure",
-        "_forget",
-        "_has_entered",
-        "_scoped",
-        "_stream",
-        "_token",
-        "_watchers",
-    )
+    __slots__ = ("_companion", "_failure", "_forget", "_scoped", "_stream", "_token")
 
     def __init__(self, stream: Stream, exchange: StreamedRequest) -> None:
         source = stream.source
         if isinstance(source, ThreadSource):
             stream.source = source = in_threads(source, config_of(exchange).threads)
         self._stream = stream
-        self._scoped = ScopedSource(cast("LoopSource", source))
-        self._watchers = watchers = watchers_for(exchange.scope)
-        self._companion = Companion(exchange, self._scoped, watchers)
-        self._has_entered = False
         self._failure: Exception | None = None  # of a source that failed after its early head
+        self._scoped = ScopedSource(cast("LoopSource", source))
+        self._scoped.enter()
+        self._companion = companion = Companion(exchange, self._scoped)
+        companion.begin()
+        if source.events is not None:
+            self._forget = source.events.shutdown.add(partial(WAKERS.get().call, companion.end_stream))
+            companion.signal = ShutdownSignal()
+            self._token: Token[ShutdownSignal] = stream_shutdown.set(companion.signal)
 
     async def next(self, head: EarlyHead) -> bytes:
         """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""
         companion = self._companion
         companion.head = head
-        if not self._has_entered:
-            self._enter()
         companion.is_advancing = True
         try:
             chunk = await self._scoped.source.__anext__()
@@ -284,7 +239,7 @@ class StreamSender:
             failure = await self._finish(failure, self._stream.claim_close()) or StopAsyncIteration()
             if not isinstance(failure, Exception):
                 companion.cancel()  # also a head that is being sent, because nobody gets the answer
-            elif companion.has_begun_head:
+            elif companion.head_state is not WAITS:
                 await companion.pause()
                 if self._stream.is_head_sent and not isinstance(failure, StopAsyncIteration):
                     self._stream.fetcher, self._failure = self, failure
@@ -302,8 +257,6 @@ class StreamSender:
                 self._stream.fetcher = None
                 raise failure
             companion = self._companion
-            if not self._has_entered:
-                self._enter()
             companion.is_advancing = True
             send = companion.begin_silence(send)
             source = self._scoped.source
@@ -312,7 +265,7 @@ class StreamSender:
                 if companion.allowance <= 0:
                     await companion.check()
                 async for item in source.items_left:
-                    if events is not None and events.is_over:
+                    if events is not None and events.shutdown.is_over:
                         break
                     chunk = encode(item)
                     if chunk:  # some servers take an empty one for the end
@@ -345,22 +298,12 @@ class StreamSender:
         finally:
             del failure
 
-    def _enter(self) -> None:
-        """Enter what encloses the source, before its first chunk."""
-        self._has_entered = True
-        self._scoped.enter(self._watchers.scope_type)
-        self._companion.begin()
-        events = self._scoped.source.events
-        if events is not None:
-            self._forget = events.shutdown.add(partial(WAKERS.get().call, self._companion.end_stream))
-            self._companion.signal = ShutdownSignal()
-            self._token: Token[ShutdownSignal] = stream_shutdown.set(self._companion.signal)
-
     async def _finish(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
         """Close the source if it is open, and leave what was entered. Return the error to raise, or None."""
+        companion = self._companion
         self._stream.fetcher = None  # or the request would be a cycle
-        self._companion.end()  # first, or it would cancel a source that is being closed
-        signal, self._companion.signal = self._companion.signal, None
+        companion.end()  # first, or it would cancel a source that is being closed
+        signal, companion.signal = companion.signal, None
         if signal is not None:
             self._forget()
             signal.end()
@@ -369,74 +312,63 @@ class StreamSender:
             failure = await self._scoped.finish(failure, is_open)
         except BaseException as error:  # a cancellation, which wins over a time-out of the source
             failure = error
-        return None if self._companion.is_shut_down and isinstance(failure, ClientDisconnect) else failure
+        return None if companion.outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
 
 
 # -- what works beside it ----------------------------------------------------------------------------------------------
 
+# The companion's life: its tasks are started once, unless it is over before.
+BEGUN: Final = "begun"
+STARTED: Final = "started"
+OVER: Final = "over"
 
+# The reason why the rest of the stream is not wanted.
+LEFT: Final = "the client has left"
+SHUT_DOWN: Final = "the server is told to end, or the method is HEAD"
+
+# A head that is sent before the first chunk.
+WAITS: Final = "waits"
+IN_FLIGHT: Final = "in flight"
+SENT: Final = "sent, or could not be sent"
+
+
+@dataclass(slots=True, eq=False)
 class Companion:
     """Works beside the task that advances a source: it watches the client, sends the head early, and beats.
 
     ``is_advancing``: whether the source may be cancelled. While its task does something else, a cancellation would
-    arrive there. ``allowance``: how many chunks may be sent before the next ``check``. ``head``: what is sent if the
-    first chunk takes long. ``signal``: what ends the subscriptions of a stream of events, also one that a thread of the
-    source waits for. ``is_shut_down``: whether the stream ends as if its source had ended.
+    arrive there. ``allowance``: how many chunks may be sent before the next ``check``. ``head``: the head that is sent
+    if the first chunk takes long. ``signal``: the signal that ends the subscriptions of a stream of events, also one
+    that a thread of the source waits for. ``outcome``: the reason why the stream was ended, or None.
     """
 
-    __slots__ = (
-        "_delayed_start",
-        "_exchange",
-        "_failure",
-        "_has_left",
-        "_has_started",
-        "_heartbeat",
-        "_is_head_in_flight",
-        "_is_over",
-        "_is_silent",
-        "_scoped",
-        "_sent",
-        "_silent_since",
-        "_tending",
-        "_watchers",
-        "_watching",
-        "allowance",
-        "has_begun_head",
-        "head",
-        "is_advancing",
-        "is_shut_down",
-        "signal",
-    )
-
-    def __init__(self, exchange: StreamedRequest, scoped: ScopedSource, watchers: Watchers) -> None:
-        events = scoped.source.events
-        self._watchers = watchers
-        self._exchange = exchange
-        self._scoped = scoped
-        self._heartbeat = None if events is None else events.heartbeat
-        self._watching: CancelScope | None = None  # of the task that waits for the disconnect, once it runs
-        self._tending: CancelScope | None = None  # of the task that sends, once it runs
-        self._has_started = self._has_left = self._is_over = self.is_advancing = False
-        self._is_head_in_flight = self.has_begun_head = self.is_shut_down = False
-        self._is_silent = False  # whether the request's task waits for an event, and a heart-beat may be sent
-        self._silent_since = 0.0
-        self._sent: Event | None = None  # of the message that is being sent
-        self._failure: Exception | None = None  # of the head
-        self.head: EarlyHead | None = None
-        self.signal: ShutdownSignal | None = None
-        self.allowance = CHUNKS_PER_CHECK
+    _exchange: StreamedRequest
+    _scoped: ScopedSource
+    is_advancing: bool = False
+    allowance: int = CHUNKS_PER_CHECK
+    head: EarlyHead | None = None
+    head_state: str = WAITS
+    signal: ShutdownSignal | None = None
+    outcome: str | None = None
+    _life: str = BEGUN
+    _delayed_start: DelayedCall | None = None
+    _watching: CancelScope | None = None  # of the task that waits for the disconnect, once it runs
+    _tending: CancelScope | None = None  # of the task that sends, once it runs
+    _silent_since: float | None = None  # the time since which a heart-beat may be sent
+    _sent: Event | None = None  # of the message that is being sent
+    _failure: Exception | None = None  # of the head
 
     # -- for the request's task ------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Begin to work, but not before ``WATCH_AFTER``."""
-        self._delayed_start: Deadline = self._watchers.delayed.add(self._start)
+        self._delayed_start = _DELAYED.get().add(self._start)
 
     async def check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
         self._start()
         await checkpoint()
-        if self._has_left:
+        if self.outcome is not None:
             raise ClientDisconnect("the client left")
         self.allowance = CHUNKS_PER_CHECK
 
@@ -444,23 +376,23 @@ class Companion:
         """Send heart-beats from now on. Return the function that sends the stream's own messages."""
         if self._heartbeat is None:
             return send
-        self._silent_since, self._is_silent = self._watchers.time(), True
+        self._silent_since = monotonic()
 
         async def send_event(message: Message) -> None:
-            self._is_silent = False
+            self._silent_since = None
             if self._sent is not None:
                 await self._sent.wait()
             await send(message)
-            self._silent_since, self._is_silent = self._watchers.time(), True
+            self._silent_since = monotonic()
 
         return send_event
 
     async def pause(self) -> None:
         """Send nothing more. Return when nothing is being sent; raise, once, the error that has prevented the head."""
-        self._is_silent = False
+        self._silent_since = None
         if self._sent is not None:
             await self._sent.wait()
-            self._is_silent = False
+            self._silent_since = None
         failure, self._failure = self._failure, None
         try:
             if failure is not None:
@@ -470,11 +402,12 @@ class Companion:
 
     def end(self) -> None:
         """Stop, but complete a head that is being sent."""
-        self._is_over = True
-        self._delayed_start.cancel()
+        self._life = OVER
+        if self._delayed_start is not None:
+            self._delayed_start.cancel()
         if self._watching is not None:
             self._watching.cancel()
-        if not self._is_head_in_flight:
+        if self.head_state is not IN_FLIGHT:
             self.cancel()
 
     def cancel(self) -> None:
@@ -482,55 +415,53 @@ class Companion:
         if self._tending is not None:
             self._tending.cancel()
 
-    def end_stream(self) -> None:
-        """End the stream as if its source had ended: the server is told to end, or HEAD wants no more."""
-        self.is_shut_down = True
-        self.leave()
-
-    def leave(self) -> None:
-        """End the stream: what is left of it is not wanted."""
-        self._has_left = True
+    def end_stream(self, outcome: str = SHUT_DOWN) -> None:
+        """End the stream, because its rest is not wanted. When it is shut down, it ends as if its source had ended."""
+        self.outcome = outcome
         self.allowance = 0
         if self.signal is not None:
             self.signal.end()
-        if self.is_advancing and not self._is_over:  # else it is being closed
+        if self.is_advancing and self._life is not OVER:  # else it is being closed
             self._scoped.cancel()
 
     # -- the tasks -------------------------------------------------------------------------------------------------
 
+    @property
+    def _heartbeat(self) -> float | None:
+        events = self._scoped.source.events
+        return None if events is None else events.heartbeat
+
     def _start(self) -> None:
         """Start the tasks, once."""
-        if self._has_started or self._is_over:
-            return
-        self._has_started = True
-        with suppress(RuntimeError):  # the lifespan, and its task group, has ended
-            start_soon = self._watchers.tasks.start_soon
+        if self._life is BEGUN:
+            self._life = STARTED
+            start_soon = TASKS.get().start_soon
             start_soon(self._watch)
             if self._heartbeat is not None or (self.head is not None and self.head.is_wanted):
                 start_soon(self._tend)
 
     async def _watch(self) -> None:
         """Wait for the disconnect."""
-        if self._is_over:
+        if self._life is OVER:
             return
         with CancelScope() as self._watching:
             try:
                 await self._exchange.share_messages().disconnected()
-            except Exception as error:  # not raised: other requests' companions run in the same task group
+            except Exception as error:  # not raised: nobody waits for this task
                 logger.debug("%s: receive() failed: %r", self._exchange.label, error)
-            self.leave()
+            self.end_stream(LEFT)
 
     async def _tend(self) -> None:
         """Send the head when it is due, and then heart-beats."""
-        if self._is_over:
+        if self._life is OVER:
             return
         with CancelScope() as self._tending:
             if self.head is not None and await self._is_due(self.head):
                 await self._send_head(self.head)
-            while self._heartbeat is not None and not self._is_over:
+            while self._heartbeat is not None and self._life is not OVER:
                 pause = self._heartbeat
-                if self._is_silent:
-                    pause += self._silent_since - self._watchers.time()
+                if self._silent_since is not None:
+                    pause += self._silent_since - monotonic()
                 if pause > 0:
                     await sleep(pause)
                 else:
@@ -542,13 +473,13 @@ class Companion:
             if pause is None or not head.is_wanted:
                 return False
             await sleep(pause)
-        return head.is_wanted and not self._is_over
+        return head.is_wanted and self._life is not OVER
 
     async def _send_head(self, head: EarlyHead) -> None:
         """Complete the head and send it. The source is cancelled if that fails."""
         stream, send = head.stream, self._server_send()
         self._sent = sent = Event()
-        self.has_begun_head = self._is_head_in_flight = True
+        self.head_state = IN_FLIGHT
         try:
             head.answer = answer = await self._exchange.perform_async(head.complete())
             status, content_type, length, pairs, _, _ = answer
@@ -558,14 +489,14 @@ class Companion:
             # The filler is sent even if it is empty, because daphne waits for a chunk.
             filler = b"" if stream.source.events is None or self._exchange.method == "HEAD" else head.filler()
             await _send_or_leave(send, {"type": "http.response.body", "body": filler, "more_body": True})
-            self._silent_since, self._is_silent = self._watchers.time(), True
+            self._silent_since = monotonic()
             if self._exchange.method == "HEAD":
                 self.end_stream()
         except Exception as error:  # raised in the request's task
             self._failure = error
             self._scoped.cancel()
         finally:
-            self._is_head_in_flight = False
+            self.head_state = SENT
             self._sent = None
             sent.set()
 
@@ -575,12 +506,14 @@ class Companion:
         try:
             beat = self._scoped.source.beat()
             await self._server_send()({"type": "http.response.body", "body": beat, "more_body": True})
-        except Exception as error:  # not raised: other requests' companions run in the same task group
+        except Exception as error:  # not raised: nobody waits for this task
             logger.debug("%s: a heart-beat could not be sent: %r", self._exchange.label, error)
-            self.leave()
-            self._is_over = True
+            self.end_stream(LEFT)
+            self._life = OVER
         finally:
-            self._sent, self._silent_since = None, self._watchers.time()
+            if self._silent_since is not None:
+                self._silent_since = monotonic()
+            self._sent = None
             sent.set()
 
     def _server_send(self) -> Send:

@@ -44,21 +44,17 @@ import logging
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 from anyio import CancelScope, Event, current_effective_deadline, current_time, get_cancelled_exc_class
-from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.headers import encode_headers
-from micropie.asgi.streaming import watchers_for
-from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.wake import LoopTasks, SingleWaiterEvent
+from micropie.execution.loop import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
 from micropie.http.response import Answer
 from micropie.http.types import HeaderPairs, Message, Receive, Send
 from micropie.http.websocket import (
@@ -153,9 +149,9 @@ class Connection:
     _send_timeout: float | None = None
     _timeout: float | None = None
     _max_size: int = 0
-    _tasks: TaskGroup | LoopTasks = field(init=False)
-    _leave_scope: CancelScope = field(init=False)
-    _cleanup_scope: CancelScope = field(init=False)
+    _tasks: LoopTasks = field(default_factory=TASKS.get)
+    _leave_scope: CancelScope = field(default_factory=CancelScope)
+    _cleanup_scope: CancelScope = field(default_factory=CancelScope)
     _read_ahead: ReadAhead | None = None
     _handler: str = WAITS
     _close_sent: bool = False
@@ -173,9 +169,6 @@ class Connection:
         if timeout is not None:
             receive = self._receive
             self._receive = lambda: when_it_waits(receive(), lambda: None, timeout)
-        watchers = watchers_for(self._exchange.scope)
-        self._tasks = watchers.tasks
-        self._leave_scope, self._cleanup_scope = watchers.scope_type(), watchers.scope_type()
         shutdown = config_of(self._exchange).shutdown
         shutdown.join(self._server_ends)
         try:
@@ -274,8 +267,7 @@ class Connection:
         if self.progress.state is OPEN:
             self._end(CLOSE, GOING_AWAY, "")
             self._start_grace()
-            with suppress(RuntimeError):  # the task group has ended, and the handler is being cancelled
-                self._tasks.start_soon(self._send_close_in_turn)
+            self._tasks.start_soon(self._send_close_in_turn)
 
     async def go_away(self) -> None:
         """Close with 1001 what is still open when the server has cancelled the handler."""

@@ -12,8 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from micropie.channels.hub import Channels, Subscription
-from micropie.channels.mailbox import MessagesLost
-from micropie.channels.waiting import ChannelsUnreachable
+from micropie.channels.mailbox import ChannelsUnreachable, MessagesLost
 
 if TYPE_CHECKING:
     from micropie.channels.redis import RedisChannels

@@ -20,11 +20,10 @@ from typing import Protocol, TypedDict
 from uuid import uuid4
 
 from micropie.channels.hub import Channels, checked_name
-from micropie.channels.mailbox import Mailbox
-from micropie.channels.waiting import Future
+from micropie.channels.mailbox import Future, Mailbox
 from micropie.execution.loop import is_on_loop
-from micropie.execution.outcomes import Completed
 from micropie.execution.redis_client import RedisClient
+from micropie.execution.steps import Completed
 from micropie.http.json import dumps
 
 logger = logging.getLogger("micropie")

@@ -1,18 +1,26 @@
-"""Event loops: values that each loop has one of, whether code runs on a loop, and limits for clean-up and buffers.
+"""Event loops: values that each loop has one of, tasks, delayed calls, and ways to wake a task.
 
-Like the drivers, this knows anyio only. ``asgi`` runs on the loop; ``wsgi`` sends async code to one.
+``asgi`` runs on the loop; ``wsgi`` sends async code to one. anyio has tasks in groups only, and no call from a signal's
+handler. So this module is the one that knows asyncio's loops and trio's; it has one face for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Generic, TypeVar
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import Context, copy_context
+from functools import partial
+from time import monotonic
+from typing import Any, Generic, TypeVar
 
+from anyio import Event, sleep
 from anyio.lowlevel import RunVar, current_token
 
 from micropie.execution.context import current
 from micropie.execution.placement import LOOP, PROCESS, THREAD
+from micropie.execution.steps import no_function
 
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
@@ -70,3 +78,172 @@ async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) ->
     """
     async with make() as value:
         yield value
+
+
+# -- tasks and wakers --------------------------------------------------------------------------------------------------
+
+
+def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
+    """Return a function that schedules a call on this event loop: from any thread, and from a signal's handler.
+
+    This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task. It raises
+    ``RuntimeError`` if the loop has ended.
+    """
+    loop: Any = current_token().native_token
+    call_soon: Callable[[Callable[[], object]], object]
+    call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
+    return call_soon
+
+
+class LoopTasks:
+    """Tasks of this event loop that belong to no task group. They must not raise."""
+
+    def __init__(self) -> None:
+        self._loop: Any = current_token().native_token
+        self._tasks: dict[object, list[Any]] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
+        self._idle: Event | None = None
+        self.has_ended = False  # whether nobody waits for tasks that are started now
+
+    def start_soon(
+        self,
+        function: Callable[..., Coroutine[Any, Any, object]],
+        *arguments: object,
+        context: Context | None = None,
+    ) -> None:
+        """Run ``function(*arguments)`` in a task, in ``context``, or else in a copy of this one."""
+        mark, context = object(), copy_context() if context is None else context
+        self._tasks[mark] = started = []  # first: ``asyncio.eager_task_factory`` may make a task that has ended
+        if hasattr(self._loop, "create_task"):
+            started.append(self._loop.create_task(self._run(mark, function, arguments), context=context))
+        else:
+            spawn = sys.modules["trio"].lowlevel.spawn_system_task
+            spawn(self._run, mark, function, arguments, context=context)
+
+    async def join(self) -> None:
+        """Wait until all have ended."""
+        self.has_ended = True
+        while self._tasks:
+            for mark, started in self._tasks.items():
+                for task in started:  # one that is cancelled before it has begun does not come to ``_run``
+                    task.add_done_callback(partial(self._ended, mark))
+            self._idle = Event()
+            await self._idle.wait()
+
+    async def _run(self, mark: object, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> None:
+        # Not in a callback of the task, which would be one more turn of the loop.
+        try:
+            await function(*arguments)
+        finally:
+            self._ended(mark)
+
+    def _ended(self, mark: object, _task: object = None) -> None:
+        self._tasks.pop(mark, None)
+        if self._idle is not None and not self._tasks:
+            self._idle.set()
+
+
+TASKS = LoopLocal(LoopTasks)
+
+
+class DelayedCalls:
+    """Calls functions on this event loop, so many seconds after each was added.
+
+    One task waits for them all, because most are cancelled before, and a timer for each takes longer than the work that
+    it is to save.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._tasks = TASKS.get()
+        self._calls: deque[DelayedCall] = deque()
+
+    def add(self, function: Callable[[], object]) -> DelayedCall:
+        """Call ``function`` later, in this context, unless the call that is returned is cancelled."""
+        call = DelayedCall(monotonic() + self._seconds, partial(copy_context().run, function))
+        if not self._calls:
+            # In no request's context: a task that waits for calls which were cancelled would keep the request.
+            self._tasks.start_soon(self._run, context=Context())
+        self._calls.append(call)
+        return call
+
+    async def _run(self) -> None:
+        while self._calls:
+            pause = self._calls[0].due - monotonic()
+            if pause > 0:
+                await sleep(pause)
+            else:
+                self._calls[0].function()
+                self._calls.popleft()  # after the call: if that adds another, this task is still at work
+
+
+class DelayedCall:
+    """A call that is made at ``due``."""
+
+    __slots__ = ("due", "function")
+
+    def __init__(self, due: float, function: Callable[[], object]) -> None:
+        self.due = due
+        self.function = function
+
+    def cancel(self) -> None:
+        """Prevent the call, and let go of the objects that it refers to."""
+        self.function = no_function
+
+
+class SingleWaiterEvent:
+    """A reusable event with a single waiter. ``ring`` does nothing if no task is waiting.
+
+    It is an ``Event`` for each wait, or a future under asyncio, because that takes half the time of anyio's ``Event``.
+    """
+
+    __slots__ = ("_create_future", "_rung")
+
+    def __init__(self) -> None:
+        self._create_future: Callable[[], Any] | None = getattr(current_token().native_token, "create_future", None)
+        self._rung: Any = None  # of the last wait
+
+    def wait(self) -> Awaitable[object]:
+        """Return an awaitable that ends with the next ring. Await it at once."""
+        if self._create_future is None:
+            self._rung = event = Event()
+            return event.wait()
+        self._rung = future = self._create_future()
+        return future  # type: ignore[no-any-return]
+
+    def ring(self) -> None:
+        """Wake the task that waits, if one does."""
+        if self._rung is None:
+            return
+        if self._create_future is None:
+            self._rung.set()
+        elif not self._rung.done():  # rung already, or its task is being cancelled
+            self._rung.set_result(None)
+
+
+class ThreadsafeWaker:
+    """Calls functions on one event loop, from any thread. ``WAKERS.get()`` is this loop's.
+
+    Functions that come at about the same time wake the loop once, because that costs a system call.
+    """
+
+    def __init__(self) -> None:
+        self.token = current_token()
+        self._call_soon = threadsafe_scheduler()
+        self._functions: deque[Callable[[], object]] = deque()
+        self._is_woken = False
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call ``function``, which must not raise, soon. Does nothing if the loop has ended."""
+        self._functions.append(function)
+        if not self._is_woken:
+            self._is_woken = True
+            with suppress(RuntimeError):
+                self._call_soon(self._call_all)
+
+    def _call_all(self) -> None:
+        self._is_woken = False  # first: a function that comes meanwhile wakes the loop again
+        while self._functions:
+            self._functions.popleft()()
+
+
+WAKERS = LoopLocal(ThreadsafeWaker)

@@ -6,8 +6,8 @@ an exception of the step is thrown into it. These are the kinds:
 =========  ============================================================  =======================================
 kind       what the flow asks for                                        what the driver does
 =========  ============================================================  =======================================
-AWAIT      the result of ``function(*arguments)``, which is awaitable    awaits it (asgi), or lets the portal's loop
-                                                                         await it (wsgi)
+AWAIT      the result of ``function(*arguments)``, which is awaitable    awaits it (asgi), or lets the background
+                                                                         loop await it (wsgi)
 BLOCK      the result of ``function(*arguments)``, which may block       a worker thread (asgi), a call (wsgi)
 HANDLER    the same for a handler; only so many may wait for a thread,   the same
            503 for the others
@@ -17,7 +17,7 @@ IO         the same as BLOCK for files and session backends, which       a worke
            block for a moment only                                       (asgi), a call (wsgi)
 CHUNK      the next chunk of a stream, the first argument; it may have   one task gets all chunks of a stream
            to wait, and be cancelled meanwhile. The second one says how
-           long the head waits for it (``streams/head.py``)
+           long the head waits for it (``streams/source.py``)
 CLOSE      nothing; the stream that is the argument is closed            where its chunks are made
 MOUNT      the response of the application mounted at a route, the       in its own task or thread (asgi), in the
            first argument, to a request, the second; the third is the    server's thread or on the loop (wsgi)
@@ -36,7 +36,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
 from types import CodeType
-from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.placement import LOOP, MARK
 
@@ -156,3 +156,16 @@ def no_function() -> None:
 
 
 RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
+
+
+class Completed(Generic[Result]):
+    """An awaitable that gives ``value`` at once, on any event loop."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Result) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, Result]:
+        return self._value
+        yield  # makes this function a generator

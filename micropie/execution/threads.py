@@ -24,12 +24,11 @@ from weakref import WeakKeyDictionary
 from anyio import CancelScope, CapacityLimiter, WouldBlock, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from micropie.execution.context import outcome_of, released, variables_set
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import LoopLocal
-from micropie.execution.outcomes import outcome_of, released, variables_set
+from micropie.execution.loop import TASKS, WAKERS, LoopLocal
 from micropie.execution.placement import Threads
 from micropie.execution.steps import no_function
-from micropie.execution.wake import TASKS, WAKERS
 
 logger = logging.getLogger("micropie")
 

@@ -75,8 +75,7 @@ from micropie.routing.route import Route, route_of
 from micropie.routing.site import Handover, Site, delegate_route
 from micropie.sessions import Session
 from micropie.streams.events import follow_events
-from micropie.streams.head import EarlyHead
-from micropie.streams.source import Stream, stream_of
+from micropie.streams.source import EarlyHead, Stream, stream_of
 
 logger = logging.getLogger("micropie")
 

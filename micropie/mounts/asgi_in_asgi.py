@@ -8,8 +8,6 @@ its last chunk it may continue to run, as under a server.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from anyio import (
     BrokenResourceError,
     CancelScope,
@@ -20,11 +18,9 @@ from anyio import (
     get_cancelled_exc_class,
     move_on_after,
 )
-from anyio.abc import TaskGroup
 
 from micropie.errors import ClientDisconnect, ResponseError
-from micropie.execution.loop import LEAVE_WITHIN
-from micropie.execution.wake import LoopTasks
+from micropie.execution.loop import LEAVE_WITHIN, TASKS
 from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Message, Receive, Scope, Send
@@ -32,26 +28,15 @@ from micropie.mounts.answering import ASGIAnswer, log_late_failure, moved_scope,
 from micropie.mounts.prefixes import Mount, MountedPath
 
 
-class HasTasks(Protocol):
-    """An object of the lifespan's with the group for the tasks of mounted applications."""
-
-    @property
-    def tasks(self) -> TaskGroup | LoopTasks: ...
-
-
-async def answer_of_asgi(
-    mount: Mount, mounted_path: MountedPath, exchange: Exchange, watchers: HasTasks | None
-) -> Response:
-    """Return the answer of a mounted ASGI application. Raises ``RuntimeError`` without a task group for its task."""
-    if watchers is None:  # for a site with mounts the driver makes a task group
-        raise RuntimeError("a hook can hand over only under a server with lifespan; mount the application instead")
+async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
+    """Return the answer of a mounted ASGI application."""
     scope = moved_scope(exchange.scope, mount, mounted_path)
     extensions = exchange.scope.get("extensions") or {}
     # Those of other names describe the connection. These announce messages that hooks would not see.
     scope["extensions"] = {name: extensions[name] for name in extensions if not name.startswith("http.response.")}
     scope["scheme"], scope["client"] = exchange.scheme, exchange.client
     call = _Call(mount, exchange)
-    watchers.tasks.start_soon(call.run, scope)
+    TASKS.get().start_soon(call.run, scope)
     return await wait_for_head(call, exchange.method == "HEAD")
 
 
@@ -86,7 +71,7 @@ class _Call:
                 await self._mount.target(scope, self._receive, self._send)
         except get_cancelled_exc_class():
             raise
-        except BaseException as error:  # the task group is shared by all requests: nothing may end it
+        except BaseException as error:  # nobody waits for this task
             if self._answer.is_complete:
                 log_late_failure(self._mount, error)
             else:

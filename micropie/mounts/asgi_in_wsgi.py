@@ -1,4 +1,4 @@
-"""Mounted ASGI applications under WSGI: each runs in a task on the portal's loop, the server's thread takes its chunks.
+"""Mounted ASGI applications under WSGI: each runs in a task on the background loop, the server's thread takes chunks.
 
 The application may be two chunks ahead of the server; then it waits in ``send``. The server's thread waits for the
 application, ``mount_timeout`` seconds at most, and reads the body meanwhile, when the application asks for a piece.
@@ -17,9 +17,8 @@ from queue import Empty, SimpleQueue
 from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError, websockets_need_asgi
-from micropie.execution.backpressure import BackpressureWindow
+from micropie.execution.background import BackpressureWindow, background_loop
 from micropie.execution.loop import CLEAN_UP_WITHIN, LEAVE_WITHIN
-from micropie.execution.portal import get_loop
 from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Message, Scope
@@ -71,7 +70,7 @@ class _Call:
         self._disconnected: Event | None = None
         self._ended: Event | None = None
         self._scope: CancelScope | None = None
-        self._loop = get_loop(backend)
+        self._loop = background_loop(backend)
         on_lost_loop = partial(self._messages.put, (_ENDED, b"", False, None))
         self._loop.spawn(on_lost_loop, self._run, moved_scope(exchange.scope, mount, mounted_path))
 

@@ -19,10 +19,9 @@ from queue import SimpleQueue
 from anyio import CapacityLimiter
 
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import AHEAD
+from micropie.execution.loop import AHEAD, WAKERS, SingleWaiterEvent
 from micropie.execution.placement import Threads
 from micropie.execution.threads import limiter_of, run_in_place, take_slot
-from micropie.execution.wake import WAKERS, SingleWaiterEvent
 from micropie.http.exchange import Exchange
 from micropie.http.headers import NameCache
 from micropie.http.response import Response

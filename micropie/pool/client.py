@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from typing import Any, NoReturn, TypedDict
+from typing import Any, NoReturn, cast
 
 from micropie.errors import HTTPError
 from micropie.execution.context import current
@@ -19,37 +19,11 @@ from micropie.http.exchange import NULL, Address, Exchange
 from micropie.http.forms import Limits
 from micropie.http.headers import Headers
 from micropie.http.request import Request
-from micropie.http.types import HeaderPairs, Parameters
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError
 
 logger = logging.getLogger("micropie")
-
-
-class Snapshot(TypedDict):
-    """The part of a request that can be read in the pool."""
-
-    method: str
-    path: str
-    raw_path: bytes
-    root_path: str
-    path_params: list[object]
-    headers: HeaderPairs
-    query: str
-    limits: Limits
-    form: Parameters | None
-    document: Any
-    has_document: bool
-    parse: Callable[[Exchange, bytes], None] | None
-    data: bytes | None
-    session: dict[str, object]
-    scheme: str
-    client: Address | None
-    host: str | None
-    server_name: str
-    id: str
-    enter: Callable[[], object] | None
 
 
 # -- in the server's process -------------------------------------------------------------------------------------------
@@ -68,7 +42,7 @@ def call_in_pool(
     Raises what the handler raises, and 503 after ``seconds``, or after the request's own limit.
     """
     seconds = min(seconds, exchange.time_limit or seconds)
-    job = _packed(name, snapshot(exchange), [*arguments])
+    job = _packed(name, PooledExchange(exchange), [*arguments])
     try:
         return pool.call(seconds, answer, name, job, token=token)
     except TookTooLong:
@@ -79,13 +53,14 @@ def call_in_pool(
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
-def _packed(name: HandlerName, request: Snapshot, arguments: Sequence[object]) -> bytes:
+def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[object]) -> bytes:
     """Return the request and the arguments, pickled. Raises ``PoolError`` that names the one that can't be pickled."""
     try:
-        return pickle.dumps((request, arguments))
+        return pickle.dumps((exchange, arguments))
     except Exception:
         values = {f"argument {number}": value for number, value in enumerate(arguments, 1)}
-        values |= {f"the request's {key}": value for key, value in request.items()}
+        fields, slots = cast("tuple[dict[str, object], dict[str, object]]", exchange.__getstate__())
+        values |= {f"the request's {key}": value for key, value in (fields | slots).items()}
         for label, value in values.items():
             try:
                 pickle.dumps(value)
@@ -102,42 +77,17 @@ def _full_name(name: HandlerName) -> str:
     return f"{name.module}.{name.qualname}" + (f".{name.method}" if name.method else "")
 
 
-def snapshot(exchange: Exchange) -> Snapshot:
-    """Copy a request for the pool."""
-    has_session = exchange.session is not None or exchange.config.sessions.find_id(exchange)
-    return {
-        "method": exchange.method,
-        "path": exchange.path,
-        "raw_path": exchange.raw_path(),
-        "root_path": exchange.root_path,
-        "path_params": [*exchange.path_params],
-        "headers": list(exchange.headers.items()),
-        "query": exchange.query_string,
-        "limits": exchange.config.limits,
-        "form": exchange.form_fields,
-        "document": None if exchange.document is NULL else exchange.document,
-        "has_document": exchange.document is not None,
-        "parse": exchange.parse,
-        "data": exchange.body_so_far() if exchange.parse is not None else None,
-        "session": dict(exchange.opened_session()) if has_session else {},
-        "scheme": exchange.scheme,
-        "client": exchange.client,
-        "host": exchange.known_host,
-        "server_name": exchange.server_name(),
-        "id": exchange.id,
-        "enter": exchange.enter_in_pool,
-    }
-
-
 # -- in a process of the pool ------------------------------------------------------------------------------------------
 
 
 def answer(name: HandlerName, job: bytes) -> Any:
     """Call a handler in this process and return its result. ``job`` is what ``_packed`` returned."""
-    request, arguments = pickle.loads(job)  # noqa: S301 - from our own process
-    current.set(PooledRequest(PooledExchange(request)))
-    if request["enter"] is not None:
-        request["enter"]()
+    exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
+    if exchange.is_null:
+        exchange.document = NULL
+    current.set(PooledRequest(exchange))
+    if exchange.enter_in_pool is not None:
+        exchange.enter_in_pool()
     handler = handler_named(name)
     if name.takes_keywords:
         *arguments, keywords = arguments
@@ -146,20 +96,26 @@ def answer(name: HandlerName, job: bytes) -> Any:
 
 
 class PooledExchange(Exchange):
-    """The copy of a request in a process of the pool."""
+    """The copy of a request for a process of the pool: made in the server's process, and pickled."""
 
     is_pooled = True
 
-    def __init__(self, copy: Snapshot) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self._set_defaults()
-        self._copy = copy
-        self.method, self.path = copy["method"], copy["path"]
-        self.path_params, self.root_path = copy["path_params"], copy["root_path"]
-        self.form_fields, self.id = copy["form"], copy["id"]
-        self.known_scheme, self.known_client, self.known_host = copy["scheme"], copy["client"], copy["host"]
-        self.document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
-        self.parse, self.received = copy["parse"], copy["data"]  # JSON or a form, not parsed yet
-        self.config: Any = PooledConfig(copy["limits"])
+        self.method, self.path, self.id = exchange.method, exchange.path, exchange.id
+        self.path_params, self.root_path = [*exchange.path_params], exchange.root_path
+        self.known_scheme, self.known_client, self.known_host = exchange.scheme, exchange.client, exchange.known_host
+        self.form_fields, self.parse = exchange.form_fields, exchange.parse
+        self.received = exchange.body_so_far() if exchange.parse is not None else None  # JSON or a form, not parsed yet
+        self.is_null = exchange.document is NULL  # which keeps no identity on its way
+        self.document = None if self.is_null else exchange.document
+        self.enter_in_pool = exchange.enter_in_pool
+        has_session = exchange.session is not None or exchange.config.sessions.find_id(exchange)
+        self.values = dict(exchange.opened_session()) if has_session else {}
+        self.header_pairs = list(exchange.headers.items())
+        self.query_text, self.sent_path = exchange.query_string, exchange.raw_path()
+        self.server = exchange.server_name()
+        self.config: Any = PooledConfig(exchange.config.limits)
 
     @property
     def incoming(self) -> NoReturn:
@@ -173,20 +129,20 @@ class PooledExchange(Exchange):
 
     def opened_session(self) -> Any:
         """Return a read-only copy of the session, as it was when the handler was called."""
-        return PooledSession(self._copy["session"])
+        return PooledSession(self.values)
 
     def response(self) -> NoReturn:
         """Raise ``RuntimeError``."""
         _refuse("a handler in a process has no self.response: return (status, body, headers) or a Response")
 
     def server_scheme(self) -> str:
-        return self._copy["scheme"]
+        return ""
 
     def server_client(self) -> Address | None:
         return None
 
     def open_headers(self) -> Headers:
-        return Headers(self._copy["headers"])
+        return Headers(self.header_pairs)
 
     def cookie_header(self) -> str:
         return self.headers.get("cookie", "")
@@ -196,13 +152,13 @@ class PooledExchange(Exchange):
         return self.headers.get("content-type", ""), None if length is None else length.encode("latin-1")
 
     def raw_query(self) -> str:
-        return self._copy["query"]
+        return self.query_text
 
     def _server_path(self) -> bytes:
-        return self._copy["raw_path"]
+        return self.sent_path
 
     def server_name(self) -> str:
-        return self._copy["server_name"]
+        return self.server
 
 
 class PooledRequest(Request):
@@ -231,6 +187,9 @@ class PooledConfig:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+
+    def __reduce__(self) -> tuple[type[PooledConfig], tuple[Limits]]:
+        return PooledConfig, (self.limits,)
 
     def __getattr__(self, name: str) -> NoReturn:
         _refuse("a handler in a process has no self.url_for, self.render or self.channels: use them in a thread")

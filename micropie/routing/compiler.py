@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from micropie.errors import SetupError
+from micropie.execution.context import ShutdownSignal
 from micropie.execution.placement import Threads
-from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.mounts.prefixes import Mount
 from micropie.routing.config import AppConfig

@@ -20,8 +20,8 @@ from micropie.routing.settings import Settings
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
+    from micropie.execution.context import ShutdownSignal
     from micropie.execution.placement import Threads
-    from micropie.execution.shutdown import ShutdownSignal
     from micropie.http.forms import Limits
     from micropie.http.signing import CookieSigner
     from micropie.pool.executors import ExecutorPool

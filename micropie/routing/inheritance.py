@@ -9,9 +9,9 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from micropie.errors import SetupError
+from micropie.execution.context import ShutdownSignal
 from micropie.execution.fork import available_cpus
 from micropie.execution.placement import Threads
-from micropie.execution.shutdown import ShutdownSignal
 from micropie.mounts.prefixes import Mount
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool

@@ -1,7 +1,7 @@
 """Bodies in chunks: their sources, the head that waits for the first chunk, and events.
 
 ``source.py`` has the protocol and makes it, once, of what a handler returned: a small class for each kind of body
-knows where it is advanced, how it is closed, and whether it has ended. ``head.py`` says how long the head waits.
+knows where it is advanced, how it is closed, and whether it has ended.
 ``events.py`` has server-sent events. ``scoped.py`` and ``threaded.py`` advance sources on an event loop and in
 threads; the drivers' halves are ``asgi/streaming.py`` and ``wsgi/streaming.py``.
 

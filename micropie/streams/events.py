@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import Final, cast
+from typing import cast
 
 from micropie.errors import is_duration
-from micropie.execution.context import current_shutdown
-from micropie.execution.shutdown import ShutdownSignal
+from micropie.execution.context import ShutdownSignal, current_shutdown
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.response import Response
 from micropie.http.types import ChunkedBody, HeadersLike
 from micropie.streams.scoped import entered
-from micropie.streams.source import EventRules, LoopSource, Stream, as_bytes, loop_source
+from micropie.streams.source import MEDIA_TYPE, EventRules, LoopSource, Stream, as_bytes, loop_source
 from micropie.streams.threaded import EventsFromThread
 
-# Seconds that the head waits for the first event, so that a source that fails at once is answered by an error page.
-# Long enough for a query, and too short to be noticed on a connection that stays open.
-HEAD_WITHIN = 0.1
-
-MEDIA_TYPE = "text/event-stream"
 CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
 
 _LINE_END = re.compile("\r\n|\r|\n")
@@ -69,10 +63,6 @@ def comment(text: str = "") -> Event:
     return Event("".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n")
 
 
-# Sent while an event stream is silent: a proxy keeps the connection open, and a client that has left is noticed.
-HEART_BEAT: Final = bytes(comment())
-
-
 def encode_item(item: object) -> bytes:
     """Return an item of an event source as bytes: an ``Event`` as it is, anything else as data."""
     if item.__class__ is str and "\n" not in item and "\r" not in item:  # most are
@@ -105,29 +95,6 @@ def _checked(field: str, value: object) -> str:
     return value
 
 
-class Events:
-    """The rules of one stream of events; see ``EventRules``."""
-
-    __slots__ = ("heartbeat", "shutdown")
-
-    beat = HEART_BEAT
-
-    def __init__(self, heartbeat: float | None) -> None:
-        self.heartbeat = heartbeat
-        self.shutdown = current_shutdown() or ShutdownSignal()
-
-    @property
-    def head_within(self) -> float:
-        return HEAD_WITHIN
-
-    @property
-    def is_over(self) -> bool:
-        return self.shutdown.is_over
-
-    def encode(self, item: object) -> bytes:
-        return encode_item(item)
-
-
 class EventStream(Response):
     """Server-sent events, to be returned from a handler: ``EventStream(self.ticks())``.
 
@@ -150,7 +117,8 @@ class EventStream(Response):
     ) -> None:
         if heartbeat is not None and not is_duration(heartbeat):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
-        super().__init__(loop_source(_items_of(source), Events(heartbeat)), 200, headers, CONTENT_TYPE)
+        rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
+        super().__init__(loop_source(_items_of(source), rules), 200, headers, CONTENT_TYPE)
         _keep_unbuffered(self.headers)
 
 
@@ -163,20 +131,8 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
     events = replaced.source.events if isinstance(replaced, Stream) else None
     content_type = response.headers.get("Content-Type") or response.content_type or ""
     if events is not None and isinstance(source, LoopSource) and content_type.lower().startswith(MEDIA_TYPE):
-        source.events = source.events or _WrappedEvents(events, "Content-Encoding" not in response.headers)
-
-
-class _WrappedEvents(Events):
-    """The rules of a stream of events that a hook has wrapped: its items are chunks already."""
-
-    __slots__ = ()
-
-    def __init__(self, events: EventRules, beats: bool) -> None:
-        self.heartbeat = events.heartbeat if beats else None
-        self.shutdown = events.shutdown
-
-    def encode(self, item: object) -> bytes:
-        return as_bytes(item)
+        heartbeat = events.heartbeat if "Content-Encoding" not in response.headers else None
+        source.events = source.events or EventRules(as_bytes, heartbeat, events.shutdown)  # its items are chunks
 
 
 def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:

@@ -55,12 +55,12 @@ cancellation is ``asyncio.CancelledError`` or ``trio.Cancelled``, and code can't
 is kept and thrown on, never made anew. Under either, a task group wraps the errors of its tasks and of its body in an
 exception group; ``finish`` removes the ``GeneratorExit`` and the cancellations from it.
 
-The users are ``asgi.streaming`` and ``wsgi.streaming`` (on the portal's loop).
+The users are ``asgi.streaming`` and ``wsgi.streaming`` (on the background loop).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -87,12 +87,9 @@ class ScopedSource:
     def __init__(self, source: LoopSource) -> None:
         self.source = source
 
-    def enter(self, scope_type: Callable[[], CancelScope] = CancelScope) -> None:
-        """Enter the scope: before the first chunk, in the task that does all the rest.
-
-        ``scope_type`` is this loop's own class of scopes, if it is known: anyio takes a while to find it out.
-        """
-        self._scope = scope_type()
+    def enter(self) -> None:
+        """Enter the scope: before the first chunk, in the task that does all the rest."""
+        self._scope = CancelScope()
         self._scope.__enter__()
 
     def cancel(self) -> None:

@@ -13,17 +13,30 @@ a generator that fails at once still gets a proper error page. The driver fetche
 once.
 
 Hooks may iterate over the body of a response, so a source is also an iterator over its chunks, sync or async.
+
+**The head** waits for the first chunk, so that a generator may set headers and an error still gets its page. A
+browser's ``EventSource`` and most proxies wait for the head, though. So it is completed without a chunk when
+``stream_head_delay`` is over, and soon for events. How that is done depends on where the chunks are made:
+
+- ASGI: the request's task waits in the source, so another one completes the head and sends it (``asgi/streaming.py``).
+- WSGI, async source: the server's thread waits for the loop, so it stops waiting and goes on itself (``LATE``).
+- WSGI, sync source: the server's thread is in the source and can't leave it. Only a response that is known to have
+  events has its head completed first, by ``Stream.fetch_first``.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from dataclasses import dataclass
+from math import inf
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, ClassVar, Final, Protocol
 
 from micropie.errors import ResponseError
-from micropie.execution.shutdown import ShutdownSignal
+from micropie.execution.context import ShutdownSignal
 from micropie.execution.steps import CHUNK, CLOSE, Flow, Step, no_function
+from micropie.http.exchange import Exchange
+from micropie.http.response import Answer, Response
 from micropie.pool.remote import RemoteChunks
 from micropie.streams.files import FILE_CHUNK, FileRange
 
@@ -42,27 +55,28 @@ class StreamTransform(Protocol):
         """Return the rest, when the source has ended."""
 
 
-class EventRules(Protocol):
+MEDIA_TYPE: Final = "text/event-stream"
+
+# A comment, sent while an event stream is silent: a proxy keeps the connection open, and a client that has left is
+# noticed.
+HEART_BEAT: Final = b": \n\n"
+
+# Seconds that the head waits for the first event, so that a source that fails at once is answered by an error page.
+# Long enough for a query, and too short to be noticed on a connection that stays open.
+HEAD_WITHIN = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class EventRules:
     """How the items of a stream of events are sent.
 
-    ``heartbeat``: seconds of silence after which ``beat`` is sent, None for never. ``shutdown``: the signal that ends
-    the stream.
+    ``encode`` returns an event as a chunk, b"" for none. ``heartbeat``: seconds of silence after which a comment is
+    sent, None for never. ``shutdown``: the signal that ends the stream.
     """
 
-    beat: bytes
+    encode: Callable[[object], bytes]
     heartbeat: float | None
     shutdown: ShutdownSignal
-
-    @property
-    def head_within(self) -> float:
-        """The seconds that the head waits for the first event."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the server has been told to end."""
-
-    def encode(self, item: object) -> bytes:
-        """Return an event as a chunk, b"" for none. Raises an error for an item that is no event."""
 
 
 class Source:
@@ -108,7 +122,7 @@ class Source:
     def beat(self) -> bytes:
         """Return what a stream of events sends in silence."""
         assert self.events is not None  # noqa: S101
-        return self._transformed(self.events.beat)
+        return self._transformed(HEART_BEAT)
 
     def _transformed(self, chunk: bytes) -> bytes:
         for transform in self.transforms:
@@ -155,14 +169,14 @@ class LoopSource(Source):
 
     def __await__(self) -> Generator[object, object, bytes]:
         events = self.events
-        if self.has_finished or (events is not None and events.is_over):
+        if self.has_finished or (events is not None and events.shutdown.is_over):
             raise StopAsyncIteration
         try:
             # As ``await`` does, but this also accepts an iterator without ``send``.
             item = yield from self.items.__anext__().__await__()
         except StopAsyncIteration:
             return self.finish()
-        if events is not None and events.is_over:  # while the item was made
+        if events is not None and events.shutdown.is_over:  # while the item was made
             raise StopAsyncIteration
         return self.encoder(item)
 
@@ -336,22 +350,7 @@ def transform_stream(stream: Stream, transform: StreamTransform) -> Source:
 # -- the answer that has a source --------------------------------------------------------------------------------------
 
 
-class WaitingHead(Protocol):
-    """The part of an ``EarlyHead`` that a stream uses."""
-
-    is_wanted: bool
-
-    @property
-    def answer(self) -> object:
-        """The answer, once the head is being sent without a chunk, else None."""
-
-    def seconds(self) -> float | None:
-        """Return the seconds that the head waits for the first chunk; None for as long as that takes."""
-
-    def filler(self) -> bytes:
-        """Return what is sent in the place of the first chunk."""
-
-
+@dataclass(slots=True, eq=False)
 class Stream:
     """One answer's body in chunks.
 
@@ -359,14 +358,11 @@ class Stream:
     driver fetches the chunks with, once it has begun. ``is_head_sent``: whether the head was sent before a chunk.
     """
 
-    __slots__ = ("fetcher", "first", "is_head_sent", "is_open", "source")
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.fetcher: object = None
-        self.first: Any = PENDING
-        self.is_head_sent = False
-        self.is_open = True  # until its close is claimed
+    source: Source
+    fetcher: object = None
+    first: Any = PENDING
+    is_head_sent: bool = False
+    is_open: bool = True  # until its close is claimed
 
     @property
     def has_begun(self) -> bool:
@@ -384,7 +380,7 @@ class Stream:
         file = self.source.file
         return None if file is None else file.length
 
-    def fetch_first(self, on_loop: bool, early: WaitingHead) -> Flow[None]:
+    def fetch_first(self, on_loop: bool, early: EarlyHead) -> Flow[None]:
         """Fetch chunks until one has content; the head waits for it, but no longer than ``early`` lets it.
 
         ``on_loop``: whether the flow runs on an event loop.
@@ -424,3 +420,74 @@ class Stream:
         """Claim the right to close the source. Returns True once, to the caller that must then close it."""
         was_open, self.is_open = self.is_open, False
         return was_open and not self.source.has_ended
+
+
+# -- the head that waits for the first chunk no longer ----------------------------------------------------------------
+
+# Seconds after which a driver asks for the first time how long the head waits: until then a generator sets its type.
+ASK_AFTER = 0.01
+
+
+@dataclass(slots=True, eq=False)
+class EarlyHead:
+    """The head of ``response``, whose body is ``stream``; ``_complete_head`` returns the flow that completes it.
+
+    ``is_wanted``: whether the first chunk has not come. ``answer``: the answer, once its head is being sent early.
+    """
+
+    _exchange: Exchange
+    _response: Response
+    stream: Stream
+    _complete_head: Callable[[], Flow[Answer]]
+    is_wanted: bool = True
+    answer: Answer | None = None
+
+    def seconds(self) -> float | None:
+        """Return the seconds that the head waits for the first chunk in all; None for as long as that takes."""
+        delay = self._exchange.config.settings.stream_head_delay
+        events = self.stream.source.events
+        if events is not None:
+            return HEAD_WITHIN
+        if delay is None or self._exchange.method == "HEAD":
+            return None
+        return 0.0 if self._has_events() else delay
+
+    def pauses(self, waited: float = 0.0) -> Iterator[float | None]:
+        """Yield the seconds to wait before the next look for the first chunk, until the head is due; None for no limit.
+
+        ``waited``: the seconds that have passed. A generator in a thread may state its type late on a busy machine, so
+        ``seconds`` is asked again after each pause, and each is twice as long as the one before.
+        """
+        pause = ASK_AFTER
+        seconds: float | None = inf
+        while seconds is not None and waited < seconds:
+            yield pause
+            waited += pause
+            seconds = self.seconds()
+            if seconds is not None:
+                pause = min(2 * pause, seconds - waited)
+        if seconds is None:
+            yield None
+
+    def _has_events(self) -> bool:
+        """Return whether the author has stated that the stream is one of events."""
+        for response in (self._response, self._exchange.pending):
+            if response is not None:
+                content_type = response.headers.get("Content-Type") or response.content_type
+                if content_type is not None:
+                    return content_type.lower().startswith(MEDIA_TYPE)
+        return False
+
+    def filler(self) -> bytes:
+        """Return the chunk that is sent with the head: a comment for events, because some servers keep the head back
+        until there is a byte.
+        """
+        source = self.stream.source
+        if source.events is not None:
+            return source.beat()
+        return HEART_BEAT if self._has_events() and not source.transforms else b""
+
+    def complete(self) -> Flow[Answer]:
+        """Complete the head without a chunk. From now on nothing can be set on ``self.response``."""
+        self.stream.first = b""
+        return (yield from self._complete_head())

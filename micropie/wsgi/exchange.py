@@ -192,5 +192,5 @@ class WSGIExchange(Exchange):
         return perform(flow, self)
 
     async def perform_async(self, flow: Flow[Value]) -> Value:
-        # This runs on the portal's loop, which other requests share: reading the server's socket must not block it.
+        # This runs on the background loop, which other requests share: reading the server's socket must not block it.
         return await to_thread.run_sync(partial(self.perform, flow))

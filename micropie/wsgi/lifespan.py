@@ -14,10 +14,9 @@ from weakref import WeakSet
 
 import anyio
 
-from micropie.execution.background import wait_for_tasks
+from micropie.execution.background import background_loop, wait_for_tasks
+from micropie.execution.context import ShutdownSignal
 from micropie.execution.fork import notify_after_fork
-from micropie.execution.portal import get_portal
-from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import INLINE, AnyStep, Flow
 from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext
 from micropie.mounts.prefixes import ASGI
@@ -111,11 +110,11 @@ def _start_here(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:
 
 
 def _start_on_loop(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:
-    """Start on the portal's loop, and return the function that stops.
+    """Start on the background loop, and return the function that stops.
 
     One task starts, waits and stops: a task group must be closed by the task that opened it.
     """
-    portal = get_portal(config.settings.portal_backend)
+    portal = background_loop(config.settings.portal_backend).portal
     started: Future[anyio.Event] = Future()
 
     async def live() -> None:

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from anyio import move_on_after
 
+from micropie.execution.background import await_in_background
 from micropie.execution.placement import HandlerName, Threads
-from micropie.execution.portal import await_in_portal
 from micropie.execution.steps import (
     AWAIT,
     BLOCK,
@@ -82,7 +82,7 @@ def perform_step(
 ) -> Any:
     """Perform one step of any kind but RECEIVE, and return its result. Raises ``TookTooLong`` for a ``Limited`` one."""
     if kind is AWAIT:
-        return await_in_portal(config_of(context).settings.portal_backend, function, arguments)
+        return await_in_background(config_of(context).settings.portal_backend, function, arguments)
     if kind is IO or kind is BLOCK or kind is HANDLER:
         return function(*arguments)
     if kind is POOL:
@@ -102,7 +102,7 @@ def perform_step(
     if kind.kind is MOUNT:
         route, request, mounted_path = arguments
         return _answer_of_mount(route, request, mounted_path, kind.seconds)
-    return await_in_portal(backend, _perform_limited, (kind, function, arguments))
+    return await_in_background(backend, _perform_limited, (kind, function, arguments))
 
 
 def _answer_of_mount(
@@ -118,7 +118,7 @@ def _answer_of_mount(
 
 
 async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Perform a step with a time limit, on the portal's loop or in a thread that can be abandoned."""
+    """Perform a step with a time limit, on the background loop or in a thread that can be abandoned."""
     with move_on_after(kind.seconds):
         if kind.kind is AWAIT:
             return await function(*arguments)

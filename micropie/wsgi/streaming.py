@@ -1,4 +1,4 @@
-"""An async stream under WSGI: one task on the portal's loop makes its chunks, the server's thread takes them.
+"""An async stream under WSGI: one task on the background loop makes its chunks, the server's thread takes them.
 
 The task stays two chunks ahead of what the server has asked for, and then waits. The server's thread waits for each
 chunk. When that takes too long, it sends the head without a chunk, or a heart-beat.
@@ -16,14 +16,12 @@ from typing import Final, TypeAlias, cast
 from anyio import get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect
-from micropie.execution.backpressure import BackpressureWindow
+from micropie.execution.background import BackpressureWindow, await_in_background, background_loop
+from micropie.execution.context import ShutdownSignal, stream_shutdown
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.portal import await_in_portal, get_loop, get_portal
-from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import no_function
-from micropie.streams.head import EarlyHead
 from micropie.streams.scoped import ScopedSource
-from micropie.streams.source import END, LATE, LoopSource, Stream, ThreadSource
+from micropie.streams.source import END, LATE, EarlyHead, LoopSource, Stream, ThreadSource
 
 # A chunk and None; the last one is END and the exception that ended the source, or None.
 _Made: TypeAlias = tuple[object, BaseException | None]
@@ -56,7 +54,7 @@ def close_stream(stream: Stream, backend: str) -> None:
     elif isinstance(source, ThreadSource):
         source.close()
     else:
-        await_in_portal(backend, _close, (source,))
+        await_in_background(backend, _close, (source,))
 
 
 async def _close(source: LoopSource) -> None:
@@ -89,8 +87,8 @@ class StreamReader:
         self._has_ended = False
         self._has_asked = False  # for a chunk that was late
         self._signal = ShutdownSignal()  # ends the subscriptions that a thread of the source waits for
-        self._call_soon = get_loop(backend).call_soon
-        self._portal = get_portal(backend)
+        loop = background_loop(backend)
+        self._call_soon, self._portal = loop.call_soon, loop.portal
         self._task: Future[None] = self._portal.start_task_soon(self._run)
         # If the loop ends first, ``next`` must not wait for ever.
         put = self._made.put  # not self, or the future would be a cycle

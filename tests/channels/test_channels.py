@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, inline
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
-from micropie.execution.wake import WAKERS, threadsafe_scheduler
+from micropie.execution.loop import WAKERS, threadsafe_scheduler
 from micropie.http.json import CodecError
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
 from tests.conftest import MakeClient

@@ -21,7 +21,7 @@ import redis
 from micropie import App, SetupError
 from micropie.channels import ChannelsUnreachable, MessagesLost, RedisChannels, Subscription
 from micropie.channels import redis as redischannels
-from micropie.channels.waiting import Future
+from micropie.channels.mailbox import Future
 from micropie.execution import redis_client as redisclient
 from micropie.execution.redis_client import RedisClient
 from tests.asgi.calls import every_loop, run

@@ -16,10 +16,9 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HTTPError, ResponseError, UploadFile, inline, request, where
-from micropie.asgi.streaming import WATCHERS, Watchers
-from micropie.execution.background import wait_for_tasks
-from micropie.execution.portal import close_portals
-from micropie.execution.wake import LoopTasks
+from micropie.asgi.steps import BACKGROUND
+from micropie.execution.background import close_background_loops, wait_for_tasks
+from micropie.execution.loop import LoopTasks
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
@@ -337,10 +336,9 @@ def test_a_server_without_lifespan_waits_for_them(app: Root, backend: str) -> No
 @every_loop
 def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
     async def main() -> None:
-        async with anyio.create_task_group() as tasks:
-            watchers = Watchers(tasks, LoopTasks())
-        watchers.has_ended = True
-        assert (await asgi_get(app, "/several", state={WATCHERS: watchers})).body == b"answered"
+        background = LoopTasks()
+        await background.join()
+        assert (await asgi_get(app, "/several", state={BACKGROUND: background})).body == b"answered"
         assert [entry for entry, _ in app.diary] == [1, 2, 3, 4, 5]
 
     run(backend, main)
@@ -384,7 +382,7 @@ def test_a_server_that_never_reads_has_them_run_by_its_close(app: Root) -> None:
 
 
 def test_R70_a_forked_child_waits_for_nothing_of_its_parents(app: Root) -> None:
-    close_portals()
+    close_background_loops()
     begin(app, path="/blocks").read()
     app.diary.wait(1)
     child = os.fork()
@@ -394,4 +392,4 @@ def test_R70_a_forked_child_waits_for_nothing_of_its_parents(app: Root) -> None:
     assert os.waitpid(child, 0)[1] == 0
     app.go_on.set()
     app.diary.wait(3)
-    close_portals()
+    close_background_loops()

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie.execution.backpressure import BackpressureWindow
+from micropie.execution.background import BackpressureWindow
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -13,7 +13,7 @@ import pytest
 import sniffio
 
 from micropie import App
-from micropie.execution.portal import close_portals, get_loop, get_portal
+from micropie.execution.background import background_loop, close_background_loops
 from tests.support.threads import started_threads
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get
@@ -55,9 +55,9 @@ class Root(App):
 
 @pytest.fixture(autouse=True)
 def _no_portal_before_and_after() -> Any:
-    close_portals()
+    close_background_loops()
     yield
-    close_portals()
+    close_background_loops()
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -100,16 +100,16 @@ def test_the_threads_context_variables_are_seen_on_the_loop() -> None:
 
 
 def test_a_closed_loop_is_started_anew() -> None:
-    first = get_portal("asyncio")
-    close_portals()
-    assert get_portal("asyncio") is not first
+    first = background_loop("asyncio").portal
+    close_background_loops()
+    assert background_loop("asyncio").portal is not first
     assert get(Root())[0] == 200
 
 
 def test_one_process_may_have_a_loop_of_each_kind() -> None:
-    asyncio, trio = get_portal("asyncio"), get_portal("trio")
+    asyncio, trio = background_loop("asyncio").portal, background_loop("trio").portal
     assert asyncio is not trio
-    assert get_portal("asyncio") is asyncio
+    assert background_loop("asyncio").portal is asyncio
 
 
 def test_two_threads_that_ask_first_get_one_loop() -> None:
@@ -117,7 +117,7 @@ def test_two_threads_that_ask_first_get_one_loop() -> None:
 
     def ask(_: int) -> Any:
         barrier.wait(30)
-        return get_portal("asyncio")
+        return background_loop("asyncio").portal
 
     with ThreadPoolExecutor(20) as threads:
         assert len(set(threads.map(ask, range(20)))) == 1
@@ -139,10 +139,10 @@ def test_a_handler_that_exits_does_not_end_the_loop_for_others() -> None:
 
 
 def test_a_loop_that_has_ended_is_followed_by_another() -> None:
-    first = get_portal("asyncio")
+    first = background_loop("asyncio").portal
     with pytest.raises(BaseException):  # noqa: B017, PT011 - what it is, is anyio's affair
         first.start_task_soon(_end_the_loop).result(PATIENCE)
-    until(lambda: get_portal("asyncio") is not first)
+    until(lambda: background_loop("asyncio").portal is not first)
     assert get(Ends(), "/ok") == (200, b"ok")
 
 
@@ -176,18 +176,18 @@ def test_a_handler_that_raises_a_cancellation_is_a_500_and_ends_nothing() -> Non
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_begun(backend: str) -> None:
-    loop = get_loop(backend)
+    loop = background_loop(backend)
     heard: list[str] = []
 
     def end() -> None:
         loop.spawn(lambda: heard.append("lost"), anyio.sleep_forever)  # begins when this function has returned
         loop.end()
 
-    get_portal(backend).call(end)
+    background_loop(backend).portal.call(end)
     assert heard == ["lost"]
     with pytest.raises(RuntimeError, match="has ended"):
         loop.spawn(lambda: heard.append("lost"), anyio.sleep_forever)
-    get_portal(backend).call(anyio.lowlevel.checkpoint)  # what was to begin has been passed over
+    background_loop(backend).portal.call(anyio.lowlevel.checkpoint)  # what was to begin has been passed over
     assert heard == ["lost"]
 
 
@@ -204,5 +204,5 @@ def test_an_answer_that_is_waited_for_while_the_loop_ends_is_a_500(backend: str)
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(get, Waits(portal_backend=backend))
         assert begun.wait(30)
-        close_portals()
+        close_background_loops()
         assert answer.result(PATIENCE)[0] == 500

@@ -13,9 +13,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from micropie.execution.loop import LoopLocal
+from micropie.execution.loop import DelayedCalls, LoopLocal, LoopTasks, SingleWaiterEvent
 from micropie.execution.steps import no_function
-from micropie.execution.wake import Deadlines, DelayedCalls, LoopTasks, PatientEvent, SingleWaiterEvent
 from tests.asgi.calls import Call, every_loop, run
 from tests.support.waiting import PATIENCE
 
@@ -61,7 +60,7 @@ def test_it_may_be_rung_after_the_task_that_waited_was_cancelled(backend: str) -
 
 
 @every_loop
-def test_a_later_call_can_be_prevented_where_the_loop_has_timers(backend: str) -> None:
+def test_a_later_call_can_be_cancelled(backend: str) -> None:
     called: list[str] = []
 
     async def main() -> None:
@@ -70,17 +69,18 @@ def test_a_later_call_can_be_prevented_where_the_loop_has_timers(backend: str) -
         calls.add(partial(called.append, "second")).cancel()
         is_over = anyio.Event()
         calls.add(is_over.set)
-        assert called == ([] if backend == "asyncio" else ["first", "second"])  # trio calls at once
+        assert called == []
         await is_over.wait()
         later = anyio.Event()
         calls.add(later.set)
         await later.wait()
 
     run(backend, main)
-    assert called == (["first"] if backend == "asyncio" else ["first", "second"])
+    assert called == ["first"]
 
 
-def test_calls_are_made_in_their_order_none_before_its_time() -> None:
+@every_loop
+def test_calls_are_made_in_their_order_none_before_its_time(backend: str) -> None:
     called: list[tuple[str, float]] = []
 
     async def main() -> None:
@@ -92,7 +92,7 @@ def test_calls_are_made_in_their_order_none_before_its_time() -> None:
         calls.add(last.set)
         await last.wait()
 
-    run("asyncio", main)
+    run(backend, main)
     (first, after_first), (second, after_second) = called
     assert (first, second) == ("first", "second")
     assert after_first > 0.049
@@ -133,26 +133,22 @@ def test_a_call_that_was_cancelled_keeps_nothing_that_was_current(backend: str) 
     assert run(backend, main) is None
 
 
-def test_calls_that_were_cancelled_start_no_task() -> None:
-    started: list[object] = []
-
+def test_one_task_waits_for_all_calls_until_there_are_none() -> None:
     async def main() -> None:
-        loop = asyncio.get_running_loop()
         calls, is_over = DelayedCalls(0.001), asyncio.Event()
+        before = asyncio.all_tasks()
 
-        def note(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
-            started.append(coroutine)
-            return asyncio.Task(coroutine, loop=loop, **options)
+        def add_once_more() -> None:
+            calls.add(is_over.set)
 
-        loop.set_task_factory(note)
-        calls.add(no_function).cancel()
-        loop.call_later(0.01, is_over.set)  # the timer of the calls was due before
+        for _ in range(3):
+            calls.add(no_function)
+        calls.add(add_once_more)
+        waiting = asyncio.all_tasks() - before
+        assert len(waiting) == 1
         await is_over.wait()
-        assert started == []
-        is_over.clear()
-        calls.add(is_over.set)
-        await is_over.wait()
-        assert len(started) == 1
+        await asyncio.wait(waiting)
+        assert asyncio.all_tasks() == before
 
     run("asyncio", main)
 
@@ -215,69 +211,6 @@ def test_a_task_that_is_cancelled_before_it_has_begun_is_not_waited_for() -> Non
             await tasks.join()
 
     run("asyncio", main)
-
-
-@every_loop
-def test_a_patient_wait_ends_by_a_ring_or_when_its_own_time_is_over(backend: str) -> None:
-    ends: list[str] = []
-
-    async def main() -> None:
-        event = PatientEvent()
-
-        async def wait(name: str, seconds: float | None) -> None:
-            await event.wait_within(seconds)
-            ends.append(name)
-
-        await wait("its own time", 0.01)
-        await wait("at once", 0)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wait, "rung", 60)
-            await wait_all_tasks_blocked()
-            event.ring()
-        await wait("shorter than the one before", 0.01)
-        async with anyio.create_task_group() as tasks:  # the time of an earlier wait does not end a later one
-            for name, seconds in (("soon", 0.02), ("never", None), ("soon", 0.02), ("much later", 60.0)):
-                tasks.start_soon(wait, name, seconds)
-                await wait_all_tasks_blocked()
-                if name != "soon":
-                    await anyio.sleep(0.05)
-                    assert name not in ends
-                event.ring()
-                await wait_all_tasks_blocked()
-                assert ends.pop() == name
-        event.stop()
-        event.stop()
-
-    run(backend, main)
-    assert ends == ["its own time", "at once", "rung", "shorter than the one before"]
-
-
-@every_loop
-def test_one_timer_serves_deadlines_of_any_length(backend: str) -> None:
-    """Earlier ones may be added later; any of them may be cancelled or postponed meanwhile."""
-    called: list[str] = []
-
-    async def main() -> None:
-        deadlines, last = Deadlines(), anyio.Event()
-        begun = deadlines.time()
-        long = [deadlines.add(60, partial(called.append, "long")) for _ in range(200)]
-        medium = deadlines.add(0.05, partial(called.append, "medium"))
-        deadlines.add(0.01, partial(called.append, "short"))
-        postponed = deadlines.add(0.02, last.set)
-        assert postponed.postpone(begun + 0.1)
-        assert not postponed.postpone(begun)
-        for deadline in long:
-            deadline.cancel()
-            deadline.cancel()
-        await last.wait()
-        assert deadlines.time() - begun > 0.099
-        while len(called) < 2:  # trio runs tasks that are ready in any order
-            await checkpoint()
-        assert not postponed.postpone(begun + 60)
-        assert not medium.postpone(begun + 60)
-
-    run(backend, main)
-    assert sorted(called) == ["medium", "short"]
 
 
 def test_a_loop_has_its_own_value() -> None:

@@ -17,7 +17,7 @@ from micropie import App, Response
 from micropie.middleware import Compress
 from micropie.routing.settings import Settings
 from micropie.sessions import InMemorySessionBackend
-from micropie.streams.head import EarlyHead
+from micropie.streams.source import EarlyHead
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE, until, until_async

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie import App, EventStream, HTTPError, HttpMiddleware, event
+from micropie.execution.background import close_background_loops
 from micropie.execution.placement import Threads
-from micropie.execution.portal import close_portals
 from micropie.http.json import CodecError
 from micropie.routing.config import config_of
 from micropie.streams import threaded
@@ -722,7 +722,7 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
 
 @pytest.mark.usefixtures("early_events")
 def test_more_sync_sources_than_threads_wait(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    close_portals()  # whose loop has its threads already
+    close_background_loops()  # whose loop has its threads already
     monkeypatch.setattr(threaded, "SYNC_SOURCES", Threads(1))
     go_on = threading.Event()
     app = Root("a", go_on, "b", heartbeat=0.05)
@@ -736,7 +736,7 @@ def test_more_sync_sources_than_threads_wait(make_client: MakeClient, monkeypatc
         # It was left before a thread was free, and has been closed in one.
         assert [found.data for found in parsed(b"".join(chunks))] == ["b"]  # among heart-beats, also after it
     until(lambda: app.log)
-    close_portals()
+    close_background_loops()
 
 
 def test_a_chunk_of_an_own_stream_may_be_an_event(make_client: MakeClient) -> None:

@@ -51,10 +51,9 @@ def test_three_events_cross_few_files_under_asgi() -> None:
         assert call.body == EXPECTED
 
     run("asyncio", main)
-    assert len(files) <= 21, sorted(files)
+    assert len(files) <= 18, sorted(files)
     assert {path for path in files if path.startswith("streams/")} <= {
         "streams/events.py",
-        "streams/head.py",
         "streams/scoped.py",
         "streams/source.py",
     }
@@ -69,4 +68,4 @@ def test_and_under_wsgi_in_the_server_s_thread() -> None:
     finally:
         sys.setprofile(None)
     assert body == EXPECTED
-    assert len(files) <= 21, sorted(files)
+    assert len(files) <= 18, sorted(files)

@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HttpMiddleware, inline
-from micropie.execution.portal import close_portals
+from micropie.execution.background import close_background_loops
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run, serve, with_and_without_lifespan
 from tests.conftest import MakeClient
 from tests.support.virtual_time import run_in_virtual_time
@@ -305,7 +305,7 @@ def test_a_loop_that_ends_in_mid_stream_aborts_it_under_wsgi(backend: str) -> No
     answer = begin(app, "GET", "/cleaned")
     chunks = iter(answer.chunks)
     assert next(chunks) == b"0"
-    close_portals()
+    close_background_loops()
     with pytest.raises(RuntimeError, match="the event loop was ended in mid-stream"):
         list(chunks)
     answer.close()

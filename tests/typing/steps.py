@@ -23,8 +23,7 @@ from micropie.execution.steps import (
 from micropie.http.request import Request
 from micropie.routing.route import Route
 from micropie.routing.site import Handover, Site, delegate_route
-from micropie.streams.head import EarlyHead
-from micropie.streams.source import Stream
+from micropie.streams.source import EarlyHead, Stream
 
 
 async def asynchronous(number: int) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from micropie import App, EventStream
-from micropie.execution.portal import close_portals
+from micropie.execution.background import close_background_loops
 from micropie.testing import TestClient
 from micropie.wsgi.gunicorn import post_worker_init
 from tests.support.waiting import PATIENCE
@@ -60,7 +60,7 @@ def _nothing_left() -> Iterator[None]:
     yield
     while MADE:
         MADE.pop().wsgi_shutdown()
-    close_portals()
+    close_background_loops()
 
 
 both = pytest.mark.parametrize("sync", [True, False], ids=["def", "async def"])
@@ -146,7 +146,7 @@ def test_a_shut_down_of_what_never_started_is_nothing() -> None:
 def test_a_shut_down_after_the_loop_has_ended_is_over_already() -> None:
     app = Root(sync=False)
     assert get(app)[0] == 200
-    close_portals()
+    close_background_loops()
     app.wsgi_shutdown()
 
 

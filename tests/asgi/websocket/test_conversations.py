@@ -731,12 +731,9 @@ def test_R65_one_that_is_not_accepted_yet_is_left_alone(open_client: OpenClient)
         assert closing(ws)[0] == 1000
 
 
-def test_R65_after_the_lifespan_the_handler_s_end_sends_the_close(open_client: OpenClient) -> None:
+def test_R65_the_close_is_sent_though_the_handler_ends_at_once(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
-        async with anyio.create_task_group() as ended:
-            pass
-        ws._connection._tasks = ended
         config_of(ws.request._exchange).shutdown.end()
 
     with open_client(Ending(handler)).websocket("/") as ws:
