@@ -28,7 +28,7 @@ from micropie.http.current import current_request
 from micropie.http.forms import UploadFile
 from micropie.http.headers import MutableHeaders
 from micropie.http.request import Request
-from micropie.http.response import PendingResponse
+from micropie.http.response import Response
 from micropie.http.state import State
 from micropie.http.types import HeadersLike, Parameters, Receive, Scope, Send
 from micropie.middleware.health import health, health_endpoint
@@ -432,7 +432,7 @@ class App:
         return current.get(None) or current_request()
 
     @property
-    def response(self) -> PendingResponse:
+    def response(self) -> Response:
         """Status, headers and cookies to send with any result of the handler."""
         return self.request.response
 

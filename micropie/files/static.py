@@ -21,7 +21,7 @@ from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent import RECENT
-from micropie.http.conditional import CONDITIONS, PRECONDITIONS, Selection, http_date, select
+from micropie.http.conditional import CONDITIONS, Selection, http_date, select
 from micropie.http.current import current_request
 from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.types import HeadersLike
@@ -37,8 +37,6 @@ ATTEMPTS = 5  # how many times a file is looked up that changes before it is ope
 
 # A file, which part of it to send, and its bytes or the open file; None for a 304.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes | FileRange | None]
-
-_NOT_MODIFIED = Selection(304, 0, 0)
 
 
 def static_file(
@@ -229,8 +227,6 @@ def _selection(request: Request, response: Response, resolved: ResolvedFile) -> 
     if response.status != 200 or not headers.has_any(CONDITIONS) or request.method not in ("GET", "HEAD"):
         return Selection(response.status, 0, resolved.size)
     etag = response.headers.get("ETag") or resolved.etag  # the author's goes first
-    if headers.get("if-none-match") == etag and not headers.has_any(PRECONDITIONS):  # as browsers ask
-        return _NOT_MODIFIED
     return select(headers, request.method, etag, resolved.modified, resolved.size)
 
 

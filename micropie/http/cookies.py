@@ -59,21 +59,6 @@ def parse_cookies(header: str) -> dict[str, str]:
     return cookies
 
 
-def find_cookie(header: str, name: str) -> str | None:
-    """Return the value of ``name`` as ``parse_cookies`` reads it, or None, without reading the other cookies."""
-    before, separator, rest = header.partition(name + "=")
-    if separator and (not before or (before.endswith("; ") and name not in before)):  # as browsers write it
-        value = rest.partition(";")[0].strip(_BLANKS)
-        return _unquoted(value) if value[:1] == '"' else value
-    if name not in header:
-        return None
-    for piece in header.split(";"):
-        key, equals, value = piece.partition("=")
-        if equals and key.strip(_BLANKS) == name:
-            return _unquoted(value.strip(_BLANKS))
-    return None
-
-
 def is_cookie_name(name: object) -> bool:
     """Return whether ``name`` can be the name of a cookie."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None

@@ -26,7 +26,7 @@ from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import LONGEST_KEPT, MAX_HEADERS, Headers
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
-from micropie.http.response import PendingResponse, Response
+from micropie.http.response import Response
 from micropie.http.session import Session
 from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path
@@ -199,7 +199,7 @@ class Exchange:
     received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
 
     # The answer.
-    pending: PendingResponse | None  # what was set on ``self.response``
+    pending: Response | None  # what was set on ``self.response``
     session: Session | None
     stream: ChunkedBody | None  # for the driver to close if nothing else does
     before_head: Sequence[Callable[[Response], object]] = ()
@@ -420,12 +420,12 @@ class Exchange:
         """Whether status and headers have left, or are on their way."""
         return self.is_answered or (self.stream is not None and self.stream.has_begun)
 
-    def response(self) -> PendingResponse:
+    def response(self) -> Response:
         """Return the place for status, headers and cookies of the answer. Raises ``ResponseError`` after the head."""
         if self.pending is None:
             if self.is_head_sent:
                 raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
-            self.pending = PendingResponse()
+            self.pending = Response()
         return self.pending
 
     def opened_session(self) -> Session:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
 
 from micropie.errors import PHRASES, HTTPError
 from micropie.http.binding_errors import BindingError
-from micropie.http.headers import LONGEST_KEPT, cached_if_short
+from micropie.http.headers import cached_if_short
 from micropie.http.negotiation import choose_type
 from micropie.http.response import HTML, Response, error_response
 from micropie.http.types import HeadersLike
@@ -95,15 +94,9 @@ def _wanted_of(accept: str) -> str:
 
 
 def _as_page(error: HTTPError, headers: HeadersLike) -> Response:
-    # A sentence may have a client's text in it: long ones would fill the cache's memory.
-    page = _page if len(error.message) <= LONGEST_KEPT else _page.__wrapped__
-    return Response(page(error.status, error.message), error.status, headers, HTML)
-
-
-@lru_cache(maxsize=128)  # most errors have one of a few sentences
-def _page(status: int, message: str) -> str:
-    title = f"{status} {PHRASES.get(status, 'Error')}"
-    return _PAGE.format(title=escape(title), message="" if message == title else escape(message))
+    title = f"{error.status} {PHRASES.get(error.status, 'Error')}"
+    message = "" if error.message == title else escape(error.message)
+    return Response(_PAGE.format(title=escape(title), message=message), error.status, headers, HTML)
 
 
 def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:

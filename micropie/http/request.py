@@ -23,7 +23,7 @@ from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import Headers
 from micropie.http.media_types import is_json
 from micropie.http.negotiation import choose_type
-from micropie.http.response import PendingResponse, add_vary
+from micropie.http.response import Response, add_vary
 from micropie.http.session import Session
 from micropie.http.state import State
 from micropie.http.types import Environ, Parameters, Scope
@@ -364,7 +364,7 @@ class Request:
     # -- the answer ----------------------------------------------------------------------------------------------
 
     @property
-    def response(self) -> PendingResponse:
+    def response(self) -> Response:
         """Status, headers and cookies to send with whatever the handler returns.
 
         Raises ``ResponseError`` once a stream has given its first chunk, because the head has been sent then.

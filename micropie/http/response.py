@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
-from micropie.http.headers import MutableHeaders, NameCache
+from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
 
@@ -47,7 +47,6 @@ _HOP_BY_HOP = frozenset(
 
 # Headers that ``checked_headers`` does not just pass on.
 _SPECIAL = _HOP_BY_HOP | {"content-type", "content-length"}
-_WITH_RULES = _SPECIAL | {"location", NOSNIFF[0]}
 
 # The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not escaped again.
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
@@ -122,12 +121,6 @@ class FileReference:
         self.follow_symlinks = follow_symlinks
 
 
-class PendingResponse(Response):
-    """``self.response``: status, headers and cookies to send with the handler's result."""
-
-    __slots__ = ()
-
-
 # All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers
 # (names in lower case), the body, the stream if it is one. A bare tuple, made and unpacked once per request: a class
 # costs ten times as much, a tenth of a request.
@@ -192,18 +185,18 @@ def _is_status(value: object) -> bool:
 _KEPT_FROM_BOTH = frozenset({"set-cookie", "vary"})
 
 
-def merge_pending(response: Response, pending_response: PendingResponse, keeps_status: bool) -> Response:
+def merge_pending(response: Response, pending: Response, keeps_status: bool) -> Response:
     """Return ``response`` with the headers of ``self.response`` added; those of ``response`` take precedence.
 
     Set-Cookie and Vary are kept from both.
     """
-    merged = Response(response.body, response.status if keeps_status else pending_response.status)
-    merged.headers.pairs = list(pending_response.headers.pairs)
+    merged = Response(response.body, response.status if keeps_status else pending.status)
+    merged.headers.pairs = list(pending.headers.pairs)
     for name in response.headers:
         if name.lower() not in _KEPT_FROM_BOTH and name in merged.headers:
             del merged.headers[name]
     merged.headers.pairs += response.headers.pairs
-    merged.content_type = pending_response.content_type if response.content_type is None else response.content_type
+    merged.content_type = pending.content_type if response.content_type is None else response.content_type
     return merged
 
 
@@ -320,10 +313,6 @@ def checked_headers(
     content_type, length = None, None
     try:
         for name, value in pairs:
-            key: str | None = _ORDINARY[name] if name.__class__ is str else ""
-            if key and value.__class__ is str and value.isascii() and value.isprintable():
-                headers.append((key, value))  # nearly all: in half the time of what follows
-                continue
             key = _key_of(name) if isinstance(name, str) else None
             if key is None:
                 raise ResponseError(f"{name!r} can't be the name of a header")
@@ -351,10 +340,6 @@ def warn_once(name: str) -> None:
 @lru_cache(maxsize=1024)  # names are few and the same in every answer
 def _key_of(name: str) -> str | None:
     return name.lower() if TOKEN.fullmatch(name) else None
-
-
-# Names whose headers are passed on whatever their value says: to their lower case, others to "".
-_ORDINARY = NameCache(lambda name: "" if (key := _key_of(name)) in _WITH_RULES else key or "")
 
 
 def check_value(name: str, value: object, is_given: bool = False) -> str:

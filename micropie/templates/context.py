@@ -31,7 +31,10 @@ def template(name_or_source: str, values: Mapping[str, object] = NO_VALUES, /, *
     Raises ``LookupError`` if there is no such template.
     """
     active_request = current.get(None)
-    templates = _without_app(Path(DIRECTORY).absolute()) if active_request is None else active_request._exchange.config.templates
+    if active_request is None:
+        templates = _without_app(Path(DIRECTORY).absolute())
+    else:
+        templates = active_request._exchange.config.templates
     if isinstance(name_or_source, str) and any(mark in name_or_source for mark in ("{{", "{%", "\n")):
         return templates.render_source(name_or_source, {**values, **context})
     return templates.render(name_or_source, {**values, **context})
