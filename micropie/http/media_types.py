@@ -20,13 +20,10 @@ _PARAMETER = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _ESCAPED = re.compile(r"\\(.)")
-_AS_BROWSERS_WRITE_IT = re.compile(r'form-data; name="([^"\\]*+)"(?:; filename="([^"\\]*+)")?+')
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:
     """Parse ``text/html; charset="utf-8"`` into ``("text/html", {"charset": "utf-8"})``. Raises ``BadRequest``."""
-    if ";" not in value:
-        return value.strip().lower(), {}
     media_type, parameters = _parameters(value, "Content-Type")
     if "\\" in value:
         parameters = {name: _ESCAPED.sub(r"\1", text) for name, text in parameters.items()}
@@ -67,17 +64,13 @@ def disposition(value: str) -> tuple[str, str | None]:
 
     Raises ``BadRequest`` for a part without a name, and for a malformed header.
     """
-    usual = _AS_BROWSERS_WRITE_IT.fullmatch(value)
-    if usual is not None:
-        name, filename = usual.groups()
-    else:
-        kind, parameters = _parameters(value, "Content-Disposition")
-        if kind != "form-data" or "name" not in parameters:
-            raise BadRequest("A part of the form has no name.")
-        name, filename = parameters["name"], parameters.get("filename")
-        if filename is None and "filename*" in parameters:
-            return _unescaped(name), _extended(parameters["filename*"])
-    return _unescaped(name), filename if filename is None else _unescaped(filename)
+    kind, parameters = _parameters(value, "Content-Disposition")
+    if kind != "form-data" or "name" not in parameters:
+        raise BadRequest("A part of the form has no name.")
+    name, filename = _unescaped(parameters["name"]), parameters.get("filename")
+    if filename is not None:
+        return name, _unescaped(filename)
+    return name, _extended(parameters["filename*"]) if "filename*" in parameters else None
 
 
 def _unescaped(text: str) -> str:

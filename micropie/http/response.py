@@ -138,8 +138,6 @@ def as_response(result: object) -> Response:
 
     Raises an ``HTTPError`` or ``Redirect`` that was returned, and ``ResponseError`` for a body before its status.
     """
-    if type(result) is str:
-        return Response(result)
     if isinstance(result, Response):
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
     if type(result) is EncodedAnswer:
@@ -240,11 +238,7 @@ def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text
         pairs = pairs if len(headers) == 1 and headers[0] is NOSNIFF else headers
     if content_type is None and response.content_type:
         content_type = check_value("content-type", response.content_type)
-    body, is_json = response.body, False
-    if content_type is None and stream is None and body.__class__ is str:  # the most frequent body, without a call
-        body = body.encode()
-    else:
-        body, is_json = encode_body(body if stream is None else None, content_type)
+    body, is_json = encode_body(response.body if stream is None else None, content_type)
     if not has_content:
         return status, None, None, pairs, b"", stream
     if is_described and not content_type:
@@ -373,7 +367,7 @@ def redirect_response(redirect: Redirect, site: Site) -> Response:
     Raises ``ResponseError`` for another host, and for plain http from https, unless the redirect allows it.
     """
     location = redirect.location
-    if not redirect.allow_external and not _is_path(location):
+    if not redirect.allow_external:
         if _leads_away(location, site):
             raise ResponseError(
                 f"a redirect to {redirect.location!r} leaves this site; "
@@ -385,11 +379,6 @@ def redirect_response(redirect: Redirect, site: Site) -> Response:
                 "if that is meant, write Redirect(location, allow_http=True)"
             )
     return Response(b"", redirect.status, [*redirect.headers, ("Location", location)])
-
-
-def _is_path(location: str) -> bool:
-    """Return whether a location is a path on this host, of characters that a URL may contain, as most are."""
-    return location[:1] == "/" != location[1:2] and _URL.fullmatch(location) is not None
 
 
 def _as_browsers_read(location: str) -> str:

@@ -51,9 +51,8 @@ class CSRFMiddleware(FlowMiddleware):
         if request.method in _SAFE:
             return None
         if self._exempt:
-            segments = (
-                request._exchange.segments()
-            )  # as the router sees them: "/hooks%2F..%2Fpay" is not below "/hooks"
+            # As the router sees them: "/hooks%2F..%2Fpay" is not below "/hooks".
+            segments = request._exchange.segments()
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None
         headers = request.headers
@@ -63,10 +62,7 @@ class CSRFMiddleware(FlowMiddleware):
         origin = headers.get("origin")
         is_foreign = site in ("same-site", "cross-site")
         if is_foreign or origin is not None:
-            here = f"{request.scheme}://{request.host}"
-            if origin == here and not is_foreign and here.startswith(("http://", "https://")):  # as browsers write it
-                return None
-            own = normal_origin(here)
+            own = normal_origin(f"{request.scheme}://{request.host}")
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
                 # The message names this site's origin, which is wrong behind a misconfigured proxy that ends TLS.
