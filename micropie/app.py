@@ -24,10 +24,9 @@ from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.files.static import directory_route
 from micropie.flow.lifecycle import Lifecycle, Lifespan, lifespan_opener
-from micropie.http.current import current_request
 from micropie.http.forms import UploadFile
 from micropie.http.headers import MutableHeaders
-from micropie.http.request import Request
+from micropie.http.request import Request, current_request
 from micropie.http.response import Response
 from micropie.http.state import State
 from micropie.http.types import HeadersLike, Parameters, Receive, Scope, Send

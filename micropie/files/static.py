@@ -20,9 +20,9 @@ from micropie.execution.steps import IO, Flow
 from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
-from micropie.files.recent import RECENT
+from micropie.files.recent_looks import RECENT
 from micropie.http.conditional import CONDITIONS, Selection, http_date, select
-from micropie.http.current import current_request
+from micropie.http.request import current_request
 from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.types import HeadersLike
 from micropie.http.urls import DOTS_AND_EMPTY
@@ -109,7 +109,7 @@ def directory_route(
 def open_file(request: Request, response: Response) -> Flow[Response]:
     """Return the response that sends the file of a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416.
 
-    Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent.py``).
+    Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent_looks.py``).
     """
     reference: FileReference = response.body
     key = _key_of(request, reference)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from micropie.errors import PHRASES, HTTPError
 from micropie.http.binding_errors import BindingError
 from micropie.http.headers import cached_if_short
-from micropie.http.negotiation import choose_type
+from micropie.http.media_types import choose_type
 from micropie.http.response import HTML, Response, error_response
 from micropie.http.types import HeadersLike
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar, Unpack, cast, overload
 from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
+from micropie.execution.context import current
 from micropie.http.body import FlowIterator
 from micropie.http.conditional import TAG_SAFE, http_date, is_known
 from micropie.http.cookies import CookieAttributes, parse_cookies
@@ -21,8 +22,7 @@ from micropie.http.forms.multipart import MULTIPART, PartParser, boundary_of
 from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import Headers
-from micropie.http.media_types import is_json
-from micropie.http.negotiation import choose_type
+from micropie.http.media_types import choose_type, is_json
 from micropie.http.response import Response, add_vary
 from micropie.http.session import Session
 from micropie.http.state import State
@@ -440,3 +440,30 @@ class WebSocketRequest(Request):
 
     def __repr__(self) -> str:
         return f"<WebSocketRequest {self.path!r}>"
+
+
+def current_request() -> Request:
+    """Return the request that this code answers. Raises ``LookupError`` where no request is being answered."""
+    try:
+        answered: Request = current.get()
+    except LookupError:
+        raise LookupError("there is no current request: this code does not run inside a handler or a hook") from None
+    return answered
+
+
+class _CurrentRequest:
+    """A proxy of the current request."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current_request(), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(current_request(), name, value)
+
+    def __repr__(self) -> str:
+        return f"<current {current.get(None)!r}>"
+
+
+request = cast("Request", _CurrentRequest())

@@ -28,8 +28,8 @@ from micropie.execution.wake import LoopTasks
 from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Message, Receive, Scope, Send
-from micropie.mounts.answering import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
+from micropie.mounts.response import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
 
 
 class HasTasks(Protocol):

@@ -27,8 +27,8 @@ from micropie.http.exchange import Exchange
 from micropie.http.headers import NameCache
 from micropie.http.response import Response
 from micropie.http.types import Environ
-from micropie.mounts.answering import wait_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
+from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall
 
 _NEEDS_BODY = "needs a piece of the body"

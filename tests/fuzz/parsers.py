@@ -33,8 +33,7 @@ from micropie.http.forms.data import Limits, parse_checked, parse_query
 from micropie.http.forms.multipart import MultipartParser, boundary_of
 from micropie.http.forms.uploads import safe_filename
 from micropie.http.json import CodecError, make_codec
-from micropie.http.media_types import content_type, disposition
-from micropie.http.negotiation import choose_type
+from micropie.http.media_types import choose_type, content_type, disposition
 from micropie.http.signing import CookieSigner
 from micropie.http.urls import is_host, normal_origin
 from micropie.routing.patterns import Pattern
