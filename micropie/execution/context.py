@@ -1,6 +1,6 @@
 """The current request, for helpers, threads, generators and templates. The drivers set and reset it.
 
-Its type is known in ``http/current.py``, above this package.
+Its type is known in ``http/request.py``, above this package.
 """
 
 from __future__ import annotations

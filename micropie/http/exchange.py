@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
-from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -23,7 +22,7 @@ from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MULTIPART
 from micropie.http.forms.uploads import UploadFile
-from micropie.http.headers import LONGEST_KEPT, MAX_HEADERS, Headers
+from micropie.http.headers import MAX_HEADERS, Headers, cached_if_short
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
 from micropie.http.response import Response
@@ -353,8 +352,7 @@ class Exchange:
             # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
             if length is not None and not (length.isdigit() and len(length) <= 18):
                 raise BadRequest("The Content-Length header must be one whole number.")
-            # ``cached_if_short`` in line: each form passes here.
-            media_type, parameters = (_media_type if len(named) <= LONGEST_KEPT else _media_type.__wrapped__)(named)
+            media_type, parameters = _media_type(named)
             self.parsed_framing = framing = media_type, parameters, None if length is None else int(length)
         return framing
 
@@ -576,6 +574,6 @@ class Exchange:
         raise NotImplementedError
 
 
-@lru_cache(maxsize=256)  # browsers send one of three values, but each multipart form has its own boundary
+@cached_if_short(256)  # browsers send one of three values, but each multipart form has its own boundary
 def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
     return parse_content_type(value if isinstance(value, str) else value.decode("latin-1"))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from micropie.errors import SetupError, is_count
+from micropie.errors import SetupError, is_count, refuse_text
 from micropie.http.request import Request
 from micropie.http.response import TOKEN, Response, add_vary
 from micropie.http.types import HeaderPairs
@@ -154,8 +154,7 @@ def _compiled(expression: str | None) -> re.Pattern[str] | None:
 
 
 def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise SetupError(f'{argument} is a list: write {argument}=["{names}"]')
+    refuse_text(argument, names)
     checked = tuple(names)
     for name in checked:
         if not isinstance(name, str) or not TOKEN.fullmatch(name):

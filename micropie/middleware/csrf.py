@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from micropie.csrf import FIELD, is_csrf_token
-from micropie.errors import HTTPError, SetupError
+from micropie.errors import HTTPError, SetupError, refuse_text
 from micropie.execution.steps import Flow
 from micropie.http.forms.receiving import receive_form
 from micropie.http.request import Request
@@ -42,8 +42,7 @@ class CSRFMiddleware(FlowMiddleware):
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
         self._trusted = checked_origins(trusted_origins, "trusted_origins")
-        if isinstance(exempt, str):
-            raise SetupError(f'exempt is a list: write exempt=["{exempt}"]')
+        refuse_text("exempt", exempt)
         self._exempt = [_segments(path) for path in exempt]
 
     def before(self, request: Request) -> Flow[None] | None:
