@@ -169,7 +169,7 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Opened:
 def _from_disk(
     request: Request, response: Response, resolved: ResolvedFile, on_loop: Key | None = None
 ) -> Opened | None:
-    """Open the file and read what is short; None if it has been changed meanwhile, or may not be read here.
+    """Open the file and read a short one; None if it has been changed meanwhile, or may not be read here.
 
     ``on_loop``: the file's key if this runs on an event loop, which reads nothing but what was read recently.
     """
@@ -196,7 +196,7 @@ def _from_disk(
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
-    """Return this part of the open file and close it; None if it is not what was resolved, or is shorter by now.
+    """Return this part of the open file and close it; None if the file was changed since its look-up.
 
     By the system calls alone: a ``FileIO`` costs as much as two of them.
     """

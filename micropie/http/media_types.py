@@ -132,7 +132,7 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
 
 
 def _ranges(header: str) -> dict[str, float]:
-    """Return the weight of each media range. Parameters other than the weight are left out; so is what is malformed."""
+    """Return the weight of each media range. Other parameters and malformed ranges are left out."""
     weights: dict[str, float] = {}
     for item in header.lower().split(","):
         media_range, *parameters = (part.strip() for part in item.split(";"))

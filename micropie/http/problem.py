@@ -18,31 +18,21 @@ if TYPE_CHECKING:
 
 PROBLEM = "application/problem+json"
 
+_TEXT = {"type": "string"}
+
+
+def _schema(required: dict[str, object], **optional: object) -> dict[str, object]:
+    return {"type": "object", "required": list(required), "properties": {**required, **optional}}
+
+
+_PATH = {"type": "array", "items": {"type": ["string", "integer"]}}
+_ERROR = _schema({"parameter": _TEXT, "source": _TEXT, "expected": _TEXT, "path": _PATH, "detail": _TEXT})
+
 # What OpenAPI says of the document.
-PROBLEM_SCHEMA: dict[str, object] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["parameter", "source", "expected", "path", "detail"],
-                "properties": {
-                    "parameter": {"type": "string"},
-                    "source": {"type": "string"},
-                    "expected": {"type": "string"},
-                    "path": {"type": "array", "items": {"type": ["string", "integer"]}},
-                    "detail": {"type": "string"},
-                },
-            },
-        },
-    },
-}
+PROBLEM_SCHEMA = _schema(
+    {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
+    errors={"type": "array", "items": _ERROR},
+)
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -1,4 +1,4 @@
-"""Responses: what a handler may return, and the one place that decides which status, headers and bytes are sent.
+"""Responses: the results of handlers, and the one place that decides which status, headers and bytes are sent.
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 

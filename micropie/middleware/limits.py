@@ -1,4 +1,4 @@
-"""Limits of what a process does: of the requests that it answers at once, and of the time for each.
+"""Limits of a process's work: of the requests that it answers at once, and of the time for each.
 
 A request above ``ConcurrencyLimit`` is refused at once, and not after a wait. ``Timeout`` only sets a limit, which the
 flow enforces (``execution.steps.Limited``).

@@ -53,31 +53,23 @@ _BEGAN: Final = "_metrics_began"
 
 
 class Instruments:
-    """What is measured, in one registry, for all applications of this process."""
+    """The counters, gauges and timers in one registry, for all applications of this process."""
 
     def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(name, text, registry=registry, multiprocess_mode="livesum")
 
-        self.requests = Counter(
-            "http_requests",
-            "Requests that are over, also without an answer (499).",
-            ["method", "route", "status"],
-            registry=registry,
-        )
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        over, seconds = "Requests that are over, also without an answer (499).", "Time until the head was ready."
+        self.requests = counter("http_requests", over, "method", "route", "status")
         self.seconds = Histogram(
-            "http_request_duration_seconds",
-            "Time until the answer's head was ready.",
-            ["method", "route"],
-            registry=registry,
-            buckets=buckets,
+            "http_request_duration_seconds", seconds, ["method", "route"], registry=registry, buckets=buckets
         )
         self.in_flight = gauge("http_requests_in_flight", "Requests being answered, streams included.")
-        self.sockets = Counter(
-            "websocket_connections",
-            "WebSockets that are over; accepted or refused.",
-            ["route", "accepted"],
-            registry=registry,
+        self.sockets = counter(
+            "websocket_connections", "WebSockets that are over; accepted or refused.", "route", "accepted"
         )
         self.open_sockets = gauge("websocket_connections_open", "WebSockets, those in their handshake included.")
         self.threads_busy = gauge("micropie_threads_busy", "Worker threads that run a def handler (asgi).")
@@ -89,7 +81,7 @@ class Instruments:
         self.subscribers = gauge("micropie_channel_subscribers", "Subscribers in this process.")
 
     def read(self, config: AppConfig, is_on_loop: bool) -> None:
-        """Set the gauges for what this process has in use. Its tree of applications is that of ``config``."""
+        """Set the gauges of threads, processes and channels in use. ``config`` has the tree of applications."""
         configs = config.tree.values()
         if is_on_loop:
             usages = [usage_of(threads) for threads in {one.threads for one in configs}]

@@ -90,7 +90,7 @@ class ProxyHeaders(FlowMiddleware):
                 request.host = stated["host"]
 
     def _read(self, request: Request) -> tuple[Element, Node | None]:
-        """Return what the proxies state, where an outer one replaces an inner one's values, and the client or None."""
+        """Return the proxies' statements and the client, or None. An outer proxy's values replace an inner one's."""
         stated: Element = {}
         node = None
         for position, element in enumerate(self._elements(request), start=1):

@@ -44,7 +44,7 @@ async def answer_of_wsgi(mount: Mount, threads: Threads, mounted_path: MountedPa
 
 
 class _Call:
-    """One call of the application. ``pull`` and what ``_run`` calls run in the thread, the rest on the event loop."""
+    """One call of the application. ``pull``, ``_run`` and all below it run in the thread, others on the loop."""
 
     def __init__(self, mount: Mount, exchange: Exchange, limiter: CapacityLimiter) -> None:
         self._wsgi = WSGICall(mount, self._give)

@@ -20,7 +20,7 @@ _NONE: tuple[float, dict[str, object]] = (0.0, {})
 
 
 def _as_other_backends_do(data: dict[str, object]) -> dict[str, object]:
-    """Return a copy of ``data`` as JSON gives it back, so that what works here also works in SQLite and Redis."""
+    """Return a copy of ``data`` as JSON gives it back, so that a value that works here works in SQLite and Redis."""
     for key, value in data.items():
         is_same = type(value) in _SAME_IN_JSON or (type(value) is int and -_LONGEST <= value <= _LONGEST)
         if type(key) is not str or not is_same:

@@ -90,7 +90,7 @@ class AppLoop:
         self.post(cancel)
 
     async def run(self) -> None:
-        """Run what is posted, until ``stop``."""
+        """Run the posted functions, until ``stop``."""
         try:
             async with anyio.create_task_group() as self.tasks:
                 self.started.set_result(None)
@@ -367,7 +367,7 @@ class ASGITransport(AppTransport):
         self._loop = loop
 
     def scope(self, request: httpx.Request, **more: object) -> Scope:
-        """Return the scope of a request: what HTTP and WebSockets share, and ``more``."""
+        """Return the scope of a request: the keys that HTTP and WebSockets share, and ``more``."""
         path, _, query = request_target(request).partition(b"?")
         return {
             "asgi": {"version": "3.0", "spec_version": "2.4"},

@@ -1,4 +1,4 @@
-"""One call of the application, seen from the test, and what ASGI and WSGI share: the request and its answer.
+"""One call of the application, seen from the test, with the request and the answer that ASGI and WSGI share.
 
 The application runs in another thread, so that the test can stop waiting for it: under ASGI in the event loop's
 thread, under WSGI in a new one. Its actions arrive in the test as events of a queue. The application continues only

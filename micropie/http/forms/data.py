@@ -1,4 +1,4 @@
-"""Queries and urlencoded forms, and what they share with multipart forms: the data, its limits, the messages."""
+"""Queries and urlencoded forms, and all that multipart forms share: the data, its limits, the messages."""
 
 from __future__ import annotations
 
