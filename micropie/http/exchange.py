@@ -468,7 +468,7 @@ class Exchange:
                 yield step
 
     def close(self) -> None:
-        """End the request: call the functions of ``on_close``; release uploads, unless ``after_response`` needs them."""
+        """End the request: call the functions of ``on_close``; release uploads, if no ``after_response`` needs them."""
         closers, self.closers = self.closers, None
         for close in closers or ():
             close()
