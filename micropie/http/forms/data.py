@@ -98,9 +98,10 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     """
     text = query if isinstance(query, str) else query.decode("latin-1")
     # Nearly all queries are so short that they can't pass a limit.
-    is_short = len(text) <= min(limits.max_form_field_size, limits.max_data_size, limits.max_fields)
+    size = len(text)
+    is_short = size <= limits.max_fields and size <= limits.max_form_field_size and size <= limits.max_data_size
     budget = None if is_short else Budget(limits)
-    is_plain = is_short and text.isascii() and not ("%" in text or "+" in text or "\0" in text)
+    is_plain = is_short and "%" not in text and "+" not in text and text.isascii() and "\0" not in text
     fields: dict[str, list[str]] = {}
     text = text.removesuffix("&")
     for pair in text.split("&", limits.max_fields) if text else ():  # one pair too many is seen as the last
