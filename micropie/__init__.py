@@ -21,13 +21,12 @@ from micropie.execution.loop import where
 from micropie.files.static import static_file
 from micropie.habits import inline, pooled, threaded
 from micropie.http.binding_errors import BindingError, BindingErrors
-from micropie.http.current import request
 from micropie.http.escaping import escape
 from micropie.http.flash import flash, get_flashed_messages
 from micropie.http.forms import UploadFile
 from micropie.http.headers import Headers, MutableHeaders
 from micropie.http.pagination import Page
-from micropie.http.request import Request, WebSocketRequest
+from micropie.http.request import Request, WebSocketRequest, request
 from micropie.http.response import Response
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.routing.decorators import (

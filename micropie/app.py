@@ -21,10 +21,9 @@ from micropie.execution.context import current
 from micropie.files.static import directory_route
 from micropie.flow.lifecycle import lifespan_opener
 from micropie.habits import ServerHabits
-from micropie.http.current import current_request
 from micropie.http.headers import MutableHeaders
-from micropie.http.request import Request
-from micropie.http.response import PendingResponse
+from micropie.http.request import Request, current_request
+from micropie.http.response import Response
 from micropie.http.state import State
 from micropie.http.types import HeadersLike, Receive, Scope, Send
 from micropie.middleware.health import health, health_endpoint
@@ -282,7 +281,7 @@ class App(Node):
         return current.get(None) or current_request()
 
     @property
-    def response(self) -> PendingResponse:
+    def response(self) -> Response:
         """Status, headers and cookies to send with any result of the handler."""
         return self.request.response
 

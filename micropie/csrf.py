@@ -17,7 +17,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from micropie.errors import ResponseError
-from micropie.http.cookies import find_cookie, format_cookie
+from micropie.http.cookies import format_cookie, parse_cookies
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
@@ -79,7 +79,7 @@ def _find_token(request: Request) -> str | None:
 
 
 def _token_in_cookie(request: Request) -> str | None:
-    token = find_cookie(request._exchange.cookie_header(), _cookie_name(request))
+    token = parse_cookies(request._exchange.cookie_header()).get(_cookie_name(request))
     return token if token is not None and _TOKEN.fullmatch(token) else None
 
 

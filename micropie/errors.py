@@ -142,6 +142,12 @@ def check(argument: str, fine: bool, value: object, expected: str) -> None:
         raise SetupError(f"{argument} takes {expected}, not {value!r}")
 
 
+def refuse_text(argument: str, value: object) -> None:
+    """Raise ``SetupError`` for a text in the place of a list of texts: its letters would be taken for them."""
+    if isinstance(value, str):
+        raise SetupError(f'{argument} is a list: write {argument}=["{value}"]')
+
+
 def is_count(value: object, least: int) -> bool:
     """Return whether ``value`` is an int of ``least`` or more, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -19,8 +19,8 @@ from micropie.app import App
 from micropie.errors import SetupError
 from micropie.execution.context import current
 from micropie.files import static
-from micropie.http.current import current_request
 from micropie.http.escaping import escape
+from micropie.http.request import current_request
 from micropie.http.response import Response as _Response
 from micropie.routing.decorators import run_in
 

@@ -1,6 +1,6 @@
 """The context of code: its request, the signal that ends its streams, and outcomes that carry both between threads.
 
-The drivers set and reset the request. Its type is known in ``http/current.py``, above this package.
+The drivers set and reset the request. Its type is known in ``http/request.py``, above this package.
 """
 
 from __future__ import annotations

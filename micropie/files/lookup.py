@@ -76,18 +76,13 @@ class ResolvedFile(NamedTuple):
         Machines that keep the files' times have the same tags. A change of a file's bytes that leaves its size and its
         time alone is not noticed.
         """
-        return _etag(self.modified_ns, self.size, self.coding)
+        return f'"{self.modified_ns:x}-{self.size:x}{self.coding and "-" + self.coding}"'
 
     @property
     def modified(self) -> int:
         """The time of the last change in seconds since 1970, never in the future (RFC 9110, section 8.8.2.1)."""
         seconds, now = self.modified_ns // 1_000_000_000, time.time()
         return seconds if 0 <= seconds <= now else max(0, min(seconds, int(now)))
-
-
-@lru_cache(maxsize=1024)  # each answer needs it twice
-def _etag(modified_ns: int, size: int, coding: str) -> str:
-    return f'"{modified_ns:x}-{size:x}{coding and "-" + coding}"'
 
 
 @cached_if_short(256)  # browsers send few different ones

@@ -20,9 +20,9 @@ from micropie.execution.steps import IO, Flow
 from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
-from micropie.files.recent import RECENT
-from micropie.http.conditional import CONDITIONS, PRECONDITIONS, Selection, http_date, select
-from micropie.http.current import current_request
+from micropie.files.recent_looks import RECENT
+from micropie.http.conditional import CONDITIONS, Selection, http_date, select
+from micropie.http.request import current_request
 from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.types import HeadersLike
 from micropie.http.urls import DOTS_AND_EMPTY
@@ -37,8 +37,6 @@ ATTEMPTS = 5  # how many times a file is looked up that changes before it is ope
 
 # A file, which part of it to send, and its bytes or the open file; None for a 304.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes | FileRange | None]
-
-_NOT_MODIFIED = Selection(304, 0, 0)
 
 
 def static_file(
@@ -111,7 +109,7 @@ def directory_route(
 def open_file(request: Request, response: Response) -> Flow[Response]:
     """Return the response that sends the file of a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416.
 
-    Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent.py``).
+    Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent_looks.py``).
     """
     reference: FileReference = response.body
     key = _key_of(request, reference)
@@ -171,7 +169,7 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Opened:
 def _from_disk(
     request: Request, response: Response, resolved: ResolvedFile, on_loop: Key | None = None
 ) -> Opened | None:
-    """Open the file and read what is short; None if it has been changed meanwhile, or may not be read here.
+    """Open the file and read a short one; None if it has been changed meanwhile, or may not be read here.
 
     ``on_loop``: the file's key if this runs on an event loop, which reads nothing but what was read recently.
     """
@@ -198,7 +196,7 @@ def _from_disk(
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
-    """Return this part of the open file and close it; None if it is not what was resolved, or is shorter by now.
+    """Return this part of the open file and close it; None if the file was changed since its look-up.
 
     By the system calls alone: a ``FileIO`` costs as much as two of them.
     """
@@ -229,8 +227,6 @@ def _selection(request: Request, response: Response, resolved: ResolvedFile) -> 
     if response.status != 200 or not headers.has_any(CONDITIONS) or request.method not in ("GET", "HEAD"):
         return Selection(response.status, 0, resolved.size)
     etag = response.headers.get("ETag") or resolved.etag  # the author's goes first
-    if headers.get("if-none-match") == etag and not headers.has_any(PRECONDITIONS):  # as browsers ask
-        return _NOT_MODIFIED
     return select(headers, request.method, etag, resolved.modified, resolved.size)
 
 

@@ -14,7 +14,6 @@ from micropie.http.problem import error_answer
 from micropie.http.request import Request
 from micropie.http.response import (
     FileReference,
-    PendingResponse,
     Response,
     error_response,
     merge_pending,
@@ -77,7 +76,7 @@ def _with_pending(request: Request, response: Response) -> Response:
     exchange = request._exchange
     if exchange.pending is None:
         return response
-    pending = PendingResponse()
+    pending = Response()
     pairs = exchange.pending.headers.pairs
     pending.headers.pairs = [(name, value) for name, value in pairs if not name.lower().startswith("content-")]
     return merge_pending(response, pending, keeps_status=True)

@@ -1,4 +1,4 @@
-"""``BindingError``: what of a request did not fit a handler's parameters, all of it; ``BindingErrors`` for forms."""
+"""``BindingError``: all values of a request that did not fit a handler's parameters; ``BindingErrors`` for forms."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ParameterError:
     source: str
     """Where the value was found: "path", "query", "form", "json", "file", "body"; "" if it is missing."""
     given: object
-    """The value: text, or what JSON had; None if it is missing. It is the client's: escape it in HTML."""
+    """The value: text, or a value of JSON; None if it is missing. It is the client's: escape it in HTML."""
     expected: str
-    """What it must be: "a whole number"."""
+    """The kind of value that fits: "a whole number"."""
     path: tuple[str | int, ...] = ()
     """Where in a document the value is: ("lines", 0, "price")."""
     sentence: str = ""
@@ -37,7 +37,7 @@ class BindingError(BadRequest):
 
 
 class BindingErrors:
-    """What did not fit, for a handler that shows its form again: a parameter annotated with this class.
+    """The values that did not fit, for a handler that shows its form again: a parameter annotated with this class.
 
     The handler is called although values do not fit: their parameters have their defaults, or None. The object is
     empty, and false, if all fit. ``for error in errors`` gives each ``ParameterError``, ``errors["age"]`` the first one

@@ -19,8 +19,8 @@ _ENTITY_TAG = re.compile(r'(W/)?("[^"]*+")')
 # One range; ``_range_of`` ignores several.
 _RANGE = re.compile(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 
-# "q=0", "q=0.000": "not acceptable" (section 12.4.2).
-_REFUSED = re.compile(r"q=0(\.0*+)?", re.IGNORECASE)
+# Section 12.4.2.
+_WEIGHT = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*")
 
 # The shape of HTTP's three formats (section 5.6.7). email.utils alone accepts too much, two dates for example.
 _DATE = re.compile(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
@@ -28,10 +28,6 @@ _DATE = re.compile(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-
 
 # The headers that ``select`` looks at. Nearly all requests have none of them.
 CONDITIONS = frozenset({"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"})
-
-
-# Those that come before If-None-Match.
-PRECONDITIONS = frozenset({"if-match", "if-unmodified-since"})
 
 
 class Selection(NamedTuple):
@@ -144,12 +140,20 @@ def accepts_coding(header: str, names: tuple[str, ...]) -> bool:
 
     A name overrides ``*``. Without the header no coding is used; section 12.5.3 leaves that open.
     """
-    any_coding = False
-    for item in header.lower().split(","):
-        name, _, weight = item.partition(";")
-        allowed = not _REFUSED.fullmatch(weight.strip())
-        if name.strip() in names:
-            return allowed
-        if name.strip() == "*":
-            any_coding = allowed
-    return any_coding
+    return weight_of_coding(coding_weights(header), names) > 0
+
+
+def coding_weights(header: str) -> dict[str, float]:
+    """Return the weights that an Accept-Encoding header gives to codings. Malformed elements are ignored."""
+    weights: dict[str, float] = {}
+    for element in header.lower().split(","):
+        coding, semicolon, parameter = element.partition(";")
+        weight = _WEIGHT.fullmatch(parameter)
+        if weight is not None or not semicolon:
+            weights[coding.strip(" \t")] = float(weight[1]) if weight is not None else 1.0
+    return weights
+
+
+def weight_of_coding(weights: Mapping[str, float], names: tuple[str, ...]) -> float:
+    """Return the weight of a coding with these names, 0 if it is not accepted."""
+    return next((weights[name] for name in (*names, "*") if name in weights), 0.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import lru_cache
 from typing import TypedDict
 
 # RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`, `,`, `;`, `\`.
@@ -59,21 +58,6 @@ def parse_cookies(header: str) -> dict[str, str]:
     return cookies
 
 
-def find_cookie(header: str, name: str) -> str | None:
-    """Return the value of ``name`` as ``parse_cookies`` reads it, or None, without reading the other cookies."""
-    before, separator, rest = header.partition(name + "=")
-    if separator and (not before or (before.endswith("; ") and name not in before)):  # as browsers write it
-        value = rest.partition(";")[0].strip(_BLANKS)
-        return _unquoted(value) if value[:1] == '"' else value
-    if name not in header:
-        return None
-    for piece in header.split(";"):
-        key, equals, value = piece.partition("=")
-        if equals and key.strip(_BLANKS) == name:
-            return _unquoted(value.strip(_BLANKS))
-    return None
-
-
 def is_cookie_name(name: object) -> bool:
     """Return whether ``name`` can be the name of a cookie."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
@@ -105,35 +89,41 @@ def format_cookie(
     partitioned: bool = False,
 ) -> str:
     """Return the value of a Set-Cookie header; ``Response.set_cookie`` explains the attributes and the errors."""
-    attributes = _attributes(name, path, domain, secure, httponly, samesite, partitioned)
+    _check_name(name, path, domain, secure, partitioned)
     if not isinstance(value, str):
         raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the value of cookie {name!r} has a character that cookies can't hold; percent-encode it")
-    times = ""
+    cookie = f"{name}={value}"
     if max_age is not None:
-        times = f"; Max-Age={int(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)}"
+        cookie += f"; Max-Age={int(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)}"
     if expires is not None:
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
-        times += f"; Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}"
-    cookie = f"{name}={value}{times}{attributes}"
+        cookie += f"; Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}"
+    for attribute, text in (("Domain", domain), ("Path", path)):
+        if text is not None and not _ATTRIBUTE.fullmatch(text):
+            raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {text!r}")
+        cookie += "" if text is None else f"; {attribute}={text}"
+    for attribute, is_set in (("Secure", secure), ("HttpOnly", httponly), ("Partitioned", partitioned)):
+        cookie += f"; {attribute}" if is_set else ""
+    cookie += "" if samesite is None else f"; SameSite={_checked_samesite(name, samesite, secure)}"
     if len(cookie) > MAX_COOKIE:
         raise ValueError(f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}")
     return cookie
 
 
-@lru_cache(maxsize=256)  # what stays the same each time a cookie is set
-def _attributes(
-    name: str,
-    path: str | None,
-    domain: str | None,
-    secure: bool,
-    httponly: bool,
-    samesite: str | None,
-    partitioned: bool,
-) -> str:
-    """Check a cookie's name and return its attributes. Raises ``ValueError``, see ``Response.set_cookie``."""
+def _checked_samesite(name: str, samesite: str, secure: bool) -> str:
+    rule = _SAMESITE.get(samesite.lower())
+    if rule is None:
+        raise ValueError(f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}")
+    if rule == "None" and not secure:
+        raise ValueError(f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it")
+    return rule
+
+
+def _check_name(name: str, path: str | None, domain: str | None, secure: bool, partitioned: bool) -> None:
+    """Raise ``ValueError`` for a name that browsers would not take with these attributes."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~")
     if name.startswith(PREFIXES) and not secure:
@@ -142,19 +132,3 @@ def _attributes(
         raise ValueError(f"cookie {name!r} has another path than '/', or a domain: browsers refuse it with __Host-")
     if partitioned and not secure:
         raise ValueError(f"cookie {name!r} has partitioned=True without secure=True: browsers refuse it")
-    attributes = ""
-    for attribute, value in (("Domain", domain), ("Path", path)):
-        if value is not None and not _ATTRIBUTE.fullmatch(value):
-            raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {value!r}")
-        attributes += "" if value is None else f"; {attribute}={value}"
-    attributes += "; Secure" if secure else ""
-    attributes += "; HttpOnly" if httponly else ""
-    attributes += "; Partitioned" if partitioned else ""
-    if samesite is None:
-        return attributes
-    rule = _SAMESITE.get(samesite.lower())
-    if rule is None:
-        raise ValueError(f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}")
-    if rule == "None" and not secure:
-        raise ValueError(f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it")
-    return f"{attributes}; SameSite={rule}"

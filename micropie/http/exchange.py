@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
-from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -23,10 +22,10 @@ from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MULTIPART
 from micropie.http.forms.uploads import UploadFile
-from micropie.http.headers import LONGEST_KEPT, MAX_HEADERS, Headers
+from micropie.http.headers import MAX_HEADERS, Headers, cached_if_short
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
-from micropie.http.response import PendingResponse, Response
+from micropie.http.response import Response
 from micropie.http.session import Session
 from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path
@@ -201,7 +200,7 @@ class Exchange:
     received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
 
     # The answer.
-    pending: PendingResponse | None  # what was set on ``self.response``
+    pending: Response | None  # what was set on ``self.response``
     session: Session | None
     stream: ChunkedBody | None  # for the driver to close if nothing else does
     before_head: Sequence[Callable[[Response], object]] = ()
@@ -355,8 +354,7 @@ class Exchange:
             # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
             if length is not None and not (length.isdigit() and len(length) <= 18):
                 raise BadRequest("The Content-Length header must be one whole number.")
-            # ``cached_if_short`` in line: each form passes here.
-            media_type, parameters = (_media_type if len(named) <= LONGEST_KEPT else _media_type.__wrapped__)(named)
+            media_type, parameters = _media_type(named)
             self.parsed_framing = framing = media_type, parameters, None if length is None else int(length)
         return framing
 
@@ -427,12 +425,12 @@ class Exchange:
         """Whether status and headers have left, or are on their way."""
         return self.is_answered or (self.stream is not None and self.stream.has_begun)
 
-    def response(self) -> PendingResponse:
+    def response(self) -> Response:
         """Return the place for status, headers and cookies of the answer. Raises ``ResponseError`` after the head."""
         if self.pending is None:
             if self.is_head_sent:
                 raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
-            self.pending = PendingResponse()
+            self.pending = Response()
         return self.pending
 
     def opened_session(self) -> Session:
@@ -477,7 +475,7 @@ class Exchange:
                 yield step
 
     def close(self) -> None:
-        """End the request: call what ``on_close`` was given; release uploads, unless ``after_response`` needs them."""
+        """End the request: call the functions of ``on_close``; release uploads, if no ``after_response`` needs them."""
         closers, self.closers = self.closers, None
         for close in closers or ():
             close()
@@ -583,6 +581,6 @@ class Exchange:
         raise NotImplementedError
 
 
-@lru_cache(maxsize=256)  # browsers send one of three values, but each multipart form has its own boundary
+@cached_if_short(256)  # browsers send one of three values, but each multipart form has its own boundary
 def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
     return parse_content_type(value if isinstance(value, str) else value.decode("latin-1"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from micropie.http.current import current_request
+from micropie.http.request import current_request
 
 _KEY = "_flashes"
 

@@ -42,7 +42,7 @@ class NameCache(dict[str, Name], Generic[Name]):
 
 
 def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[Text], Value]]:
-    """Decorate a function of a client's text: what it returns for the last ``most`` texts is kept, but for no long one.
+    """Decorate a function of a client's text: its results for the last ``most`` texts are kept, but for no long text.
 
     256 headers of 10 MB would be 2.5 GB.
     """

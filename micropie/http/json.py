@@ -244,18 +244,12 @@ def _check_depth(data: bytes) -> None:
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     marks = data.translate(None, _NEITHER_BRACKET_NOR_QUOTE).replace(b'""', b"")
-    brackets = outside_strings = b"".join(marks.split(b'"')[::2])
-    # Each of these removes one level at most, and most brackets of a usual body: to count exactly takes long.
-    for pair in _PAIRS:
-        brackets = brackets.replace(pair, b"")
-    if len(brackets) + len(_PAIRS) <= _MAX_DEPTH_IN:
-        return
-    if max(accumulate(array("b", outside_strings.translate(_STEPS))), default=0) > _MAX_DEPTH_IN:
+    brackets = b"".join(marks.split(b'"')[::2])
+    if max(accumulate(array("b", brackets.translate(_STEPS))), default=0) > _MAX_DEPTH_IN:
         raise ValueError(f"it is nested deeper than {_MAX_DEPTH_IN} levels")
 
 
 _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
-_PAIRS = (b"[]", b"{}", b"[]", b"{}")
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 0xff is -1 as a signed byte
 
 

@@ -1,11 +1,12 @@
-"""Header values with parameters: ``Content-Type`` of a message and ``Content-Disposition`` of a form's part.
+"""Media types: ``Content-Type`` of a message, ``Content-Disposition`` of a form's part, and the choice for ``Accept``.
 
-They are parsed exactly, in linear time, into plain values.
+Header values with parameters are parsed exactly, in linear time, into plain values.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest
@@ -20,13 +21,10 @@ _PARAMETER = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _ESCAPED = re.compile(r"\\(.)")
-_AS_BROWSERS_WRITE_IT = re.compile(r'form-data; name="([^"\\]*+)"(?:; filename="([^"\\]*+)")?+')
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:
     """Parse ``text/html; charset="utf-8"`` into ``("text/html", {"charset": "utf-8"})``. Raises ``BadRequest``."""
-    if ";" not in value:
-        return value.strip().lower(), {}
     media_type, parameters = _parameters(value, "Content-Type")
     if "\\" in value:
         parameters = {name: _ESCAPED.sub(r"\1", text) for name, text in parameters.items()}
@@ -67,17 +65,13 @@ def disposition(value: str) -> tuple[str, str | None]:
 
     Raises ``BadRequest`` for a part without a name, and for a malformed header.
     """
-    usual = _AS_BROWSERS_WRITE_IT.fullmatch(value)
-    if usual is not None:
-        name, filename = usual.groups()
-    else:
-        kind, parameters = _parameters(value, "Content-Disposition")
-        if kind != "form-data" or "name" not in parameters:
-            raise BadRequest("A part of the form has no name.")
-        name, filename = parameters["name"], parameters.get("filename")
-        if filename is None and "filename*" in parameters:
-            return _unescaped(name), _extended(parameters["filename*"])
-    return _unescaped(name), filename if filename is None else _unescaped(filename)
+    kind, parameters = _parameters(value, "Content-Disposition")
+    if kind != "form-data" or "name" not in parameters:
+        raise BadRequest("A part of the form has no name.")
+    name, filename = _unescaped(parameters["name"]), parameters.get("filename")
+    if filename is not None:
+        return name, _unescaped(filename)
+    return name, _extended(parameters["filename*"]) if "filename*" in parameters else None
 
 
 def _unescaped(text: str) -> str:
@@ -96,3 +90,53 @@ def _extended(value: str) -> str:
         return unquote_to_bytes(rest.partition("'")[2]).decode()
     except UnicodeDecodeError:
         raise BadRequest("A file name of the form is not valid UTF-8.") from None
+
+
+# -- which of several types an answer has: RFC 9110, section 12.5.1 ----------------------------------------------------
+
+# The short names that ``Request.accepts`` takes beside media types.
+SHORT_NAMES = {
+    "css": "text/css",
+    "csv": "text/csv",
+    "form": "application/x-www-form-urlencoded",
+    "html": "text/html",
+    "json": "application/json",
+    "msgpack": "application/msgpack",
+    "pdf": "application/pdf",
+    "problem": "application/problem+json",
+    "svg": "image/svg+xml",
+    "text": "text/plain",
+    "xml": "application/xml",
+}
+
+_QUALITY = re.compile(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
+
+
+def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
+    """Return the one of ``offered`` that an Accept header prefers; None if it takes none of them.
+
+    Of those that it likes equally, and without the header, the first one counts. Raises ``ValueError`` for a name that
+    is neither a media type nor a short name.
+    """
+    for name in offered:
+        if name not in SHORT_NAMES and "/" not in name:
+            raise ValueError(f"{name!r} is no media type: write text/calendar, or one of {', '.join(SHORT_NAMES)}")
+    types = [SHORT_NAMES.get(name, name).lower() for name in offered]
+    ranges = _ranges(header or "*/*")
+    weights = []
+    for media_type in types:  # the most specific range counts
+        names = media_type, f"{media_type.partition('/')[0]}/*", "*/*"
+        weights.append(next((ranges[name] for name in names if name in ranges), 0.0))
+    best = max(weights, default=0.0)
+    return offered[weights.index(best)] if best > 0 else None
+
+
+def _ranges(header: str) -> dict[str, float]:
+    """Return the weight of each media range. Other parameters and malformed ranges are left out."""
+    weights: dict[str, float] = {}
+    for item in header.lower().split(","):
+        media_range, *parameters = (part.strip() for part in item.split(";"))
+        stated = [match for match in map(_QUALITY.fullmatch, parameters) if match]
+        if "/" in media_range:
+            weights.setdefault(media_range, float(stated[0][1]) if stated else 1.0)
+    return weights

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
 from micropie.errors import BadRequest, HTTPError
-from micropie.http.current import current_request
+from micropie.http.request import current_request
 
 Item = TypeVar("Item")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
 
 from micropie.errors import PHRASES, HTTPError
 from micropie.http.binding_errors import BindingError
-from micropie.http.headers import LONGEST_KEPT, cached_if_short
-from micropie.http.negotiation import choose_type
+from micropie.http.headers import cached_if_short
+from micropie.http.media_types import choose_type
 from micropie.http.response import HTML, Response, error_response
 from micropie.http.types import HeadersLike
 
@@ -19,31 +18,21 @@ if TYPE_CHECKING:
 
 PROBLEM = "application/problem+json"
 
+_TEXT = {"type": "string"}
+
+
+def _schema(required: dict[str, object], **optional: object) -> dict[str, object]:
+    return {"type": "object", "required": list(required), "properties": {**required, **optional}}
+
+
+_PATH = {"type": "array", "items": {"type": ["string", "integer"]}}
+_ERROR = _schema({"parameter": _TEXT, "source": _TEXT, "expected": _TEXT, "path": _PATH, "detail": _TEXT})
+
 # What OpenAPI says of the document.
-PROBLEM_SCHEMA: dict[str, object] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["parameter", "source", "expected", "path", "detail"],
-                "properties": {
-                    "parameter": {"type": "string"},
-                    "source": {"type": "string"},
-                    "expected": {"type": "string"},
-                    "path": {"type": "array", "items": {"type": ["string", "integer"]}},
-                    "detail": {"type": "string"},
-                },
-            },
-        },
-    },
-}
+PROBLEM_SCHEMA = _schema(
+    {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
+    errors={"type": "array", "items": _ERROR},
+)
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -95,15 +84,9 @@ def _wanted_of(accept: str) -> str:
 
 
 def _as_page(error: HTTPError, headers: HeadersLike) -> Response:
-    # A sentence may have a client's text in it: long ones would fill the cache's memory.
-    page = _page if len(error.message) <= LONGEST_KEPT else _page.__wrapped__
-    return Response(page(error.status, error.message), error.status, headers, HTML)
-
-
-@lru_cache(maxsize=128)  # most errors have one of a few sentences
-def _page(status: int, message: str) -> str:
-    title = f"{status} {PHRASES.get(status, 'Error')}"
-    return _PAGE.format(title=escape(title), message="" if message == title else escape(message))
+    title = f"{error.status} {PHRASES.get(error.status, 'Error')}"
+    message = "" if error.message == title else escape(error.message)
+    return Response(_PAGE.format(title=escape(title), message=message), error.status, headers, HTML)
 
 
 def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:

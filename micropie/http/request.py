@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextvars import copy_context
 from datetime import UTC, datetime
 from math import inf
-from typing import Any, NoReturn, Unpack
+from typing import Any, NoReturn, Unpack, cast
 from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
+from micropie.execution.context import current
 from micropie.habits import RequestHabits
 from micropie.http.body import FlowIterator
 from micropie.http.conditional import TAG_SAFE, http_date, is_known
@@ -22,10 +23,9 @@ from micropie.http.forms.multipart import MULTIPART, PartParser, boundary_of
 from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import Headers
-from micropie.http.media_types import is_json
+from micropie.http.media_types import choose_type, is_json
 from micropie.http.multidict import MultiDict
-from micropie.http.negotiation import choose_type
-from micropie.http.response import PendingResponse, add_vary
+from micropie.http.response import Response, add_vary
 from micropie.http.session import Session
 from micropie.http.state import State
 from micropie.http.types import Environ, Scope
@@ -338,7 +338,7 @@ class Request(RequestHabits):
     # -- the answer ----------------------------------------------------------------------------------------------
 
     @property
-    def response(self) -> PendingResponse:
+    def response(self) -> Response:
         """Status, headers and cookies to send with whatever the handler returns.
 
         Raises ``ResponseError`` once a stream has given its first chunk, because the head has been sent then.
@@ -414,3 +414,30 @@ class WebSocketRequest(Request):
 
     def __repr__(self) -> str:
         return f"<WebSocketRequest {self.path!r}>"
+
+
+def current_request() -> Request:
+    """Return the request that this code answers. Raises ``LookupError`` where no request is being answered."""
+    try:
+        answered: Request = current.get()
+    except LookupError:
+        raise LookupError("there is no current request: this code does not run inside a handler or a hook") from None
+    return answered
+
+
+class _CurrentRequest:
+    """A proxy of the current request."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current_request(), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(current_request(), name, value)
+
+    def __repr__(self) -> str:
+        return f"<current {current.get(None)!r}>"
+
+
+request = cast("Request", _CurrentRequest())

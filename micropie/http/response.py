@@ -1,4 +1,4 @@
-"""Responses: what a handler may return, and the one place that decides which status, headers and bytes are sent.
+"""Responses: the results of handlers, and the one place that decides which status, headers and bytes are sent.
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
-from micropie.http.headers import MutableHeaders, NameCache
+from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
 
@@ -47,7 +47,6 @@ _HOP_BY_HOP = frozenset(
 
 # Headers that ``checked_headers`` does not just pass on.
 _SPECIAL = _HOP_BY_HOP | {"content-type", "content-length"}
-_WITH_RULES = _SPECIAL | {"location", NOSNIFF[0]}
 
 # The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not escaped again.
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
@@ -122,12 +121,6 @@ class FileReference:
         self.follow_symlinks = follow_symlinks
 
 
-class PendingResponse(Response):
-    """``self.response``: status, headers and cookies to send with the handler's result."""
-
-    __slots__ = ()
-
-
 # All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers
 # (names in lower case), the body, the stream if it is one. A bare tuple, made and unpacked once per request: a class
 # costs ten times as much, a tenth of a request.
@@ -145,8 +138,6 @@ def as_response(result: object) -> Response:
 
     Raises an ``HTTPError`` or ``Redirect`` that was returned, and ``ResponseError`` for a body before its status.
     """
-    if type(result) is str:
-        return Response(result)
     if isinstance(result, Response):
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
     if type(result) is EncodedAnswer:
@@ -192,18 +183,18 @@ def _is_status(value: object) -> bool:
 _KEPT_FROM_BOTH = frozenset({"set-cookie", "vary"})
 
 
-def merge_pending(response: Response, pending_response: PendingResponse, keeps_status: bool) -> Response:
+def merge_pending(response: Response, pending: Response, keeps_status: bool) -> Response:
     """Return ``response`` with the headers of ``self.response`` added; those of ``response`` take precedence.
 
     Set-Cookie and Vary are kept from both.
     """
-    merged = Response(response.body, response.status if keeps_status else pending_response.status)
-    merged.headers.pairs = list(pending_response.headers.pairs)
+    merged = Response(response.body, response.status if keeps_status else pending.status)
+    merged.headers.pairs = list(pending.headers.pairs)
     for name in response.headers:
         if name.lower() not in _KEPT_FROM_BOTH and name in merged.headers:
             del merged.headers[name]
     merged.headers.pairs += response.headers.pairs
-    merged.content_type = pending_response.content_type if response.content_type is None else response.content_type
+    merged.content_type = pending.content_type if response.content_type is None else response.content_type
     return merged
 
 
@@ -247,11 +238,7 @@ def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text
         pairs = pairs if len(headers) == 1 and headers[0] is NOSNIFF else headers
     if content_type is None and response.content_type:
         content_type = check_value("content-type", response.content_type)
-    body, is_json = response.body, False
-    if content_type is None and stream is None and body.__class__ is str:  # the most frequent body, without a call
-        body = body.encode()
-    else:
-        body, is_json = encode_body(body if stream is None else None, content_type)
+    body, is_json = encode_body(response.body if stream is None else None, content_type)
     if not has_content:
         return status, None, None, pairs, b"", stream
     if is_described and not content_type:
@@ -320,10 +307,6 @@ def checked_headers(
     content_type, length = None, None
     try:
         for name, value in pairs:
-            key: str | None = _ORDINARY[name] if name.__class__ is str else ""
-            if key and value.__class__ is str and value.isascii() and value.isprintable():
-                headers.append((key, value))  # nearly all: in half the time of what follows
-                continue
             key = _key_of(name) if isinstance(name, str) else None
             if key is None:
                 raise ResponseError(f"{name!r} can't be the name of a header")
@@ -351,10 +334,6 @@ def warn_once(name: str) -> None:
 @lru_cache(maxsize=1024)  # names are few and the same in every answer
 def _key_of(name: str) -> str | None:
     return name.lower() if TOKEN.fullmatch(name) else None
-
-
-# Names whose headers are passed on whatever their value says: to their lower case, others to "".
-_ORDINARY = NameCache(lambda name: "" if (key := _key_of(name)) in _WITH_RULES else key or "")
 
 
 def check_value(name: str, value: object, is_given: bool = False) -> str:
@@ -388,7 +367,7 @@ def redirect_response(redirect: Redirect, site: Site) -> Response:
     Raises ``ResponseError`` for another host, and for plain http from https, unless the redirect allows it.
     """
     location = redirect.location
-    if not redirect.allow_external and not _is_path(location):
+    if not redirect.allow_external:
         if _leads_away(location, site):
             raise ResponseError(
                 f"a redirect to {redirect.location!r} leaves this site; "
@@ -400,11 +379,6 @@ def redirect_response(redirect: Redirect, site: Site) -> Response:
                 "if that is meant, write Redirect(location, allow_http=True)"
             )
     return Response(b"", redirect.status, [*redirect.headers, ("Location", location)])
-
-
-def _is_path(location: str) -> bool:
-    """Return whether a location is a path on this host, of characters that a URL may contain, as most are."""
-    return location[:1] == "/" != location[1:2] and _URL.fullmatch(location) is not None
 
 
 def _as_browsers_read(location: str) -> str:

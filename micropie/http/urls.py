@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from micropie.errors import BadRequest, SetupError
+from micropie.errors import BadRequest, SetupError, refuse_text
 
 # The characters that a URL's path may have unescaped: RFC 3986, section 3.3.
 SEGMENT_SAFE = ":@!$&'()*+,;=~"
@@ -50,8 +50,7 @@ def normal_origin(origin: str) -> str:
 
 def checked_origins(origins: Iterable[str], argument: str) -> frozenset[str]:
     """Return the origins in their normal spelling. Raises ``SetupError`` for one that is malformed."""
-    if isinstance(origins, str):
-        raise SetupError(f'{argument} is a list: write {argument}=["{origins}"]')
+    refuse_text(argument, origins)
     return frozenset(_checked(origin, argument) for origin in origins)
 
 

@@ -9,16 +9,14 @@ from micropie.middleware.access_log import AccessLog
 from micropie.middleware.auth import BasicAuth, BearerAuth
 from micropie.middleware.base import HttpMiddleware, WebSocketMiddleware
 from micropie.middleware.compress import Compress
-from micropie.middleware.concurrency_limit import ConcurrencyLimit
 from micropie.middleware.cors import CORSMiddleware
 from micropie.middleware.csrf import CSRFMiddleware
+from micropie.middleware.limits import ConcurrencyLimit, Timeout
 from micropie.middleware.proxy_headers import ProxyHeaders
-from micropie.middleware.rate_limit import RateLimit
-from micropie.middleware.rate_store import MemoryRates, Quota, RateStore
+from micropie.middleware.rate_limit import MemoryRates, Quota, RateLimit, RateStore
 from micropie.middleware.request_id import RequestId, RequestIdFilter
 from micropie.middleware.security_defaults import SecurityDefaults
 from micropie.middleware.security_headers import SecurityHeaders
-from micropie.middleware.timeout import Timeout
 from micropie.middleware.trusted_hosts import TrustedHosts
 
 if TYPE_CHECKING:

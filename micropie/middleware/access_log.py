@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from time import perf_counter, time
 
 from micropie.errors import check
@@ -71,9 +71,9 @@ class AccessLog(FlowMiddleware):
         seconds = None if began is None else perf_counter() - began
         client, query = request.client, request.query_string if self._query else ""
         sent = 0 if request.method == "HEAD" or request.status in (204, 304) else request.length
-        began_at = time() - (seconds or 0)
+        began_at = datetime.fromtimestamp(time() - (seconds or 0), UTC)
         values: dict[str, object] = {
-            "time": f"{_second(int(began_at))}.{int(began_at % 1 * 1000):03d}Z",
+            "time": began_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "client": client.host if client is not None else None,
             "method": request.method,
             "path": f"{request.path}?{query}" if query else request.path,
@@ -89,16 +89,7 @@ class AccessLog(FlowMiddleware):
             # A client's text begins no new line in a log, whose format may put it anywhere.
             if value.__class__ is str and not value.isprintable():
                 values[name] = _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
-        # What ``self._logger.info`` does, without its search for the line that logs: 4 of 30 µs.
-        logger = self._logger
-        record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, "%s", (line,), None, "_write")
-        vars(record).update(values)  # as ``extra`` does, without a search for each name in the record
-        logger.handle(record)
-
-
-@lru_cache(maxsize=8)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        self._logger.info("%s", line, extra=values)
 
 
 def _text(values: dict[str, object]) -> str:

@@ -12,6 +12,7 @@ from weakref import ref
 
 from micropie.errors import check, is_count
 from micropie.execution.steps import BLOCK, Flow, call
+from micropie.http.conditional import coding_weights, weight_of_coding
 from micropie.http.headers import MutableHeaders, cached_if_short
 from micropie.http.request import Request
 from micropie.http.response import JSON, Response, add_vary, encode_body, merge_pending
@@ -40,7 +41,6 @@ TYPES = (
 )
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)|\*\+[a-z0-9!#$&^_.-]+")
-_QUALITY = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*")
 
 
 class Compress(FlowMiddleware):
@@ -219,12 +219,7 @@ def _accepts_gzip(request: Request) -> bool:
 
 @cached_if_short(64)  # browsers send only a few different values
 def _prefers_gzip(header: str) -> bool:
-    """Return whether gzip is accepted, with no less weight than ``identity``. Malformed elements are ignored."""
-    weights: dict[str, float] = {}
-    for element in header.lower().split(","):
-        coding, semicolon, parameter = element.partition(";")
-        quality = _QUALITY.fullmatch(parameter)
-        if quality is not None or not semicolon:
-            weights[coding.strip(" \t")] = float(quality[1]) if quality is not None else 1.0
-    gzip = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    """Return whether gzip is accepted, with no less weight than ``identity``."""
+    weights = coding_weights(header)
+    gzip = weight_of_coding(weights, ("gzip", "x-gzip"))
     return gzip > 0 and gzip >= weights.get("identity", 0.0)

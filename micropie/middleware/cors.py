@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from micropie.errors import SetupError, is_count
+from micropie.errors import SetupError, is_count, refuse_text
 from micropie.http.request import Request
 from micropie.http.response import TOKEN, Response, add_vary
 from micropie.http.types import HeaderPairs
@@ -28,9 +28,6 @@ _ALLOW_ORIGIN: Final = "Access-Control-Allow-Origin"
 _ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
 _ALLOW_CREDENTIALS: Final = "Access-Control-Allow-Credentials"
 _EXPOSE_HEADERS: Final = "Access-Control-Expose-Headers"
-
-# The headers of an answer, in lower case.
-_NAMES: Final = frozenset({"vary", *map(str.lower, (_ALLOW_ORIGIN, _ALLOW_CREDENTIALS, _EXPOSE_HEADERS))})
 
 # An origin that can't exist (RFC 2606). An expression that matches it most likely matches every origin.
 _IMPOSSIBLE: Final = "https://nobody.invalid"
@@ -84,7 +81,6 @@ class CORSMiddleware(FlowMiddleware):
         common = [(_ALLOW_CREDENTIALS, "true")] if credentials else []
         expose_headers = [(_EXPOSE_HEADERS, ", ".join(exposed))] if exposed else []
         self._for_answers: HeaderPairs = [*common, *expose_headers]
-        self._for_origins = {origin: self._answer_headers(origin) for origin in self._origins}
         self._for_preflights: HeaderPairs = [
             *common,
             ("Access-Control-Allow-Methods", ", ".join(self._methods)),
@@ -101,10 +97,7 @@ class CORSMiddleware(FlowMiddleware):
         headers = response.headers
         origin = request._exchange.origin_header() or ""
         if request.method != "OPTIONS" or not _is_preflight(request):
-            pairs = self._for_origins.get(origin) or self._answer_headers(self._allowed_origin(origin))
-            if not headers.pairs or _NAMES.isdisjoint([name.lower() for name, _ in headers.pairs]):
-                headers.pairs += pairs  # nearly always: faster than the look-up of each
-                return
+            pairs = self._answer_headers(self._allowed_origin(origin))
         else:
             pairs = self._preflight_headers(request, self._allowed_origin(origin))
         for name, value in pairs:
@@ -161,8 +154,7 @@ def _compiled(expression: str | None) -> re.Pattern[str] | None:
 
 
 def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise SetupError(f'{argument} is a list: write {argument}=["{names}"]')
+    refuse_text(argument, names)
     checked = tuple(names)
     for name in checked:
         if not isinstance(name, str) or not TOKEN.fullmatch(name):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from micropie.csrf import FIELD, is_csrf_token
-from micropie.errors import HTTPError, SetupError
+from micropie.errors import HTTPError, SetupError, refuse_text
 from micropie.execution.steps import Flow
 from micropie.http.forms.receiving import receive_form
 from micropie.http.request import Request
@@ -42,8 +42,7 @@ class CSRFMiddleware(FlowMiddleware):
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
         self._trusted = checked_origins(trusted_origins, "trusted_origins")
-        if isinstance(exempt, str):
-            raise SetupError(f'exempt is a list: write exempt=["{exempt}"]')
+        refuse_text("exempt", exempt)
         self._exempt = [_segments(path) for path in exempt]
 
     def before(self, request: Request) -> Flow[None] | None:
@@ -51,9 +50,8 @@ class CSRFMiddleware(FlowMiddleware):
         if request.method in _SAFE:
             return None
         if self._exempt:
-            segments = (
-                request._exchange.segments()
-            )  # as the router sees them: "/hooks%2F..%2Fpay" is not below "/hooks"
+            # As the router sees them: "/hooks%2F..%2Fpay" is not below "/hooks".
+            segments = request._exchange.segments()
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None
         headers = request.headers
@@ -63,10 +61,7 @@ class CSRFMiddleware(FlowMiddleware):
         origin = headers.get("origin")
         is_foreign = site in ("same-site", "cross-site")
         if is_foreign or origin is not None:
-            here = f"{request.scheme}://{request.host}"
-            if origin == here and not is_foreign and here.startswith(("http://", "https://")):  # as browsers write it
-                return None
-            own = normal_origin(here)
+            own = normal_origin(f"{request.scheme}://{request.host}")
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
                 # The message names this site's origin, which is wrong behind a misconfigured proxy that ends TLS.

@@ -74,7 +74,7 @@ class HealthCheck(FlowMiddleware):
 
 
 def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[str]:
-    """Call a check. Return what is wrong, or "". The client does not see it: it may name hosts or users.
+    """Call a check. Return its failure in words, or "". The client does not see them: they may name hosts or users.
 
     ``running`` has an object for each call of it that is in a thread.
     """

@@ -53,31 +53,23 @@ _BEGAN: Final = "_metrics_began"
 
 
 class Instruments:
-    """What is measured, in one registry, for all applications of this process."""
+    """The counters, gauges and timers in one registry, for all applications of this process."""
 
     def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(name, text, registry=registry, multiprocess_mode="livesum")
 
-        self.requests = Counter(
-            "http_requests",
-            "Requests that are over, also without an answer (499).",
-            ["method", "route", "status"],
-            registry=registry,
-        )
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        over, seconds = "Requests that are over, also without an answer (499).", "Time until the head was ready."
+        self.requests = counter("http_requests", over, "method", "route", "status")
         self.seconds = Histogram(
-            "http_request_duration_seconds",
-            "Time until the answer's head was ready.",
-            ["method", "route"],
-            registry=registry,
-            buckets=buckets,
+            "http_request_duration_seconds", seconds, ["method", "route"], registry=registry, buckets=buckets
         )
         self.in_flight = gauge("http_requests_in_flight", "Requests being answered, streams included.")
-        self.sockets = Counter(
-            "websocket_connections",
-            "WebSockets that are over; accepted or refused.",
-            ["route", "accepted"],
-            registry=registry,
+        self.sockets = counter(
+            "websocket_connections", "WebSockets that are over; accepted or refused.", "route", "accepted"
         )
         self.open_sockets = gauge("websocket_connections_open", "WebSockets, those in their handshake included.")
         self.threads_busy = gauge("micropie_threads_busy", "Worker threads that run a def handler (asgi).")
@@ -89,7 +81,7 @@ class Instruments:
         self.subscribers = gauge("micropie_channel_subscribers", "Subscribers in this process.")
 
     def read(self, config: AppConfig, is_on_loop: bool) -> None:
-        """Set the gauges for what this process has in use. Its tree of applications is that of ``config``."""
+        """Set the gauges of threads, processes and channels in use. ``config`` has the tree of applications."""
         configs = config.tree.values()
         if is_on_loop:
             usages = [usage_of(threads) for threads in {one.threads for one in configs}]
@@ -116,9 +108,6 @@ class Metrics(FlowMiddleware):
     def __init__(self, instruments: Instruments) -> None:
         self._all = instruments
         self._next_read = 0.0
-        # ``labels`` takes as long as the rest of it.
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._timers: dict[tuple[str, str], Histogram] = {}
 
     def before(self, request: Request) -> None:
         """Start the clock."""
@@ -140,22 +129,14 @@ class Metrics(FlowMiddleware):
         began = vars(request).get(_BEGAN)
         if began is None:  # a hook outside of this one has answered
             return
-        key = _labels_of(request)
-        timer = self._timers.get(key)
-        if timer is None:
-            timer = self._timers[key] = self._all.seconds.labels(*key)
-        timer.observe(perf_counter() - began)
+        self._all.seconds.labels(*_labels_of(request)).observe(perf_counter() - began)
 
     def _end(self, request: Request) -> None:
         self._all.in_flight.dec()
         if request.status is None and not request.broken_off:  # handed over to an isolated application
             return
         status = NO_ANSWER if request.status is None else request.status
-        key = (*_labels_of(request), status)
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = self._all.requests.labels(*key)
-        counter.inc()
+        self._all.requests.labels(*_labels_of(request), status).inc()
 
     def _end_socket(self, request: WebSocketRequest) -> None:
         self._all.open_sockets.dec()

@@ -16,7 +16,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
-from micropie.errors import SetupError, is_count
+from micropie.errors import SetupError, is_count, refuse_text
 from micropie.http.exchange import Address
 from micropie.http.request import Request
 from micropie.middleware.base import FlowMiddleware
@@ -58,8 +58,7 @@ class ProxyHeaders(FlowMiddleware):
     def __init__(
         self, *, trusted: Iterable[str], hops: int | None = None, host: bool = False, forwarded: bool = False
     ) -> None:
-        if isinstance(trusted, str):
-            raise SetupError(f'trusted is a list: write trusted=["{trusted}"]')
+        refuse_text("trusted", trusted)
         peers = tuple(trusted)
         if not peers:
             raise SetupError('ProxyHeaders needs the addresses of the proxies: trusted=["127.0.0.1"]')
@@ -91,7 +90,7 @@ class ProxyHeaders(FlowMiddleware):
                 request.host = stated["host"]
 
     def _read(self, request: Request) -> tuple[Element, Node | None]:
-        """Return what the proxies state, where an outer one replaces an inner one's values, and the client or None."""
+        """Return the proxies' statements and the client, or None. An outer proxy's values replace an inner one's."""
         stated: Element = {}
         node = None
         for position, element in enumerate(self._elements(request), start=1):

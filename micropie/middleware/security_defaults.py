@@ -1,4 +1,4 @@
-"""A site's protection in one line, and what is missing from it."""
+"""A site's protection in one line, and the list of the protections that a site lacks."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ from micropie.execution.loop import LEAVE_WITHIN, TASKS
 from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Message, Receive, Scope, Send
-from micropie.mounts.answering import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
+from micropie.mounts.response import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
 
 
 async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:

@@ -22,8 +22,8 @@ from micropie.execution.loop import CLEAN_UP_WITHIN, LEAVE_WITHIN
 from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Message, Scope
-from micropie.mounts.answering import ASGIAnswer, block_for_head, log_late_failure, moved_scope
 from micropie.mounts.prefixes import Mount, MountedPath
+from micropie.mounts.response import ASGIAnswer, block_for_head, log_late_failure, moved_scope
 
 _NEEDS_BODY = "needs a piece of the body"
 _CHUNK = "has a chunk"

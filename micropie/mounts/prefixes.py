@@ -74,34 +74,23 @@ def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath
 
 
 class PrefixTable(Generic[Entry]):
-    """Entries by prefix, in a tree of segments. Raises ``SetupError`` if two of them have the same prefix."""
+    """Entries by the segments of their prefixes. Raises ``SetupError`` if two of them have the same prefix."""
 
     def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
-        self._root: _PrefixNode[Entry] = _PrefixNode()
+        self._entries: dict[tuple[bytes, ...], Entry] = {}
         for prefix, entry in entries:
-            node = self._root
-            for segment in prefix.encode().split(b"/")[1:]:
-                node = node.children.setdefault(segment, _PrefixNode())
-            if node.entry is not None:
+            segments = tuple(prefix.encode().split(b"/")[1:])
+            if segments in self._entries:
                 raise SetupError(f"two applications are mounted at {prefix}: give one of them another prefix")
-            node.entry = entry
+            self._entries[segments] = entry
+        self._depth = max(map(len, self._entries), default=0)
 
     def find(self, raw_path: bytes) -> Entry | None:
         """Return the entry with the longest prefix of an escaped path, or None. "x/shop" is no path."""
-        found, node = None, self._root
-        for part in raw_path[1:].split(b"/") if raw_path.startswith(b"/") else ():
-            following = node.children.get(unquote_to_bytes(part))
-            if following is None:
-                break
-            node = following
-            found = found if node.entry is None else node.entry
-        return found
-
-
-@dataclass(slots=True, eq=False)
-class _PrefixNode(Generic[Entry]):
-    entry: Entry | None = None
-    children: dict[bytes, _PrefixNode[Entry]] = field(default_factory=dict)
+        parts = raw_path[1:].split(b"/", self._depth)[: self._depth] if raw_path.startswith(b"/") else ()
+        segments = tuple(map(unquote_to_bytes, parts))
+        beginnings = (segments[:depth] for depth in range(len(segments), 0, -1))
+        return next((self._entries[segments] for segments in beginnings if segments in self._entries), None)
 
 
 _RESERVED = "<>{}%?#\\\0"

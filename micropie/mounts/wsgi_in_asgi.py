@@ -26,8 +26,8 @@ from micropie.http.exchange import Exchange
 from micropie.http.headers import NameCache
 from micropie.http.response import Response
 from micropie.http.types import Environ
-from micropie.mounts.answering import wait_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
+from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall
 
 _NEEDS_BODY = "needs a piece of the body"
@@ -43,7 +43,7 @@ async def answer_of_wsgi(mount: Mount, threads: Threads, mounted_path: MountedPa
 
 
 class _Call:
-    """One call of the application. ``pull`` and what ``_run`` calls run in the thread, the rest on the event loop."""
+    """One call of the application. ``pull``, ``_run`` and all below it run in the thread, others on the loop."""
 
     def __init__(self, mount: Mount, exchange: Exchange, limiter: CapacityLimiter) -> None:
         self._wsgi = WSGICall(mount, self._give)

@@ -7,8 +7,8 @@ from io import BytesIO
 from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Environ
-from micropie.mounts.answering import block_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
+from micropie.mounts.response import block_for_head
 from micropie.mounts.wsgi_call import WSGICall
 
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from micropie.errors import HTTPError, SetupError, check
 from micropie.files.static import static_file
-from micropie.http.current import current_request
+from micropie.http.request import current_request
 from micropie.http.response import Response
 from micropie.openapi.document import build_document
 from micropie.routing.config import config_of

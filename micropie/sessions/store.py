@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from micropie.errors import HTTPError
 from micropie.execution.steps import AWAIT, IO, Flow, call
-from micropie.http.cookies import MAX_COOKIE, find_cookie, format_cookie, without_prefix
+from micropie.http.cookies import MAX_COOKIE, format_cookie, parse_cookies, without_prefix
 from micropie.http.exchange import Exchange
 from micropie.http.session import Changes, Session, copied
 from micropie.sessions.backend import SessionBackend
@@ -82,7 +82,7 @@ class SessionStore:
         name = self._cookie
         if name is not self._plain_cookie and not self.is_secure(exchange.scheme):
             name = self._plain_cookie
-        return find_cookie(exchange.cookie_header(), name)
+        return parse_cookies(exchange.cookie_header()).get(name)
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""

@@ -146,7 +146,7 @@ class Rendering:
 
 
 # Characters. The first chunk is sent early, because a browser waits for a page's head (style sheets, scripts): with the
-# answer's headers it fills one packet. Each further chunk costs a worker thread's turn under ASGI, some 50 µs.
+# answer's headers it fills one packet. Each further chunk costs a worker thread's turn under ASGI.
 FIRST_CHUNK = 1024
 CHUNK = 8 * 1024
 

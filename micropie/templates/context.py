@@ -14,8 +14,8 @@ from pathlib import Path
 from micropie import csrf
 from micropie.errors import SetupError
 from micropie.execution.context import current
-from micropie.http.current import current_request, request
 from micropie.http.flash import get_flashed_messages
+from micropie.http.request import current_request, request
 from micropie.templates import DIRECTORY, Templates
 
 NO_VALUES: Mapping[str, object] = {}

@@ -6,21 +6,33 @@ has left. A test sees everything that the application sends, even the body of an
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import weakref
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import Future
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import anyio
+import anyio.abc
 import httpx
 
-from micropie.testing.errors import ClientDisconnected, LifespanFailed, ProtocolViolation
-from micropie.testing.exchange import AppTransport, Call, Chunk, Head, HttpCall, Settings, Signal
-from micropie.testing.loop import AppLoop, LoopThread
-from micropie.testing.wire import request_target, server_address
+from micropie.testing.errors import AppTimeout, ClientDisconnected, LifespanFailed, ProtocolViolation
+from micropie.testing.exchange import (
+    AppTransport,
+    Call,
+    Chunk,
+    Head,
+    HttpCall,
+    Settings,
+    Signal,
+    request_target,
+    server_address,
+)
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -40,6 +52,90 @@ def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise ProtocolViolation(f"{message['type']}: headers are pairs of bytes, not ({name!r}, {value!r})")
     return headers
+
+
+class AppLoop:
+    """The event loop in which the application runs: in a thread of the client's, or the test's own.
+
+    ``post`` runs a function in it, from any thread; ``tasks`` starts tasks there.
+
+    anyio's blocking portal does not fit: each of its calls, even the one that stops it, waits until the loop answers.
+    An application that blocks its loop (a lock, a ``time.sleep``) would then hang the test instead of failing it. Here
+    a call is put into a queue, and a byte in a socket wakes the loop: ``post`` never waits.
+    """
+
+    tasks: anyio.abc.TaskGroup  # for posted functions; entered before the first of them runs
+
+    def __init__(self) -> None:
+        self.started: Future[None] = Future()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._lock = threading.Lock()  # a closed socket's number may be another file's by the time of ``send``
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Run ``call`` in the loop's thread, soon. Never waits; does nothing after the loop's end."""
+        # A full socket wakes the loop too; after the loop's end the socket is closed.
+        with self._lock, contextlib.suppress(OSError):
+            self._calls.append(call)
+            self._wake.send(b"\0")
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Cancel the loop's tasks, soon."""
+
+        def cancel() -> None:
+            self.tasks.cancel_scope.cancel()  # ``run`` makes it in the loop's thread, perhaps after ``post``
+
+        self.post(cancel)
+
+    async def run(self) -> None:
+        """Run the posted functions, until ``stop``."""
+        try:
+            async with anyio.create_task_group() as self.tasks:
+                self.started.set_result(None)
+                while True:
+                    await anyio.wait_readable(self._woken)
+                    self._woken.recv(4096)
+                    while self._calls:
+                        self._calls.popleft()()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        with self._lock:
+            self._wake.close()
+            self._woken.close()
+
+
+class LoopThread(AppLoop):
+    """An event loop in a thread of its own."""
+
+    def __init__(self, backend: str, backend_options: Mapping[str, object] | None) -> None:
+        super().__init__()
+        name = f"test client's {backend} loop"
+        options = dict(backend_options or {})
+        self._thread = threading.Thread(target=self._run, args=(backend, options), name=name, daemon=True)
+        self._thread.start()
+        self.started.result()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End the loop and cancel its tasks. With a ``timeout`` in seconds, also wait for the thread's end."""
+        super().stop()
+        if timeout is not None:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                raise AppTimeout(f"the event loop's thread did not end within {timeout:g} s: something blocks it")
+
+    def _run(self, backend: str, backend_options: dict[str, object]) -> None:
+        try:
+            anyio.run(self.run, backend=backend, backend_options=backend_options)
+        except BaseException as error:
+            if self.started.done():
+                raise
+            self.close()
+            self.started.set_exception(error)
 
 
 class AppCall(Call[E]):
@@ -271,7 +367,7 @@ class ASGITransport(AppTransport):
         self._loop = loop
 
     def scope(self, request: httpx.Request, **more: object) -> Scope:
-        """Return the scope of a request: what HTTP and WebSockets share, and ``more``."""
+        """Return the scope of a request: the keys that HTTP and WebSockets share, and ``more``."""
         path, _, query = request_target(request).partition(b"?")
         return {
             "asgi": {"version": "3.0", "spec_version": "2.4"},

@@ -19,10 +19,9 @@ import httpx
 from anyio import CapacityLimiter, from_thread, to_thread
 from httpx_sse import ServerSentEvent, aconnect_sse
 
-from micropie.testing.asgi import ASGITransport, Message
+from micropie.testing.asgi import AppLoop, ASGITransport, Message
 from micropie.testing.client import TestClient
 from micropie.testing.errors import ClientError
-from micropie.testing.loop import AppLoop
 from micropie.testing.websocket import WebSocketSession
 
 Result = TypeVar("Result")

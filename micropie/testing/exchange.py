@@ -1,10 +1,13 @@
-"""One call of the application, seen from the test, and what ASGI and WSGI share: the request and its answer.
+"""One call of the application, seen from the test, with the request and the answer that ASGI and WSGI share.
 
 The application runs in another thread, so that the test can stop waiting for it: under ASGI in the event loop's
 thread, under WSGI in a new one. Its actions arrive in the test as events of a queue. The application continues only
 when the test has taken the event, so a test sees a stream as it is produced, and at most one chunk is made ahead of
 it. When the application asks for more of the request's body, the chunk is pulled in the test's thread: a generator of
 the test runs in the test's own thread, and no third thread can be left behind.
+
+httpx normalises URLs (``/../y`` becomes ``/y``, ``//x`` names a host). The extension
+``extensions={"target": b"/../y?a=%ff"}``, which httpcore also supports, gives the exact bytes of a target.
 """
 
 from __future__ import annotations
@@ -14,12 +17,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from enum import Enum, auto
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import httpx
 
 from micropie.testing.errors import AppTimeout, ProtocolViolation, is_only_disconnect
-from micropie.testing.wire import RequestBody
 
 E = TypeVar("E")
 
@@ -158,6 +160,53 @@ class Call(ABC, Generic[E]):
     def _drain(self, timeout: float) -> None:
         while not self.ended:
             self.next_event("end after the client was done with it", timeout)
+
+
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+def request_target(request: httpx.Request) -> bytes:
+    """Return the request target: the part of a request's first line between the method and the version."""
+    raw = request.extensions.get("target", request.url.raw_path)
+    return raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
+
+
+def server_address(url: httpx.URL) -> tuple[str, int]:
+    return url.host, url.port or DEFAULT_PORTS.get(url.scheme, 80)
+
+
+class RequestBody:
+    """The body as a server would read it: in chunks, never past the Content-Length.
+
+    A fixed body (bytes, form, JSON) is ``whole``. Any other body (an iterator, an upload) is pulled chunk by chunk, in
+    the test's thread, when the application asks for more.
+    """
+
+    def __init__(self, request: httpx.Request) -> None:
+        declared = request.headers.get("content-length", "")
+        # None also for a malformed length, which the application has to refuse.
+        self._remaining = int(declared) if declared.isascii() and declared.isdigit() else None
+        self.is_chunked = self._remaining is None and "transfer-encoding" in request.headers
+        self._chunks = iter(cast(httpx.SyncByteStream, request.stream))  # httpx.Client refuses asynchronous streams
+        self.fell_short = False  # known after the last chunk
+        self.whole: bytes | None = None
+        if isinstance(request.stream, httpx.ByteStream):
+            content = b"".join(request.stream)
+            self.whole = content if self._remaining in (None, len(content)) else None
+
+    def next_chunk(self) -> bytes | None:
+        """Return the next chunk, ``b""`` after the last one, None if the body was shorter than its Content-Length.
+
+        Empty chunks are skipped: HTTP can't send them.
+        """
+        for chunk in self._chunks:
+            taken = chunk[: self._remaining]
+            if self._remaining is not None:
+                self._remaining -= len(taken)
+            if taken:
+                return taken
+        self.fell_short = bool(self._remaining)
+        return None if self.fell_short else b""
 
 
 class HttpCall(Call[Head | Chunk], httpx.SyncByteStream):

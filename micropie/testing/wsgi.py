@@ -17,8 +17,16 @@ from urllib.parse import unquote_to_bytes
 import httpx
 
 from micropie.testing.errors import ClientDisconnected, ProtocolViolation
-from micropie.testing.exchange import AppTransport, Chunk, Head, HttpCall, Settings, Signal
-from micropie.testing.wire import request_target, server_address
+from micropie.testing.exchange import (
+    AppTransport,
+    Chunk,
+    Head,
+    HttpCall,
+    Settings,
+    Signal,
+    request_target,
+    server_address,
+)
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo, WriteableBuffer

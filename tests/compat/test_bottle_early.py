@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from micropie.compat import bottle as ours
-from micropie.http.current import current_request
+from micropie.http.request import current_request
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 

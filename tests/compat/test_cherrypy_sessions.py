@@ -18,7 +18,7 @@ import pytest
 
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import sessions
-from micropie.http.current import current_request
+from micropie.http.request import current_request
 from micropie.sessions import InMemorySessionBackend, SQLiteSessionBackend
 from micropie.testing import TestClient
 from tests.conftest import MakeClient

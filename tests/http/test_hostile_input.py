@@ -34,7 +34,7 @@ from micropie.compat.bottle import request as bottle_request
 from micropie.compat.cherrypy import Application as CherryPyApplication
 from micropie.compat.cherrypy import expose, request
 from micropie.http.cookies import parse_cookies
-from micropie.http.forms.data import Limits, parse_checked, parse_query
+from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MultipartParser, boundary_of
 from micropie.http.json import make_codec
 from micropie.http.media_types import content_type, disposition
@@ -96,7 +96,6 @@ def as_text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
 
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "query": lambda data: parse_query(data, MANY),
-    "checked query": lambda data: parse_checked(data, MANY),
     "query of wsgi": as_text(lambda text: parse_query(text, MANY)),
     "limited query": parse_query,
     "orjson": make_codec(orjson)[1],

@@ -1,4 +1,4 @@
-"""Queries and urlencoded forms, and what they share with multipart forms: the data, its limits, the messages."""
+"""Queries and urlencoded forms, and all that multipart forms share: the data, its limits, the messages."""
 
 from __future__ import annotations
 
@@ -94,65 +94,38 @@ def require_utf8(charset: str) -> None:
 def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
     """Return name -> values of a query or an urlencoded form. A str is WSGI's: bytes as latin-1.
 
-    Raises 400 for malformed text, 413 past a limit.
+    Raises 400 for malformed text, 413 past a limit, which is checked before each field is decoded.
     """
-    if not query:
-        return {}
-    if len(query) <= limits.max_form_field_size and query.isascii():
-        text = query if isinstance(query, str) else query.decode("ascii")
-        # Only where no limit can be passed. Anything else is parsed with checks.
-        if "&" not in text and "%" not in text and "+" not in text and "\0" not in text and limits.max_fields:
-            name, _, value = text.partition("=")
-            return {name: [value]}
-        if text.count("&") < limits.max_fields and len(text) <= limits.max_data_size:
-            return _parse_unchecked(text)
-    if isinstance(query, str):
-        try:
-            query = query.encode("latin-1")
-        except UnicodeEncodeError:
-            raise BadRequest("The query is not percent-encoded UTF-8.") from None
-    return parse_checked(query, limits)
-
-
-def _parse_unchecked(text: str) -> dict[str, list[str]]:
+    text = query if isinstance(query, str) else query.decode("latin-1")
+    # Nearly all queries are so short that they can't pass a limit.
+    size = len(text)
+    is_short = size <= limits.max_fields and size <= limits.max_form_field_size and size <= limits.max_data_size
+    budget = None if is_short else Budget(limits)
+    is_plain = is_short and "%" not in text and "+" not in text and text.isascii() and "\0" not in text
     fields: dict[str, list[str]] = {}
-    encoded = "%" in text or "+" in text or "\0" in text
-    for pair in text.split("&"):
+    text = text.removesuffix("&")
+    for pair in text.split("&", limits.max_fields) if text else ():  # one pair too many is seen as the last
+        # An empty pair (``a=1&&b=2``) is no field, but it counts: a million of them cost as much as fields.
+        if budget is not None:
+            budget.begin()
         if pair:
             name, _, value = pair.partition("=")
-            if encoded:
-                name, value = _unquoted(name), _unquoted(value)
-            if name in fields:
-                fields[name].append(value)
-            else:
-                fields[name] = [value]
+            if not is_plain:
+                name, value = _decoded(name, budget), _decoded(value, budget)
+            if budget is not None:
+                budget.spend(len(name.encode()) + len(value.encode()))
+            fields.setdefault(name, []).append(value)
     return fields
 
 
-def _unquoted(text: str) -> str:
-    text = text.replace("+", " ")
-    return text_of(unquote_to_bytes(text)) if "%" in text or "\0" in text else text
-
-
-def parse_checked(query: bytes, limits: Limits) -> dict[str, list[str]]:
-    """Return the same as ``parse_query``, and check the limits before each field is decoded."""
-    fields: dict[str, list[str]] = {}
-    budget = Budget(limits)
-    *pairs, last = query.split(b"&", limits.max_fields)  # one pair too many is seen as the last
-    for pair in [*pairs, last] if last else pairs:
-        # An empty pair (``a=1&&b=2``) is no field, but it counts: a million of them cost as much as fields.
-        budget.begin()
-        if pair:
-            raw_name, _, raw_value = pair.replace(b"+", b" ").partition(b"=")
-            name, value = _decoded(raw_name, budget), _decoded(raw_value, budget)
-            budget.spend(len(name) + len(value))
-            fields.setdefault(text_of(name), []).append(text_of(value))
-    return fields
-
-
-def _decoded(raw: bytes, budget: Budget) -> bytes:
-    # First the least length that it can have, because decoding 6 MiB of %41 takes a second.
-    budget.measure(len(raw) - 2 * raw.count(b"%"))
-    data = unquote_to_bytes(raw)
-    budget.measure(len(data))
-    return data
+def _decoded(raw: str, budget: Budget | None) -> str:
+    if budget is not None:
+        # First the least length that it can have, because decoding 6 MiB of %41 takes a second.
+        budget.measure(len(raw) - 2 * raw.count("%"))
+    try:
+        data = unquote_to_bytes(raw.replace("+", " ").encode("latin-1"))
+    except UnicodeEncodeError:
+        raise BadRequest("The query is not percent-encoded UTF-8.") from None
+    if budget is not None:
+        budget.measure(len(data))
+    return text_of(data)

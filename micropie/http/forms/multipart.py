@@ -320,7 +320,7 @@ class MultipartParser:
                 self._memory_used += upload.size
             self._form.files.setdefault(name, []).append(upload)
             self._form.parts.append((name, upload))
-            upload.finish()  # last, because a full disk may show here: ``close`` then closes the file
+            upload.seek(0)  # last, because a full disk may show here: ``close`` then closes the file
         else:
             data = bytes(self._value)
             self._value.clear()

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from micropie.execution.steps import IO, RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 from micropie.http import json as codec
 from micropie.http.exchange import FORM, NULL, Exchange
-from micropie.http.forms.data import FormData, parse_query, require_utf8
+from micropie.http.forms.data import parse_query, require_utf8
 from micropie.http.forms.multipart import MULTIPART, MultipartParser, boundary_of
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.media_types import is_json
@@ -127,10 +127,5 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
             waiting, size = [], 0
     if waiting:
         yield IO, parser.feed, waiting
-    _keep_form(exchange, parser.finish())
-
-
-def _keep_form(exchange: Exchange, form: FormData) -> None:
-    exchange.form_fields = form.fields
-    exchange.uploads = form.files
-    exchange.received_parts = form.parts
+    form = parser.finish()
+    exchange.form_fields, exchange.uploads, exchange.received_parts = form.fields, form.files, form.parts

@@ -1,11 +1,15 @@
-"""A limit of the requests that are answered at once. What is more is refused at once, and not after a wait."""
+"""Limits of a process's work: of the requests that it answers at once, and of the time for each.
+
+A request above ``ConcurrencyLimit`` is refused at once, and not after a wait. ``Timeout`` only sets a limit, which the
+flow enforces (``execution.steps.Limited``).
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from threading import Semaphore
 
-from micropie.errors import HTTPError, check, is_count
+from micropie.errors import HTTPError, check, is_count, is_duration
 from micropie.http.request import Request
 from micropie.http.response import Response
 from micropie.middleware.base import FlowMiddleware
@@ -44,3 +48,21 @@ class ConcurrencyLimit(FlowMiddleware):
     def _release(self, request: Request) -> None:
         if vars(request).pop(self._mark, False):
             self._free.release()
+
+
+class Timeout(FlowMiddleware):
+    """Abandon a handler after ``seconds``, with 503 and a line in the log. The innermost limit counts.
+
+    An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped, and its result is
+    discarded: set time-outs for the databases and services that it calls. Under wsgi the handler runs in another
+    thread than the server's, and the process starts its event loop. The time begins at the call and includes the
+    wait for a free thread. Handlers with ``@run_in("loop")`` and generators are not limited.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        check("Timeout(seconds)", is_duration(seconds), seconds, "seconds above 0")
+        self._seconds = seconds
+
+    def before(self, request: Request) -> None:
+        """Set the limit."""
+        request._exchange.time_limit = self._seconds

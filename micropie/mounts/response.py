@@ -105,7 +105,7 @@ class _Body:
         self._left = length
 
     def _bounded(self, chunk: bytes) -> bytes:
-        """Return what may be sent of ``chunk``, which is b"" at the end. Raises ``ResponseError`` if it comes early."""
+        """Return the part of ``chunk`` to send; b"" is the end. Raises ``ResponseError`` if the end comes early."""
         if self._left is None:
             return chunk
         if self._left and not chunk and not self._more:
@@ -181,7 +181,7 @@ class ASGIAnswer:
 
 
 def log_late_failure(mount: Mount, failure: BaseException) -> None:
-    """Log what a mounted application raised when its answer was complete, in a task that runs in the background."""
+    """Log an exception of a mounted application whose answer was complete, and whose task runs in the background."""
     logger.error("%s: the mounted application failed after its answer", mount.prefix, exc_info=failure)
 
 
