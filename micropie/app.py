@@ -12,54 +12,65 @@ from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from micropie.asgi.dispatch import serve as serve_asgi
-from micropie.asgi.driver import serve_http as answer_asgi
-from micropie.asgi.lifespan import ASGIState
-from micropie.asgi.streaming import watchers_of
-from micropie.asgi.websocket import serve_websocket
+from micropie.asgi import ASGIState, serve_websocket, watchers_of
+from micropie.asgi import serve as serve_asgi
+from micropie.asgi import serve_http as answer_asgi
 from micropie.channels import Channels
 from micropie.errors import Redirect, SetupError
-from micropie.execution.context import current
-from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.steps import HANDLER, RouteKind
-from micropie.files.static import directory_route
-from micropie.flow.lifecycle import Lifecycle, Lifespan, lifespan_opener
-from micropie.http.current import current_request
-from micropie.http.forms import UploadFile
-from micropie.http.headers import MutableHeaders
-from micropie.http.request import Request
-from micropie.http.response import PendingResponse
-from micropie.http.state import State
-from micropie.http.types import HeadersLike, Parameters, Receive, Scope, Send
-from micropie.middleware.health import health, health_endpoint
-from micropie.middleware.security_defaults import SecurityDefaults, warn_of_missing_security
-from micropie.mounts.lifespan import MountedLife
-from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
-from micropie.routing.checks import REQUIRES
-from micropie.routing.compiler import build_site
-from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key, config_of
-from micropie.routing.decorator_types import (
+from micropie.execution import HANDLER, RouteKind, ShutdownSignal, current
+from micropie.files import directory_route
+from micropie.flow import Lifecycle, Lifespan, lifespan_opener
+from micropie.http import (
+    HeadersLike,
+    MutableHeaders,
+    Parameters,
+    PendingResponse,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    State,
+    UploadFile,
+    current_request,
+)
+from micropie.middleware import SecurityDefaults, health, health_endpoint, warn_of_missing_security
+from micropie.mounts import APP, ASGI, Mount, MountedLife, checked_prefix, kind_of_target
+from micropie.routing import (
+    REQUIRES,
+    AppConfig,
+    AppDefinition,
     Decorator,
+    ErrorHandler,
+    ErrorKey,
+    Function,
     HasDelete,
     HasError,
     HasGet,
     HasPatch,
     HasPost,
     HasPut,
+    RouteMark,
+    Settings,
+    Site,
+    build_site,
+    check_error_key,
+    checked_key,
+    checked_provider,
+    config_of,
+    in_place_of,
+    inline,
+    is_function,
+    is_method,
+    make_mark,
+    name_of,
     overridable,
+    public_name,
 )
-from micropie.routing.decorators import Function, inline, make_mark
-from micropie.routing.discovery import is_function, is_method, public_name
-from micropie.routing.inheritance import AppDefinition
-from micropie.routing.providers import checked_key, checked_provider, in_place_of, name_of
-from micropie.routing.route import RouteMark
-from micropie.routing.settings import Settings
-from micropie.routing.site import Site
 from micropie.sessions import InMemorySessionBackend, Session, SessionBackend
-from micropie.templates.context import NO_VALUES, names_of, stream
-from micropie.wsgi.driver import serve_http as answer_wsgi
-from micropie.wsgi.driver import start_and_serve as serve_wsgi
-from micropie.wsgi.lifespan import WSGIState
+from micropie.templates import NO_VALUES, names_of, stream
+from micropie.wsgi import WSGIState
+from micropie.wsgi import serve_http as answer_wsgi
+from micropie.wsgi import start_and_serve as serve_wsgi
 
 Self = TypeVar("Self", bound="App")
 Method = TypeVar("Method", bound=Callable[..., object])
@@ -234,7 +245,7 @@ class App:
         self._micropie.security = security
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
         if docs is not False:
-            from micropie.openapi.pages import document_routes
+            from micropie.openapi import document_routes
 
             for path, function in document_routes(docs, partial(App.compiled, self), type(self).__name__):
                 App.route(self, path, ["GET"])(function)

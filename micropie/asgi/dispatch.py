@@ -10,12 +10,10 @@ from micropie.asgi.lifespan import ASGIState, serve_lifespan
 from micropie.asgi.steps import perform
 from micropie.asgi.streaming import WATCHERS, Watchers, watchers_of
 from micropie.asgi.websocket import serve_websocket
-from micropie.execution.loop import LoopLocal
-from micropie.flow.lifecycle import Application, LifespanContext, log_failure
-from micropie.http.response import start_failed
-from micropie.http.types import Receive, Scope, Send
-from micropie.http.websocket import FAILED
-from micropie.routing.site import Site
+from micropie.execution import LoopLocal
+from micropie.flow import Application, LifespanContext, log_failure
+from micropie.http import FAILED, Receive, Scope, Send, start_failed
+from micropie.routing import Site
 
 _starting = LoopLocal(Lock)
 

@@ -8,15 +8,11 @@ from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.headers import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import send_streamed
-from micropie.execution.context import current
-from micropie.execution.steps import AWAIT, AnyStep
-from micropie.flow.http import respond
-from micropie.flow.resources import end_resources
-from micropie.http.request import Request
-from micropie.http.response import NO_OTHER_HEADERS
-from micropie.http.types import Receive, Scope, Send
-from micropie.mounts.asgi_in_asgi import hand_over
-from micropie.routing.site import Handover, Site
+from micropie.execution import AWAIT, AnyStep, current
+from micropie.flow import end_resources, respond
+from micropie.http import NO_OTHER_HEADERS, Receive, Request, Scope, Send
+from micropie.mounts import hand_over
+from micropie.routing import Handover, Site
 
 logger = logging.getLogger("micropie")
 

@@ -13,13 +13,20 @@ from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import perform
 from micropie.asgi.streaming import WATCHERS, SharedReceive
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution.steps import Flow
-from micropie.http.exchange import Address, Exchange
-from micropie.http.headers import Headers
-from micropie.http.session import Session
-from micropie.http.types import Message, Receive, Scope, Send
-from micropie.http.urls import escaped_path, raw_path_below
-from micropie.routing.config import config_of
+from micropie.execution import Flow
+from micropie.http import (
+    Address,
+    Exchange,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    Session,
+    escaped_path,
+    raw_path_below,
+)
+from micropie.routing import config_of
 
 Value = TypeVar("Value")
 

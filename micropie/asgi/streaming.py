@@ -35,18 +35,23 @@ from anyio.lowlevel import checkpoint
 
 from micropie.asgi.headers import encode_headers
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import CLEAN_UP_WITHIN, LoopLocal
-from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
-from micropie.execution.steps import Flow
-from micropie.execution.threads import in_thread
-from micropie.execution.wake import DEADLINES, TASKS, WAKERS, Deadline, DelayedCalls, LoopTasks
-from micropie.http.exchange import Config
-from micropie.http.types import ChunkedBody, Message, Receive, Scope, Send
-from micropie.routing.config import AppConfig, config_of
-from micropie.streams.head import ASK_AFTER, EarlyHead
-from micropie.streams.scoped import ScopedSource
-from micropie.streams.source import END, LoopSource, Stream, ThreadSource
-from micropie.streams.threaded import in_threads
+from micropie.execution import (
+    CLEAN_UP_WITHIN,
+    DEADLINES,
+    TASKS,
+    WAKERS,
+    Deadline,
+    DelayedCalls,
+    Flow,
+    LoopLocal,
+    LoopTasks,
+    ShutdownSignal,
+    in_thread,
+    stream_shutdown,
+)
+from micropie.http import ChunkedBody, Config, Message, Receive, Scope, Send
+from micropie.routing import AppConfig, config_of
+from micropie.streams import ASK_AFTER, END, EarlyHead, LoopSource, ScopedSource, Stream, ThreadSource, in_threads
 
 logger = logging.getLogger("micropie")
 

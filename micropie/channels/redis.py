@@ -22,10 +22,8 @@ from uuid import uuid4
 from micropie.channels.hub import Channels, checked_name
 from micropie.channels.mailbox import Mailbox
 from micropie.channels.waiting import Future
-from micropie.execution.loop import is_on_loop
-from micropie.execution.outcomes import Completed
-from micropie.execution.redis_client import RedisClient
-from micropie.http.json import dumps
+from micropie.execution import Completed, RedisClient, is_on_loop
+from micropie.http import dumps
 
 logger = logging.getLogger("micropie")
 

@@ -10,8 +10,7 @@ from functools import partial
 from threading import Lock
 
 from micropie.errors import HTTPError
-from micropie.execution.loop import is_on_loop
-from micropie.execution.wake import WAKERS, SingleWaiterEvent
+from micropie.execution import WAKERS, SingleWaiterEvent, is_on_loop
 
 logger = logging.getLogger("micropie")
 

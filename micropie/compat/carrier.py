@@ -12,14 +12,9 @@ from typing import Any, TypeAlias
 
 from micropie.app import App
 from micropie.errors import HTTPError, SetupError
-from micropie.execution.steps import HANDLER, RouteKind
-from micropie.http.forms.receiving import AHEAD
-from micropie.http.request import Request
-from micropie.http.response import GivenStatus
-from micropie.routing.config import AppConfig
-from micropie.routing.decorators import Function
-from micropie.routing.route import Route
-from micropie.routing.site import Handover, OutsideRoute, Site
+from micropie.execution import HANDLER, RouteKind
+from micropie.http import AHEAD, GivenStatus, Request
+from micropie.routing import AppConfig, Function, Handover, OutsideRoute, Route, Site
 
 NO_VALUES: dict[str, object] = {}
 

@@ -17,11 +17,10 @@ from typing import Any, TypeVar
 
 from micropie.app import App
 from micropie.errors import SetupError
-from micropie.execution.context import current
+from micropie.execution import current
 from micropie.files import static
-from micropie.http.current import current_request
-from micropie.http.escaping import escape
-from micropie.http.response import Response as _Response
+from micropie.http import Response as _Response
+from micropie.http import current_request, escape
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

@@ -29,20 +29,17 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from micropie.errors import Redirect, ResponseError
-from micropie.execution.steps import AWAIT, CallKind, Flow, call, itself, kind_of
+from micropie.execution import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
-from micropie.http.headers import MutableHeaders
-from micropie.http.response import Response, as_response
-from micropie.http.websocket import POLICY, check_code
-from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.routing.checks import Checks
-from micropie.routing.config import config_of
+from micropie.http import POLICY, MutableHeaders, Response, as_response, check_code
+from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
+from micropie.routing import Checks, config_of
 from micropie.sessions import UnopenedSession
 
 if TYPE_CHECKING:
-    from micropie.http.request import Request
-    from micropie.routing.config import AppConfig
+    from micropie.http import Request
+    from micropie.routing import AppConfig
 
 logger = logging.getLogger("micropie")
 

@@ -33,50 +33,36 @@ from typing import Any
 
 from micropie.csrf import FIELD, deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect
-from micropie.execution.steps import (
-    AWAIT,
-    INLINE,
-    IO,
-    MOUNT,
-    POOL,
-    Flow,
-    Limited,
-    TookTooLong,
-    itself,
-    no_function,
-)
-from micropie.files.static import open_file
+from micropie.execution import AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
+from micropie.files import open_file
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import open_session, planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, open_resources
-from micropie.http.forms.receiving import has_large_body, receive_body
-from micropie.http.json import dumps
-from micropie.http.problem import error_answer
-from micropie.http.request import Request
-from micropie.http.response import (
+from micropie.http import (
     JSON,
     NO_OTHER_HEADERS,
     PRIVATE,
     VARY_COOKIE,
     Answer,
+    ChunkedBody,
     EncodedAnswer,
     FileReference,
+    Request,
     Response,
     add_vary,
     as_response,
+    dumps,
     encode,
+    error_answer,
+    has_large_body,
     make_private,
     merge_pending,
+    receive_body,
     states_status,
 )
-from micropie.http.types import ChunkedBody
-from micropie.routing.config import config_of
-from micropie.routing.route import Route, route_of
-from micropie.routing.site import Handover, Site, delegate_route
+from micropie.routing import Handover, Route, Site, config_of, delegate_route, route_of
 from micropie.sessions import Session
-from micropie.streams.events import follow_events
-from micropie.streams.head import EarlyHead
-from micropie.streams.source import Stream, stream_of
+from micropie.streams import EarlyHead, Stream, follow_events, stream_of
 
 logger = logging.getLogger("micropie")
 

@@ -19,15 +19,24 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
-from micropie.execution.steps import AWAIT, Flow
+from micropie.execution import AWAIT, Flow
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import open_session, planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, open_resources
-from micropie.http.request import WebSocketRequest
-from micropie.http.response import Answer, Response, as_response, encode, error_response, redirect_response
-from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
-from micropie.routing.config import AppConfig, config_of
-from micropie.routing.site import Site
+from micropie.http import (
+    FAILED,
+    NORMAL,
+    POLICY,
+    Answer,
+    Response,
+    WebSocketRequest,
+    as_response,
+    encode,
+    error_response,
+    is_allowed_origin,
+    redirect_response,
+)
+from micropie.routing import AppConfig, Site, config_of
 
 logger = logging.getLogger("micropie")
 

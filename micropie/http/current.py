@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from micropie.execution.context import current
+from micropie.execution import current
 from micropie.http.request import Request
 
 

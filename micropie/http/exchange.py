@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError
-from micropie.execution.steps import Flow, Step, result_of
+from micropie.execution import Flow, Step, result_of
 from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MULTIPART

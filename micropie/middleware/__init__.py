@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from micropie.middleware.access_log import AccessLog
 from micropie.middleware.auth import BasicAuth, BearerAuth
-from micropie.middleware.base import HttpMiddleware, WebSocketMiddleware
+from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.middleware.compress import Compress
 from micropie.middleware.concurrency_limit import ConcurrencyLimit
 from micropie.middleware.cors import CORSMiddleware
 from micropie.middleware.csrf import CSRFMiddleware
+from micropie.middleware.health import health, health_endpoint
 from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.rate_limit import RateLimit
 from micropie.middleware.rate_store import MemoryRates, Quota, RateStore
 from micropie.middleware.request_id import RequestId, RequestIdFilter
-from micropie.middleware.security_defaults import SecurityDefaults
+from micropie.middleware.security_defaults import SecurityDefaults, missing_security, warn_of_missing_security
 from micropie.middleware.security_headers import SecurityHeaders
 from micropie.middleware.timeout import Timeout
 from micropie.middleware.trusted_hosts import TrustedHosts
@@ -33,6 +34,7 @@ __all__ = [
     "CSRFMiddleware",
     "Compress",
     "ConcurrencyLimit",
+    "FlowMiddleware",
     "HttpMiddleware",
     "MemoryRates",
     "ProxyHeaders",
@@ -48,6 +50,10 @@ __all__ = [
     "Tracing",
     "TrustedHosts",
     "WebSocketMiddleware",
+    "health",
+    "health_endpoint",
+    "missing_security",
+    "warn_of_missing_security",
 ]
 
 

@@ -13,13 +13,10 @@ from inspect import isawaitable
 from time import monotonic
 
 from micropie.errors import check, is_duration
-from micropie.execution.steps import AWAIT, HANDLER, INLINE, Flow, Limited, TookTooLong, itself, kind_of
-from micropie.http.request import Request
-from micropie.http.response import Response
+from micropie.execution import AWAIT, HANDLER, INLINE, Flow, Limited, TookTooLong, itself, kind_of
+from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing.config import AppConfig, config_of
-from micropie.routing.decorators import make_mark
-from micropie.routing.route import RouteMark
+from micropie.routing import AppConfig, RouteMark, config_of, make_mark
 
 logger = logging.getLogger("micropie")
 

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from micropie.http.cookies import PREFIXES
+from micropie.http import PREFIXES
 from micropie.middleware.csrf import CSRFMiddleware
 from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.security_headers import YEAR, SecurityHeaders
 from micropie.middleware.trusted_hosts import TrustedHosts
 
 if TYPE_CHECKING:
-    from micropie.routing.config import AppConfig
+    from micropie.routing import AppConfig
 
 logger = logging.getLogger("micropie.security")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from micropie.errors import check, is_duration
-from micropie.http.request import Request
+from micropie.http import Request
 from micropie.middleware.base import FlowMiddleware
 
 

@@ -23,11 +23,8 @@ from anyio import (
 from anyio.abc import TaskGroup
 
 from micropie.errors import ClientDisconnect, ResponseError
-from micropie.execution.loop import LEAVE_WITHIN
-from micropie.execution.wake import LoopTasks
-from micropie.http.exchange import Exchange
-from micropie.http.response import Response
-from micropie.http.types import Message, Receive, Scope, Send
+from micropie.execution import LEAVE_WITHIN, LoopTasks
+from micropie.http import Exchange, Message, Receive, Response, Scope, Send
 from micropie.mounts.answering import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
 
@@ -39,7 +36,7 @@ class HasTasks(Protocol):
     def tasks(self) -> TaskGroup | LoopTasks: ...
 
 
-async def answer_of_asgi(
+async def asgi_under_asgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, watchers: HasTasks | None
 ) -> Response:
     """Return the answer of a mounted ASGI application. Raises ``RuntimeError`` without a task group for its task."""

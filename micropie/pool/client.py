@@ -12,14 +12,8 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, NoReturn, TypedDict
 
 from micropie.errors import HTTPError
-from micropie.execution.context import current
-from micropie.execution.placement import HandlerName, handler_named
-from micropie.execution.steps import TookTooLong
-from micropie.http.exchange import NULL, Address, Exchange
-from micropie.http.forms import Limits
-from micropie.http.headers import Headers
-from micropie.http.request import Request
-from micropie.http.types import HeaderPairs, Parameters
+from micropie.execution import HandlerName, TookTooLong, current, handler_named
+from micropie.http import NULL, Address, Exchange, HeaderPairs, Headers, Limits, Parameters, Request
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError

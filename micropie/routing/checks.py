@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from micropie.errors import HTTPError, SetupError
-from micropie.execution.placement import layers
-from micropie.execution.steps import Flow, call, kind_of
-from micropie.http.request import Request
+from micropie.execution import Flow, call, kind_of, layers
+from micropie.http import Request
 from micropie.routing.config import AppConfig, Chain
 from micropie.routing.discovery import wrapped_by
 

@@ -14,10 +14,8 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from micropie.errors import SetupError
-from micropie.execution.placement import Threads
-from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.steps import HANDLER, RouteKind
-from micropie.mounts.prefixes import Mount
+from micropie.execution import HANDLER, RouteKind, ShutdownSignal, Threads
+from micropie.mounts import Mount
 from micropie.routing.config import AppConfig
 from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
 from micropie.routing.inheritance import AppDefinition, child_config, root_config

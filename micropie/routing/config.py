@@ -14,18 +14,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from micropie.errors import HTTPError, SetupError
-from micropie.execution.steps import Flow, call, kind_of
-from micropie.http.response import Response, as_response, states_status
+from micropie.execution import Flow, call, kind_of
+from micropie.http import Response, as_response, states_status
 from micropie.routing.settings import Settings
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
-    from micropie.execution.placement import Threads
-    from micropie.execution.shutdown import ShutdownSignal
-    from micropie.http.forms import Limits
-    from micropie.http.signing import CookieSigner
-    from micropie.pool.executors import ExecutorPool
-    from micropie.pool.processes import Pool
+    from micropie.execution import ShutdownSignal, Threads
+    from micropie.http import CookieSigner, Limits
+    from micropie.pool import ExecutorPool, Pool
     from micropie.sessions import SessionStore
     from micropie.templates import Templates
 

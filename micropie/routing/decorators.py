@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TypeVar, overload
 
 from micropie.errors import SetupError, is_count
-from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_placement
+from micropie.execution import LOOP, MARK, PROCESS, THREAD, checked_placement
 from micropie.routing.checks import Check, mark_checks
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import RouteMark, checked_methods, marks_of

@@ -9,13 +9,10 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from micropie.errors import SetupError
-from micropie.execution.fork import available_cpus
-from micropie.execution.placement import Threads
-from micropie.execution.shutdown import ShutdownSignal
-from micropie.http.response import HTML, TEXT
-from micropie.mounts.prefixes import Mount
-from micropie.pool.executors import ExecutorPool
-from micropie.pool.processes import Pool
+from micropie.execution import ShutdownSignal, Threads, available_cpus
+from micropie.http import HTML, TEXT
+from micropie.mounts import Mount
+from micropie.pool import ExecutorPool, Pool
 from micropie.routing.checks import checks_of, with_checks
 from micropie.routing.config import AppConfig, Chain, ErrorHandler, ErrorKey
 from micropie.routing.settings import Settings
@@ -24,7 +21,7 @@ from micropie.templates import Directory, Templates
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
-    from micropie.http.signing import CookieSigner
+    from micropie.http import CookieSigner
     from micropie.routing.route import RouteMark
 
 

@@ -10,9 +10,20 @@ from typing import Any, Literal, NamedTuple, cast
 
 from micropie.binding import BoundParameter, Plan
 from micropie.errors import SetupError
-from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
-from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
-from micropie.http.exchange import Exchange
+from micropie.execution import (
+    AWAIT,
+    HANDLER,
+    INLINE,
+    LOOP,
+    MARK,
+    POOL,
+    PROCESS,
+    RouteKind,
+    check_placement,
+    layers,
+    name_of,
+)
+from micropie.http import Exchange
 from micropie.routing.checks import checks_of_handler, with_checks
 from micropie.routing.config import AppConfig, Chain
 from micropie.routing.patterns import Pattern

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
 
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
-from micropie.http.urls import DOTS_AND_EMPTY
+from micropie.http import DOTS_AND_EMPTY
 from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Match, Pattern, match_text
 from micropie.routing.route import Route, RouteEntry

@@ -9,11 +9,9 @@ from typing import Literal, TypeAlias, final
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, websockets_need_asgi
-from micropie.execution.placement import Threads
-from micropie.execution.steps import MOUNT, RouteKind, no_function
-from micropie.http.request import Request
-from micropie.http.urls import DOTS_AND_EMPTY
-from micropie.mounts.prefixes import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
+from micropie.execution import MOUNT, RouteKind, Threads, no_function
+from micropie.http import DOTS_AND_EMPTY, Request
+from micropie.mounts import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.checks import checks_of, with_checks
 from micropie.routing.config import AppConfig, config_of
 from micropie.routing.route import Route, RouteEntry

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from micropie.http.session import Changes, Session
-from micropie.http.session import UnopenedSession as UnopenedSession  # for the flow, not for authors
+from micropie.http import Changes, Session
+from micropie.http import UnopenedSession as UnopenedSession
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.memory import InMemorySessionBackend
 from micropie.sessions.store import SessionStore

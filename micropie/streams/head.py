@@ -15,9 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from math import inf
 
-from micropie.execution.steps import Flow
-from micropie.http.exchange import Exchange
-from micropie.http.response import Answer, Response
+from micropie.execution import Flow
+from micropie.http import Answer, Exchange, Response
 from micropie.streams.events import HEART_BEAT, MEDIA_TYPE
 from micropie.streams.source import Stream
 

@@ -22,9 +22,8 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, ClassVar, Final, Protocol
 
 from micropie.errors import ResponseError
-from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.steps import CHUNK, CLOSE, Flow, Step, no_function
-from micropie.pool.remote import RemoteChunks
+from micropie.execution import CHUNK, CLOSE, Flow, ShutdownSignal, Step, no_function
+from micropie.pool import RemoteChunks
 from micropie.streams.files import FILE_CHUNK, FileRange
 
 PENDING: Final = object()  # no chunk has been fetched yet

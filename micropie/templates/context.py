@@ -12,10 +12,9 @@ from html import escape
 from pathlib import Path
 
 from micropie import csrf
-from micropie.execution.context import current
-from micropie.http.current import current_request, request
-from micropie.http.flash import get_flashed_messages
-from micropie.templates import DIRECTORY, Templates
+from micropie.execution import current
+from micropie.http import current_request, get_flashed_messages, request
+from micropie.templates.rendering import DIRECTORY, Templates
 
 NO_VALUES: Mapping[str, object] = {}
 
@@ -31,7 +30,11 @@ def template(name_or_source: str, values: Mapping[str, object] = NO_VALUES, /, *
     Raises ``LookupError`` if there is no such template.
     """
     active_request = current.get(None)
-    templates = _without_app(Path(DIRECTORY).absolute()) if active_request is None else active_request._exchange.config.templates
+    templates = (
+        _without_app(Path(DIRECTORY).absolute())
+        if active_request is None
+        else active_request._exchange.config.templates
+    )
     if isinstance(name_or_source, str) and any(mark in name_or_source for mark in ("{{", "{%", "\n")):
         return templates.render_source(name_or_source, {**values, **context})
     return templates.render(name_or_source, {**values, **context})

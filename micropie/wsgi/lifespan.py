@@ -14,15 +14,10 @@ from weakref import WeakSet
 
 import anyio
 
-from micropie.execution.background import wait_for_tasks
-from micropie.execution.fork import notify_after_fork
-from micropie.execution.portal import get_portal
-from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.steps import INLINE, AnyStep, Flow
-from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext
-from micropie.mounts.prefixes import ASGI
-from micropie.routing.config import AppConfig
-from micropie.routing.site import Site
+from micropie.execution import INLINE, AnyStep, Flow, ShutdownSignal, get_portal, notify_after_fork, wait_for_tasks
+from micropie.flow import Application, Lifecycle, LifespanContext
+from micropie.mounts import ASGI
+from micropie.routing import AppConfig, Site
 from micropie.wsgi.steps import perform
 
 

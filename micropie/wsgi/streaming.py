@@ -16,14 +16,17 @@ from typing import Final, TypeAlias, cast
 from anyio import get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect
-from micropie.execution.backpressure import BackpressureWindow
-from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.portal import await_in_portal, get_loop, get_portal
-from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
-from micropie.execution.steps import no_function
-from micropie.streams.head import EarlyHead
-from micropie.streams.scoped import ScopedSource
-from micropie.streams.source import END, LATE, LoopSource, Stream, ThreadSource
+from micropie.execution import (
+    CLEAN_UP_WITHIN,
+    BackpressureWindow,
+    ShutdownSignal,
+    await_in_portal,
+    get_loop,
+    get_portal,
+    no_function,
+    stream_shutdown,
+)
+from micropie.streams import END, LATE, EarlyHead, LoopSource, ScopedSource, Stream, ThreadSource
 
 # A chunk and None; the last one is END and the exception that ended the source, or None.
 _Made: TypeAlias = tuple[object, BaseException | None]

@@ -17,11 +17,9 @@ from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
 from micropie.compat.carrier import NO_VALUES, CarriedRoute, CarryingSite, RouteMatch
 from micropie.compat.environs import path_of
-from micropie.execution.steps import AWAIT, RouteKind
-from micropie.http.request import Request
-from micropie.http.response import JSON, EncodedAnswer, Response
-from micropie.routing.config import AppConfig
-from micropie.routing.site import Handover, Site
+from micropie.execution import AWAIT, RouteKind
+from micropie.http import JSON, EncodedAnswer, Request, Response
+from micropie.routing import AppConfig, Handover, Site
 
 
 class BottleSite(CarryingSite):

@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 from threading import Lock
 from typing import IO, Any
 
-from micropie.execution.outcomes import Completed
+from micropie.execution import Completed
 
 CHUNK = 64 * 1024
 
