@@ -283,9 +283,9 @@ def VirtualHost(  # noqa: N802
         prefix = domains.get(host, "")
         result = inner(f"{prefix.rstrip('/')}/{path_info.lstrip('/')}" if prefix else path_info)
         # A file's directory is named in configuration without the prefix.
-        section = request._exchange.config.get("tools.staticdir.section")
+        section = request.config.get("tools.staticdir.section")
         if section is not None and prefix:
-            request._exchange.config["tools.staticdir.section"] = section[len(prefix) :]
+            request.config["tools.staticdir.section"] = section[len(prefix) :]
         return result
 
     return dispatch

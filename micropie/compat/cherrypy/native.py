@@ -134,9 +134,9 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     hooks = request.hooks if request._plan is None else request.__dict__.get("hooks") or request._plan.hooks
     if hooks.get("on_end_request"):
         if native.environ is not None:
-            native.on_close(partial(copy_context().run, request._exchange.close))
+            native.on_close(partial(copy_context().run, request.close))
         else:
-            native.after_response(request._exchange.close)
+            native.after_response(request.close)
     else:
         request.closed = True
     pairs = [(_sendable(name), _sendable(value)) for name, value in response.header_list]
