@@ -31,7 +31,9 @@ from micropie.http import (
     escape,
     flash,
     get_flashed_messages,
-    request,
+)
+from micropie.http import (
+    bound_request as request,
 )
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.routing import (

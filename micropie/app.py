@@ -33,7 +33,7 @@ from micropie.http import (
     UploadFile,
     current_request,
 )
-from micropie.middleware import SecurityDefaults, health, health_endpoint, warn_of_missing_security
+from micropie.middleware import SecurityDefaults, health_endpoint, health_mark, warn_of_missing_security
 from micropie.mounts import APP, ASGI, Mount, MountedLife, checked_prefix, kind_of_target
 from micropie.routing import (
     REQUIRES,
@@ -549,7 +549,7 @@ class App:
         an exception or False. ``timeout``: seconds for all of them. ``live=True`` is for liveness probes: only
         ``checks`` count. No hook of the application is in the way. Raises ``SetupError`` for a wrong argument.
         """
-        _registering(self, self._micropie.functions, health(*arguments, **options))(health_endpoint)
+        _registering(self, self._micropie.functions, health_mark(*arguments, **options))(health_endpoint)
 
     def metrics(self, *arguments: Any, **options: Any) -> Any:
         """Count and time the requests of this application, and answer a path with the numbers for Prometheus::

@@ -1,5 +1,9 @@
 """How and where a call runs: steps, the current context, threads, event loops. Knows no HTTP."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from micropie.execution.background import run_tasks, start_tasks, wait_for_tasks
 from micropie.execution.backpressure import BackpressureWindow
 from micropie.execution.context import current, current_shutdown
@@ -20,7 +24,6 @@ from micropie.execution.placement import (
     name_of,
 )
 from micropie.execution.portal import await_in_portal, get_loop, get_portal, run_async
-from micropie.execution.redis_client import RedisClient
 from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import (
     AWAIT,
@@ -70,6 +73,10 @@ from micropie.execution.wake import (
     SingleWaiterEvent,
     threadsafe_scheduler,
 )
+from micropie.lazily import lazily
+
+if TYPE_CHECKING:
+    from micropie.execution.redis_client import RedisClient
 
 __all__ = [
     "AHEAD",
@@ -150,3 +157,6 @@ __all__ = [
     "wait_for_tasks",
     "where",
 ]
+
+# An optional dependency may be missing, or take longer to import than all of micropie.
+__getattr__ = lazily(__name__, {"RedisClient": "redis_client"})

@@ -1,5 +1,9 @@
 """HTTP's vocabulary and its messages: headers, cookies, media types, JSON, forms, requests, responses."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.body import Body
 from micropie.http.conditional import CONDITIONS, PRECONDITIONS, Selection, accepts_coding, http_date, select
@@ -12,10 +16,10 @@ from micropie.http.cookies import (
     parse_cookies,
     without_prefix,
 )
-from micropie.http.current import current_request, request
+from micropie.http.current import bound_request, current_request
 from micropie.http.escaping import escape
 from micropie.http.exchange import FORM, NULL, Address, Config, Exchange
-from micropie.http.flash import flash, get_flashed_messages
+from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.forms.multipart import MultipartParser
@@ -57,7 +61,6 @@ from micropie.http.response import (
     status_line,
 )
 from micropie.http.session import Changes, Session, UnopenedSession, copied
-from micropie.http.signing import CookieSigner, Secret, Signer
 from micropie.http.state import State
 from micropie.http.types import (
     ChunkedBody,
@@ -99,6 +102,10 @@ from micropie.http.websocket import (
     is_too_big,
     truncate_reason,
 )
+from micropie.lazily import lazily
+
+if TYPE_CHECKING:
+    from micropie.http.signing import CookieSigner, Secret, Signer
 
 __all__ = [
     "ACCEPT",
@@ -184,6 +191,7 @@ __all__ = [
     "accepts_coding",
     "add_vary",
     "as_response",
+    "bound_request",
     "cached_if_short",
     "check_code",
     "check_value",
@@ -220,7 +228,6 @@ __all__ = [
     "receive_body",
     "receive_form",
     "redirect_response",
-    "request",
     "select",
     "start_failed",
     "states_status",
@@ -228,3 +235,6 @@ __all__ = [
     "truncate_reason",
     "without_prefix",
 ]
+
+# An optional dependency may be missing, or take longer to import than all of micropie.
+__getattr__ = lazily(__name__, {"CookieSigner": "signing", "Secret": "signing", "Signer": "signing"})

@@ -32,4 +32,4 @@ class _CurrentRequest:
         return f"<current {current.get(None)!r}>"
 
 
-request = cast("Request", _CurrentRequest())
+bound_request = cast("Request", _CurrentRequest())

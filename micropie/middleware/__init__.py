@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from micropie.lazily import lazily
 from micropie.middleware.access_log import AccessLog
 from micropie.middleware.auth import BasicAuth, BearerAuth
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
@@ -12,7 +12,7 @@ from micropie.middleware.compress import Compress
 from micropie.middleware.concurrency_limit import ConcurrencyLimit
 from micropie.middleware.cors import CORSMiddleware
 from micropie.middleware.csrf import CSRFMiddleware
-from micropie.middleware.health import health, health_endpoint
+from micropie.middleware.health import health_endpoint, health_mark
 from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.rate_limit import RateLimit
 from micropie.middleware.rate_store import MemoryRates, Quota, RateStore
@@ -50,18 +50,11 @@ __all__ = [
     "Tracing",
     "TrustedHosts",
     "WebSocketMiddleware",
-    "health",
     "health_endpoint",
+    "health_mark",
     "missing_security",
     "warn_of_missing_security",
 ]
 
-
-# Imported when first used: redis-py alone takes longer to import than all of micropie.
-_LAZY = {"RedisRates": "micropie.middleware.redis_rate_store", "Tracing": "micropie.middleware.tracing"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+# An optional dependency may be missing, or take longer to import than all of micropie.
+__getattr__ = lazily(__name__, {"RedisRates": "redis_rate_store", "Tracing": "tracing"})

@@ -121,7 +121,7 @@ def pings_of(config: AppConfig) -> dict[str, Check]:
     return found
 
 
-def health(
+def health_mark(
     path: str = "/healthz", checks: Mapping[str, Check] = NO_CHECKS, *, timeout: float = 2.0, live: bool = False
 ) -> RouteMark:
     """Return the route of a health endpoint; see ``App.health``. Raises ``SetupError`` for a wrong argument."""

@@ -38,7 +38,7 @@ from micropie.routing.decorators import (
 from micropie.routing.discovery import is_function, is_method, public_name
 from micropie.routing.inheritance import AppDefinition
 from micropie.routing.providers import Provider, checked_key, checked_provider, in_place_of, name_of
-from micropie.routing.route import Route, RouteEntry, RouteMark, body_parameter, checked_methods, route_of
+from micropie.routing.routes import Route, RouteEntry, RouteMark, body_parameter, checked_methods, route_of
 from micropie.routing.settings import METHODS, Settings
 from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, delegate_route
 

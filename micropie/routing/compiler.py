@@ -21,8 +21,8 @@ from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
 from micropie.routing.inheritance import AppDefinition, child_config, root_config
 from micropie.routing.patterns import Pattern
 from micropie.routing.providers import check_providers
-from micropie.routing.route import Route, RouteMark, marks_of
 from micropie.routing.router import Node, Resource, Router
+from micropie.routing.routes import Route, RouteMark, marks_of
 from micropie.routing.site import Mounted, MountedApp, MountingSite, MountRoute, Site
 
 logger = logging.getLogger("micropie")

@@ -14,7 +14,7 @@ from micropie.errors import SetupError, is_count
 from micropie.execution import LOOP, MARK, PROCESS, THREAD, checked_placement
 from micropie.routing.checks import Check, mark_checks
 from micropie.routing.patterns import Pattern
-from micropie.routing.route import RouteMark, checked_methods, marks_of
+from micropie.routing.routes import RouteMark, checked_methods, marks_of
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Target = TypeVar("Target")

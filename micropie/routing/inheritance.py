@@ -22,7 +22,7 @@ from micropie.templates import Directory, Templates
 if TYPE_CHECKING:
     from micropie.channels import Channels
     from micropie.http import CookieSigner
-    from micropie.routing.route import RouteMark
+    from micropie.routing.routes import RouteMark
 
 
 @dataclass(slots=True)

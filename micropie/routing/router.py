@@ -35,7 +35,7 @@ from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.http import DOTS_AND_EMPTY
 from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Match, Pattern, match_text
-from micropie.routing.route import Route, RouteEntry
+from micropie.routing.routes import Route, RouteEntry
 from micropie.routing.settings import METHODS
 
 # A route chosen for the method, the arguments that the path gives in order, and those that it gives by name.

@@ -14,8 +14,8 @@ from micropie.http import DOTS_AND_EMPTY, Request
 from micropie.mounts import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.checks import checks_of, with_checks
 from micropie.routing.config import AppConfig, config_of
-from micropie.routing.route import Route, RouteEntry
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
+from micropie.routing.routes import Route, RouteEntry
 
 _NO_ROUTES: dict[str, Route] = {}
 
