@@ -1,6 +1,6 @@
 """``python -m micropie``"""
 
-from micropie.cli import main
+from micropie.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -33,7 +33,9 @@ from micropie.http import (
     UploadFile,
     current_request,
 )
-from micropie.middleware import SecurityDefaults, health_endpoint, health_mark, warn_of_missing_security
+from micropie.middleware import SecurityDefaults
+from micropie.middleware.health import health_endpoint, health_mark
+from micropie.middleware.security_defaults import warn_of_missing_security
 from micropie.mounts import APP, ASGI, Mount, MountedLife, checked_prefix, kind_of_target
 from micropie.routing import (
     REQUIRES,

@@ -1,7 +1,1 @@
 """The command line: ``micropie run app:app``, also ``python -m micropie``. One module for each command."""
-
-from micropie.cli.main import main
-
-__all__ = [
-    "main",
-]

@@ -15,7 +15,7 @@ from micropie.cli.moving import findings
 from micropie.cli.routes import function_of, mounts_of, place_of
 from micropie.cli.target import find_target
 from micropie.errors import SetupError
-from micropie.middleware import missing_security
+from micropie.middleware.security_defaults import missing_security
 from micropie.routing import Site
 
 

@@ -12,12 +12,11 @@ from micropie.middleware.compress import Compress
 from micropie.middleware.concurrency_limit import ConcurrencyLimit
 from micropie.middleware.cors import CORSMiddleware
 from micropie.middleware.csrf import CSRFMiddleware
-from micropie.middleware.health import health_endpoint, health_mark
 from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.rate_limit import RateLimit
 from micropie.middleware.rate_store import MemoryRates, Quota, RateStore
 from micropie.middleware.request_id import RequestId, RequestIdFilter
-from micropie.middleware.security_defaults import SecurityDefaults, missing_security, warn_of_missing_security
+from micropie.middleware.security_defaults import SecurityDefaults
 from micropie.middleware.security_headers import SecurityHeaders
 from micropie.middleware.timeout import Timeout
 from micropie.middleware.trusted_hosts import TrustedHosts
@@ -50,10 +49,6 @@ __all__ = [
     "Tracing",
     "TrustedHosts",
     "WebSocketMiddleware",
-    "health_endpoint",
-    "health_mark",
-    "missing_security",
-    "warn_of_missing_security",
 ]
 
 # An optional dependency may be missing, or take longer to import than all of micropie.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grimp
 from importlinter import Contract, ContractCheck, fields, output
 from importlinter.application import contract_utils
@@ -15,20 +17,20 @@ class FacesContract(Contract):
     package = fields.StringField()
     ignore_imports = fields.SetField(subfield=fields.ImportExpressionField(), required=False)
 
-    def check(self, graph: grimp.ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002 - of the interface
+    def check(self, graph: grimp.ImportGraph, verbose: bool) -> ContractCheck:
         """See ``Contract``."""
-        warnings = contract_utils.remove_ignored_imports(
-            graph=graph,
-            ignore_imports=self.ignore_imports,
-            unmatched_alerting=contract_utils.AlertLevel.ERROR,
-        )
-        depth = self.package.count(".") + 2
+        # import-linter puts the values of an instance in the place of the class's fields.
+        package = str(self.package)
+        exceptions: Any = self.ignore_imports
+        error = contract_utils.AlertLevel.ERROR
+        warnings = contract_utils.remove_ignored_imports(graph, exceptions, error)
+        depth = package.count(".") + 2
         wrong = sorted(
             (importer, imported)
             for importer in graph.modules
             for imported in graph.find_modules_directly_imported_by(importer)
             if imported.count(".") >= depth
-            and imported.startswith(f"{self.package}.")
+            and imported.startswith(f"{package}.")
             and importer.split(".")[:depth] != imported.split(".")[:depth]
         )
         return ContractCheck(kept=not wrong, warnings=warnings, metadata={"wrong": wrong})
