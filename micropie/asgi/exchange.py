@@ -45,13 +45,13 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 class ASGIExchange(Exchange):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    __slots__ = ("_receive", "scope")
+    __slots__ = ("_receive", "scope", "send")
 
     _receive: Receive
     is_on_loop = True
     _ended = False  # no further piece of the body is to come
     _gone = False
-    send: Send | None = None  # of the server, where a stream's head may be sent early
+    send: Send  # of the server
     has_early_head = False  # whether that has been done
     in_flight: Event | None = None  # while a call of ``receive`` is awaited
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait

@@ -84,19 +84,21 @@ def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
     other: Handover | Exception | None = None
     try:
         # 1. Route. One look-up finds a path without arguments; the site looks for all others.
-        route = site.exact.get(request.method, _NO_ROUTES).get(exchange.literal_path)
+        method = exchange.method
+        route = site.exact.get(method, _NO_ROUTES).get(exchange.literal_path)
         arguments, values, result = _NO_ARGUMENTS, _NO_VALUES, None
         if route is not None:
-            exchange.route, exchange.config = route, route.config
+            exchange.route = route
+            exchange.config = config = route.config
         else:
             route, arguments, values, other = _find(site, request)
+            config = config_of(exchange)
         # 2. Hooks and session.
-        config = config_of(exchange)
         if config.middlewares or config.sessions.opens_ahead or other is not None:
             result = yield from _before_handler(request, other)
         if result is None:
             # 3. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
-            if request.method not in ("GET", "HEAD"):
+            if method != "GET" and method != "HEAD":
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run.
             if len(arguments) != route.plain_args:
@@ -117,7 +119,7 @@ def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
             and exchange.hooks is None
             and exchange.session is None
             and exchange.pending is None
-            and request.method != "HEAD"
+            and method != "HEAD"
         ):
             body = encode_body(result)
             content_type = JSON if encode_body is dumps else config.text_type
