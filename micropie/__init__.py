@@ -3,7 +3,7 @@
 from pathlib import Path as _Path
 
 from micropie.app import App, Server
-from micropie.asgi.websocket import WebSocket
+from micropie.asgi import WebSocket
 from micropie.binding import Body, Cookie, Form, Header, Query
 from micropie.errors import (
     BadRequest,
@@ -16,20 +16,28 @@ from micropie.errors import (
     SetupError,
 )
 from micropie.errors import refuse_namesake as _refuse_namesake
-from micropie.execution.background import run_async
-from micropie.execution.loop import where
-from micropie.files.static import static_file
+from micropie.execution import run_async, where
+from micropie.files import static_file
 from micropie.habits import inline, pooled, threaded
-from micropie.http.binding_errors import BindingError, BindingErrors
-from micropie.http.escaping import escape
-from micropie.http.flash import flash, get_flashed_messages
-from micropie.http.forms import UploadFile
-from micropie.http.headers import Headers, MutableHeaders
-from micropie.http.pagination import Page
-from micropie.http.request import Request, WebSocketRequest, request
-from micropie.http.response import Response
+from micropie.http import (
+    BindingError,
+    BindingErrors,
+    Headers,
+    MutableHeaders,
+    Page,
+    Request,
+    Response,
+    UploadFile,
+    WebSocketRequest,
+    escape,
+    flash,
+    get_flashed_messages,
+)
+from micropie.http import (
+    bound_request as request,
+)
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
-from micropie.routing.decorators import (
+from micropie.routing import (
     delete,
     describe,
     get,
@@ -46,8 +54,8 @@ from micropie.routing.decorators import (
     websocket,
 )
 from micropie.sessions import InMemorySessionBackend, SessionBackend
-from micropie.streams.events import EventStream, event
-from micropie.templates.context import template
+from micropie.streams import EventStream, event
+from micropie.templates import template
 
 _refuse_namesake(_Path(__file__).parent.parent)
 

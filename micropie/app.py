@@ -12,44 +12,47 @@ from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from micropie.asgi.driver import serve as serve_asgi
-from micropie.asgi.driver import serve_http as answer_asgi
-from micropie.asgi.websocket import serve_websocket
+from micropie.asgi import serve as serve_asgi
+from micropie.asgi import serve_http as answer_asgi
+from micropie.asgi import serve_websocket
 from micropie.channels import Channels
 from micropie.errors import SetupError
-from micropie.execution.context import current
-from micropie.files.static import directory_route
-from micropie.flow.lifecycle import lifespan_opener
+from micropie.execution import current
+from micropie.files import directory_route
+from micropie.flow import lifespan_opener
 from micropie.habits import ServerHabits
-from micropie.http.headers import MutableHeaders
-from micropie.http.request import Request, current_request
-from micropie.http.response import Response
-from micropie.http.state import State
-from micropie.http.types import HeadersLike, Receive, Scope, Send
-from micropie.middleware.health import health, health_endpoint
-from micropie.middleware.security_defaults import SecurityDefaults
-from micropie.mounts.prefixes import APP, Mount, checked_prefix, kind_of_target
-from micropie.routing.checks import REQUIRES
-from micropie.routing.config import ErrorHandler, ErrorKey, check_error_key, config_of
-from micropie.routing.decorator_types import (
+from micropie.http import HeadersLike, MutableHeaders, Receive, Request, Response, Scope, Send, State, current_request
+from micropie.middleware import SecurityDefaults
+from micropie.middleware.health import health_endpoint, health_mark
+from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
+from micropie.routing import (
+    REQUIRES,
     Decorator,
+    ErrorHandler,
+    ErrorKey,
+    Function,
     HasDelete,
     HasError,
     HasGet,
     HasPatch,
     HasPost,
     HasPut,
+    Settings,
+    check_error_key,
+    checked_key,
+    checked_provider,
+    config_of,
+    is_function,
+    is_method,
+    make_mark,
+    name_of,
     overridable,
 )
-from micropie.routing.decorators import Function, make_mark
-from micropie.routing.discovery import is_function, is_method
-from micropie.routing.providers import checked_key, checked_provider, name_of
-from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend
-from micropie.templates.context import NO_VALUES, stream
+from micropie.templates import NO_VALUES, stream
 from micropie.tree import Node, Tree
-from micropie.wsgi.driver import serve_http as answer_wsgi
-from micropie.wsgi.driver import start_and_serve as serve_wsgi
+from micropie.wsgi import serve_http as answer_wsgi
+from micropie.wsgi import start_and_serve as serve_wsgi
 
 Self = TypeVar("Self", bound="App")
 Method = TypeVar("Method", bound=Callable[..., object])
@@ -185,7 +188,7 @@ class App(Node):
         self._micropie.security = security
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
         if docs is not False:
-            from micropie.openapi.pages import document_routes
+            from micropie.openapi import document_routes
 
             for path, function in document_routes(docs, self._micropie.compiled, type(self).__name__):
                 App.route(self, path, ["GET"])(function)
@@ -387,7 +390,7 @@ class App(Node):
         an exception or False. ``timeout``: seconds for all of them. ``live=True`` is for liveness probes: only
         ``checks`` count. No hook of the application is in the way. Raises ``SetupError`` for a wrong argument.
         """
-        self._micropie.registering(self._micropie.functions, health(*arguments, **options))(health_endpoint)
+        self._micropie.registering(self._micropie.functions, health_mark(*arguments, **options))(health_endpoint)
 
     def metrics(self, *arguments: Any, **options: Any) -> Any:
         """Count and time the requests of this application, and answer a path with the numbers for Prometheus::

@@ -17,10 +17,10 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from micropie.errors import ResponseError
-from micropie.http.cookies import format_cookie, parse_cookies
+from micropie.http import format_cookie, parse_cookies
 
 if TYPE_CHECKING:
-    from micropie.http.request import Request
+    from micropie.http import Request
 
 # The token's key in the session, the name of the form's field, and that of the cookie.
 FIELD: Final = "csrf_token"

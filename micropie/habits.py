@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from micropie.errors import Redirect, ResponseError, SetupError
-from micropie.execution.outcomes import Completed
-from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD
+from micropie.execution import LOOP, MARK, PROCESS, THREAD, Completed
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

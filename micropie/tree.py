@@ -10,29 +10,32 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from micropie.asgi.lifespan import ASGIState
+from micropie.asgi import ASGIState
 from micropie.channels import Channels
 from micropie.errors import SetupError
-from micropie.execution.context import ShutdownSignal, current
-from micropie.execution.steps import HANDLER, RouteKind
-from micropie.flow.lifecycle import Lifecycle, Lifespan, lifespan_opener
+from micropie.execution import HANDLER, RouteKind, ShutdownSignal, current
+from micropie.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie.habits import AppHabits
-from micropie.http.state import State
+from micropie.http import State
 from micropie.middleware.security_defaults import warn_of_missing_security
-from micropie.mounts.lifespan import MountedLife
-from micropie.mounts.prefixes import APP, ASGI
-from micropie.routing.compiler import build_site
-from micropie.routing.config import AppConfig, config_of
-from micropie.routing.decorators import Function
-from micropie.routing.discovery import public_name
-from micropie.routing.inheritance import AppDefinition, Registrations
-from micropie.routing.providers import in_place_of, name_of
-from micropie.routing.route import RouteMark
-from micropie.routing.settings import Settings
-from micropie.routing.site import Site
+from micropie.mounts import APP, ASGI, MountedLife
+from micropie.routing import (
+    AppDefinition,
+    Config,
+    Function,
+    Registrations,
+    RouteMark,
+    Settings,
+    Site,
+    build_site,
+    config_of,
+    in_place_of,
+    name_of,
+    public_name,
+)
 from micropie.sessions import InMemorySessionBackend, SessionBackend
-from micropie.templates.context import names_of
-from micropie.wsgi.lifespan import WSGIState
+from micropie.templates import names_of
+from micropie.wsgi import WSGIState
 
 
 class Node(AppHabits):
@@ -126,7 +129,7 @@ class Tree(Registrations):
         for parent in parents:
             parent._micropie.changed()
 
-    def config(self) -> AppConfig:
+    def config(self) -> Config:
         """Return this application's configuration in the tree that answers the current request, or else alone."""
         request = current.get(None)
         if request is not None:

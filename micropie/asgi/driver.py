@@ -12,18 +12,11 @@ from micropie.asgi.lifespan import ASGIState, serve_lifespan
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import send_streamed
 from micropie.asgi.websocket import serve_websocket
-from micropie.execution.context import current
-from micropie.execution.loop import LoopLocal
-from micropie.execution.steps import AWAIT, AnyStep
-from micropie.flow.http import respond
-from micropie.flow.lifecycle import Application, LifespanContext, log_failure
-from micropie.flow.resources import end_resources
-from micropie.http.request import Request
-from micropie.http.response import NO_OTHER_HEADERS, start_failed
-from micropie.http.types import Receive, Scope, Send
-from micropie.http.websocket import FAILED
-from micropie.mounts.asgi_in_asgi import hand_over
-from micropie.routing.site import Handover, Site
+from micropie.execution import AWAIT, AnyStep, LoopLocal, current
+from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
+from micropie.http import FAILED, NO_OTHER_HEADERS, Receive, Request, Scope, Send, start_failed
+from micropie.mounts import hand_over
+from micropie.routing import Handover, Site
 
 logger = logging.getLogger("micropie")
 

@@ -13,13 +13,20 @@ from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import BACKGROUND, perform
 from micropie.asgi.streaming import SharedReceive
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution.steps import Flow
-from micropie.http.exchange import Address, Exchange
-from micropie.http.headers import Headers
-from micropie.http.session import Session
-from micropie.http.types import Message, Receive, Scope, Send
-from micropie.http.urls import escaped_path, raw_path_below
-from micropie.routing.config import config_of
+from micropie.execution import Flow
+from micropie.http import (
+    Address,
+    Exchange,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    Session,
+    escaped_path,
+    raw_path_below,
+)
+from micropie.routing import config_of
 
 Value = TypeVar("Value")
 
@@ -38,13 +45,13 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 class ASGIExchange(Exchange):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    __slots__ = ("_receive", "scope")
+    __slots__ = ("_receive", "scope", "send")
 
     _receive: Receive
     is_on_loop = True
     _ended = False  # no further piece of the body is to come
     _gone = False
-    send: Send | None = None  # of the server, where a stream's head may be sent early
+    send: Send  # of the server
     in_flight: Event | None = None  # while a call of ``receive`` is awaited
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 

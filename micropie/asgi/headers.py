@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from micropie.http.headers import LONGEST_KEPT, NameCache
-from micropie.http.response import HTML, JSON, NOSNIFF, TEXT
+from micropie.http import HTML, JSON, LONGEST_KEPT, NOSNIFF, TEXT, NameCache
 
 
 class _ContentTypes(dict[str, tuple[bytes, bytes]]):

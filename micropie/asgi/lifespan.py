@@ -18,11 +18,11 @@ from types import FrameType
 import anyio
 
 from micropie.asgi.steps import BACKGROUND, perform
-from micropie.execution.loop import CLEAN_UP_WITHIN, TASKS, LoopTasks, threadsafe_scheduler
-from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext, log_failure
-from micropie.http.types import Receive, Scope, Send
-from micropie.mounts.prefixes import APP, ASGI
-from micropie.routing.site import Site
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, threadsafe_scheduler
+from micropie.flow import Application, Lifecycle, LifespanContext, log_failure
+from micropie.http import Receive, Scope, Send
+from micropie.mounts import APP, ASGI
+from micropie.routing import Site
 
 
 class ASGIState:

@@ -9,38 +9,36 @@ from anyio import CancelScope, move_on_after
 
 from micropie.asgi.streaming import StreamedRequest, close_stream, next_chunk
 from micropie.errors import HTTPError
-from micropie.execution.background import run_tasks
-from micropie.execution.context import current
-from micropie.execution.loop import CLEAN_UP_WITHIN, LoopTasks
-from micropie.execution.placement import Threads
-from micropie.execution.steps import (
+from micropie.execution import (
     AWAIT,
     BLOCK,
     CHUNK,
+    CLEAN_UP_WITHIN,
     CLOSE,
     HANDLER,
     IO,
+    IO_THREADS,
     POOL,
     RECEIVE,
     AnyStep,
     Flow,
     Limited,
+    LoopTasks,
     RouteKind,
     StepKind,
+    Threads,
     TookTooLong,
+    current,
+    has_room,
+    in_thread,
+    interrupting,
+    run_tasks,
 )
-from micropie.execution.threads import IO_THREADS, has_room, in_thread, interrupting
-from micropie.flow.lifecycle import LifespanContext
-from micropie.flow.resources import end_resources
-from micropie.http.body import Body
-from micropie.http.exchange import Exchange
-from micropie.http.request import Request
-from micropie.mounts.asgi_in_asgi import answer_of_asgi
-from micropie.mounts.prefixes import WSGI
-from micropie.mounts.wsgi_in_asgi import answer_of_wsgi
-from micropie.pool.client import call_in_pool
-from micropie.pool.remote import CancelToken
-from micropie.routing.config import config_of
+from micropie.flow import LifespanContext, end_resources
+from micropie.http import Body, Exchange, Request
+from micropie.mounts import WSGI, asgi_under_asgi, wsgi_under_asgi
+from micropie.pool import CancelToken, call_in_pool
+from micropie.routing import config_of
 
 # Steps are performed for a request, or for a lifespan.
 StepContext: TypeAlias = "Exchange | LifespanContext"
@@ -117,8 +115,8 @@ async def perform_step(
         raise TookTooLong
     route, request, mounted_path = arguments  # kind is MOUNT
     if route.mount.kind == WSGI:
-        return await answer_of_wsgi(route.mount, route.threads, mounted_path, request._exchange)
-    return await answer_of_asgi(route.mount, mounted_path, request._exchange)
+        return await wsgi_under_asgi(route.mount, route.threads, mounted_path, request._exchange)
+    return await asgi_under_asgi(route.mount, mounted_path, request._exchange)
 
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.

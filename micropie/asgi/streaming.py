@@ -35,16 +35,21 @@ from anyio.lowlevel import checkpoint
 
 from micropie.asgi.headers import encode_headers
 from micropie.errors import ClientDisconnect
-from micropie.execution.context import ShutdownSignal, stream_shutdown
-from micropie.execution.loop import CLEAN_UP_WITHIN, TASKS, WAKERS, DelayedCall, DelayedCalls, LoopLocal
-from micropie.execution.steps import Flow
-from micropie.execution.threads import in_thread
-from micropie.http.exchange import Config
-from micropie.http.types import ChunkedBody, Message, Receive, Scope, Send
-from micropie.routing.config import AppConfig, config_of
-from micropie.streams.scoped import ScopedSource
-from micropie.streams.source import ASK_AFTER, END, EarlyHead, LoopSource, Stream, ThreadSource
-from micropie.streams.threaded import in_threads
+from micropie.execution import (
+    CLEAN_UP_WITHIN,
+    TASKS,
+    WAKERS,
+    DelayedCall,
+    DelayedCalls,
+    Flow,
+    LoopLocal,
+    ShutdownSignal,
+    in_thread,
+    stream_shutdown,
+)
+from micropie.http import ChunkedBody, Message, MessageConfig, Receive, Scope, Send
+from micropie.routing import Config, config_of
+from micropie.streams import ASK_AFTER, END, EarlyHead, LoopSource, ScopedSource, Stream, ThreadSource, in_threads
 
 logger = logging.getLogger("micropie")
 
@@ -105,9 +110,9 @@ class StreamedRequest(Protocol):
 
     method: str
     scope: Scope
-    config: Config
+    config: MessageConfig
     broken_off: bool
-    send: Send | None
+    send: Send
 
     @property
     def label(self) -> str:
@@ -176,7 +181,7 @@ def next_chunk(stream: Stream, exchange: StreamedRequest, early: EarlyHead) -> A
     return _sender_of(stream, exchange).next(early)
 
 
-async def close_stream(stream: Stream, config: AppConfig) -> None:
+async def close_stream(stream: Stream, config: Config) -> None:
     """Close a stream that has not come to its end."""
     source = stream.source
     if isinstance(stream.fetcher, StreamSender):

@@ -12,22 +12,28 @@ from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import DENIAL, Connection
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
-from micropie.execution.context import current
-from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse
+from micropie.execution import CLEAN_UP_WITHIN, current
+from micropie.flow import CloseInfo, ask_guards, cleanup, converse
 from micropie.habits import SocketHabits
-from micropie.http.headers import Headers
-from micropie.http.json import dumps, loads
-from micropie.http.multidict import MultiDict
-from micropie.http.request import WebSocketRequest
-from micropie.http.response import checked_headers
-from micropie.http.state import State
-from micropie.http.types import HeaderPairs, HeadersLike, Receive, Scope, Send
-from micropie.http.websocket import ACCEPT, GONE, INVALID_DATA
-from micropie.mounts.asgi_in_asgi import hand_over
-from micropie.routing.config import config_of
-from micropie.routing.route import route_of
-from micropie.routing.site import Handover, Site
+from micropie.http import (
+    ACCEPT,
+    GONE,
+    INVALID_DATA,
+    HeaderPairs,
+    Headers,
+    HeadersLike,
+    MultiDict,
+    Receive,
+    Scope,
+    Send,
+    State,
+    WebSocketRequest,
+    checked_headers,
+    dumps,
+    loads,
+)
+from micropie.mounts import hand_over
+from micropie.routing import Handover, Site, config_of, route_of
 from micropie.sessions import Session
 
 

@@ -54,10 +54,8 @@ from anyio.lowlevel import checkpoint
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.headers import encode_headers
-from micropie.execution.loop import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
-from micropie.http.response import Answer
-from micropie.http.types import HeaderPairs, Message, Receive, Send
-from micropie.http.websocket import (
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
+from micropie.http import (
     ACCEPT,
     CLOSE,
     CLOSED,
@@ -72,14 +70,19 @@ from micropie.http.websocket import (
     SEND,
     TOO_BIG,
     WRONG_KIND,
+    Answer,
+    HeaderPairs,
+    Message,
     MessageError,
     Progress,
+    Receive,
+    Send,
     check_code,
     disconnect_info,
     is_too_big,
     truncate_reason,
 )
-from micropie.routing.config import config_of
+from micropie.routing import config_of
 
 logger = logging.getLogger("micropie")
 

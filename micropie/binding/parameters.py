@@ -18,9 +18,7 @@ from micropie.binding.converters import ANYTHING, Converter, converter_for
 from micropie.binding.sources import Body, Form, Query, Source, stated_source
 from micropie.binding.structures import is_structure, structure_converter
 from micropie.errors import HTTPError, SetupError
-from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
-from micropie.http.forms import UploadFile
-from micropie.http.request import Request, WebSocketRequest
+from micropie.http import BindingError, BindingErrors, ParameterError, Request, UploadFile, WebSocketRequest
 
 _Value = TypeVar("_Value")
 

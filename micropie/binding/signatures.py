@@ -22,9 +22,8 @@ from micropie.binding.converters import ANYTHING, converter_for
 from micropie.binding.parameters import REQUIRED, BoundParameter, bound_parameter, by_name, from_path, unwrapped
 from micropie.binding.sources import stated_source
 from micropie.errors import BadRequest, HTTPError, SetupError
-from micropie.execution.placement import layers
-from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
-from micropie.http.request import Request
+from micropie.execution import layers
+from micropie.http import BindingError, BindingErrors, ParameterError, Request
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)

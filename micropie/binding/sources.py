@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 from micropie.errors import SetupError
 
 if TYPE_CHECKING:
-    from micropie.http.request import Request
-    from micropie.http.types import Parameters
+    from micropie.http import Parameters, Request
 
 
 class Source:

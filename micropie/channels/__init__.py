@@ -8,20 +8,16 @@ mailbox learns of it.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from micropie.channels.hub import Channels, Subscription
 from micropie.channels.mailbox import ChannelsUnreachable, MessagesLost
+from micropie.lazily import lazily
 
 if TYPE_CHECKING:
     from micropie.channels.redis import RedisChannels
 
 __all__ = ["Channels", "ChannelsUnreachable", "MessagesLost", "RedisChannels", "Subscription"]
 
-
-def __getattr__(name: str) -> Any:
-    # Imported on first use: it imports an optional dependency.
-    if name == "RedisChannels":
-        return import_module("micropie.channels.redis").RedisChannels
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# An optional dependency may be missing, or take longer to import than all of micropie.
+__getattr__ = lazily(__name__, {"RedisChannels": "redis"})

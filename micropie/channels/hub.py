@@ -16,10 +16,8 @@ from anyio.lowlevel import checkpoint
 
 from micropie.channels.mailbox import EMPTY, END, Future, Mailbox, Message, NoMessage, TaskWaiter, WhenFull, block_until
 from micropie.errors import is_count
-from micropie.execution.context import current_shutdown
-from micropie.execution.fork import notify_after_fork
-from micropie.execution.steps import Completed, no_function
-from micropie.http.json import dumps, loads
+from micropie.execution import Completed, current_shutdown, no_function, notify_after_fork
+from micropie.http import dumps, loads
 
 # Messages that a task takes between two checkpoints. Without these, no other task runs while messages keep coming.
 BETWEEN_CHECKPOINTS = 16

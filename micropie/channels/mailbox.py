@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Final, Literal, TypeAlias
 
 from micropie.errors import HTTPError
-from micropie.execution.loop import WAKERS, SingleWaiterEvent, is_on_loop
+from micropie.execution import WAKERS, SingleWaiterEvent, is_on_loop
 
 logger = logging.getLogger("micropie")
 

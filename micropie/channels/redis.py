@@ -21,10 +21,8 @@ from uuid import uuid4
 
 from micropie.channels.hub import Channels, checked_name
 from micropie.channels.mailbox import Future, Mailbox
-from micropie.execution.loop import is_on_loop
-from micropie.execution.redis_client import RedisClient
-from micropie.execution.steps import Completed
-from micropie.http.json import dumps
+from micropie.execution import Completed, RedisClient, is_on_loop
+from micropie.http import dumps
 
 logger = logging.getLogger("micropie")
 

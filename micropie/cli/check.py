@@ -16,7 +16,7 @@ from micropie.cli.routes import function_of, mounts_of, place_of
 from micropie.cli.target import find_target
 from micropie.errors import SetupError
 from micropie.middleware.security_defaults import missing_security
-from micropie.routing.site import Site
+from micropie.routing import Site
 
 
 def execute(arguments: Namespace) -> int:

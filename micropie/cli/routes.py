@@ -14,12 +14,9 @@ from typing import Annotated, get_origin
 from micropie.app import App
 from micropie.binding import Plan
 from micropie.cli.target import find_target
-from micropie.execution.placement import layers
-from micropie.execution.steps import HANDLER, POOL
-from micropie.mounts.prefixes import Mount
-from micropie.routing.providers import Provider
-from micropie.routing.route import Route
-from micropie.routing.site import Site
+from micropie.execution import HANDLER, POOL, layers
+from micropie.mounts import Mount
+from micropie.routing import Provider, Route, Site
 
 
 @dataclass(frozen=True, slots=True)

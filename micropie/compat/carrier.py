@@ -12,14 +12,9 @@ from typing import Any, TypeAlias
 
 from micropie.app import App
 from micropie.errors import HTTPError, SetupError
-from micropie.execution.steps import HANDLER, RouteKind
-from micropie.http.forms.receiving import AHEAD
-from micropie.http.request import Request
-from micropie.http.response import GivenStatus
-from micropie.routing.config import AppConfig
-from micropie.routing.decorators import Function
-from micropie.routing.route import Route
-from micropie.routing.site import Handover, OutsideRoute, Site
+from micropie.execution import HANDLER, RouteKind
+from micropie.http import AHEAD, GivenStatus, Request
+from micropie.routing import Config, Function, Handover, OutsideRoute, Route, Site
 from micropie.tree import Node, Tree
 
 NO_VALUES: dict[str, object] = {}
@@ -50,7 +45,7 @@ class CarryingSite(Site):
         request.path = path
         return None
 
-    def config_of(self, request: Request) -> AppConfig:
+    def config_of(self, request: Request) -> Config:
         """See ``Site``."""
         return self.inner.config_of(request)
 
@@ -62,7 +57,7 @@ class CarryingSite(Site):
 class CarriedRoute(OutsideRoute):
     """A route of the old framework, see ``OutsideRoute``."""
 
-    def __init__(self, config: AppConfig, blocking: RouteKind, call: Callable[..., object], plain_args: int) -> None:
+    def __init__(self, config: Config, blocking: RouteKind, call: Callable[..., object], plain_args: int) -> None:
         super().__init__(config, blocking, call, plain_args, AHEAD)
         self.limited_step_kind = HANDLER
 

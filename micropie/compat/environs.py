@@ -5,11 +5,8 @@ from __future__ import annotations
 from functools import partial
 from io import BufferedReader, BytesIO
 
-from micropie.http.request import Request
-from micropie.http.types import Environ
-from micropie.mounts.prefixes import MountedPath
-from micropie.mounts.wsgi_call import RawBody
-from micropie.mounts.wsgi_in_asgi import environ_of
+from micropie.http import Environ, Request
+from micropie.mounts import MountedPath, RawBody, environ_of
 
 # Of backslashes in a Cookie header. Before Python 3.11.10 ``http.cookies`` takes time in proportion to the header for
 # each of them, so frameworks that read cookies by it read a header with more by ``parse_cookies``.

@@ -17,12 +17,11 @@ from typing import Any, TypeVar
 
 from micropie.app import App
 from micropie.errors import SetupError
-from micropie.execution.context import current
-from micropie.files import static
-from micropie.http.escaping import escape
-from micropie.http.request import current_request
-from micropie.http.response import Response as _Response
-from micropie.routing.decorators import run_in
+from micropie.execution import current
+from micropie.files import static_file as _static_file
+from micropie.http import Response as _Response
+from micropie.http import current_request, escape
+from micropie.routing import run_in
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -137,7 +136,7 @@ def route(
 
 def static_file(filename: str, path: str = ".", content_type: str | None = None) -> _Response:
     """Return a file below the directory ``path``."""
-    return static.static_file(filename, path, content_type=content_type)
+    return _static_file(filename, path, content_type=content_type)
 
 
 @lru_cache(maxsize=256)

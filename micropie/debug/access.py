@@ -13,8 +13,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from micropie.http.exchange import Address
-from micropie.http.request import Request
+    from micropie.http import Address
+from micropie.http import Request
 
 # The headers that a proxy adds, beside those that begin with "X-Forwarded-".
 _FORWARDING = frozenset({"forwarded", "via", "x-real-ip"})

@@ -24,10 +24,8 @@ from types import FrameType
 from typing import Any
 
 from micropie.errors import PHRASES, HTTPError
-from micropie.http.request import Request
-from micropie.http.response import TEXT, Response
-from micropie.routing.config import config_of
-from micropie.routing.route import RouteEntry
+from micropie.http import TEXT, Request, Response
+from micropie.routing import RouteEntry, config_of
 
 _LINES_AROUND = 5  # the failing line
 _MOST_FRAMES = 40  # of one exception, the innermost ones: a recursion has a thousand

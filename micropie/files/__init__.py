@@ -6,3 +6,11 @@ time; only the checked head of each version of a file is kept. A small file is b
 one is a ``FileRange``, an open file of which exactly so many bytes are sent. The request closes it when it is over,
 so no path through the drivers can leak it.
 """
+
+from micropie.files.static import directory_route, open_file, static_file
+
+__all__ = [
+    "directory_route",
+    "open_file",
+    "static_file",
+]

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import NamedTuple
 
-from micropie.execution.fork import after_fork_in_child
+from micropie.execution import after_fork_in_child
 from micropie.files.lookup import Key, ResolvedFile
 
 FRESH_FOR = 1.0  # seconds

@@ -22,8 +22,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from micropie.errors import HTTPError
-from micropie.http.conditional import accepts_coding
-from micropie.http.headers import LONGEST_KEPT, cached_if_short
+from micropie.http import LONGEST_KEPT, accepts_coding, cached_if_short
 
 logger = logging.getLogger("micropie")
 

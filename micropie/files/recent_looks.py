@@ -17,7 +17,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Final, TypeAlias
 
-from micropie.execution.fork import after_fork_in_child
+from micropie.execution import after_fork_in_child
 from micropie.files.lookup import Key, ResolvedFile
 
 RECENT_FOR = 1.0  # seconds

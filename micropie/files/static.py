@@ -16,21 +16,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import HTTPError, ResponseError, SetupError, is_count
-from micropie.execution.steps import IO, Flow
+from micropie.execution import IO, Flow
 from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent_looks import RECENT
-from micropie.http.conditional import CONDITIONS, Selection, http_date, select
-from micropie.http.request import current_request
-from micropie.http.response import FileReference, Response, add_vary
-from micropie.http.types import HeadersLike
-from micropie.http.urls import DOTS_AND_EMPTY
-from micropie.routing.decorators import run_in
-from micropie.streams.files import PART_CHUNK, FileRange
+from micropie.http import (
+    CONDITIONS,
+    DOTS_AND_EMPTY,
+    FileReference,
+    HeadersLike,
+    Response,
+    Selection,
+    add_vary,
+    current_request,
+    http_date,
+    select,
+)
+from micropie.routing import run_in
+from micropie.streams import PART_CHUNK, FileRange
 
 if TYPE_CHECKING:
-    from micropie.http.request import Request
+    from micropie.http import Request
 
 SMALL = PART_CHUNK  # bytes; a file of one read costs one round trip to a thread
 ATTEMPTS = 5  # how many times a file is looked up that changes before it is open

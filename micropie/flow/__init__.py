@@ -9,3 +9,24 @@ application.
 A route with providers has a hook that does nothing, so the flow looks for resources only where there are hooks, and
 other routes pay nothing.
 """
+
+from micropie.flow.http import respond
+from micropie.flow.lifecycle import Application, Lifecycle, Lifespan, LifespanContext, lifespan_opener, log_failure
+from micropie.flow.resources import clean_up, end_resources
+from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse
+
+__all__ = [
+    "Application",
+    "CloseInfo",
+    "Lifecycle",
+    "Lifespan",
+    "LifespanContext",
+    "ask_guards",
+    "clean_up",
+    "cleanup",
+    "converse",
+    "end_resources",
+    "lifespan_opener",
+    "log_failure",
+    "respond",
+]

@@ -6,21 +6,21 @@ client on this machine if ``debug`` is on.
 
 from __future__ import annotations
 
-from micropie.debug.access import may_see_debug_pages
+from micropie.debug import may_see_debug_pages
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
-from micropie.execution.steps import Flow
-from micropie.files.static import open_file
-from micropie.http.problem import error_answer
-from micropie.http.request import Request
-from micropie.http.response import (
+from micropie.execution import Flow
+from micropie.files import open_file
+from micropie.http import (
     FileReference,
+    Request,
     Response,
+    error_answer,
     error_response,
     merge_pending,
     redirect_response,
 )
-from micropie.routing.config import config_of
-from micropie.streams.source import stream_of
+from micropie.routing import config_of
+from micropie.streams import stream_of
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
@@ -112,13 +112,13 @@ def _default_response(request: Request, failure: Exception) -> Response:
         if _is_options(request, failure):
             return Response(None, 204, failure.headers)
         if failure.status == 404 and exchange.list_routes is not None and may_see_debug_pages(request):
-            from micropie.debug.page import not_found_page
+            from micropie.debug import not_found_page
 
             return not_found_page(request, failure, exchange.list_routes())
         return error_answer(request, failure)
     if config_of(exchange).settings.debug and may_see_debug_pages(request):
         log_failure(request, failure)
-        from micropie.debug.page import error_page
+        from micropie.debug import error_page
 
         return error_page(request, failure)
     return internal_error(request, failure)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Generator
 from types import AsyncGeneratorType
 from typing import Any
 
-from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
+from micropie.execution import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
 
 
 class RunningGenerator:

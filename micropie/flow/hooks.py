@@ -28,21 +28,18 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from micropie.errors import Redirect, ResponseError
-from micropie.execution.steps import AWAIT, CallKind, Flow, call, itself, kind_of
+from micropie.execution import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
 from micropie.habits import status_of
-from micropie.http.headers import MutableHeaders
-from micropie.http.response import Response, as_response
-from micropie.http.websocket import POLICY, check_code
-from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.routing.checks import Checks
-from micropie.routing.config import config_of
+from micropie.http import POLICY, MutableHeaders, Response, as_response, check_code
+from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
+from micropie.routing import Checks, config_of
 from micropie.sessions import UnopenedSession
 
 if TYPE_CHECKING:
-    from micropie.http.request import Request
-    from micropie.routing.config import AppConfig
+    from micropie.http import Request
+    from micropie.routing import Config
 
 logger = logging.getLogger("micropie")
 
@@ -221,7 +218,7 @@ class HookPlan:
         self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards)
 
 
-def planned_hooks(config: AppConfig) -> HookPlan:
+def planned_hooks(config: Config) -> HookPlan:
     """Return how the middleware of a configuration runs. Its list may change at any time, so each request asks."""
     plan: HookPlan | None = config.hook_plan
     if plan is None or plan.ids != [*map(id, config.middlewares)]:
@@ -331,7 +328,7 @@ class SocketHook:
             logger.exception("after_websocket of %s failed", self._name)
 
 
-def run_before_websocket(config: AppConfig, begun: list[SocketHook], request: Request) -> Flow[tuple[int, str] | None]:
+def run_before_websocket(config: Config, begun: list[SocketHook], request: Request) -> Flow[tuple[int, str] | None]:
     """Run each ``before_websocket`` until one refuses. Return its code and reason, or None.
 
     Every hook that is called is added to ``begun``.

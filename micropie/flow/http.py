@@ -33,49 +33,36 @@ from typing import Any
 
 from micropie.csrf import FIELD, deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect
-from micropie.execution.steps import (
-    AWAIT,
-    INLINE,
-    IO,
-    MOUNT,
-    POOL,
-    Flow,
-    Limited,
-    TookTooLong,
-    itself,
-    no_function,
-)
-from micropie.files.static import open_file
+from micropie.execution import AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
+from micropie.files import open_file
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import open_session, planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, open_resources
-from micropie.http.forms.receiving import has_large_body, receive_body
-from micropie.http.json import dumps
-from micropie.http.problem import error_answer
-from micropie.http.request import Request
-from micropie.http.response import (
+from micropie.http import (
     JSON,
     NO_OTHER_HEADERS,
     PRIVATE,
     VARY_COOKIE,
     Answer,
+    ChunkedBody,
     EncodedAnswer,
     FileReference,
+    Request,
     Response,
     add_vary,
     as_response,
+    dumps,
     encode,
+    error_answer,
+    has_large_body,
     make_private,
     merge_pending,
+    receive_body,
     states_status,
 )
-from micropie.http.types import ChunkedBody
-from micropie.routing.config import config_of
-from micropie.routing.route import Route, route_of
-from micropie.routing.site import Handover, Site, delegate_route
+from micropie.routing import Handover, Route, Site, config_of, delegate_route, route_of
 from micropie.sessions import Session
-from micropie.streams.events import follow_events
-from micropie.streams.source import EarlyHead, Stream, stream_of
+from micropie.streams import EarlyHead, Stream, follow_events, stream_of
 
 logger = logging.getLogger("micropie")
 
@@ -97,19 +84,21 @@ def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
     other: Handover | Exception | None = None
     try:
         # 1. Route. One look-up finds a path without arguments; the site looks for all others.
-        route = site.exact.get(request.method, _NO_ROUTES).get(exchange.literal_path)
+        method = exchange.method
+        route = site.exact.get(method, _NO_ROUTES).get(exchange.literal_path)
         arguments, values, result = _NO_ARGUMENTS, _NO_VALUES, None
         if route is not None:
-            exchange.route, exchange.config = route, route.config
+            exchange.route = route
+            exchange.config = config = route.config
         else:
             route, arguments, values, other = _find(site, request)
+            config = config_of(exchange)
         # 2. Hooks and session.
-        config = config_of(exchange)
         if config.middlewares or config.sessions.opens_ahead or other is not None:
             result = yield from _before_handler(request, other)
         if result is None:
             # 3. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
-            if request.method not in ("GET", "HEAD"):
+            if method != "GET" and method != "HEAD":
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run.
             if len(arguments) != route.plain_args:
@@ -130,7 +119,7 @@ def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
             and exchange.hooks is None
             and exchange.session is None
             and exchange.pending is None
-            and request.method != "HEAD"
+            and method != "HEAD"
         ):
             body = encode_body(result)
             content_type = JSON if encode_body is dumps else config.text_type

@@ -17,10 +17,9 @@ from threading import Timer
 from typing import Any, Protocol, TypeAlias
 
 from micropie.errors import SetupError
-from micropie.execution.steps import AWAIT, INLINE, Flow, Result, RouteKind, call, kind_of
-from micropie.http.state import State
-from micropie.routing.config import AppConfig
-from micropie.routing.site import Site
+from micropie.execution import AWAIT, INLINE, Flow, Result, RouteKind, call, kind_of
+from micropie.http import State
+from micropie.routing import Config, Site
 
 logger = logging.getLogger("micropie")
 
@@ -138,7 +137,7 @@ class LifespanContext:
 
     receive_piece: Any = None  # there is no body
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
 
 

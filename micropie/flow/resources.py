@@ -16,15 +16,11 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from micropie.errors import ConnectionClosed, Redirect, ResponseError
-from micropie.execution.loop import entered_on_loop
-from micropie.execution.steps import AWAIT, BLOCK, INLINE, Flow, itself
+from micropie.execution import AWAIT, BLOCK, INLINE, Flow, entered_on_loop, itself
 from micropie.flow.generators import RunningGenerator
-from micropie.http.exchange import Exchange
-from micropie.http.request import Request
-from micropie.http.response import as_response
-from micropie.routing.providers import Provider, name_of
-from micropie.routing.route import Route
-from micropie.streams.source import is_stream
+from micropie.http import Exchange, Request, as_response
+from micropie.routing import Provider, Route, name_of
+from micropie.streams import is_stream
 
 
 def open_resources(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Sequence[Any]]:

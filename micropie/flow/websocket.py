@@ -19,15 +19,24 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
-from micropie.execution.steps import AWAIT, Flow
+from micropie.execution import AWAIT, Flow
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import open_session, planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, open_resources
-from micropie.http.request import WebSocketRequest
-from micropie.http.response import Answer, Response, as_response, encode, error_response, redirect_response
-from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
-from micropie.routing.config import AppConfig, config_of
-from micropie.routing.site import Site
+from micropie.http import (
+    FAILED,
+    NORMAL,
+    POLICY,
+    Answer,
+    Response,
+    WebSocketRequest,
+    as_response,
+    encode,
+    error_response,
+    is_allowed_origin,
+    redirect_response,
+)
+from micropie.routing import Config, Site, config_of
 
 logger = logging.getLogger("micropie")
 
@@ -92,7 +101,7 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
         yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path)
 
 
-def _handshake(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo | None]:
+def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
     """Perform stages 2 and 3. Return how a hook refuses the handshake, or None."""
     # 2. Guards and session.
     if config.middlewares or config.sessions.opens_ahead:
@@ -109,7 +118,7 @@ def _handshake(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo |
     return CloseInfo(code, reason, _encode(error_response(403, reason or "This WebSocket was refused.")))
 
 
-def _check_origin(request: WebSocketRequest, config: AppConfig) -> None:
+def _check_origin(request: WebSocketRequest, config: Config) -> None:
     """Raise 403 for a page of another site."""
     origin = request.origin()
     if origin is not None and not is_allowed_origin(
@@ -119,7 +128,7 @@ def _check_origin(request: WebSocketRequest, config: AppConfig) -> None:
         raise HTTPError(403, "Pages of this origin may not open WebSockets here.")
 
 
-def ask_guards(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo | None]:
+def ask_guards(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
     """Run the hooks that guard a mounted application's WebSockets. Return how one refuses the handshake, or None."""
     request._exchange.config = config
     return (yield from _or_failed(request, _run_guards(request)))

@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Final, Generic, Protocol, TypeVar
 
 from micropie.errors import HTTPError
-from micropie.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
+from micropie.execution import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError
-from micropie.execution.steps import Flow, Step, result_of
+from micropie.execution import Flow, Step, result_of
 from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MULTIPART
@@ -113,7 +113,7 @@ class Signer(Protocol):
         """Return the value in ``text``, or ``default`` if it is forged or too old."""
 
 
-class Config(Protocol):
+class MessageConfig(Protocol):
     """The part of an application's configuration that messages depend on."""
 
     @property
@@ -181,7 +181,7 @@ class Exchange:
     method: str
     path: str
     path_params: Sequence[Any]
-    config: Config
+    config: MessageConfig
     route: RouteInfo | None
     id: str = ""
 

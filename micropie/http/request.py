@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Unpack, cast
 from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
-from micropie.execution.context import current
+from micropie.execution import current
 from micropie.habits import RequestHabits
 from micropie.http.body import FlowIterator
 from micropie.http.conditional import TAG_SAFE, http_date, is_known
@@ -440,4 +440,4 @@ class _CurrentRequest:
         return f"<current {current.get(None)!r}>"
 
 
-request = cast("Request", _CurrentRequest())
+bound_request = cast("Request", _CurrentRequest())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from micropie.lazily import lazily
 from micropie.middleware.access_log import AccessLog
 from micropie.middleware.auth import BasicAuth, BearerAuth
-from micropie.middleware.base import HttpMiddleware, WebSocketMiddleware
+from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.middleware.compress import Compress
 from micropie.middleware.cors import CORSMiddleware
 from micropie.middleware.csrf import CSRFMiddleware
@@ -31,6 +31,7 @@ __all__ = [
     "CSRFMiddleware",
     "Compress",
     "ConcurrencyLimit",
+    "FlowMiddleware",
     "HttpMiddleware",
     "MemoryRates",
     "ProxyHeaders",
@@ -48,12 +49,5 @@ __all__ = [
     "WebSocketMiddleware",
 ]
 
-
-# Imported when first used: redis-py alone takes longer to import than all of micropie.
-_LAZY = {"RedisRates": "micropie.middleware.redis_rate_store", "Tracing": "micropie.middleware.tracing"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+# An optional dependency may be missing, or take longer to import than all of micropie.
+__getattr__ = lazily(__name__, {"RedisRates": "redis_rate_store", "Tracing": "tracing"})

@@ -11,8 +11,7 @@ from functools import partial
 from time import perf_counter, time
 
 from micropie.errors import check
-from micropie.http.request import Request
-from micropie.http.response import Response
+from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
 # Values that need no quotes in a line of text. Quoting keeps clients from starting a new line or field in the log.

@@ -15,10 +15,10 @@ from typing import NoReturn
 
 from micropie.errors import HTTPError
 from micropie.errors import check as check_argument
-from micropie.execution.steps import Flow, call, kind_of
-from micropie.http.request import Request
+from micropie.execution import Flow, call, kind_of
+from micropie.http import Request
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing.decorators import run_in
+from micropie.routing import run_in
 
 # Base64 with its padding and no other characters. ``b64decode`` accepts more.
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from micropie.execution.steps import Flow
-from micropie.http.request import Request
-from micropie.http.response import Response
+from micropie.execution import Flow
+from micropie.http import Request, Response
 
 
 class HttpMiddleware:

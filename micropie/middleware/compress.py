@@ -11,13 +11,21 @@ from typing import cast
 from weakref import ref
 
 from micropie.errors import check, is_count
-from micropie.execution.steps import BLOCK, Flow, call
-from micropie.http.conditional import coding_weights, weight_of_coding
-from micropie.http.headers import MutableHeaders, cached_if_short
-from micropie.http.request import Request
-from micropie.http.response import JSON, Response, add_vary, encode_body, merge_pending
+from micropie.execution import BLOCK, Flow, call
+from micropie.http import (
+    JSON,
+    MutableHeaders,
+    Request,
+    Response,
+    add_vary,
+    cached_if_short,
+    coding_weights,
+    encode_body,
+    merge_pending,
+    weight_of_coding,
+)
 from micropie.middleware.base import FlowMiddleware
-from micropie.streams.source import Stream, stream_of, transform_stream
+from micropie.streams import Stream, stream_of, transform_stream
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
 

@@ -11,12 +11,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from micropie.errors import SetupError, is_count, refuse_text
-from micropie.http.request import Request
-from micropie.http.response import TOKEN, Response, add_vary
-from micropie.http.types import HeaderPairs
-from micropie.http.urls import checked_origins, normal_origin
+from micropie.http import TOKEN, HeaderPairs, Request, Response, add_vary, checked_origins, normal_origin
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing.route import checked_methods
+from micropie.routing import checked_methods
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

@@ -12,10 +12,8 @@ from typing import Final
 
 from micropie.csrf import FIELD, is_csrf_token
 from micropie.errors import HTTPError, SetupError, refuse_text
-from micropie.execution.steps import Flow
-from micropie.http.forms.receiving import receive_form
-from micropie.http.request import Request
-from micropie.http.urls import checked_origins, normal_origin
+from micropie.execution import Flow
+from micropie.http import Request, checked_origins, normal_origin, receive_form
 from micropie.middleware.base import FlowMiddleware
 
 # Methods that change nothing (RFC 9110, section 9.2.1).

@@ -13,13 +13,10 @@ from inspect import isawaitable
 from time import monotonic
 
 from micropie.errors import check, is_duration
-from micropie.execution.steps import AWAIT, HANDLER, INLINE, Flow, Limited, TookTooLong, itself, kind_of
-from micropie.http.request import Request
-from micropie.http.response import Response
+from micropie.execution import AWAIT, HANDLER, INLINE, Flow, Limited, TookTooLong, itself, kind_of
+from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing.config import AppConfig, config_of
-from micropie.routing.decorators import make_mark
-from micropie.routing.route import RouteMark
+from micropie.routing import Config, RouteMark, config_of, make_mark
 
 logger = logging.getLogger("micropie")
 
@@ -105,7 +102,7 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
     return "it returned False" if result is False else ""
 
 
-def pings_of(config: AppConfig) -> dict[str, Check]:
+def pings_of(config: Config) -> dict[str, Check]:
     """Return the methods ``ping`` of all session backends, channels and middleware in a tree of applications.
 
     The second one of a name is called "sessions 2".
@@ -124,7 +121,7 @@ def pings_of(config: AppConfig) -> dict[str, Check]:
     return found
 
 
-def health(
+def health_mark(
     path: str = "/healthz", checks: Mapping[str, Check] = NO_CHECKS, *, timeout: float = 2.0, live: bool = False
 ) -> RouteMark:
     """Return the route of a health endpoint; see ``App.health``. Raises ``SetupError`` for a wrong argument."""

@@ -10,8 +10,7 @@ from functools import partial
 from threading import Semaphore
 
 from micropie.errors import HTTPError, check, is_count, is_duration
-from micropie.http.request import Request
-from micropie.http.response import Response
+from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
 

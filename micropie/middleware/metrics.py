@@ -21,17 +21,12 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from micropie.errors import HTTPError, SetupError, check, is_duration
-from micropie.execution.steps import IO, Flow
-from micropie.execution.threads import usage_of
-from micropie.http.request import Request, WebSocketRequest
-from micropie.http.response import Response
+from micropie.execution import IO, Flow, usage_of
+from micropie.http import Request, Response, WebSocketRequest
 from micropie.middleware.access_log import NO_ANSWER
 from micropie.middleware.base import FlowMiddleware
-from micropie.pool.processes import Pool
-from micropie.routing.config import AppConfig, config_of
-from micropie.routing.decorators import make_mark
-from micropie.routing.route import RouteMark
-from micropie.routing.settings import METHODS
+from micropie.pool import Pool
+from micropie.routing import METHODS, Config, RouteMark, config_of, make_mark
 
 try:
     import prometheus_client
@@ -80,7 +75,7 @@ class Instruments:
         self.channels = gauge("micropie_channels", "Channels with a subscriber in this process.")
         self.subscribers = gauge("micropie_channel_subscribers", "Subscribers in this process.")
 
-    def read(self, config: AppConfig, is_on_loop: bool) -> None:
+    def read(self, config: Config, is_on_loop: bool) -> None:
         """Set the gauges of threads, processes and channels in use. ``config`` has the tree of applications."""
         configs = config.tree.values()
         if is_on_loop:

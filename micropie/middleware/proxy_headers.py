@@ -17,8 +17,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final, TypeAlias
 
 from micropie.errors import SetupError, is_count, refuse_text
-from micropie.http.exchange import Address
-from micropie.http.request import Request
+from micropie.http import Address, Request
 from micropie.middleware.base import FlowMiddleware
 
 IP: TypeAlias = IPv4Address | IPv6Address

@@ -28,9 +28,8 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from micropie.errors import HTTPError, check, is_count, is_duration
-from micropie.execution.steps import INLINE, IO, Flow, call, kind_of
-from micropie.http.request import Request
-from micropie.http.response import Response
+from micropie.execution import INLINE, IO, Flow, call, kind_of
+from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
 logger = logging.getLogger("micropie")

@@ -7,9 +7,8 @@ import os
 import re
 
 from micropie.errors import check
-from micropie.execution.context import current
-from micropie.http.request import Request
-from micropie.http.response import Response
+from micropie.execution import current
+from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
 # Only characters that need no escape in a log, a header or a page.

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from micropie.http.cookies import PREFIXES
+from micropie.http import PREFIXES
 from micropie.middleware.csrf import CSRFMiddleware
 from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.security_headers import YEAR, SecurityHeaders
 from micropie.middleware.trusted_hosts import TrustedHosts
 
 if TYPE_CHECKING:
-    from micropie.routing.config import AppConfig
+    from micropie.routing import Config
 
 logger = logging.getLogger("micropie.security")
 
@@ -47,13 +47,13 @@ class SecurityDefaults:
         self.settings = {"session_cookie": "__Host-session_id"}
 
 
-def warn_of_missing_security(config: AppConfig) -> None:
+def warn_of_missing_security(config: Config) -> None:
     """Log a warning for each protection that the application with this config, the outermost of a tree, lacks."""
     for missing in missing_security(config):
         logger.warning("%s keeps sessions and %s (docs/security.md)", type(config.app).__name__, missing)
 
 
-def missing_security(config: AppConfig) -> Iterator[str]:
+def missing_security(config: Config) -> Iterator[str]:
     """Yield each protection that the outermost application of a tree lacks, as the end of a sentence."""
     hooks = {type(hook): hook for inner in config.tree.values() for hook in inner.middlewares}
     if not any(issubclass(kind, TrustedHosts) for kind in hooks):

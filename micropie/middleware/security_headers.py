@@ -9,8 +9,7 @@ import secrets
 from typing import Final
 
 from micropie.errors import ResponseError, SetupError, is_count
-from micropie.http.request import Request
-from micropie.http.response import Response, check_value
+from micropie.http import Request, Response, check_value
 from micropie.middleware.base import FlowMiddleware
 
 YEAR: Final = 365 * 24 * 3600  # seconds

@@ -12,11 +12,10 @@ from functools import partial
 from typing import Any
 
 from micropie.errors import HTTPError, SetupError, check
-from micropie.execution.steps import POOL
-from micropie.http.request import Request, WebSocketRequest
+from micropie.execution import POOL
+from micropie.http import Request, WebSocketRequest
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing.route import route_of
-from micropie.routing.settings import METHODS
+from micropie.routing import METHODS, route_of
 
 try:
     from opentelemetry import context, propagate, trace

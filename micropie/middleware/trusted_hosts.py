@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from micropie.errors import BadRequest, SetupError
-from micropie.http.request import Request
+from micropie.http import Request
 from micropie.middleware.base import FlowMiddleware
 
 _NAME: Final = re.compile(r"(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")

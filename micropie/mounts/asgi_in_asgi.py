@@ -20,15 +20,13 @@ from anyio import (
 )
 
 from micropie.errors import ClientDisconnect, ResponseError
-from micropie.execution.loop import LEAVE_WITHIN, TASKS
-from micropie.http.exchange import Exchange
-from micropie.http.response import Response
-from micropie.http.types import Message, Receive, Scope, Send
+from micropie.execution import LEAVE_WITHIN, TASKS
+from micropie.http import Exchange, Message, Receive, Response, Scope, Send
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
 
 
-async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
+async def asgi_under_asgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
     """Return the answer of a mounted ASGI application."""
     scope = moved_scope(exchange.scope, mount, mounted_path)
     extensions = exchange.scope.get("extensions") or {}

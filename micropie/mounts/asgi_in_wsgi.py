@@ -17,11 +17,8 @@ from queue import Empty, SimpleQueue
 from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError, websockets_need_asgi
-from micropie.execution.background import BackpressureWindow, background_loop
-from micropie.execution.loop import CLEAN_UP_WITHIN, LEAVE_WITHIN
-from micropie.http.exchange import Exchange
-from micropie.http.response import Response
-from micropie.http.types import Message, Scope
+from micropie.execution import CLEAN_UP_WITHIN, LEAVE_WITHIN, BackpressureWindow, background_loop
+from micropie.http import Exchange, Message, Response, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import ASGIAnswer, block_for_head, log_late_failure, moved_scope
 
@@ -31,7 +28,7 @@ _ENDED = "has ended"
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
 
-def answer_of_asgi(
+def asgi_under_wsgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, backend: str, seconds: float | None
 ) -> Response:
     """Return the answer of a mounted ASGI application. Raises 504 if it does not begin within ``seconds``.

@@ -13,8 +13,7 @@ from typing import Any
 
 from anyio import Event, create_task_group, move_on_after
 
-from micropie.http.state import State
-from micropie.http.types import Message
+from micropie.http import Message, State
 from micropie.mounts.prefixes import Mount
 
 logger = logging.getLogger("micropie")

@@ -13,12 +13,10 @@ from typing import Protocol
 from anyio import move_on_after
 
 from micropie.errors import ResponseError
-from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.http.exchange import Exchange
-from micropie.http.response import GivenStatus, Response
-from micropie.http.types import Message, Scope
+from micropie.execution import CLEAN_UP_WITHIN
+from micropie.http import Exchange, GivenStatus, Message, Response, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
-from micropie.streams.source import LoopSource, ThreadSource
+from micropie.streams import LoopSource, ThreadSource
 
 logger = logging.getLogger("micropie")
 

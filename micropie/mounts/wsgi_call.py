@@ -15,8 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 from micropie.errors import ResponseError
-from micropie.http.response import GivenStatus, Response
-from micropie.http.types import Environ, HeaderPairs
+from micropie.http import Environ, GivenStatus, HeaderPairs, Response
 from micropie.mounts.prefixes import Mount
 
 if TYPE_CHECKING:

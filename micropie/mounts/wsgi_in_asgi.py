@@ -19,13 +19,8 @@ from queue import SimpleQueue
 from anyio import CapacityLimiter
 
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import AHEAD, WAKERS, SingleWaiterEvent
-from micropie.execution.placement import Threads
-from micropie.execution.threads import limiter_of, run_in_place, take_slot
-from micropie.http.exchange import Exchange
-from micropie.http.headers import NameCache
-from micropie.http.response import Response
-from micropie.http.types import Environ
+from micropie.execution import AHEAD, WAKERS, SingleWaiterEvent, Threads, limiter_of, run_in_place, take_slot
+from micropie.http import Environ, Exchange, NameCache, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall
@@ -35,7 +30,7 @@ _CHUNK = "has a chunk"
 _ENDED = "has ended: with its last chunk, or with an exception"
 
 
-async def answer_of_wsgi(mount: Mount, threads: Threads, mounted_path: MountedPath, exchange: Exchange) -> Response:
+async def wsgi_under_asgi(mount: Mount, threads: Threads, mounted_path: MountedPath, exchange: Exchange) -> Response:
     """Return the answer of a mounted WSGI application, which is called in one of ``threads``."""
     call = _Call(mount, exchange, limiter_of(threads))
     await call.start(environ_of(exchange, mounted_path, BufferedReader(RawBody(call.pull))))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from micropie.http.exchange import Exchange
-from micropie.http.response import Response
-from micropie.http.types import Environ
+from micropie.http import Environ, Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import block_for_head
 from micropie.mounts.wsgi_call import WSGICall
 
 
-def answer_of_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
+def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
     """Return the answer of a mounted WSGI application."""
     call = _Call(mount)
     try:

@@ -1,5 +1,9 @@
 """OpenAPI: the routes of an application as a document that programs read. ``App.openapi`` imports it when asked."""
 
 from micropie.openapi.document import build_document
+from micropie.openapi.pages import document_routes
 
-__all__ = ["build_document"]
+__all__ = [
+    "build_document",
+    "document_routes",
+]

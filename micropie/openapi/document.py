@@ -17,18 +17,11 @@ from typing import Any, NamedTuple
 
 from micropie.binding import Cookie, Header, Query, is_structure, stated_source
 from micropie.errors import PHRASES, Redirect
-from micropie.execution.placement import layers
-from micropie.http.binding_errors import BindingErrors
-from micropie.http.forms import UploadFile
-from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA
-from micropie.http.request import Request, WebSocketRequest
-from micropie.http.response import Response
+from micropie.execution import layers
+from micropie.http import PROBLEM, PROBLEM_SCHEMA, BindingErrors, Request, Response, UploadFile, WebSocketRequest
 from micropie.openapi.schemas import Schema, Schemas
-from micropie.routing.checks import Checks
-from micropie.routing.decorators import DESCRIPTION, describe
-from micropie.routing.route import Route, RouteEntry, body_parameter
-from micropie.routing.site import Site
-from micropie.streams.events import EventStream
+from micropie.routing import DESCRIPTION, Checks, Route, RouteEntry, Site, body_parameter, describe
+from micropie.streams import EventStream
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})

@@ -14,12 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, SetupError, check
-from micropie.files.static import static_file
-from micropie.http.request import current_request
-from micropie.http.response import Response
+from micropie.files import static_file
+from micropie.http import Response, current_request
 from micropie.openapi.document import build_document
-from micropie.routing.config import config_of
-from micropie.routing.site import Site
+from micropie.routing import Site, config_of
 
 _ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NewType, Protocol, TypeAlias, Union,
 from uuid import UUID
 
 from micropie.binding import is_pydantic, is_structure
-from micropie.http.forms import UploadFile
+from micropie.http import UploadFile
 
 Schema: TypeAlias = dict[str, Any]
 

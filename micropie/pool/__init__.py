@@ -5,3 +5,16 @@ ended without the others. A handler goes there by its name, never as a pickled a
 cancels the call (``CancelToken``), which ends that process. An executor in the pool's place gets jobs that return
 bytes. A generator stays in the process that began it, so its stream comes in batches.
 """
+
+from micropie.pool.client import call_in_pool
+from micropie.pool.executors import ExecutorPool
+from micropie.pool.processes import Pool
+from micropie.pool.remote import CancelToken, RemoteChunks
+
+__all__ = [
+    "CancelToken",
+    "ExecutorPool",
+    "Pool",
+    "RemoteChunks",
+    "call_in_pool",
+]

@@ -12,13 +12,8 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, NoReturn, cast
 
 from micropie.errors import HTTPError
-from micropie.execution.context import current
-from micropie.execution.placement import HandlerName, handler_named
-from micropie.execution.steps import TookTooLong
-from micropie.http.exchange import NULL, Address, Exchange
-from micropie.http.forms import Limits
-from micropie.http.headers import Headers
-from micropie.http.request import Request
+from micropie.execution import HandlerName, TookTooLong, current, handler_named
+from micropie.http import NULL, Address, Exchange, Headers, Limits, Request
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError

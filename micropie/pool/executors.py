@@ -27,7 +27,7 @@ from time import monotonic
 from typing import Any, Final, Literal, TypeAlias, cast
 from uuid import uuid4
 
-from micropie.execution.steps import TookTooLong
+from micropie.execution import TookTooLong
 from micropie.pool.remote import (
     END,
     FAILED,

@@ -26,8 +26,7 @@ from time import monotonic
 from typing import Any, Final, Literal, TypeAlias, cast
 from weakref import finalize
 
-from micropie.execution.fork import notify_after_fork
-from micropie.execution.steps import TookTooLong
+from micropie.execution import TookTooLong, notify_after_fork
 from micropie.pool.remote import (
     END,
     FAILED,

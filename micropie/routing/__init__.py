@@ -10,3 +10,101 @@ more for WebSockets. No path takes more than linear time, because each node is r
 short cuts through the tree: whole paths, and paths with one more segment as the argument. ``site.py`` looks for
 mounts first, then asks the router.
 """
+
+from micropie.routing.checks import REQUIRES, Checks
+from micropie.routing.compiler import build_site
+from micropie.routing.config import Config, ErrorHandler, ErrorKey, check_error_key, config_of
+from micropie.routing.decorator_types import (
+    Decorator,
+    HasDelete,
+    HasError,
+    HasGet,
+    HasPatch,
+    HasPost,
+    HasPut,
+    overridable,
+)
+from micropie.routing.decorators import (
+    DESCRIPTION,
+    Function,
+    delete,
+    describe,
+    get,
+    hidden,
+    make_mark,
+    max_body_size,
+    max_data_size,
+    patch,
+    post,
+    put,
+    reads_body,
+    requires,
+    route,
+    run_in,
+    websocket,
+)
+from micropie.routing.discovery import is_function, is_method, public_name
+from micropie.routing.inheritance import AppDefinition, Registrations
+from micropie.routing.providers import Provider, checked_key, checked_provider, in_place_of, name_of
+from micropie.routing.routes import Route, RouteEntry, RouteMark, body_parameter, checked_methods, route_of
+from micropie.routing.settings import METHODS, Settings
+from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, delegate_route
+
+__all__ = [
+    "DESCRIPTION",
+    "METHODS",
+    "REQUIRES",
+    "AppDefinition",
+    "Checks",
+    "Config",
+    "Decorator",
+    "ErrorHandler",
+    "ErrorKey",
+    "Function",
+    "Handover",
+    "HasDelete",
+    "HasError",
+    "HasGet",
+    "HasPatch",
+    "HasPost",
+    "HasPut",
+    "MountRoute",
+    "OutsideRoute",
+    "Provider",
+    "Registrations",
+    "Route",
+    "RouteEntry",
+    "RouteMark",
+    "Settings",
+    "Site",
+    "body_parameter",
+    "build_site",
+    "check_error_key",
+    "checked_key",
+    "checked_methods",
+    "checked_provider",
+    "config_of",
+    "delegate_route",
+    "delete",
+    "describe",
+    "get",
+    "hidden",
+    "in_place_of",
+    "is_function",
+    "is_method",
+    "make_mark",
+    "max_body_size",
+    "max_data_size",
+    "name_of",
+    "overridable",
+    "patch",
+    "post",
+    "public_name",
+    "put",
+    "reads_body",
+    "requires",
+    "route",
+    "route_of",
+    "run_in",
+    "websocket",
+]

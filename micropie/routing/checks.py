@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from micropie.errors import HTTPError, SetupError
-from micropie.execution.placement import layers
-from micropie.execution.steps import Flow, call, kind_of
-from micropie.http.request import Request
-from micropie.routing.config import AppConfig, Chain
+from micropie.execution import Flow, call, kind_of, layers
+from micropie.http import Request
+from micropie.routing.config import Chain, Config
 from micropie.routing.discovery import wrapped_by
 
 Check: TypeAlias = Callable[[Any], object]
@@ -39,7 +38,7 @@ class Checks:
         return None
 
 
-def with_checks(config: AppConfig, checks: Sequence[Check]) -> AppConfig:
+def with_checks(config: Config, checks: Sequence[Check]) -> Config:
     """Return ``config`` with ``checks`` as its last hook; ``config`` itself if there are none."""
     return replace(config, middlewares=Chain(config.middlewares, [Checks(checks)])) if checks else config
 

@@ -14,17 +14,15 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from micropie.errors import SetupError
-from micropie.execution.context import ShutdownSignal
-from micropie.execution.placement import Threads
-from micropie.execution.steps import HANDLER, RouteKind
-from micropie.mounts.prefixes import Mount
-from micropie.routing.config import AppConfig
+from micropie.execution import HANDLER, RouteKind, ShutdownSignal, Threads
+from micropie.mounts import Mount
+from micropie.routing.config import Config
 from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
 from micropie.routing.inheritance import AppDefinition, make_config
 from micropie.routing.patterns import Pattern
 from micropie.routing.providers import check_providers
-from micropie.routing.route import Route, RouteMark, marks_of
 from micropie.routing.router import Node, Resource, Router
+from micropie.routing.routes import Route, RouteMark, marks_of
 from micropie.routing.site import Mounted, MountRoute, Site
 
 logger = logging.getLogger("micropie")
@@ -43,7 +41,7 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     return Site(config, compiler.http, compiler.sockets, compiler.mounted)
 
 
-def _compiled(definition: AppDefinition, config: AppConfig, blocking: RouteKind, base: str, names: str) -> _Compiler:
+def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind, base: str, names: str) -> _Compiler:
     """Return the compiler that has filled two routers with the tree of applications that begins with ``definition``."""
     http, sockets = Router(config), Router(config)
     compiler = _Compiler(http, sockets, blocking, base, config, names, http.root, sockets.root)
@@ -62,7 +60,7 @@ class _Compiler:
     blocking: RouteKind
     base: str
     """The prefix of the tree's mount, "" for the outermost."""
-    config: AppConfig
+    config: Config
     names: str
     """The beginning of its routes' names: "" or "blog."."""
     handlers: Node

@@ -1,4 +1,4 @@
-"""``AppConfig``: the settings and objects of one ``App`` in a tree, made once and read by every request.
+"""``Config``: the settings and objects of one ``App`` in a tree, made once and read by every request.
 
 Settings are plain values that an author writes (``settings.py``). A config is made of them (``inheritance.py``) and
 has the objects that they describe as well, such as thread limits, the session store and the templates. A part that the
@@ -14,18 +14,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from micropie.errors import HTTPError, SetupError
-from micropie.execution.steps import Flow, call, kind_of
-from micropie.http.response import HTML, TEXT, Response, as_response, states_status
+from micropie.execution import Flow, call, kind_of
+from micropie.http import HTML, TEXT, Response, as_response, states_status
 from micropie.routing.settings import Settings
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
-    from micropie.execution.context import ShutdownSignal
-    from micropie.execution.placement import Threads
-    from micropie.http.forms import Limits
-    from micropie.http.signing import CookieSigner
-    from micropie.pool.executors import ExecutorPool
-    from micropie.pool.processes import Pool
+    from micropie.execution import ShutdownSignal, Threads
+    from micropie.http import CookieSigner, Limits
+    from micropie.pool import ExecutorPool, Pool
     from micropie.sessions import SessionStore
     from micropie.templates import Templates
 
@@ -64,7 +61,7 @@ def check_error_key(key: object) -> ErrorKey:
 
 
 @dataclass(slots=True, eq=False)
-class AppConfig:
+class Config:
     """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's ``hook_plan`` changes."""
 
     settings: Settings
@@ -96,7 +93,7 @@ class AppConfig:
     """Set when the server is told to stop; one for the whole tree."""
     providers: Mapping[object, Callable[..., object]]
     """The providers of a request's resources by type: this application's own before those of the ones around it."""
-    tree: dict[int, AppConfig]
+    tree: dict[int, Config]
     """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""
     text_type: str = field(init=False)
     """The content type of text, bytes and streams that state none."""
@@ -125,12 +122,12 @@ class AppConfig:
         return None, False
 
 
-def config_of(answering: HasConfig) -> AppConfig:
+def config_of(answering: HasConfig) -> Config:
     """Return the configuration of the application that answers.
 
     The rooms below this one know only the part of it that messages depend on (``http/exchange.py``).
     """
-    return cast("AppConfig", answering.config)
+    return cast("Config", answering.config)
 
 
 class HasConfig(Protocol):

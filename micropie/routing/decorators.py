@@ -11,10 +11,10 @@ from functools import wraps
 from typing import TypeVar, overload
 
 from micropie.errors import SetupError, is_count
-from micropie.execution.placement import MARK, checked_placement
+from micropie.execution import MARK, checked_placement
 from micropie.routing.checks import Check, mark_checks
 from micropie.routing.patterns import Pattern
-from micropie.routing.route import RouteMark, checked_methods, marks_of
+from micropie.routing.routes import RouteMark, checked_methods, marks_of
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Target = TypeVar("Target")

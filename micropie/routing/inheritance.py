@@ -1,4 +1,4 @@
-"""Make each application's ``AppConfig``: its own settings, and everything that it inherits from the outer one."""
+"""Make each application's ``Config``: its own settings, and everything that it inherits from the outer one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from micropie.errors import SetupError
-from micropie.execution.context import ShutdownSignal
-from micropie.execution.fork import available_cpus
-from micropie.execution.placement import Threads
-from micropie.mounts.prefixes import Mount
-from micropie.pool.executors import ExecutorPool
-from micropie.pool.processes import Pool
+from micropie.execution import ShutdownSignal, Threads, available_cpus
+from micropie.mounts import Mount
+from micropie.pool import ExecutorPool, Pool
 from micropie.routing.checks import checks_of, with_checks
-from micropie.routing.config import AppConfig, Chain, ErrorHandler, ErrorKey
+from micropie.routing.config import Chain, Config, ErrorHandler, ErrorKey
 from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.templates import Directory, Templates
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
-    from micropie.http.signing import CookieSigner
-    from micropie.routing.route import RouteMark
+    from micropie.http import CookieSigner
+    from micropie.routing.routes import RouteMark
 
 
 @dataclass(slots=True)
@@ -70,7 +67,7 @@ _THREAD_SETTINGS = frozenset({"threads", "thread_queue"})
 _POOL_SETTINGS = frozenset({"processes", "pool"})
 
 
-def make_config(definition: AppDefinition, outer: AppConfig | None, prefix: str, shutdown: ShutdownSignal) -> AppConfig:
+def make_config(definition: AppDefinition, outer: Config | None, prefix: str, shutdown: ShutdownSignal) -> Config:
     """Return the config of an application inside ``outer``'s, or of the outermost. Raises ``SetupError``."""
     own = definition.registered.settings.keys()
     settings = (Settings() if outer is None else outer.settings).overridden(definition.registered.settings)
@@ -82,7 +79,7 @@ def make_config(definition: AppDefinition, outer: AppConfig | None, prefix: str,
     if channels is None:
         assert outer is not None  # noqa: S101
         channels = outer.channels
-    config = AppConfig(
+    config = Config(
         settings=settings,
         threads=_threads(settings) if outer is None or own & _THREAD_SETTINGS else outer.threads,
         pool=pool,
@@ -125,7 +122,7 @@ def _signer(settings: Settings) -> CookieSigner | None:
     return signer
 
 
-def _sessions(definition: AppDefinition, settings: Settings, outer: AppConfig | None, prefix: str) -> SessionStore:
+def _sessions(definition: AppDefinition, settings: Settings, outer: Config | None, prefix: str) -> SessionStore:
     backend = definition.session_backend
     if outer is not None and backend is None:
         if not any(name.startswith("session_") for name in definition.registered.settings):

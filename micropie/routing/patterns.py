@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from micropie.errors import SetupError
-from micropie.http.urls import DOTS_AND_EMPTY
+from micropie.http import DOTS_AND_EMPTY
 
 LONGEST_FOR_RE = 255  # characters: as long as a file's name may be
 

@@ -15,11 +15,8 @@ from typing import NewType, TypeAlias, TypeVar
 
 from micropie.binding import Plan, ProvidedParameter
 from micropie.errors import SetupError
-from micropie.execution.placement import LOOP, MARK, layers
-from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind
-from micropie.http.binding_errors import BindingErrors
-from micropie.http.forms import UploadFile
-from micropie.http.request import Request, WebSocketRequest
+from micropie.execution import AWAIT, BLOCK, INLINE, LOOP, MARK, CallKind, layers
+from micropie.http import BindingErrors, Request, UploadFile, WebSocketRequest
 
 Providers: TypeAlias = Mapping[object, Callable[..., object]]
 

@@ -32,10 +32,10 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
 
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
-from micropie.http.urls import DOTS_AND_EMPTY
-from micropie.routing.config import AppConfig
+from micropie.http import DOTS_AND_EMPTY
+from micropie.routing.config import Config
 from micropie.routing.patterns import Match, Pattern, match_text
-from micropie.routing.route import Route, RouteEntry
+from micropie.routing.routes import Route, RouteEntry
 from micropie.routing.settings import METHODS
 
 # A route chosen for the method, the arguments that the path gives in order, and those that it gives by name.
@@ -109,7 +109,7 @@ class Node:
     the application; they take the segments that follow. ``branches`` are sorted when the tree is complete.
     """
 
-    def __init__(self, config: AppConfig | None = None) -> None:
+    def __init__(self, config: Config | None = None) -> None:
         self.config = config
         self.literals: dict[str, Node] = {}
         self.resource: Resource | None = None
@@ -155,7 +155,7 @@ class Router:
     root, and the pattern that follows it in an explicit route. ``is_empty``: there is no route at all.
     """
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(self, config: Config) -> None:
         self.root = Node(config)
         self.routes: dict[str, tuple[str, Pattern | None]] = {}
         self.exact: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
@@ -222,7 +222,7 @@ class Router:
         """Return whether there is a route for GET."""
         return _walk(self.root, 0, (), segments, "GET", set()) is not None
 
-    def config_of(self, segments: Sequence[str]) -> AppConfig:
+    def config_of(self, segments: Sequence[str]) -> Config:
         """Return the config of the deepest application that a path leads into."""
         node = self.root
         for segment in segments:

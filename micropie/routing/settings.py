@@ -12,10 +12,8 @@ from os import PathLike
 from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
 
 from micropie.errors import SetupError, check, is_count, is_duration
-from micropie.execution.placement import THREAD
-from micropie.http.cookies import PREFIXES, is_cookie_name
-from micropie.http.forms import Limits
-from micropie.http.websocket import is_origin
+from micropie.execution import THREAD
+from micropie.http import PREFIXES, Limits, is_cookie_name, is_origin
 from micropie.templates import DIRECTORY
 
 MEBIBYTE = 1024 * 1024

@@ -9,15 +9,13 @@ from typing import Literal, TypeAlias, final
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, websockets_need_asgi
-from micropie.execution.placement import Threads
-from micropie.execution.steps import MOUNT, RouteKind, no_function
-from micropie.http.request import Request
-from micropie.http.urls import DOTS_AND_EMPTY
-from micropie.mounts.prefixes import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
+from micropie.execution import MOUNT, RouteKind, Threads, no_function
+from micropie.http import DOTS_AND_EMPTY, Request
+from micropie.mounts import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.checks import checks_of, with_checks
-from micropie.routing.config import AppConfig, config_of
-from micropie.routing.route import Route, RouteEntry
+from micropie.routing.config import Config, config_of
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
+from micropie.routing.routes import Route, RouteEntry
 
 _NO_ROUTES: dict[str, Route] = {}
 
@@ -32,7 +30,7 @@ class Site:
     """
 
     def __init__(
-        self, config: AppConfig, router: Router, sockets: Router, mounted: Sequence[Mounted] = (), prefix: str = ""
+        self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = (), prefix: str = ""
     ) -> None:
         self.config, self.prefix, self.has_mounts = config, prefix, bool(mounted)
         self.router, self.sockets = router, sockets
@@ -118,7 +116,7 @@ class Site:
         is_socket = name in self.sockets.routes and name not in self.router.routes
         return (self.sockets if is_socket else self.router).url_for(name, segments, values)
 
-    def config_of(self, request: Request) -> AppConfig:
+    def config_of(self, request: Request) -> Config:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
         entry = self._mounts.find(request.raw_path) if self.has_mounts else None
         if isinstance(entry, Site):
@@ -139,7 +137,7 @@ class OutsideRoute(Route):
 
     def __init__(
         self,
-        config: AppConfig,
+        config: Config,
         step_kind: RouteKind,
         call: Callable[..., object],
         plain_args: int,
@@ -161,7 +159,7 @@ class MountRoute(OutsideRoute):
     Hooks and error pages are around it, unless it is isolated: then the server's call is handed over instead.
     """
 
-    def __init__(self, mount: Mount, prefix: str, config: AppConfig) -> None:
+    def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
         super().__init__(config, MOUNT, no_function, 3, True, prefix)
         self.mount = mount
         self.prefix = prefix
@@ -188,7 +186,7 @@ class Handover:
     ``config`` has the hooks that run for it, the checks of who may enter.
     """
 
-    def __init__(self, mount: Mount, path: MountedPath, config: AppConfig) -> None:
+    def __init__(self, mount: Mount, path: MountedPath, config: Config) -> None:
         self.mount = mount
         self.path = path
         self.config = config

@@ -8,11 +8,11 @@ applied only to a session that still exists, so a missing session means a log-ou
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from micropie.http.session import Changes, Session
-from micropie.http.session import UnopenedSession as UnopenedSession  # for the flow, not for authors
+from micropie.http import Changes, Session
+from micropie.http import UnopenedSession as UnopenedSession
+from micropie.lazily import lazily
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.memory import InMemorySessionBackend
 from micropie.sessions.store import SessionStore
@@ -31,17 +31,11 @@ __all__ = [
     "SessionBackend",
     "SessionStore",
     "SignedCookieSessionBackend",
+    "UnopenedSession",
 ]
 
-# Imported when first used: redis-py alone takes longer than all of micropie.
-_LAZY = {
-    "RedisSessionBackend": "micropie.sessions.redis",
-    "SQLiteSessionBackend": "micropie.sessions.sqlite",
-    "SignedCookieSessionBackend": "micropie.sessions.signed_cookie",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+# An optional dependency may be missing, or take longer to import than all of micropie.
+__getattr__ = lazily(
+    __name__,
+    {"RedisSessionBackend": "redis", "SQLiteSessionBackend": "sqlite", "SignedCookieSessionBackend": "signed_cookie"},
+)

@@ -8,7 +8,7 @@ from threading import Lock
 from types import NoneType
 from typing import Any
 
-from micropie.http.session import Changes, copied
+from micropie.http import Changes, copied
 from micropie.sessions import serializer
 from micropie.sessions.backend import SAVED, Loaded, SessionBackend
 

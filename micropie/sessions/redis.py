@@ -6,8 +6,8 @@ import random
 import secrets
 import time
 
-from micropie.execution.redis_client import RedisClient
-from micropie.http.session import Changes
+from micropie.execution import RedisClient
+from micropie.http import Changes
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 

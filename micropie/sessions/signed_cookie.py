@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 
 from micropie.errors import ResponseError
-from micropie.http.cookies import MAX_COOKIE
-from micropie.http.signing import Secret, Signer
+from micropie.http import MAX_COOKIE, Secret, Signer
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 

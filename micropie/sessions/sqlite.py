@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Lock
 from weakref import finalize
 
-from micropie.execution.fork import notify_after_fork
-from micropie.http.session import Changes
+from micropie.execution import notify_after_fork
+from micropie.http import Changes
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 

@@ -13,10 +13,8 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
-from micropie.execution.steps import AWAIT, IO, Flow, call
-from micropie.http.cookies import MAX_COOKIE, format_cookie, parse_cookies, without_prefix
-from micropie.http.exchange import Exchange
-from micropie.http.session import Changes, Session, copied
+from micropie.execution import AWAIT, IO, Flow, call
+from micropie.http import MAX_COOKIE, Changes, Exchange, Session, copied, format_cookie, parse_cookies, without_prefix
 from micropie.sessions.backend import SessionBackend
 
 logger = logging.getLogger("micropie")

@@ -17,3 +17,41 @@ without one. The chunks of a sync source are made ahead, so that one way to a th
 request's task for a chunk that is waited for, so no chunk waits for a later one, and a slow client holds a full
 buffer and no thread.
 """
+
+from micropie.streams.events import EventStream, event, follow_events
+from micropie.streams.files import FILE_CHUNK, PART_CHUNK, FileRange
+from micropie.streams.scoped import ScopedSource
+from micropie.streams.source import (
+    ASK_AFTER,
+    END,
+    LATE,
+    EarlyHead,
+    LoopSource,
+    Stream,
+    ThreadSource,
+    is_stream,
+    stream_of,
+    transform_stream,
+)
+from micropie.streams.threaded import in_threads
+
+__all__ = [
+    "ASK_AFTER",
+    "END",
+    "FILE_CHUNK",
+    "LATE",
+    "PART_CHUNK",
+    "EarlyHead",
+    "EventStream",
+    "FileRange",
+    "LoopSource",
+    "ScopedSource",
+    "Stream",
+    "ThreadSource",
+    "event",
+    "follow_events",
+    "in_threads",
+    "is_stream",
+    "stream_of",
+    "transform_stream",
+]

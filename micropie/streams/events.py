@@ -12,11 +12,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import cast
 
 from micropie.errors import is_duration
-from micropie.execution.context import ShutdownSignal, current_shutdown
-from micropie.http.headers import MutableHeaders
-from micropie.http.json import dumps
-from micropie.http.response import Response
-from micropie.http.types import ChunkedBody, HeadersLike
+from micropie.execution import ShutdownSignal, current_shutdown
+from micropie.http import ChunkedBody, HeadersLike, MutableHeaders, Response, dumps
 from micropie.streams.scoped import entered
 from micropie.streams.source import MEDIA_TYPE, EventRules, LoopSource, Stream, as_bytes, loop_source
 from micropie.streams.threaded import EventsFromThread

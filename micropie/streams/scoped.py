@@ -68,7 +68,7 @@ from anyio import CancelScope, current_time, get_cancelled_exc_class, move_on_af
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.execution import CLEAN_UP_WITHIN
 from micropie.streams.source import GeneratorOnLoop, LoopSource
 
 

@@ -33,11 +33,9 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, ClassVar, Final, Protocol
 
 from micropie.errors import ResponseError
-from micropie.execution.context import ShutdownSignal
-from micropie.execution.steps import CHUNK, CLOSE, Flow, Step, no_function
-from micropie.http.exchange import Exchange
-from micropie.http.response import Answer, Response
-from micropie.pool.remote import RemoteChunks
+from micropie.execution import CHUNK, CLOSE, Flow, ShutdownSignal, Step, no_function
+from micropie.http import Answer, Exchange, Response
+from micropie.pool import RemoteChunks
 from micropie.streams.files import FILE_CHUNK, FileRange
 
 PENDING: Final = object()  # no chunk has been fetched yet

@@ -29,10 +29,17 @@ from typing import Any
 
 from anyio import CancelScope, WouldBlock, get_cancelled_exc_class
 
-from micropie.execution.loop import WAKERS, SingleWaiterEvent
-from micropie.execution.placement import Threads
-from micropie.execution.steps import no_function
-from micropie.execution.threads import IO_THREADS, in_thread, interrupting, limiter_of, run_in_place
+from micropie.execution import (
+    IO_THREADS,
+    WAKERS,
+    SingleWaiterEvent,
+    Threads,
+    in_thread,
+    interrupting,
+    limiter_of,
+    no_function,
+    run_in_place,
+)
 from micropie.streams.source import END, LoopSource, ThreadSource
 
 logger = logging.getLogger("micropie")

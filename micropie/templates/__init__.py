@@ -1,167 +1,18 @@
 """Templates by Jinja2, an optional dependency that is imported when the first template is needed.
 
-Each ``App`` of a tree has its own environment, because ``url_for`` differs; the first rendering opens it. An
-environment reads and compiles a template once. Only with ``debug`` are the files looked at again. The request, the
-session and the CSRF token are globals that look at the current request when they are used, so macros see them, and a
-page that uses none pays for none.
+Each application reads and compiles a template once (``rendering.py``, ``environment.py``). Only with ``debug`` are the
+files looked at again. ``context.py`` has the names that every template sees.
 """
 
-from __future__ import annotations
+from micropie.templates.context import NO_VALUES, names_of, stream, template
+from micropie.templates.rendering import DIRECTORY, Directory, Templates
 
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
-from functools import cached_property, lru_cache, partial
-from importlib import import_module
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-if TYPE_CHECKING:
-    from jinja2 import Environment, Template
-
-
-DIRECTORY = "templates"  # relative to the working directory
-
-Directory: TypeAlias = str | PathLike[str]
-
-# How many compiled sources are cached: a program's text has few, and those built at run time must not pile up.
-_SOURCES = 256
-
-
-class Templates:
-    """The templates of one ``App``, for any number of threads.
-
-    ``directories`` are searched one after the other. They are relative to the working directory at the time when the
-    first template is needed. ``names`` are values that every template and macro sees; a rendering's ``context``
-    overrides them. ``reload``: notice changes. ``setup`` is called with each Jinja2 environment that is made.
-
-    Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is no such template.
-    Errors of Jinja2 and of the template itself are raised unchanged, with the template's line in the traceback.
-    """
-
-    def __init__(
-        self,
-        directories: Sequence[Directory],
-        filters: Mapping[str, Callable[..., object]] | None = None,
-        names: Mapping[str, object] | None = None,
-        *,
-        reload: bool = False,
-        setup: Callable[[Any], object] | None = None,
-    ) -> None:
-        self.directories = directories
-        self._filters = filters or {}
-        self._names = names or {}
-        self._reload = reload
-        self._setup = setup
-
-    def render(self, name: str, context: dict[str, object]) -> str:
-        """Render the template ``name``; every value is escaped."""
-        return self._sync.get_template(name).render(context)
-
-    def render_async(self, name: str, context: dict[str, object]) -> Awaitable[str]:
-        """Return an awaitable of the text, for any event loop: values, calls and iterators may be async."""
-        return Rendering(self._async.get_template(name), context)
-
-    def stream(self, name: str, context: dict[str, object]) -> Iterator[str]:
-        """Return an iterator that renders chunk by chunk, each when it is asked for."""
-        pieces: Any = self._sync.get_template(name).generate(context)  # a generator, annotated as an iterator
-        return in_chunks(pieces)
-
-    def mentions(self, name: str, words: frozenset[str]) -> bool:
-        """Return whether ``name`` or a template that it extends, includes or imports by name uses one of ``words``."""
-        return not words.isdisjoint(self._find_names(name))
-
-    def render_source(self, source: str, context: dict[str, object]) -> str:
-        """Render ``source``, a template's text; it may extend and include templates of the directory."""
-        return self._compile(source).render(context)
-
-    # If two threads come first at the same time, each may open an environment, which costs only time.
-
-    @cached_property
-    def _sync(self) -> Environment:
-        return self._open(is_async=False)
-
-    @cached_property
-    def _async(self) -> Environment:
-        return self._open(is_async=True)
-
-    @cached_property
-    def _compile(self) -> Callable[[str], Template]:
-        return lru_cache(maxsize=_SOURCES)(self._sync.from_string)
-
-    @cached_property
-    def _find_names(self) -> Callable[[str], frozenset[str]]:
-        find = partial(_environment_module().names_in, self._sync)
-        return find if self._reload else lru_cache(maxsize=_SOURCES)(find)
-
-    def _open(self, *, is_async: bool) -> Environment:
-        directories = [_absolute(directory) for directory in self.directories]
-        open_environment = _environment_module().open_environment
-        environment: Environment = open_environment(directories, reload=self._reload, is_async=is_async)
-        environment.filters.update(self._filters)
-        environment.globals.update(self._names)
-        if self._setup is not None:
-            self._setup(environment)
-        return environment
-
-
-PACKAGE = "package:"  # begins the name of a package with a directory of templates
-
-
-def _absolute(directory: Directory) -> str:
-    text = str(directory)
-    if not text.startswith(PACKAGE):
-        return str(Path(directory).absolute())
-    package = import_module(text.removeprefix(PACKAGE))
-    return str(Path(next(iter(package.__path__)), DIRECTORY))
-
-
-def _environment_module() -> Any:
-    try:
-        return import_module("micropie.templates.environment")
-    except ModuleNotFoundError as error:
-        if error.name != "jinja2":
-            raise
-        raise RuntimeError('templates need Jinja2: pip install "micropie-dual[standard]"') from None
-
-
-class Rendering:
-    """``await Rendering(template, context)`` returns the text. The template is one of an async environment.
-
-    Jinja2 awaits the results of calls in a template; awaitable values of ``context`` are awaited here before that.
-    """
-
-    __slots__ = ("_context", "_template")
-
-    def __init__(self, template: Template, context: dict[str, object]) -> None:
-        self._template = template
-        self._context = context
-
-    def __await__(self) -> Generator[object, object, str]:
-        context = self._context
-        for name, value in context.items():
-            if hasattr(value, "__await__"):
-                context[name] = yield from value.__await__()
-        return (yield from self._template.render_async(context).__await__())
-
-
-# Characters. The first chunk is sent early, because a browser waits for a page's head (style sheets, scripts): with the
-# answer's headers it fills one packet. Each further chunk costs a worker thread's turn under ASGI.
-FIRST_CHUNK = 1024
-CHUNK = 8 * 1024
-
-
-def in_chunks(pieces: Generator[str, None, None]) -> Iterator[str]:
-    """Yield ``pieces`` joined to chunks, and close ``pieces`` at the end or when this generator is closed."""
-    chunk: list[str] = []
-    size, enough = 0, FIRST_CHUNK
-    with closing(pieces):
-        for piece in pieces:
-            chunk.append(piece)
-            size += len(piece)
-            if size >= enough:
-                yield "".join(chunk)
-                chunk.clear()
-                size, enough = 0, CHUNK
-    if chunk:
-        yield "".join(chunk)
+__all__ = [
+    "DIRECTORY",
+    "NO_VALUES",
+    "Directory",
+    "Templates",
+    "names_of",
+    "stream",
+    "template",
+]

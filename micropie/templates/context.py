@@ -13,10 +13,9 @@ from pathlib import Path
 
 from micropie import csrf
 from micropie.errors import SetupError
-from micropie.execution.context import current
-from micropie.http.flash import get_flashed_messages
-from micropie.http.request import current_request, request
-from micropie.templates import DIRECTORY, Templates
+from micropie.execution import current
+from micropie.http import bound_request, current_request, get_flashed_messages
+from micropie.templates.rendering import DIRECTORY, Templates
 
 NO_VALUES: Mapping[str, object] = {}
 
@@ -68,7 +67,7 @@ _CSRF_NAMES = frozenset({"csrf_token", "csrf_input"})
 def names_of(url_for: Callable[..., str]) -> dict[str, object]:
     """Return the names that the templates of an application see; ``url_for`` is that application's."""
     return {
-        "request": request,
+        "request": bound_request,
         "session": _CurrentSession(),
         "csrf_token": _CsrfToken(),
         "csrf_input": _CsrfInput(),

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from micropie import App, Request, request, run_in
-from micropie.asgi.exchange import ASGIExchange
+from micropie.asgi import ASGIExchange
 
 
 def make_request(

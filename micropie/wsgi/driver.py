@@ -7,18 +7,21 @@ from contextvars import Context, copy_context
 from itertools import repeat
 from typing import Final, cast
 
-from micropie.execution.context import current
-from micropie.flow.http import respond
-from micropie.flow.lifecycle import Application, log_failure
-from micropie.flow.resources import clean_up, end_resources
-from micropie.http.headers import NameCache
-from micropie.http.request import Request
-from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, start_failed, status_line
-from micropie.http.types import Environ, StartResponse
-from micropie.mounts.wsgi_in_wsgi import environ_below
-from micropie.routing.config import config_of
-from micropie.routing.site import Handover, Site
-from micropie.streams.source import END, Stream
+from micropie.execution import current
+from micropie.flow import Application, clean_up, end_resources, log_failure, respond
+from micropie.http import (
+    NO_OTHER_HEADERS,
+    NOSNIFF,
+    Environ,
+    NameCache,
+    Request,
+    StartResponse,
+    start_failed,
+    status_line,
+)
+from micropie.mounts import environ_below
+from micropie.routing import Handover, Site, config_of
+from micropie.streams import END, Stream
 from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.lifespan import WSGIState

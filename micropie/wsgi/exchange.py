@@ -15,13 +15,9 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from anyio import to_thread
 
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution.background import start_tasks
-from micropie.execution.steps import Flow
-from micropie.http.exchange import Address, Exchange
-from micropie.http.headers import Headers
-from micropie.http.types import Environ, HeaderPairs, Scope
-from micropie.http.urls import escaped_path, raw_path_below
-from micropie.routing.config import config_of
+from micropie.execution import Flow, start_tasks
+from micropie.http import Address, Environ, Exchange, HeaderPairs, Headers, Scope, escaped_path, raw_path_below
+from micropie.routing import config_of
 from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from micropie.http.exchange import Exchange
-from micropie.streams.files import FILE_CHUNK, FileRange
-from micropie.streams.source import END, Stream
+from micropie.http import Exchange
+from micropie.streams import END, FILE_CHUNK, FileRange, Stream
 from micropie.wsgi.exchange import WSGIExchange
 
 

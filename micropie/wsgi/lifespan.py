@@ -14,14 +14,10 @@ from weakref import WeakSet
 
 import anyio
 
-from micropie.execution.background import background_loop, wait_for_tasks
-from micropie.execution.context import ShutdownSignal
-from micropie.execution.fork import notify_after_fork
-from micropie.execution.steps import INLINE, AnyStep, Flow
-from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext
-from micropie.mounts.prefixes import ASGI
-from micropie.routing.config import AppConfig
-from micropie.routing.site import Site
+from micropie.execution import INLINE, AnyStep, Flow, ShutdownSignal, background_loop, notify_after_fork, wait_for_tasks
+from micropie.flow import Application, Lifecycle, LifespanContext
+from micropie.mounts import ASGI
+from micropie.routing import Config, Site
 from micropie.wsgi.steps import perform
 
 
@@ -102,14 +98,14 @@ def end_streams() -> None:
         state.end_streams()
 
 
-def _start_here(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:
+def _start_here(lifecycle: Lifecycle, config: Config) -> Callable[[], None]:
     """Start in this thread, and return the function that stops."""
     context = LifespanContext(config)
     perform(lifecycle.start(), context)
     return lambda: perform(lifecycle.stop(), context)
 
 
-def _start_on_loop(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:
+def _start_on_loop(lifecycle: Lifecycle, config: Config) -> Callable[[], None]:
     """Start on the background loop, and return the function that stops.
 
     One task starts, waits and stops: a task group must be closed by the task that opened it.

@@ -7,9 +7,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from anyio import move_on_after
 
-from micropie.execution.background import await_in_background
-from micropie.execution.placement import HandlerName, Threads
-from micropie.execution.steps import (
+from micropie.execution import (
     AWAIT,
     BLOCK,
     CHUNK,
@@ -21,22 +19,20 @@ from micropie.execution.steps import (
     RECEIVE,
     AnyStep,
     Flow,
+    HandlerName,
     Limited,
     RouteKind,
     StepKind,
+    Threads,
     TookTooLong,
+    await_in_background,
+    in_thread,
 )
-from micropie.execution.threads import in_thread
-from micropie.flow.lifecycle import LifespanContext
-from micropie.http.exchange import Exchange
-from micropie.http.request import Request
-from micropie.http.response import Response
-from micropie.mounts.asgi_in_wsgi import answer_of_asgi
-from micropie.mounts.prefixes import WSGI, MountedPath
-from micropie.mounts.wsgi_in_wsgi import answer_of_wsgi
-from micropie.pool.client import call_in_pool
-from micropie.routing.config import config_of
-from micropie.routing.site import MountRoute
+from micropie.flow import LifespanContext
+from micropie.http import Exchange, Request, Response
+from micropie.mounts import WSGI, MountedPath, asgi_under_wsgi, wsgi_under_wsgi
+from micropie.pool import call_in_pool
+from micropie.routing import MountRoute, config_of
 from micropie.wsgi.streaming import close_stream, next_chunk
 
 # Steps are performed for a request, or for a lifespan.
@@ -111,10 +107,10 @@ def _answer_of_mount(
     """Return the response of a mounted application, an ASGI application's within ``seconds`` and ``mount_timeout``."""
     exchange = request._exchange
     if route.mount.kind == WSGI:
-        return answer_of_wsgi(route.mount, mounted_path, exchange)
+        return wsgi_under_wsgi(route.mount, mounted_path, exchange)
     settings = route.config.settings
     limits = [limit for limit in (seconds, settings.mount_timeout) if limit is not None]
-    return answer_of_asgi(route.mount, mounted_path, exchange, settings.portal_backend, min(limits, default=None))
+    return asgi_under_wsgi(route.mount, mounted_path, exchange, settings.portal_backend, min(limits, default=None))
 
 
 async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:

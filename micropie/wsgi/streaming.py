@@ -16,12 +16,16 @@ from typing import Final, TypeAlias, cast
 from anyio import get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect
-from micropie.execution.background import BackpressureWindow, await_in_background, background_loop
-from micropie.execution.context import ShutdownSignal, stream_shutdown
-from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.steps import no_function
-from micropie.streams.scoped import ScopedSource
-from micropie.streams.source import END, LATE, EarlyHead, LoopSource, Stream, ThreadSource
+from micropie.execution import (
+    CLEAN_UP_WITHIN,
+    BackpressureWindow,
+    ShutdownSignal,
+    await_in_background,
+    background_loop,
+    no_function,
+    stream_shutdown,
+)
+from micropie.streams import END, LATE, EarlyHead, LoopSource, ScopedSource, Stream, ThreadSource
 
 # A chunk and None; the last one is END and the exception that ended the source, or None.
 _Made: TypeAlias = tuple[object, BaseException | None]

@@ -25,7 +25,7 @@ from micropie import App, Server, SetupError, template
 from micropie.csrf import csrf_token
 from micropie.execution.context import current
 from micropie.streams.threaded import CHUNKS_AHEAD
-from micropie.templates import CHUNK, FIRST_CHUNK, in_chunks
+from micropie.templates.rendering import CHUNK, FIRST_CHUNK, in_chunks
 from tests.conftest import MakeClient
 from tests.support.pairs import paired
 

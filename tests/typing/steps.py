@@ -21,7 +21,7 @@ from micropie.execution.steps import (
     no_function,
 )
 from micropie.http.request import Request
-from micropie.routing.route import Route
+from micropie.routing.routes import Route
 from micropie.routing.site import Handover, Site, delegate_route
 from micropie.streams.source import EarlyHead, Stream
 

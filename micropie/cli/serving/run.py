@@ -11,7 +11,7 @@ from dataclasses import replace
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILDS_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
-from micropie.execution.steps import HANDLER, INLINE
+from micropie.execution import HANDLER, INLINE
 
 # Set in the process that serves: an ``app.run()`` without ``if __name__ == "__main__"`` must not serve once more there.
 IS_SERVING = "MICROPIE_SERVING"

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from micropie.cli.serving.bare import serve_bare
 from micropie.cli.serving.options import Options, ServingError, Target
-from micropie.wsgi.gunicorn import post_worker_init, run_gunicorn
+from micropie.wsgi import post_worker_init, run_gunicorn
 
 ASGI, WSGI = "ASGI", "WSGI"
 ALL = WORKERS, SSL = "workers", "ssl"

@@ -19,8 +19,8 @@ from micropie.compat.bottle.routing import Arguments, Route, Router, yieldroutes
 from micropie.compat.bottle.server import load, serve
 from micropie.compat.bottle.state import Switches
 from micropie.compat.carrier import Carried
-from micropie.http.types import Environ
-from micropie.mounts.prefixes import ASGI, kind_of_target
+from micropie.http import Environ
+from micropie.mounts import ASGI, kind_of_target
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Plugin = TypeVar("Plugin")

@@ -19,7 +19,7 @@ from io import BytesIO
 from typing import Any, TypeAlias
 
 from micropie.compat.environs import MOST_ESCAPES
-from micropie.http.cookies import parse_cookies
+from micropie.http import parse_cookies
 
 Digest: TypeAlias = str | Callable[..., Any]
 """A hash of ``hashlib``, or its name."""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, KeysView, MutableMapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from micropie.http.headers import LONGEST_KEPT
-from micropie.http.types import Environ
+from micropie.http import LONGEST_KEPT, Environ
 
 Converter: TypeAlias = Callable[[Any], object] | None
 

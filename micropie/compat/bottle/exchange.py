@@ -22,12 +22,9 @@ from micropie.compat.environs import own_environ
 from micropie.compat.results import Chunks
 from micropie.errors import ClientDisconnect, Redirect
 from micropie.errors import HTTPError as NativeError
-from micropie.http.request import Request
-from micropie.http.response import EncodedAnswer, Response, checked_headers
-from micropie.http.types import Environ
-from micropie.routing.config import config_of
-from micropie.streams.files import FileRange
-from micropie.streams.source import Stream, ThreadSource
+from micropie.http import EncodedAnswer, Environ, Request, Response, checked_headers
+from micropie.routing import config_of
+from micropie.streams import FileRange, Stream, ThreadSource
 
 logger = logging.getLogger("micropie")
 

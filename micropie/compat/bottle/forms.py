@@ -17,10 +17,7 @@ from micropie.compat.bottle.responses import HeaderProperty, HTTPError
 from micropie.compat.charsets import decode_as
 from micropie.errors import BadRequest
 from micropie.errors import HTTPError as NativeError
-from micropie.http.forms.data import DEFAULT_LIMITS
-from micropie.http.forms.multipart import MultipartParser
-from micropie.http.forms.uploads import CHUNK
-from micropie.http.media_types import content_type
+from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, content_type
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
 

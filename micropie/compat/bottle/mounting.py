@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPResponse
-from micropie.mounts.prefixes import WSGI, Mount
-from micropie.mounts.wsgi_call import WSGICall
+from micropie.mounts import WSGI, Mount, WSGICall
 
 
 class _Outer(Protocol):

@@ -17,11 +17,9 @@ from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
 from micropie.compat.carrier import NO_VALUES, CarriedRoute, CarryingSite, RouteMatch
 from micropie.compat.environs import path_of
-from micropie.execution.steps import AWAIT, RouteKind
-from micropie.http.request import Request
-from micropie.http.response import JSON, EncodedAnswer, Response
-from micropie.routing.config import AppConfig
-from micropie.routing.site import Handover, Site
+from micropie.execution import AWAIT, RouteKind
+from micropie.http import JSON, EncodedAnswer, Request, Response
+from micropie.routing import Config, Handover, Site
 
 
 class BottleSite(CarryingSite):
@@ -70,7 +68,7 @@ class _BottleRoute(CarriedRoute):
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
 
     def __init__(
-        self, app: Application, target: Route | None, names: Sequence[str], config: AppConfig, blocking: RouteKind
+        self, app: Application, target: Route | None, names: Sequence[str], config: Config, blocking: RouteKind
     ) -> None:
         super().__init__(config, blocking, self._answer, 2)
         self._app = app
@@ -130,7 +128,7 @@ class _BottleRoute(CarriedRoute):
         return Exchange(self._app, request, self._target, arguments)
 
 
-async def _receive(request: Request, limited: AppConfig) -> None:
+async def _receive(request: Request, limited: Config) -> None:
     """Receive the whole body, unless a hook has read it: a handler on the event loop can't wait for it."""
     request._exchange.config = limited
     exchange = request.__dict__.get("_bottle")
@@ -144,7 +142,7 @@ async def _receive(request: Request, limited: AppConfig) -> None:
 
 
 async def _finish(
-    request: Request, limited: AppConfig, flow: Flow, waiting: Awaitable[object]
+    request: Request, limited: Config, flow: Flow, waiting: Awaitable[object]
 ) -> EncodedAnswer | Response:
     """Await what an ``async def`` handler made, and return the answer."""
     resume: Callable[[Any], Awaitable[object]] = flow.send

@@ -17,10 +17,8 @@ from micropie.compat.bottle.forms import FileUpload, fields_of, is_multipart, pa
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import bound_request, current_exchange
 from micropie.errors import HTTPError as NativeError
-from micropie.http.json import loads
-from micropie.http.request import Request as NativeRequest
-from micropie.http.types import Environ
-from micropie.http.urls import is_host
+from micropie.http import Environ, is_host, loads
+from micropie.http import Request as NativeRequest
 
 Value = TypeVar("Value")
 

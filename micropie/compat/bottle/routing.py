@@ -20,7 +20,7 @@ from micropie.compat.bottle.config import ConfigDict
 from micropie.compat.bottle.plugins import Encoder, JSONPlugin
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import BottleException
-from micropie.http.types import Environ
+from micropie.http import Environ
 
 
 class RouteError(BottleException):

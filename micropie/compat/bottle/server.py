@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from micropie.compat.bottle.state import Switches
-from micropie.wsgi.gunicorn import run_gunicorn
+from micropie.wsgi import run_gunicorn
 
 Application: TypeAlias = Callable[..., Any]
 """What servers call: a WSGI or an ASGI application."""

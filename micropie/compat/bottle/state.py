@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from micropie.execution.context import current
-from micropie.http.types import Environ
+from micropie.execution import current
+from micropie.http import Environ
 
 
 class BottleException(Exception):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from micropie.compat.cherrypy.process.wspbus import Bus, bus
 from micropie.errors import SetupError
-from micropie.execution.context import current
+from micropie.execution import current
 
 
 class _Running(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from micropie.http.types import Environ, StartResponse
+from micropie.http import Environ, StartResponse
 
 
 class VirtualHost:

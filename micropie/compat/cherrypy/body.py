@@ -16,10 +16,7 @@ from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap, add_
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters
 from micropie.errors import HTTPError as NativeError
-from micropie.http.exchange import FORM
-from micropie.http.forms.data import DEFAULT_LIMITS
-from micropie.http.forms.multipart import MultipartParser
-from micropie.http.forms.uploads import CHUNK
+from micropie.http import CHUNK, DEFAULT_LIMITS, FORM, MultipartParser
 
 _MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
 _MOST_FIELDS = 100_000  # of a form without files; one with files has 1000

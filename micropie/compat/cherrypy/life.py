@@ -31,7 +31,7 @@ from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.results import then
 from micropie.errors import ClientDisconnect
 from micropie.errors import HTTPError as NativeError
-from micropie.http.request import Request as NativeRequest
+from micropie.http import Request as NativeRequest
 
 # The tool ``encode`` as it is by default.
 encoded_plainly = ResponseEncoder.__new__(ResponseEncoder).encode

@@ -22,10 +22,9 @@ from micropie.compat.cherrypy.plans import Plan, merged_from
 from micropie.compat.cherrypy.serving import Exchange, outside_as
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
 from micropie.compat.environs import MOST_ESCAPES, body_of, own_environ
-from micropie.http.cookies import parse_cookies
-from micropie.http.request import Request as NativeRequest
-from micropie.http.types import Environ
-from micropie.streams.files import FileRange
+from micropie.http import Environ, parse_cookies
+from micropie.http import Request as NativeRequest
+from micropie.streams import FileRange
 
 
 class Request:

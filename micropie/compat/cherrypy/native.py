@@ -17,13 +17,11 @@ from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
 from micropie.compat.results import Chunks
-from micropie.execution.steps import RouteKind
-from micropie.execution.threads import IO_THREADS, in_thread
-from micropie.http.request import Request
-from micropie.http.response import EncodedAnswer, Response, checked_headers
-from micropie.mounts.prefixes import Mount, kind_of_target, mounted_path_of
-from micropie.routing.site import Handover, MountRoute, Site
-from micropie.streams.files import FileRange
+from micropie.execution import IO_THREADS, RouteKind, in_thread
+from micropie.http import EncodedAnswer, Request, Response, checked_headers
+from micropie.mounts import Mount, kind_of_target, mounted_path_of
+from micropie.routing import Handover, MountRoute, Site
+from micropie.streams import FileRange
 
 _Answer: TypeAlias = EncodedAnswer | Response
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from micropie.execution.context import current
+from micropie.execution import current
 
 
 class Exchange:

@@ -18,7 +18,7 @@ from micropie.compat.cherrypy.serving import current_exchange
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
 from micropie.compat.cherrypy.types import Section
-from micropie.execution.context import current
+from micropie.execution import current
 
 tools = default_toolbox()
 

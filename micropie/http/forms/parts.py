@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from micropie.execution.steps import IO, Flow
+from micropie.execution import IO, Flow
 from micropie.http.body import Body, FlowIterator, Performer
 from micropie.http.forms.data import text_of
 from micropie.http.forms.multipart import PartHead, PartParser

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from micropie.execution.steps import IO, RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
+from micropie.execution import IO, RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 from micropie.http import json as codec
 from micropie.http.exchange import FORM, NULL, Exchange
 from micropie.http.forms.data import parse_query, require_utf8

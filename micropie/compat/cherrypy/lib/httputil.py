@@ -14,8 +14,7 @@ from urllib.parse import parse_qsl
 
 from micropie.compat.charsets import decode_as
 from micropie.compat.cherrypy.types import Parameters
-from micropie.http.conditional import http_date
-from micropie.http.headers import LONGEST_KEPT
+from micropie.http import LONGEST_KEPT, http_date
 
 # One element of a header's list, and one parameter of an element: a separator in quotes is none. Quotes that are not
 # closed go on to the end, so that no character is looked at twice.

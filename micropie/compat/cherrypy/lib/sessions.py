@@ -37,7 +37,7 @@ from micropie.compat.cherrypy.missing import tell
 from micropie.compat.cherrypy.process.plugins import Monitor
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
-from micropie.execution.context import current
+from micropie.execution import current
 from micropie.sessions import Session as NativeSession
 from micropie.sessions import SessionBackend
 

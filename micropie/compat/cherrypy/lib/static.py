@@ -19,9 +19,9 @@ from micropie.compat.cherrypy.lib import file_generator_limited
 from micropie.compat.cherrypy.lib.httputil import HTTPDate, get_ranges, valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.errors import HTTPError as NativeError
-from micropie.execution.context import current
-from micropie.http.conditional import select
-from micropie.streams.files import PART_CHUNK, FileRange
+from micropie.execution import current
+from micropie.http import select
+from micropie.streams import PART_CHUNK, FileRange
 
 # Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110 allows.
 _MOST_RANGES = 16

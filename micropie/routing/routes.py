@@ -10,11 +10,22 @@ from typing import Any, Literal, NamedTuple, cast
 
 from micropie.binding import BoundParameter, Plan
 from micropie.errors import SetupError
-from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
-from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
-from micropie.http.exchange import Exchange
+from micropie.execution import (
+    AWAIT,
+    HANDLER,
+    INLINE,
+    LOOP,
+    MARK,
+    POOL,
+    PROCESS,
+    RouteKind,
+    check_placement,
+    layers,
+    name_of,
+)
+from micropie.http import Exchange
 from micropie.routing.checks import checks_of_handler, with_checks
-from micropie.routing.config import AppConfig, Chain
+from micropie.routing.config import Chain, Config
 from micropie.routing.patterns import Pattern
 from micropie.routing.providers import Provider, Providers, needed_by
 from micropie.routing.providers import name_of as name_of_type
@@ -77,7 +88,7 @@ class Route:
         self,
         function: Callable[..., object],
         name: str,
-        config: AppConfig,
+        config: Config,
         mark: RouteMark,
         pattern: str,
         blocking: RouteKind,
