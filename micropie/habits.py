@@ -22,6 +22,7 @@ def _short_for(placement: str, name: str) -> Callable[[Function], Function]:
         setattr(functions[0], MARK, placement)
         return functions[0]
 
+    decorate.__name__ = name
     decorate.__doc__ = f'Short for ``@run_in("{placement}")``.'
     return decorate
 
