@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from micropie.execution.steps import call, kind_of
 from micropie.middleware.access_log import AccessLog
 from micropie.middleware.auth import BasicAuth, BearerAuth
-from micropie.middleware.base import HttpMiddleware, WebSocketMiddleware
+from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.middleware.compress import Compress
 from micropie.middleware.concurrency_limit import ConcurrencyLimit
 from micropie.middleware.cors import CORSMiddleware
@@ -33,6 +34,7 @@ __all__ = [
     "CSRFMiddleware",
     "Compress",
     "ConcurrencyLimit",
+    "FlowMiddleware",
     "HttpMiddleware",
     "MemoryRates",
     "ProxyHeaders",
@@ -48,6 +50,8 @@ __all__ = [
     "Tracing",
     "TrustedHosts",
     "WebSocketMiddleware",
+    "call",
+    "kind_of",
 ]
 
 
