@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 from examples.extension.doorkeeper import client_of, install
 from micropie import App, post
 from micropie.middleware import SecurityDefaults
+
+FOLDER = Path(os.environ.get("DOORKEEPER_FOLDER") or Path(tempfile.gettempdir()) / "micropie-doorkeeper")
 
 KEYS = {"sesame": "ann", "plum": "bob"}
 
@@ -22,4 +25,4 @@ class Counter(App):
 
 
 app = Counter(security=SecurityDefaults("localhost", "127.0.0.1", "::1"))
-install(app, Path(tempfile.gettempdir()) / "micropie-doorkeeper", find=KEYS.get)
+install(app, FOLDER, find=KEYS.get)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples.serving import browsing, serving_examples
 from tests.support.environment import ALONE, unmeasured
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,3 +67,16 @@ def test_the_extension_passes_its_tests_in_every_world() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for world in ("wsgi", "asyncio", "trio"):
         assert f"test_each_key_has_its_client_and_its_rate[{world}] PASSED" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
+def test_the_extension_guards_an_application_on_a_server(kind: str, tmp_path: Path) -> None:
+    with serving_examples("extension", tmp_path) as server_of, browsing(server_of(kind)) as browse:
+        ann, bob, stranger = (browse("extension") for _ in range(3))
+        ann.headers.update({"X-API-Key": "sesame", "Sec-Fetch-Site": "same-origin"})
+        bob.headers["X-API-Key"] = "plum"
+        assert stranger.get("").status_code == 401
+        assert [ann.post("count").text for _ in range(2)] == ["1", "2"]
+        assert ann.get("doorkeeper").json() == {"client": "ann"}
+        assert any(ann.get("").status_code == 429 for _ in range(40))  # a new window may begin meanwhile
+        assert bob.get("").text == "hello bob"
