@@ -33,7 +33,7 @@ Changes Session SessionBackend SessionStore InMemorySessionBackend SignedCookieS
 RedisSessionBackend
 """,
     "micropie.middleware": """
-FlowMiddleware HttpMiddleware WebSocketMiddleware
+FlowMiddleware HttpMiddleware WebSocketMiddleware call kind_of
 CORSMiddleware CSRFMiddleware ProxyHeaders SecurityDefaults SecurityHeaders TrustedHosts
 AccessLog BasicAuth BearerAuth Compress ConcurrencyLimit RequestId RequestIdFilter Timeout Tracing
 RateLimit RateStore MemoryRates RedisRates Quota

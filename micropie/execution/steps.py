@@ -116,7 +116,10 @@ Flow: TypeAlias = Generator[Step, Any, Result]
 
 
 def kind_of(function: Callable[..., object], otherwise: CallKind = BLOCK) -> CallKind:
-    """Return how to call a function of the author's: AWAIT, INLINE with ``@run_in("loop")``, or ``otherwise``."""
+    """Return how to ``call`` a function of the author's: AWAIT, INLINE with ``@run_in("loop")``, or ``otherwise``.
+
+    Any other ``def`` may block, so ``otherwise`` is a worker thread under asgi.
+    """
     code = getattr(function, "__code__", None)  # of nearly all: a tenth of the time of what follows
     if (type(code) is CodeType and code.co_flags & CO_COROUTINE) or iscoroutinefunction(function):
         return AWAIT
@@ -124,7 +127,10 @@ def kind_of(function: Callable[..., object], otherwise: CallKind = BLOCK) -> Cal
 
 
 def call(kind: CallKind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
-    """Call a function of the author's and, for a decorated ``async def``, await what it returns."""
+    """Call a function of the author's, and return its result; ``kind`` is that of ``kind_of(function)``.
+
+    What a decorated ``async def`` returns is awaited. An exception of the function is raised here.
+    """
     if kind == INLINE:
         result = function(*arguments)
     elif kind == AWAIT:

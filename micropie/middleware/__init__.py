@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from micropie.execution import call, kind_of
 from micropie.lazily import lazily
 from micropie.middleware.access_log import AccessLog
 from micropie.middleware.auth import BasicAuth, BearerAuth
@@ -47,6 +48,8 @@ __all__ = [
     "Tracing",
     "TrustedHosts",
     "WebSocketMiddleware",
+    "call",
+    "kind_of",
 ]
 
 # An optional dependency may be missing, or take longer to import than all of micropie.

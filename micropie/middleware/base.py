@@ -43,9 +43,10 @@ class HttpMiddleware:
 
 
 class FlowMiddleware:
-    """The base of the middleware that comes with micropie. It uses the core's own steps, so it costs very little.
+    """The base of the middleware that comes with micropie, and of extensions. It costs less than ``HttpMiddleware``.
 
-    Each method is a plain function, or a generator that yields steps (``execution/steps.py``) where it may wait.
+    Each method is a plain function that does not wait, or a generator function. A generator may wait by
+    ``result = yield from call(kind_of(function), function, ...)``, under both protocols.
 
     ``guards`` and ``needs_session``: see ``HttpMiddleware``. ``before`` of a hook that guards is called for handshakes
     before their origin is checked, as it may set the client, the scheme and the host.
@@ -55,10 +56,13 @@ class FlowMiddleware:
     needs_session = False
 
     def before(self, request: Request) -> object:
-        """Like ``before_request``. Return None to continue; any other value is answered as a handler's result."""
+        """Run before the handler. Return None to continue; any other value is answered as a handler's result.
+
+        The values are those of ``return`` in a generator function, too.
+        """
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response | None] | None:
-        """Like ``after_request``. Change ``response`` in place, or return another one."""
+        """Run with every answer. Change ``response`` in place, or return another ``Response``."""
 
 
 class WebSocketMiddleware:

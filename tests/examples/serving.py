@@ -19,6 +19,7 @@ def serving_examples(names: str, directory: Path) -> Iterator[ServerOf]:
     environ = {
         "EXAMPLES": names,
         "BLOG_DATABASE": str(directory / "blog.db"),
+        "DOORKEEPER_FOLDER": str(directory / "doorkeeper"),
         "PASTE_DIRECTORY": str(directory / "paste"),
         "SHORTENER_DATABASE": str(directory / "shortener.db"),
     }

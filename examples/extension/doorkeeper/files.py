@@ -1,0 +1,101 @@
+"""Sessions and rates in a folder of JSON files, which all workers of one machine share (not on Windows)."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from micropie.middleware import Quota, RateStore
+from micropie.sessions import Changes, SessionBackend
+
+
+class Folder:
+    """JSON documents with names, each in a file. Their reader and their writer hold a lock of all processes."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+
+    def open(self) -> None:
+        """Make the folder, for its owner alone, and delete documents whose time is over. Called at the start."""
+        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.locked():
+            for file in self._path.glob("*.json"):
+                if json.loads(file.read_text())[0] <= time.time():
+                    file.unlink()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock."""
+        with (self._path / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            yield
+
+    def read(self, name: str) -> Any:
+        """Return a document, None if there is none or its time is over."""
+        try:
+            until, document = json.loads(self._file(name).read_text())
+        except FileNotFoundError:
+            return None
+        return document if time.time() < until else None
+
+    def write(self, name: str, document: Any, seconds: float) -> None:
+        """Store a document for so many seconds; delete one that is empty."""
+        if document:
+            new = self._path / "new"
+            new.write_text(json.dumps([time.time() + seconds, document], allow_nan=False))
+            new.replace(self._file(name))  # at once: a process that ends here leaves no half of a document
+        else:
+            self._file(name).unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        # A client may have chosen the name, so it is no part of a path.
+        return self._path / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+
+
+class FileSessions(SessionBackend):
+    """Sessions in a folder. Its methods are plain functions that wait for files: ``blocking`` is True by default."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def load(self, session_id: str) -> dict[str, Any]:
+        with self._folder.locked():
+            return self._folder.read(f"session {session_id}") or {}
+
+    def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
+        with self._folder.locked():
+            self._folder.write(f"session {session_id}", data, timeout)
+
+    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
+        with self._folder.locked():
+            stored = self._folder.read(f"session {session_id}")
+            if not stored:  # another request has ended the session meanwhile
+                return {}
+            data = changes.apply(stored)
+            if changes.new_id:
+                self._folder.write(f"session {session_id}", {}, 0)
+            self._folder.write(f"session {changes.new_id or session_id}", data, timeout)
+            return data
+
+
+class FileRates(RateStore):
+    """Count requests in a folder: ``limit`` in each time of ``per`` seconds, which begins with the first of them."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def hit(self, key: str, limit: int, per: float) -> Quota:
+        with self._folder.locked():
+            now = time.time()
+            begun, count = self._folder.read(f"rate {key}") or (now, 0)
+            rest = begun + per - now
+            if count >= limit:
+                return Quota(allowed=False, limit=limit, remaining=0, full_after=rest, retry_after=rest)
+            self._folder.write(f"rate {key}", [begun, count + 1], rest)
+        return Quota(allowed=True, limit=limit, remaining=limit - count - 1, full_after=rest, retry_after=0)

@@ -1,0 +1,14 @@
+"""A page of the extension's own, an application that is mounted."""
+
+from __future__ import annotations
+
+from micropie import App
+
+from .keys import client_of
+
+
+class Status(App):
+    """The page at ``install(status=...)``: who the client is."""
+
+    def index(self) -> dict[str, str]:
+        return {"client": client_of(self.request)}
