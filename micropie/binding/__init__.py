@@ -10,16 +10,9 @@ from micropie.binding.signatures import Plan, ProvidedParameter
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_source
 from micropie.binding.structures import is_pydantic, is_structure
 
+# fmt: off
 __all__ = [
-    "Body",
-    "BoundParameter",
-    "Cookie",
-    "Form",
-    "Header",
-    "Plan",
-    "ProvidedParameter",
-    "Query",
-    "is_pydantic",
-    "is_structure",
-    "stated_source",
+    "Body", "BoundParameter", "Cookie", "Form", "Header", "Plan", "ProvidedParameter", "Query", "is_pydantic",
+    "is_structure", "stated_source",
 ]
+# fmt: on

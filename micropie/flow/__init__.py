@@ -15,18 +15,9 @@ from micropie.flow.lifecycle import Application, Lifecycle, Lifespan, LifespanCo
 from micropie.flow.resources import clean_up, end_resources
 from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse
 
+# fmt: off
 __all__ = [
-    "Application",
-    "CloseInfo",
-    "Lifecycle",
-    "Lifespan",
-    "LifespanContext",
-    "ask_guards",
-    "clean_up",
-    "cleanup",
-    "converse",
-    "end_resources",
-    "lifespan_opener",
-    "log_failure",
-    "respond",
+    "Application", "CloseInfo", "Lifecycle", "Lifespan", "LifespanContext", "ask_guards", "clean_up", "cleanup",
+    "converse", "end_resources", "lifespan_opener", "log_failure", "respond",
 ]
+# fmt: on

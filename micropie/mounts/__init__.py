@@ -30,24 +30,10 @@ from micropie.mounts.wsgi_call import RawBody, WSGICall
 from micropie.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
 from micropie.mounts.wsgi_in_wsgi import environ_below, wsgi_under_wsgi
 
+# fmt: off
 __all__ = [
-    "APP",
-    "ASGI",
-    "WSGI",
-    "Mount",
-    "MountedLife",
-    "MountedPath",
-    "PrefixTable",
-    "RawBody",
-    "WSGICall",
-    "asgi_under_asgi",
-    "asgi_under_wsgi",
-    "checked_prefix",
-    "environ_below",
-    "environ_of",
-    "hand_over",
-    "kind_of_target",
-    "mounted_path_of",
-    "wsgi_under_asgi",
-    "wsgi_under_wsgi",
+    "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody", "WSGICall",
+    "asgi_under_asgi", "asgi_under_wsgi", "checked_prefix", "environ_below", "environ_of", "hand_over",
+    "kind_of_target", "mounted_path_of", "wsgi_under_asgi", "wsgi_under_wsgi",
 ]
+# fmt: on

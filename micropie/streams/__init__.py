@@ -35,23 +35,10 @@ from micropie.streams.source import (
 )
 from micropie.streams.threaded import in_threads
 
+# fmt: off
 __all__ = [
-    "ASK_AFTER",
-    "END",
-    "FILE_CHUNK",
-    "LATE",
-    "PART_CHUNK",
-    "EarlyHead",
-    "EventStream",
-    "FileRange",
-    "LoopSource",
-    "ScopedSource",
-    "Stream",
-    "ThreadSource",
-    "event",
-    "follow_events",
-    "in_threads",
-    "is_stream",
-    "stream_of",
+    "ASK_AFTER", "END", "FILE_CHUNK", "LATE", "PART_CHUNK", "EarlyHead", "EventStream", "FileRange", "LoopSource",
+    "ScopedSource", "Stream", "ThreadSource", "event", "follow_events", "in_threads", "is_stream", "stream_of",
     "transform_stream",
 ]
+# fmt: on
