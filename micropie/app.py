@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from os import PathLike
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from micropie.asgi import serve as serve_asgi
@@ -22,7 +22,6 @@ from micropie.files import directory_route
 from micropie.flow import lifespan_opener
 from micropie.habits import ServerHabits
 from micropie.http import HeadersLike, MutableHeaders, Receive, Request, Response, Scope, Send, State, current_request
-from micropie.middleware import SecurityDefaults
 from micropie.middleware.health import health_endpoint, health_mark
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
 from micropie.routing import (
@@ -53,6 +52,9 @@ from micropie.templates import NO_VALUES, stream
 from micropie.tree import Node, Tree
 from micropie.wsgi import serve_http as answer_wsgi
 from micropie.wsgi import start_and_serve as serve_wsgi
+
+if TYPE_CHECKING:
+    from micropie.middleware import SecurityDefaults
 
 Self = TypeVar("Self", bound="App")
 Method = TypeVar("Method", bound=Callable[..., object])
@@ -171,11 +173,13 @@ class App(Node):
         **settings: Any,
     ) -> None:
         values = settings
-        if isinstance(security, SecurityDefaults):
+        if security is not None and security is not False:
+            from micropie.middleware import SecurityDefaults
+
+            if not isinstance(security, SecurityDefaults):
+                raise SetupError(f'security takes SecurityDefaults("example.com"), or False for none, not {security!r}')
             values = {**security.settings, **settings}
             self.middlewares[:0] = security.middlewares
-        elif security is not None and security is not False:
-            raise SetupError(f'security takes SecurityDefaults("example.com"), or False for none, not {security!r}')
         Settings().overridden(values)
         if session_backend is not None:
             methods = (getattr(session_backend, name, None) for name in ("load", "save"))

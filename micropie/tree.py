@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from micropie import mounts
 from micropie.asgi import ASGIState
 from micropie.channels import Channels
 from micropie.errors import SetupError
@@ -18,7 +19,7 @@ from micropie.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie.habits import AppHabits
 from micropie.http import State
 from micropie.middleware.security_defaults import warn_of_missing_security
-from micropie.mounts import APP, ASGI, MountedLife
+from micropie.mounts import APP, ASGI
 from micropie.routing import (
     AppDefinition,
     Config,
@@ -182,9 +183,9 @@ class Tree(Registrations):
         keeps_sessions = any(app.session_backend is not None for app in apps)
         if keeps_sessions and self.security is not False and not config.settings.debug:
             warn_of_missing_security(config)
-        mounts = [mount for app in apps for mount in app._micropie.mounts if mount.kind in kinds]
+        mounted = [mount for app in apps for mount in app._micropie.mounts if mount.kind in kinds]
         seconds = Settings().overridden(self.settings).mount_timeout
-        lives = [MountedLife(mount, seconds) for mount in mounts if mount.kind == ASGI or mount.isolated]
+        lives = [mounts.MountedLife(mount, seconds) for mount in mounted if mount.kind == ASGI or mount.isolated]
         return Lifecycle([*(app._micropie for app in apps), *lives])
 
     def open_lifespan(self) -> Lifespan | None:

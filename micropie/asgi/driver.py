@@ -6,6 +6,7 @@ import logging
 
 from anyio import Lock
 
+from micropie import mounts
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.headers import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers
 from micropie.asgi.lifespan import ASGIState, serve_lifespan
@@ -15,7 +16,6 @@ from micropie.asgi.websocket import serve_websocket
 from micropie.execution import AWAIT, AnyStep, LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
 from micropie.http import FAILED, NO_OTHER_HEADERS, Receive, Request, Scope, Send, start_failed
-from micropie.mounts import hand_over
 from micropie.routing import Handover, Site
 
 logger = logging.getLogger("micropie")
@@ -95,7 +95,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
             try:
-                await hand_over(answer.mount, answer.path, exchange.scope_below(), receive, send)
+                await mounts.hand_over(answer.mount, answer.path, exchange.scope_below(), receive, send)
             finally:
                 token = current.set(request)
             return

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from anyio import CancelScope, move_on_after
 
+from micropie import mounts
 from micropie.asgi.streaming import StreamedRequest, close_stream, next_chunk
 from micropie.errors import HTTPError
 from micropie.execution import (
@@ -36,7 +37,7 @@ from micropie.execution import (
 )
 from micropie.flow import LifespanContext, end_resources
 from micropie.http import Body, Exchange, Request
-from micropie.mounts import WSGI, asgi_under_asgi, wsgi_under_asgi
+from micropie.mounts import WSGI
 from micropie.pool import CancelToken, call_in_pool
 from micropie.routing import config_of
 
@@ -115,8 +116,8 @@ async def perform_step(
         raise TookTooLong
     route, request, mounted_path = arguments  # kind is MOUNT
     if route.mount.kind == WSGI:
-        return await wsgi_under_asgi(route.mount, route.threads, mounted_path, request._exchange)
-    return await asgi_under_asgi(route.mount, mounted_path, request._exchange)
+        return await mounts.wsgi_under_asgi(route.mount, route.threads, mounted_path, request._exchange)
+    return await mounts.asgi_under_asgi(route.mount, mounted_path, request._exchange)
 
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.

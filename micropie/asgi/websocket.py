@@ -8,6 +8,7 @@ from typing import Any
 
 from anyio import move_on_after
 
+from micropie import mounts
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import DENIAL, Connection
@@ -32,7 +33,6 @@ from micropie.http import (
     dumps,
     loads,
 )
-from micropie.mounts import hand_over
 from micropie.routing import Handover, Site, config_of, route_of
 from micropie.sessions import Session
 
@@ -80,7 +80,7 @@ async def _serve_mounted(
         current.reset(token)
         await close_request(request, exchange)
     if refusal is None:
-        await hand_over(handover.mount, handover.path, exchange.scope_below(), receive, send)
+        await mounts.hand_over(handover.mount, handover.path, exchange.scope_below(), receive, send)
     elif (await receive())["type"] == "websocket.connect":
         await _finish(Connection(exchange, receive, send), exchange, refusal)
 

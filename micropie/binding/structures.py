@@ -12,7 +12,6 @@ import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from decimal import Decimal
-from fractions import Fraction
 from typing import (
     Annotated,
     Any,
@@ -80,6 +79,8 @@ def structure_converter(structure: type, parameter: str) -> StructureConverter:
         kinds = _kinds_in(structure)
     except (TypeError, NameError, AttributeError, SyntaxError) as error:
         raise SetupError(f"parameter {parameter!r} is a {structure.__name__}, which can't be made: {error}") from None
+    from fractions import Fraction
+
     if Fraction in kinds:
         raise SetupError(
             f"parameter {parameter!r} is a {structure.__name__} with a Fraction, which takes minutes to make of "

@@ -1,10 +1,20 @@
 """The pages that ``debug=True`` shows to a developer, and who may see them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from micropie.debug.access import may_see_debug_pages
-from micropie.debug.page import error_page, not_found_page
+from micropie.lazily import lazily
+
+if TYPE_CHECKING:
+    from micropie.debug.page import error_page, not_found_page
 
 __all__ = [
     "error_page",
     "may_see_debug_pages",
     "not_found_page",
 ]
+
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__ = lazily(__name__, {"error_page": "page", "not_found_page": "page"})

@@ -127,5 +127,10 @@ __all__ = [
 ]
 # fmt: on
 
-# An optional dependency may be missing, or take longer to import than all of micropie.
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__ = lazily(
+    __name__, {"CookieSigner": "signing", "Secret": "signing", "Signer": "signing", "Page": "pagination"}
+)
+
+# What a site does not use is not imported: it would take longer than the rest.
 __getattr__ = lazily(__name__, {"CookieSigner": "signing", "Secret": "signing", "Signer": "signing"})

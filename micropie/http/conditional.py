@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import formatdate, mktime_tz, parsedate_tz
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -45,6 +44,8 @@ TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"
 @lru_cache(maxsize=1024)
 def http_date(seconds: int) -> str:
     """Format seconds since 1970 as an HTTP date, in English under every locale."""
+    from email.utils import formatdate
+
     return formatdate(seconds, usegmt=True)
 
 
@@ -53,6 +54,8 @@ def parse_http_date(value: str) -> int | None:
     if not value or not _DATE.fullmatch(value.strip()):
         return None
     try:
+        from email.utils import mktime_tz, parsedate_tz
+
         parsed = parsedate_tz(value)
         return None if parsed is None else mktime_tz(parsed)
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import TypedDict
 
 # RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`, `,`, `;`, `\`.
@@ -100,6 +99,8 @@ def format_cookie(
     if expires is not None:
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+        from email.utils import format_datetime
+
         cookie += f"; Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}"
     for attribute, text in (("Domain", domain), ("Path", path)):
         if text is not None and not _ATTRIBUTE.fullmatch(text):

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 
 from micropie.execution import call, kind_of
 from micropie.lazily import lazily
-from micropie.middleware.access_log import AccessLog
-from micropie.middleware.auth import BasicAuth, BearerAuth
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.middleware.compress import Compress
-from micropie.middleware.cors import CORSMiddleware
-from micropie.middleware.csrf import CSRFMiddleware
-from micropie.middleware.limits import ConcurrencyLimit, Timeout
-from micropie.middleware.proxy_headers import ProxyHeaders
-from micropie.middleware.rate_limit import MemoryRates, Quota, RateLimit, RateStore
-from micropie.middleware.request_id import RequestId, RequestIdFilter
-from micropie.middleware.security_defaults import SecurityDefaults
-from micropie.middleware.security_headers import SecurityHeaders
-from micropie.middleware.trusted_hosts import TrustedHosts
 
 if TYPE_CHECKING:
+    from micropie.middleware.access_log import AccessLog
+    from micropie.middleware.auth import BasicAuth, BearerAuth
+    from micropie.middleware.compress import Compress
+    from micropie.middleware.cors import CORSMiddleware
+    from micropie.middleware.csrf import CSRFMiddleware
+    from micropie.middleware.limits import ConcurrencyLimit, Timeout
+    from micropie.middleware.proxy_headers import ProxyHeaders
+    from micropie.middleware.rate_limit import MemoryRates, Quota, RateLimit, RateStore
     from micropie.middleware.redis_rate_store import RedisRates
+    from micropie.middleware.request_id import RequestId, RequestIdFilter
+    from micropie.middleware.security_defaults import SecurityDefaults
+    from micropie.middleware.security_headers import SecurityHeaders
     from micropie.middleware.tracing import Tracing
+    from micropie.middleware.trusted_hosts import TrustedHosts
 
 __all__ = [
     "AccessLog",
@@ -52,5 +52,29 @@ __all__ = [
     "kind_of",
 ]
 
-# An optional dependency may be missing, or take longer to import than all of micropie.
-__getattr__ = lazily(__name__, {"RedisRates": "redis_rate_store", "Tracing": "tracing"})
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__ = lazily(
+    __name__,
+    {
+        "AccessLog": "access_log",
+        "BasicAuth": "auth",
+        "BearerAuth": "auth",
+        "Compress": "compress",
+        "CORSMiddleware": "cors",
+        "CSRFMiddleware": "csrf",
+        "ConcurrencyLimit": "limits",
+        "Timeout": "limits",
+        "ProxyHeaders": "proxy_headers",
+        "MemoryRates": "rate_limit",
+        "Quota": "rate_limit",
+        "RateLimit": "rate_limit",
+        "RateStore": "rate_limit",
+        "RedisRates": "redis_rate_store",
+        "RequestId": "request_id",
+        "RequestIdFilter": "request_id",
+        "SecurityDefaults": "security_defaults",
+        "SecurityHeaders": "security_headers",
+        "Tracing": "tracing",
+        "TrustedHosts": "trusted_hosts",
+    },
+)

@@ -12,9 +12,11 @@ ahead. When the client has left, an ASGI application that waits in ``receive`` i
 that has made tasks, as Django's handler does, would leave them behind otherwise. ``lifespan.py`` runs the lifespans.
 """
 
-from micropie.mounts.asgi_in_asgi import asgi_under_asgi, hand_over
-from micropie.mounts.asgi_in_wsgi import asgi_under_wsgi
-from micropie.mounts.lifespan import MountedLife
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie.lazily import lazily
 from micropie.mounts.prefixes import (
     APP,
     ASGI,
@@ -26,14 +28,36 @@ from micropie.mounts.prefixes import (
     kind_of_target,
     mounted_path_of,
 )
-from micropie.mounts.wsgi_call import RawBody, WSGICall
-from micropie.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
-from micropie.mounts.wsgi_in_wsgi import environ_below, wsgi_under_wsgi
 
 # fmt: off
+if TYPE_CHECKING:
+    from micropie.mounts.asgi_in_asgi import asgi_under_asgi, hand_over
+    from micropie.mounts.asgi_in_wsgi import asgi_under_wsgi
+    from micropie.mounts.lifespan import MountedLife
+    from micropie.mounts.wsgi_call import RawBody, WSGICall
+    from micropie.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
+    from micropie.mounts.wsgi_in_wsgi import environ_below, wsgi_under_wsgi
+
 __all__ = [
     "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody", "WSGICall",
     "asgi_under_asgi", "asgi_under_wsgi", "checked_prefix", "environ_below", "environ_of", "hand_over",
     "kind_of_target", "mounted_path_of", "wsgi_under_asgi", "wsgi_under_wsgi",
 ]
 # fmt: on
+
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__ = lazily(
+    __name__,
+    {
+        "asgi_under_asgi": "asgi_in_asgi",
+        "hand_over": "asgi_in_asgi",
+        "asgi_under_wsgi": "asgi_in_wsgi",
+        "MountedLife": "lifespan",
+        "RawBody": "wsgi_call",
+        "WSGICall": "wsgi_call",
+        "environ_of": "wsgi_in_asgi",
+        "wsgi_under_asgi": "wsgi_in_asgi",
+        "environ_below": "wsgi_in_wsgi",
+        "wsgi_under_wsgi": "wsgi_in_wsgi",
+    },
+)

@@ -21,9 +21,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from multiprocessing.connection import Connection, Pipe
 from time import monotonic
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 from weakref import finalize
 
 from micropie.execution import TookTooLong, notify_after_fork
@@ -55,6 +54,8 @@ STOP: Final = b"stop"
 CAN_PASS_PIPES = os.name == "posix"  # subprocess passes no descriptors on Windows
 
 AHEAD = 4  # chunks that a process makes before the first of them is taken
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 
 # -- in this process ---------------------------------------------------------------------------------------------------
@@ -240,6 +241,8 @@ class _Worker:
             raise PoolError(
                 "micropie starts no processes on Windows: write App(pool=concurrent.futures.ProcessPoolExecutor())"
             )
+        from multiprocessing.connection import Pipe
+
         self.connection, theirs = Pipe()
         try:
             code = _MAIN.format(path=[*map(str, sys.path)], descriptor=theirs.fileno())
@@ -302,6 +305,8 @@ def main(descriptor: int) -> None:
     global _is_in_pool  # noqa: PLW0603 - of the process
     _is_in_pool = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes the pipe
+    from multiprocessing.connection import Connection
+
     work(Connection(descriptor))
 
 

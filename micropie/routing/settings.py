@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from importlib.util import find_spec
 from math import inf
 from os import PathLike
@@ -217,6 +216,8 @@ class Settings:
         for name in changes:
             if name not in known:
                 names = [*known, "session_backend", "lifespan", "channels", "security", "docs"]
+                from difflib import get_close_matches
+
                 near = get_close_matches(name, names)
                 hint = f"do you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names)}"
                 raise SetupError(f"App has no setting {name!r}; {hint}")

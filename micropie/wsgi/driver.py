@@ -7,6 +7,7 @@ from contextvars import Context, copy_context
 from itertools import repeat
 from typing import Final, cast
 
+from micropie import mounts
 from micropie.execution import current
 from micropie.flow import Application, clean_up, end_resources, log_failure, respond
 from micropie.http import (
@@ -19,7 +20,6 @@ from micropie.http import (
     start_failed,
     status_line,
 )
-from micropie.mounts import environ_below
 from micropie.routing import Handover, Site, config_of
 from micropie.streams import END, Stream
 from micropie.wsgi.exchange import WSGIExchange
@@ -68,7 +68,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             answer = perform(flow, exchange, step)
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
-            environ_of_mount = environ_below(exchange, answer.path)
+            environ_of_mount = mounts.environ_below(exchange, answer.path)
             exchange.close()
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks

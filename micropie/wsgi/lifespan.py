@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import multiprocessing
-import multiprocessing.util
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -54,6 +52,8 @@ class WSGIState:
                     start = _start_on_loop if lifecycle.needs_loop else _start_here
                     self._stop = start(lifecycle, site.config)
                     atexit.register(self._stop_at_exit)
+                    import multiprocessing.util
+
                     if multiprocessing.parent_process() is not None:
                         # A child of multiprocessing, such as a worker of granian, exits without atexit. 100: before
                         # the pools that this closes.

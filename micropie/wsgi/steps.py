@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from anyio import move_on_after
 
+from micropie import mounts
 from micropie.execution import (
     AWAIT,
     BLOCK,
@@ -30,7 +31,7 @@ from micropie.execution import (
 )
 from micropie.flow import LifespanContext
 from micropie.http import Exchange, Request, Response
-from micropie.mounts import WSGI, MountedPath, asgi_under_wsgi, wsgi_under_wsgi
+from micropie.mounts import WSGI, MountedPath
 from micropie.pool import call_in_pool
 from micropie.routing import MountRoute, config_of
 from micropie.wsgi.streaming import close_stream, next_chunk
@@ -107,10 +108,12 @@ def _answer_of_mount(
     """Return the response of a mounted application, an ASGI application's within ``seconds`` and ``mount_timeout``."""
     exchange = request._exchange
     if route.mount.kind == WSGI:
-        return wsgi_under_wsgi(route.mount, mounted_path, exchange)
+        return mounts.wsgi_under_wsgi(route.mount, mounted_path, exchange)
     settings = route.config.settings
     limits = [limit for limit in (seconds, settings.mount_timeout) if limit is not None]
-    return asgi_under_wsgi(route.mount, mounted_path, exchange, settings.portal_backend, min(limits, default=None))
+    return mounts.asgi_under_wsgi(
+        route.mount, mounted_path, exchange, settings.portal_backend, min(limits, default=None)
+    )
 
 
 async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:

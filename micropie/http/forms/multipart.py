@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from enum import Enum
 from functools import lru_cache
@@ -293,6 +292,8 @@ class MultipartParser:
             except OSError as error:  # the disk is full, or no file can be opened: RFC 4918, section 11.5
                 self.close()
                 # Without a traceback. The folder is None if there is none, which the error says then.
+                import tempfile
+
                 logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)  # noqa: TRY400
                 raise HTTPError(507, "There is no room for this upload at the moment.") from None
             except BaseException:

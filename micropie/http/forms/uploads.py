@@ -7,12 +7,10 @@ parses, and the disk is all that is waited for.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryFile
 from threading import Lock
 from typing import IO
 
@@ -55,6 +53,8 @@ class MemoryFile(BytesIO):
     def fileno(self) -> int:
         """Return the descriptor of a temporary file with this content, at this position. Closed with this file."""
         if self._copy is None:
+            from tempfile import TemporaryFile
+
             self._copy = TemporaryFile()  # noqa: SIM115 - see ``close``
             self._copy.write(self.getbuffer())
         self._copy.seek(self.tell())
@@ -107,6 +107,8 @@ class UploadFile(UploadHabits):
         if self.size > self._spool_size and isinstance(self.file, MemoryFile):
             with self.file as in_memory:
                 content = in_memory.getvalue()
+            from tempfile import TemporaryFile
+
             self.file = TemporaryFile()  # noqa: SIM115 - see ``close``
             self.file.write(content)
         self.file.write(data)
@@ -128,6 +130,8 @@ class UploadFile(UploadHabits):
         with path.open("xb") as target:  # "x" does not follow a symlink either
             try:
                 self.seek(0)
+                import shutil
+
                 shutil.copyfileobj(self.file, target, CHUNK)
             except BaseException as error:
                 path.unlink()
