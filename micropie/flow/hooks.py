@@ -32,10 +32,9 @@ from micropie.execution import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
 from micropie.habits import status_of
-from micropie.http import POLICY, MutableHeaders, Response, as_response, check_code
+from micropie.http import POLICY, MutableHeaders, Response, UnopenedSession, as_response, check_code
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.routing import Checks, config_of
-from micropie.sessions import UnopenedSession
 
 if TYPE_CHECKING:
     from micropie.http import Request

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from micropie.http import Changes, Session
-from micropie.http import UnopenedSession as UnopenedSession
 from micropie.lazily import lazily
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.memory import InMemorySessionBackend
@@ -31,7 +30,6 @@ __all__ = [
     "SessionBackend",
     "SessionStore",
     "SignedCookieSessionBackend",
-    "UnopenedSession",
 ]
 
 # An optional dependency may be missing, or take longer to import than all of micropie.
