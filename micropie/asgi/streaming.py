@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 from contextvars import Token
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 from typing import Any, Final, Protocol, TypeVar, cast
@@ -356,7 +356,7 @@ class Companion:
     signal: ShutdownSignal | None = None
     outcome: str | None = None
     _life: str = BEGUN
-    _delayed_start: DelayedCall | None = None
+    _delayed_start: DelayedCall = field(init=False)
     _watching: CancelScope | None = None  # of the task that waits for the disconnect, once it runs
     _tending: CancelScope | None = None  # of the task that sends, once it runs
     _silent_since: float | None = None  # the time since which a heart-beat may be sent
@@ -408,8 +408,7 @@ class Companion:
     def end(self) -> None:
         """Stop, but complete a head that is being sent."""
         self._life = OVER
-        if self._delayed_start is not None:
-            self._delayed_start.cancel()
+        self._delayed_start.cancel()
         if self._watching is not None:
             self._watching.cancel()
         if self.head_state is not IN_FLIGHT:

@@ -233,7 +233,7 @@ def test_the_page_of_an_error(chromium: webdriver.Chrome, broken: Server) -> Non
     folded = chromium.find_element("css selector", "details:not([open]) > summary")
     assert folded.text.endswith("calls in micropie")
     click(chromium, folded)
-    assert "serve_http" in page.text
+    assert "in respond" in page.text
     assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     open_page(chromium, broken, "/prise")
     assert "Did you mean" in page_text(chromium)

@@ -285,3 +285,12 @@ def test_where_anyio_runs_its_threads_in_line_def_code_does(backend: str, monkey
     monkeypatch.setattr("anyio.to_thread.run_sync", in_line)
     assert run(backend, get, Plain(), "/").body == b"loop"
     assert run(backend, get, Plain(), "/chunks").body == b"loop" * 50
+
+
+def test_run_async_passes_other_errors_of_anyio_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object) -> None:
+        raise RuntimeError("the event loop is closed")
+
+    monkeypatch.setattr(from_thread, "run", closed)
+    with pytest.raises(RuntimeError, match="is closed"):
+        run_async(place, "there")

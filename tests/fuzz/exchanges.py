@@ -635,9 +635,10 @@ class _Releasing:
     """What ``compat.bottle`` asks of the native request: to close files with it."""
 
     def __init__(self) -> None:
+        self._exchange = self
         self.releases: list[Callable[[], object]] = []
 
-    def _release_after(self, release: Callable[[], object]) -> None:
+    def release_after(self, release: Callable[[], object]) -> None:
         self.releases.append(release)
 
 

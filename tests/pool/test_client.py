@@ -12,10 +12,11 @@ from typing import Any, cast
 import pytest
 
 from micropie.execution.placement import HandlerName, name_of
-from micropie.http.exchange import Address, Exchange
+from micropie.http.exchange import NULL, Address, Exchange
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.headers import Headers
-from micropie.pool.client import PooledExchange, PooledRequest, _packed
+from micropie.http.request import current_request
+from micropie.pool.client import PooledExchange, PooledRequest, _packed, answer
 
 NAME = HandlerName("tests.pool.test_client", "plain", None)
 
@@ -78,6 +79,25 @@ def test_what_is_not_there() -> None:
     for read in (request.body, request.read, request.stream, lambda: next(request.chunks()), request.parts):
         with pytest.raises(RuntimeError, match="no body to read"):
             read()
+
+
+def test_it_can_only_be_read() -> None:
+    request = PooledRequest(copy())
+    for change in (
+        lambda: setattr(request, "session", {}),
+        lambda: request.session.update(a=1),
+        lambda: request.session.clear(),
+        lambda: request.after_response(plain),
+        lambda: request._exchange.config.templates,
+    ):
+        with pytest.raises(RuntimeError, match="in a process"):
+            change()
+
+
+def test_json_that_is_null_stays_null() -> None:
+    values = pickle.dumps((copy(document=NULL), []))
+    assert answer(NAME, values) == "plain"
+    assert current_request().json() is None
 
 
 class Together:

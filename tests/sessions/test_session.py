@@ -214,3 +214,11 @@ def test_a_session_can_be_copied() -> None:
     twin = copy.deepcopy(session)
     twin["a"].append(2)
     assert (twin, twin.id, session) == ({"a": [1, 2]}, "id", {"a": [1]})
+
+
+def test_the_methods_of_a_dict_that_change_it() -> None:
+    session = Session("id", {"a": 1, "b": 2})
+    session |= {"c": 3}
+    assert session.popitem() == ("c", 3)
+    del session["b"]
+    assert (dict(session), session.changes().deletions) == ({"a": 1}, {"b"})

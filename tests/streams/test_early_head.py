@@ -13,7 +13,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from micropie import App, Response
+from micropie import App, EventStream, Response
 from micropie.middleware import Compress
 from micropie.routing.settings import Settings
 from micropie.sessions import InMemorySessionBackend
@@ -352,3 +352,17 @@ def test_R61_a_request_that_is_cancelled_sends_no_head(backend: str, has_begun: 
 
     run(backend, main)
     assert (call.sent, app.log) == ([], ["closed"])
+
+
+@pytest.mark.usefixtures("early_events")
+def test_head_of_silent_events_needs_no_event(make_client: MakeClient) -> None:
+    class Root(App):
+        async def index(self) -> EventStream:
+            return EventStream(self._events())
+
+        async def _events(self) -> AsyncIterator[str]:
+            await anyio.sleep_forever()
+            yield "never"
+
+    answer = make_client(Root()).head("/")
+    assert (answer.status_code, answer.text) == (200, "")

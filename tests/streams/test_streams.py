@@ -11,7 +11,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from micropie import App, HTTPError, Redirect
+from micropie import App, HTTPError, HttpMiddleware, Redirect
 from micropie.streams.threaded import CHUNKS_AHEAD
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
@@ -329,3 +329,53 @@ def test_a_clean_up_that_fails_after_a_first_chunk_that_is_none(
 
     assert make_client(Root()).get("/").status_code == 500
     assert "close failed" in caplog.text
+
+
+class Endless:
+    """An async iterator that is no generator, and has nothing to close."""
+
+    def __aiter__(self) -> Endless:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return b"more"
+
+
+class Replaces(HttpMiddleware):
+    def after_request(self, request: Any, status: int, response_body: Any, extra_headers: Any) -> Any:
+        return {"body": "other"}
+
+
+def test_a_stream_without_a_close_may_be_replaced(make_client: MakeClient) -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            return Endless()
+
+    app = Root()
+    app.middlewares.append(Replaces())
+    assert make_client(app).get("/").text == "other"
+
+
+class FailsAtTheHead(HttpMiddleware):
+    def after_request(self, request: Any, status: int, response_body: Any, extra_headers: Any) -> None:
+        def fail(response: Any) -> None:
+            raise ValueError("no head")
+
+        request._exchange.call_before_head(fail)
+
+
+def test_a_clean_up_that_fails_when_the_head_has_failed(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            try:
+                yield "a"
+                yield "b"
+            finally:
+                raise LookupError("no clean-up")
+
+    app = Root()
+    app.middlewares.append(FailsAtTheHead())
+    assert make_client(app).get("/").status_code == 500
+    assert "no clean-up" in caplog.text

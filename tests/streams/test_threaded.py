@@ -14,6 +14,7 @@ import pytest
 
 from micropie import App
 from micropie.asgi.streaming import WATCH_AFTER
+from micropie.execution.placement import Threads
 from micropie.streams.source import ThreadSource
 from micropie.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, TURN, MadeAhead
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
@@ -299,5 +300,17 @@ def test_where_no_thread_can_be_started_the_stream_fails_and_holds_none(
             assert (await get(app, "/held")).status == 500
         app.go_on.set()
         assert (await get(app, "/held")).body == b"abc"
+
+    run(backend, main)
+
+
+@every_loop
+def test_a_chunk_that_is_there_is_not_waited_for(backend: str) -> None:
+    """A thread may give one between the look for it and the wait."""
+
+    async def main() -> None:
+        ahead = MadeAhead(ThreadSource(iter([b"a"]), False), Threads(1))
+        ahead._made.append(b"a")
+        await ahead._wait_for_progress()
 
     run(backend, main)

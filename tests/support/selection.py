@@ -29,11 +29,10 @@ WAITING = (
     "tests/channels/",
     "tests/execution/",
     "tests/flow/",
-    "tests/http/test_early_head.py",
-    "tests/http/test_stream",
     "tests/http/test_websocket.py",
     "tests/mounts/",
     "tests/pool/",
+    "tests/streams/",
     "tests/testing/",
     "tests/test_same_answer.py",
 )
