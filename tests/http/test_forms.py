@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +18,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie.errors import BadRequest, HTTPError
-from micropie.http.forms import uploads
 from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MultipartParser, _known_head
 from micropie.http.forms.uploads import UploadFile, safe_filename
@@ -664,7 +664,7 @@ def test_an_upload_is_at_its_start_until_it_is_read(spool: int) -> None:
 
 
 def test_R32_an_upload_is_closed_though_its_rest_finds_the_disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "TemporaryFile", lambda: Path("/dev/full").open("wb"))  # noqa: SIM115
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("wb"))  # noqa: SIM115
     file = UploadFile("a", {}, 0)
     file.write(b"x")
     file.close()

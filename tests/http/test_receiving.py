@@ -147,7 +147,7 @@ def test_R31_a_slow_rollover_does_not_hold_up_the_loop(backend: str, monkeypatch
         heart.wait()
         return TemporaryFile()
 
-    monkeypatch.setattr("micropie.http.forms.uploads.TemporaryFile", slow)
+    monkeypatch.setattr("tempfile.TemporaryFile", slow)
     pieces = [piece(chunk, more=True) for chunk in in_pieces(form(file_of(2 * MEBIBYTE)), 65536)]
     call = run(backend, with_heart, heart, "/size", *pieces, piece(b""))
     assert (call.body, rolled, heart.missed) == (str(2 * MEBIBYTE).encode(), 1, 0)
@@ -371,7 +371,7 @@ def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
     def full() -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("micropie.http.forms.uploads.TemporaryFile", full)
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
     folder = gettempdir()  # known from the first file on
     client = make_client(Root())
     answer = client.post("/size", content=form(file_of(2 * MEBIBYTE)), headers=HEADERS)
