@@ -37,8 +37,12 @@ def port_of(url: str) -> int:
     return int(url.rpartition(":")[2].partition("/")[0])
 
 
+_EARLIER: set[threading.Thread] = set()  # those that other tests of this process have left
+
+
 def threads() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("micropie-channels"))
+    here = set(threading.enumerate()) - _EARLIER
+    return sorted(thread.name for thread in here if thread.name.startswith("micropie-channels"))
 
 
 def connections(client: Any) -> set[str]:
@@ -48,6 +52,8 @@ def connections(client: Any) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
+    _EARLIER.clear()
+    _EARLIER.update(threading.enumerate())
     yield
     until(lambda: not threads())
 
