@@ -1,4 +1,10 @@
 """Modules that stand in for other frameworks, for applications that move in: ``from micropie.compat import bottle``.
 
-Nothing here is imported by ``import micropie``.
+``install("bottle")`` makes it what every ``import bottle`` of the process gives, those of plugins too. Nothing here is
+imported by ``import micropie``.
 """
+
+from micropie.compat.missing import advice_for
+from micropie.compat.stand_in import install, name_for_processes
+
+__all__ = ["advice_for", "install", "name_for_processes"]

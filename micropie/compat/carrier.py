@@ -7,13 +7,13 @@ first. What it does for any other request is each framework's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from micropie.app import App
+from micropie.debug import may_see_debug_pages
 from micropie.errors import HTTPError, SetupError
-from micropie.execution import HANDLER, RouteKind
-from micropie.http import AHEAD, GivenStatus, Request
+from micropie.execution import HANDLER, RouteKind, current
+from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
 from micropie.routing import Config, Function, Handover, OutsideRoute, Route, Site
 from micropie.tree import Node, Tree
 
@@ -85,6 +85,8 @@ class CarryingTree(Tree):
             raise SetupError(
                 "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"
             )
+        if not all(mount.prefix for mount in self.mounts):
+            raise SetupError('the old application answers at "/": mount the other one below it, at /shop')
         return super().definition(ancestors)
 
 
@@ -120,10 +122,14 @@ class Carried:
         return self.native.websocket(path, name=name)
 
 
-@lru_cache(maxsize=256)
+def may_see_tracebacks() -> bool:
+    """Return whether the client of the current request may see tracebacks: one on this machine. True outside of one."""
+    request = current.get(None)
+    return request is None or may_see_debug_pages(request)
+
+
+@cached_if_short(256)  # a reason may have a client's text
 def status_of(line: str) -> GivenStatus:
-    """Return the status of a status line, "200 OK", with its reason."""
+    """Return the status of a status line, "200 OK", with its reason. Raises ``ResponseError``, see ``GivenStatus``."""
     number, _, reason = line.partition(" ")
-    status = GivenStatus(number)
-    status.reason = reason.encode().decode("latin-1")
-    return status
+    return GivenStatus(number, reason.encode().decode("latin-1"))

@@ -49,15 +49,11 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "asgi_under_asgi": "asgi_in_asgi",
-        "hand_over": "asgi_in_asgi",
-        "asgi_under_wsgi": "asgi_in_wsgi",
-        "MountedLife": "lifespan",
-        "RawBody": "wsgi_call",
-        "WSGICall": "wsgi_call",
-        "environ_of": "wsgi_in_asgi",
-        "wsgi_under_asgi": "wsgi_in_asgi",
-        "environ_below": "wsgi_in_wsgi",
-        "wsgi_under_wsgi": "wsgi_in_wsgi",
+        "asgi_in_asgi": "asgi_under_asgi hand_over",
+        "asgi_in_wsgi": "asgi_under_wsgi",
+        "lifespan": "MountedLife",
+        "wsgi_call": "RawBody WSGICall",
+        "wsgi_in_asgi": "environ_of wsgi_under_asgi",
+        "wsgi_in_wsgi": "environ_below wsgi_under_wsgi",
     },
 )

@@ -48,7 +48,7 @@ class MountedLife:
             group.cancel_scope.cancel()
         self._mount.state = {}
         if lifespan.failed is not None:
-            raise RuntimeError(f"{self._mount.prefix}: {lifespan.failed}")
+            raise RuntimeError(f"{self._mount}: {lifespan.failed}")
 
 
 class _Lifespan:
@@ -71,7 +71,7 @@ class _Lifespan:
         except Exception as error:
             if self.started.is_set() and self.failed is None:
                 self.failed = f"its lifespan ended with {error!r}"
-            logger.debug("%s: lifespan: %r", self._mount.prefix, error)
+            logger.debug("%s: lifespan: %r", self._mount, error)
         finally:
             self.started.set()
             self.stopped.set()

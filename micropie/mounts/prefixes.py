@@ -25,16 +25,23 @@ Entry = TypeVar("Entry")
 
 @dataclass(eq=False, repr=False)
 class Mount:
-    """One call of ``App.mount``. ``state`` is the lifespan state of an ASGI application, which its requests get."""
+    """One call of ``App.mount``. ``prefix`` is "" for the root.
+
+    ``state`` is the lifespan state of an ASGI application, which its requests get. ``strip``: it sees no prefix.
+    """
 
     prefix: str
     target: Any
     kind: str
     isolated: bool
+    strip: bool = False
     state: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"<Mount {self.prefix} {self.kind}>"
+        return f"<Mount {self} {self.kind}>"
+
+    def __str__(self) -> str:
+        return self.prefix or "/"
 
 
 class MountedPath(NamedTuple):
@@ -97,12 +104,10 @@ _RESERVED = "<>{}%?#\\\0"
 
 
 def checked_prefix(prefix: str) -> str:
-    """Return ``prefix`` without a slash at its end. Raises ``SetupError`` if no application can be mounted there."""
+    """Return ``prefix`` without a slash at its end, "" for the root. Raises ``SetupError`` for what is no prefix."""
     if not isinstance(prefix, str) or not prefix.startswith("/"):
         raise SetupError(f'a mount\'s prefix is text that begins with "/", such as "/shop", not {prefix!r}')
     text = prefix.removesuffix("/")
-    if not text:
-        raise SetupError("an application can't be mounted at the root: give it to the server, or mount it at /shop")
     if not {"", ".", ".."}.isdisjoint(text.split("/")[1:]):
         raise SetupError(f"the prefix {prefix!r} has a segment that is empty or consists of dots")
     if any(character in text for character in _RESERVED):
@@ -134,4 +139,4 @@ def kind_of_target(target: object, kind: str | None) -> str:
             possible.append(protocol)
     if len(possible) == 1:
         return possible[0]
-    raise SetupError(f'{target!r} may be WSGI or ASGI by its parameters: write mount(..., kind="wsgi") or kind="asgi"')
+    raise SetupError(f'{target!r} may be WSGI or ASGI by its parameters: write kind="wsgi" or kind="asgi"')

@@ -90,7 +90,7 @@ def block_for_head(answer: BlockingAnswer, exchange: Exchange, in_chunks: bool =
 def _stated_length(response: Response) -> int | None:
     """Return the length that the body must have; None without a Content-Length, or where nothing follows the head."""
     stated = response.headers.get("content-length") or ""
-    is_bodyless = response.status < 200 or response.status in (204, 304)
+    is_bodyless = response.status in (204, 304)
     return int(stated) if stated.isascii() and stated.isdigit() and not is_bodyless else None
 
 
@@ -180,7 +180,7 @@ class ASGIAnswer:
 
 def log_late_failure(mount: Mount, failure: BaseException) -> None:
     """Log an exception of a mounted application whose answer was complete, and whose task runs in the background."""
-    logger.error("%s: the mounted application failed after its answer", mount.prefix, exc_info=failure)
+    logger.error("%s: the mounted application failed after its answer", mount, exc_info=failure)
 
 
 def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:

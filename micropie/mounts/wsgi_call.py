@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("micropie")
 
-# The reason is visible latin-1, spaces and tabs (RFC 9112, section 4).
-_STATUS_LINE = re.compile(r"(?P<number>[1-9][0-9]{2})(?: (?P<reason>[\t\x20-\x7e\x80-\xff]*))?")
+_STATUS_LINE = re.compile(r"(?P<number>[1-9][0-9]{2})(?: (?P<reason>.*))?", re.DOTALL)
 
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -80,8 +79,7 @@ class WSGICall:
         match = _STATUS_LINE.fullmatch(line)
         if match is None:
             raise ResponseError(f"a WSGI application's status is a number and a reason, not {line!r}")
-        status = GivenStatus(match["number"])
-        status.reason = match["reason"]
+        status = GivenStatus(match["number"], match["reason"] or "")
         return Response(body, status, headers, content_type="")
 
     @property
@@ -101,7 +99,7 @@ class WSGICall:
             try:
                 closer()
             except Exception:
-                logger.exception("%s: close() of the mounted application's answer failed", self._mount.prefix)
+                logger.exception("%s: close() of the mounted application's answer failed", self._mount)
 
     def _start_response(
         self, status: str, headers: HeaderPairs, exc_info: _ExcInfo | None = None

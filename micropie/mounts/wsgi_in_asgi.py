@@ -16,11 +16,9 @@ from io import BufferedReader
 from itertools import chain, repeat
 from queue import SimpleQueue
 
-from anyio import CapacityLimiter
-
 from micropie.errors import ClientDisconnect
 from micropie.execution import AHEAD, WAKERS, SingleWaiterEvent, Threads, limiter_of, run_in_place, take_slot
-from micropie.http import Environ, Exchange, NameCache, Response
+from micropie.http import Environ, Exchange, Response, Spellings
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall
@@ -32,7 +30,7 @@ _ENDED = "has ended: with its last chunk, or with an exception"
 
 async def wsgi_under_asgi(mount: Mount, threads: Threads, mounted_path: MountedPath, exchange: Exchange) -> Response:
     """Return the answer of a mounted WSGI application, which is called in one of ``threads``."""
-    call = _Call(mount, exchange, limiter_of(threads))
+    call = _Call(mount, exchange, threads)
     await call.start(environ_of(exchange, mounted_path, BufferedReader(RawBody(call.pull))))
     return await wait_for_head(call, exchange.method == "HEAD")
 
@@ -40,11 +38,12 @@ async def wsgi_under_asgi(mount: Mount, threads: Threads, mounted_path: MountedP
 class _Call:
     """One call of the application. ``pull``, ``_run`` and all below it run in the thread, others on the loop."""
 
-    def __init__(self, mount: Mount, exchange: Exchange, limiter: CapacityLimiter) -> None:
+    def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:
         self._wsgi = WSGICall(mount, self._give)
         self.response = self._wsgi.response
         self._exchange = exchange
-        self._limiter = limiter
+        self._threads = threads
+        self._limiter = limiter_of(threads)
         self._body = exchange.body_so_far()
         self._more = self._body is None
         self._waker = WAKERS.get()
@@ -60,7 +59,16 @@ class _Call:
     async def start(self, environ: Environ) -> None:
         """Receive a short body, wait for a free thread, and let it call the application."""
         if self._more and self._exchange.has_short_body:
-            self._pieces.put(await self._next_piece())
+            body = bytearray()
+            while self._more and self._pieces.empty():
+                received = await self._next_piece()
+                if isinstance(received, Exception):
+                    self._pieces.put(received)
+                else:
+                    body += received[0]
+                    self._more = received[1]
+            self._body = bytes(body)
+        self._exchange.reader = self._threads
         await take_slot(self._limiter, self)
         run_in_place(self._limiter, self, self._run, environ)
 
@@ -109,6 +117,7 @@ class _Call:
         self._message_sent.ring()
 
     def _end(self) -> None:
+        self._exchange.reader = None
         self._limiter.release_on_behalf_of(self)
         self._message_sent.ring()
 
@@ -211,7 +220,7 @@ def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedRead
     return environ
 
 
-_KEYS = NameCache(
+_KEYS = Spellings(
     lambda header: "HTTP_" + header.upper().replace("-", "_"),
-    {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"},
+    known={"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"},
 )

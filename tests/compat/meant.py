@@ -96,6 +96,12 @@ MEANT: dict[str, list[Meant]] = {
             "A session's cookie is HttpOnly and SameSite=Lax unless the configuration says otherwise: scripts need no id.",
         ),
         Meant(
+            ".*",
+            ".*",
+            "vary|cache-control",
+            "A page made of a session is one visitor's: no cache may give it to another.",
+        ),
+        Meant(
             "static files|conditional requests and ranges|generators and files|the generator of strings",
             ".*",
             "etag",

@@ -20,8 +20,8 @@ from typing import Any
 
 import anyio
 
+from micropie.compat import install
 from tests.compat.exchange import Answer, Client, Conversation, ask_asgi, ask_wsgi
-from tests.compat.stand_in import stand_in
 
 
 def conversations_of(framework: str) -> Sequence[Conversation]:
@@ -81,7 +81,7 @@ def main() -> None:
     # Bottle would write JSON by it, without spaces.
     sys.modules["ujson"] = None  # type: ignore[assignment]
     if whose == "ours":
-        stand_in(framework)
+        install(framework)
     played = play_wsgi(framework) if world == "wsgi" else anyio.run(play_asgi, framework, backend=world)
     encoded = [
         [(answer.status, answer.headers, base64.b64encode(answer.body).decode()) for answer in answers]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from tests.compat.stand_in import stand_in
+from micropie.compat import install
 
-stand_in("bottle")
+install("bottle")
 
 
 def make() -> Any:

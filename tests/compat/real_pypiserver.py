@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tests.compat.stand_in import stand_in
+from micropie.compat import install
 
-stand_in("bottle", "pypiserver.bottle_wrapper.bottle")
+install("bottle", "pypiserver.bottle_wrapper.bottle")
 
 
 def make() -> Any:

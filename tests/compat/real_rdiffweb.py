@@ -9,9 +9,9 @@ import logging
 import os
 from typing import Any
 
-from tests.compat.stand_in import stand_in
+from micropie.compat import install
 
-stand_in("cherrypy")
+install("cherrypy")
 
 
 def make() -> Any:

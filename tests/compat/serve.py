@@ -11,14 +11,14 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from micropie.compat import install
 from tests.compat.play import application
-from tests.compat.stand_in import stand_in
 
 FRAMEWORK = os.environ["COMPAT_FRAMEWORK"]
 CHOICE = "x-application"
 
 logging.disable(logging.CRITICAL)
-stand_in(FRAMEWORK)
+install(FRAMEWORK)
 
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

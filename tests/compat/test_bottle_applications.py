@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -315,12 +316,13 @@ def test_debugging_shows_the_exception(make_client: MakeClient, monkeypatch: pyt
 
     app = ours.Bottle()
     app.route("/", callback=fail)
-    client = make_client(app)
+    client = make_client(app, base_url="http://localhost")
     assert "secret" not in client.get("/").text
     ours.debug(True)
     try:
         assert ours.DEBUG
         page = client.get("/").text
+        assert "secret" not in client.get("/", headers={"Host": "www.example.org"}).text
     finally:
         ours.debug(False)
     assert "&lt;secret&gt;" in page
@@ -392,7 +394,14 @@ def test_a_failure_is_logged(make_client: MakeClient, caplog: pytest.LogCaptureF
 def test_the_module_names_no_more_than_it_has() -> None:
     assert all(hasattr(ours, name) for name in ours.__all__)
     assert sorted(set(ours.__all__)) == sorted(ours.__all__)
-    assert "bottle" not in {name for name in sys.modules if name.startswith("micropie.compat.bottle.ext")}
+
+
+def test_plugins_by_bottle_s_name_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = ModuleType("bottle_of_ours")
+    monkeypatch.setitem(sys.modules, "bottle_of_ours", plugin)
+    assert (ours.ext.of_ours, hasattr(ours.ext, "__wrapped__")) == (plugin, False)
+    with pytest.raises(ImportError, match="bottle_of_nobody"):
+        ours.ext.of_nobody  # noqa: B018
 
 
 def test_a_decorator_without_a_call(bottle: Any) -> None:

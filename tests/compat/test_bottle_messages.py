@@ -7,15 +7,20 @@ import gc
 import hmac
 import io
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from http.cookies import CookieError
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import bottle as original
 import pytest
 
 from micropie.compat import bottle as ours
+from tests.support.commands import environment
+from tests.support.waiting import PATIENCE
 
 
 class Colour:
@@ -126,12 +131,38 @@ def test_handlers_are_called_without_an_application(bottle: Any) -> None:
     bottle.request.bind()
 
 
-def test_outside_of_handlers_there_is_no_request() -> None:
-    import contextvars
+def test_outside_of_handlers_the_thread_that_imports_has_a_request(bottle: Any) -> None:
+    bottle.request.bind({})
+    bottle.response.bind()
+    bottle.response.status = 404
+    bottle.response.set_header("X-A", "b")
+    bottle.request.pie = "plum"
+    assert (bottle.request.path, bottle.request.pie, bottle.response.status_line) == ("/", "plum", "404 Not Found")
+    asked: list[object] = []
 
-    for ask in (lambda: ours.request.path, lambda: ours.response.status):
-        with pytest.raises(RuntimeError, match="not initialized"):
-            contextvars.Context().run(ask)
+    def ask() -> None:
+        for proxy, name in ((bottle.request, "path"), (bottle.response, "status")):
+            try:
+                getattr(proxy, name)
+            except RuntimeError as error:
+                asked.append(str(error)[:31])
+        bottle.request.bind({"PATH_INFO": "/other"})
+        bottle.response.bind(status=201)
+        asked.extend((bottle.request.path, bottle.response.status_code))
+
+    thread = Thread(target=ask)
+    thread.start()
+    thread.join(PATIENCE)
+    assert asked == ["Request context not initialized"] * 2 + ["/other", 201]
+    assert bottle.response.status_code == 404
+
+
+def test_a_new_process_has_a_request_at_once() -> None:
+    program = "from micropie.compat import bottle; bottle.response.status = 404; print(bottle.request.path)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("/\n", "")
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the application closes the file with the request

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
+import bottle as original_bottle
 import pytest
 
 import micropie
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, SetupError
 from micropie.compat import bottle
+from micropie.http import current_request
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -188,9 +192,46 @@ def test_native_routes_stand_beside_moved_ones_and_come_first(app: bottle.Bottle
 
 
 def test_a_native_route_is_no_part_of_the_application(app: bottle.Bottle, make_client: MakeClient) -> None:
-    app.native.get("/native")(lambda: bottle.request.path)
+    @app.native.post("/native/<name>")
+    def native(name: str) -> list[str]:
+        request = bottle.request
+        return [name, request.path, request.query.a, request.forms.b, request.remote_addr or "", request.url]
+
+    app.native.get("/response")(lambda: bottle.response.status)
     app.native.error(RuntimeError)(lambda error: (500, str(error)))
-    assert "not initialized" in make_client(app).get("/native").text
+    client = make_client(app)
+    read = client.post("/native/é?a=1", data={"b": "2"}).json()
+    assert read == ["é", "/native/é", "1", "2", "127.0.0.1", "http://testserver/native/%C3%A9?a=1"]
+    assert "self.response" in client.get("/response").text
+
+
+def test_signed_cookies_in_native_handlers(app: bottle.Bottle, make_client: MakeClient) -> None:
+    @app.post("/old")
+    def old() -> str:
+        before = bottle.request.get_cookie("user", "nobody", secret="sesame")
+        bottle.response.set_cookie("user", {"name": bottle.request.forms.name}, secret="sesame", path="/")
+        return str(before)
+
+    @app.native.post("/new")
+    def new(name: str) -> str:
+        before = bottle.request.get_cookie("user", "nobody", secret="sesame")
+        signed = bottle.cookie_encode(["user", {"name": name}], "sesame").decode()
+        current_request().response.set_cookie("user", signed)
+        return str(before)
+
+    client = make_client(app)
+    asked = [("/new", "Ann"), ("/old", "Bob"), ("/old", "Cem"), ("/new", "Dee"), ("/new", "Eve")]
+    answers = [client.post(path, data={"name": name}).text for path, name in asked]
+    assert answers == ["nobody", *(str({"name": name}) for name in ("Ann", "Bob", "Cem", "Dee"))]
+
+
+def test_signed_values_are_the_original_s() -> None:
+    signed = bottle.cookie_encode(("a", 1), "sesame", hashlib.sha1)
+    with warnings.catch_warnings(action="ignore"):
+        assert original_bottle.cookie_decode(signed, "sesame", hashlib.sha1) == ("a", 1)
+        theirs = original_bottle.cookie_encode({"b": 2}, "sesame")
+    assert bottle.cookie_decode(theirs.decode(), "sesame") == {"b": 2}
+    assert [bottle.cookie_decode(data, "other") for data in (theirs, b"!", "!?", "é?", b"")] == [None] * 5
 
 
 class Inner(App):

@@ -132,6 +132,13 @@ def test_servers_get_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
     app = bottle.Bottle()
     for name in ("waitress", "uvicorn", "gunicorn"):
         bottle.run(app, server=name, port=1, quiet=True, own=2)
+
+    def middleware(environ: Any, start_response: Any) -> Any:
+        return app(environ, start_response)
+
+    bottle.run(middleware, server="uvicorn", quiet=True)
+    served, _ = calls.pop()
+    assert [mount.target for mount in served._micropie.mounts] == [middleware]  # around which uvicorn finds ASGI
     assert calls == [
         (app, {"host": "127.0.0.1", "port": 1, "_quiet": True, "own": 2}),
         (app, {"host": "127.0.0.1", "port": 1, "log_level": "warning", "own": 2}),

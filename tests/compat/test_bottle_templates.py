@@ -33,14 +33,14 @@ def test_simple_templates(bottle: Any, lookup: list[str]) -> None:
 
 
 def test_the_package_s_engine_is_used_even_if_its_name_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    templates.simple_template.cache_clear()
+    templates.engine.cache_clear()
     monkeypatch.setitem(sys.modules, "bottle", ours)
     assert ours.template("{{x}}", x="y") == "y"
     assert ours.SimpleTemplate.__name__ == "SimpleTemplate"
 
 
 def test_without_the_package_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    templates.simple_template.cache_clear()
+    templates.engine.cache_clear()
     monkeypatch.setattr(PathFinder, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install bottle"):
         ours.template("{{x}} is new", x="y")

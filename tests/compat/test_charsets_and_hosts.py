@@ -151,7 +151,7 @@ def test_connect_is_a_method_like_any_other(cherrypy: Any, side: str, serve: Ser
     assert client.get("/pies.example").headers["Allow"] == "CONNECT"
 
 
-def test_a_digest_log_in_may_name_another_uri(cherrypy: Any, serve: Serve) -> None:
+def test_a_digest_log_in_names_its_uri(cherrypy: Any, serve: Serve) -> None:
     """CherryPy computes with the ``uri`` that the client states, and compares it with nothing."""
 
     class Root:
@@ -163,7 +163,8 @@ def test_a_digest_log_in_may_name_another_uri(cherrypy: Any, serve: Serve) -> No
     options = {"on": True, "realm": "here", "get_ha1": get_ha1, "key": "k"}
     config = {"/": {f"tools.auth_digest.{name}": value for name, value in options.items()}}
     client = serve(cherrypy.Application(Root(), "", config))
-    for uri, spoil, status in (("/", False, 200), ("/another?x=1", False, 200), ("/", True, 401)):
+    another = 401 if cherrypy is ours else 200
+    for uri, spoil, status in (("/", False, 200), ("/another?x=1", False, another), ("/", True, 401)):
         challenge = client.get("/").headers["WWW-Authenticate"]
         answered = Answer(401, [("www-authenticate", challenge)], b"")
         response = client.get("/", headers=digest("bob", "x", uri, "here", spoil=spoil)([answered]))
@@ -208,9 +209,9 @@ def test_a_field_of_bottle_that_is_no_text_is_400(make_client: MakeClient, kind:
     ("module", "name", "advice"),
     [
         ("_cptools", "XMLRPCController", r"xmlrpc\.client\.loads"),
-        ("lib", "cpstats", "from outside"),
+        ("lib", "cpstats", "AccessLog"),
         ("lib.sessions", "MemcachedSession", "RedisSessionBackend"),
-        ("process", "servers", r"serves cherrypy\.tree"),
+        ("process", "win32", "service"),
     ],
 )
 def test_what_is_not_here_says_what_to_write(module: str, name: str, advice: str) -> None:

@@ -738,7 +738,7 @@ def test_pages_for_errors(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
         def nothing(self) -> Any:
             raise KeyError("the key")
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve(cherrypy.Application(Root()), base_url="http://localhost")
     assert client.get("/fail?code=404").text.startswith("<p>404 Not Found|Nothing matches")
     assert client.get("/fail?code=409").text.startswith("page 409 Conflict")
     assert "the custom error page failed" in client.get("/fail?code=410").text
@@ -760,7 +760,7 @@ def test_a_failure_of_what_answers_failures(cherrypy: Any, serve: Serve) -> None
         def shown(self) -> Any:
             raise KeyError("first")
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve(cherrypy.Application(Root()), base_url="http://localhost")
     hidden, shown = client.get("/hidden"), client.get("/shown")
     assert (hidden.status_code, hidden.text.strip()) == (500, "Unrecoverable error in the server.")
     assert "again" in shown.text

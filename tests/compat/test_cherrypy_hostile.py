@@ -16,9 +16,10 @@ import pytest
 from micropie import HTTPError, HttpMiddleware, Request
 from micropie.compat import cherrypy as ours
 from micropie.compat.bottle import Bottle
-from micropie.compat.cherrypy.lib import caching
+from micropie.compat.cherrypy.lib import auth_digest, caching
 from micropie.compat.cherrypy.lib.httputil import decode_TEXT, parse_query_string
 from micropie.compat.cherrypy.lib.sessions import RamSession
+from micropie.sessions import InMemorySessionBackend
 from tests.conftest import MakeClient
 
 Serve = Callable[..., Any]
@@ -60,6 +61,12 @@ def test_R28_a_cookie_of_escapes_takes_linear_time(client: Any) -> None:
     header = 'a=1; b="' + "\\" * 200_000 + '"'
     assert client.get("/", headers={"Cookie": header}).text.startswith("(['a', 'b']")
     assert client.get("/", headers={"Cookie": f"a@b=1; {header}"}).status_code == 400
+
+
+def test_R28_a_cookie_of_equals_signs_takes_linear_time(client: Any) -> None:
+    """In quadratic time this would take some minutes."""
+    header = "b=1; a" + "=" * 200_000 + '"'
+    assert client.get("/", headers={"Cookie": header}).text.startswith("(['a', 'b']")
 
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "unicode_escape", "no\\x00name", "a-b-c-d"])
@@ -164,6 +171,32 @@ def test_R50_sessions_in_memory_are_bounded(make_client: MakeClient, monkeypatch
             stranger.cookies.clear()
             assert stranger.get("/").text == "1"
         assert len(RamSession.cache) <= 3
+
+
+@pytest.mark.parametrize("kind", ["backend", "ram", "file"])
+def test_R50_a_session_has_a_size(
+    make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    class Kept:
+        @ours.expose
+        def index(self, name: str = "") -> str:
+            names = ours.session.setdefault("names", [])
+            if name:
+                ours.session["names"] = names
+                names.append(name)
+            return str(len(names))
+
+    storage: dict[str, dict[str, object]] = {
+        "backend": {"tools.sessions.backend": InMemorySessionBackend()},
+        "ram": {},
+        "file": {"tools.sessions.storage_type": "file", "tools.sessions.storage_path": str(tmp_path)},
+    }
+    settings = {"tools.sessions.on": True, "tools.sessions.max_session_size": 100, **storage[kind]}
+    client = make_client(ours.Application(Kept(), "", {"/": settings}), raise_app_exceptions=False)
+    assert [client.get(f"/?name={'a' * 20}").text for _ in range(3)] == ["1", "2", "3"]
+    assert client.get(f"/?name={'a' * 20}").status_code == 500
+    assert "the session has 103 bytes, 103 of them in 'names', and tools.sessions.max_session_size = 100" in caplog.text
+    assert client.get("/").text == ("0" if kind == "ram" else "3")
 
 
 def test_R36_dots_after_a_link_lead_out_of_no_directory(make_client: MakeClient, tmp_path: Path) -> None:
@@ -289,3 +322,219 @@ def test_R76_no_text_ends_its_quotes_in_the_access_log(
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("cherrypy.access")]
     quoted = re.findall(r'"((?:[^"\\]|\\.)*)"', lines[0])
     assert [re.sub(r"\\(.)", r"\1", found) for found in quoted[1:]] == [text, text]
+
+
+class Reasons:
+    """What a handler says in a status, in its place for a reason."""
+
+    @ours.expose
+    def error(self, text: str) -> None:
+        raise ours.HTTPError(f"400 No such pie: {text}")
+
+    @ours.expose
+    def answer(self, text: str) -> str:
+        ours.response.status = f"201 {text}"
+        return "made"
+
+
+@pytest.mark.parametrize("path", ["/error", "/answer"])
+def test_R1_a_reason_adds_no_header(make_client: MakeClient, path: str) -> None:
+    client = make_client(ours.Application(Reasons()), validate=False)
+    for text in ("a\r\nSet-Cookie: session_id=evil\r\n\r\n<script>", "a\nb", "a\0b"):
+        answer = client.get(path, params={"text": text})
+        assert (answer.status_code, "set-cookie" in answer.headers, "<script>" in answer.text) == (500, False, False)
+    assert client.get(path, params={"text": "caf\u00e9 \u20ac\t"}).status_code in (400, 201)
+
+
+def test_a_traceback_is_shown_on_this_machine_only(make_client: MakeClient) -> None:
+    class Failing:
+        _cp_config = {"request.show_tracebacks": True}
+
+        @ours.expose
+        def index(self) -> None:
+            raise KeyError("the secret")
+
+    client = make_client(ours.Application(Failing()))
+    assert "the secret" not in client.get("/").text
+    assert "the secret" not in client.get("/", headers={"Host": "localhost", "X-Forwarded-For": "203.0.113.9"}).text
+    assert "the secret" in client.get("/", headers={"Host": "localhost"}).text
+
+
+class Deep:
+    """Answers any path."""
+
+    @ours.expose
+    def default(self, *segments: str) -> str:
+        return str(len(segments))
+
+
+def test_R28_a_path_of_many_segments_is_no_path(make_client: MakeClient) -> None:
+    """With configuration each of them took time in proportion to the path: a minute for 128 KiB."""
+    sections = {"/": {"tools.etags.on": False}, "/a/b": {"tools.etags.autotags": True}}
+    client = make_client(ours.Application(Deep(), "", sections))
+    assert client.get("/a" * 255).text == "255"
+    assert client.get("/a" * 256).status_code == 404
+    assert client.get("/a" * 30_000).status_code == 404
+
+
+def test_a_section_holds_for_the_paths_below_it() -> None:
+    sections = {"/": {"key": "root"}, "/a": {"key": "a"}, "/a/b": {"other": "b"}, "/ab/": {"key": "never"}}
+    app = ours.Application(Deep(), "", sections)
+    paths = ["/", "", "/a", "/a/b/c", "/ab", "/ab/c", "/a/"]
+    assert [app.find_config(path, "key") for path in paths] == ["root", "root", "a", "a", "root", "root", "a"]
+    assert app.find_config("/a/b", "none", "default") == "default"
+
+
+def test_R28_an_application_is_found_by_the_longest_path(make_client: MakeClient) -> None:
+    tree = ours._cptree.Tree()
+    assert tree.script_name("/x") is None
+    for path in ("", "/a", "/a/b"):
+        tree.mount(Deep(), path)
+    assert [tree.script_name(path) for path in ("/", "/a", "/ab", "/a/b/c", "/a/c")] == ["", "/a", "", "/a/b", "/a"]
+    assert tree.script_name("/a" * 500_000) == "/a"
+
+
+class Documents:
+    """Takes JSON of any size, and of 1,000 bytes."""
+
+    @ours.expose
+    @ours.tools.json_in()
+    def usual(self) -> str:
+        return str(len(ours.request.json))
+
+    @ours.expose
+    @ours.tools.json_in(max_data_size=1000)
+    def small(self) -> str:
+        return str(len(ours.request.json))
+
+
+def test_R18_json_has_a_limit(make_client: MakeClient) -> None:
+    client = make_client(ours.Application(Documents()))
+    kind = {"Content-Type": "application/json"}
+    for path, most in (("/usual", 2_621_440), ("/small", 1000)):
+        assert client.post(path, content=b"[" + b" " * (most - 2) + b"]", headers=kind).text == "0"
+        refused = client.post(path, content=b"[" + b"[],[]," * (most // 6 + 1) + b"[]]", headers=kind)
+        assert (refused.status_code, f"{most} bytes" in refused.text) == (413, True)
+
+
+@pytest.fixture
+def cached(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A site whose pages are kept, with a session and a log-in."""
+    monkeypatch.setattr(caching._Current, "cache", None)
+
+    class Pages:
+        @ours.expose
+        def page(self, name: str = "nobody") -> str:
+            return f"hello {name}"
+
+        @ours.expose
+        def mine(self) -> str:
+            ours.session["visits"] = ours.session.get("visits", 0) + 1
+            return f"visit {ours.session['visits']}"
+
+        @ours.expose
+        def private(self) -> str:
+            return f"hello {ours.request.login}"
+
+    log_in = {
+        "tools.auth_basic.on": True,
+        "tools.auth_basic.realm": "r",
+        "tools.auth_basic.checkpassword": lambda realm, user, password: True,
+    }
+    sections = {"/": {"tools.caching.on": True, "tools.sessions.on": True}, "/private": log_in}
+    return make_client(ours.Application(Pages(), "", sections))
+
+
+def test_R48_a_patch_is_nobody_s_page(cached: Any) -> None:
+    assert cached.patch("/page", data={"name": "<script>"}).text == "hello <script>"
+    assert cached.get("/page").text == "hello nobody"
+    assert cached.options("/page").text == "hello nobody"
+
+
+def test_R48_what_was_asked_with_credentials_is_kept_for_nobody(cached: Any) -> None:
+    assert cached.get("/private", auth=("alice", "x")).text == "hello alice"
+    assert cached.get("/private", auth=("bob", "x")).text == "hello bob"
+
+
+def test_R48_what_was_made_of_a_session_is_kept_for_nobody(cached: Any) -> None:
+    assert [cached.get("/mine").text for _ in range(2)] == ["visit 1", "visit 2"]
+
+
+class Signed:
+    """Pages behind a digest log-in."""
+
+    _cp_config = {
+        "tools.auth_digest.on": True,
+        "tools.auth_digest.realm": "here",
+        "tools.auth_digest.get_ha1": auth_digest.get_ha1_dict_plain({"ann": "secret"}),
+        "tools.auth_digest.key": "k",
+    }
+
+    @ours.expose
+    def default(self, *segments: str, **values: str) -> str:
+        return str(ours.request.login)
+
+
+@pytest.mark.parametrize(
+    ("path", "uri", "status"),
+    [
+        ("/echo", "/echo", 200),
+        ("/caf%C3%A9?q=1", "/caf%c3%a9?q=1", 200),
+        ("/delete", "/echo", 401),
+        ("/echo?all=yes", "/echo", 401),
+    ],
+)
+def test_a_signature_opens_the_page_that_was_signed(make_client: MakeClient, path: str, uri: str, status: int) -> None:
+    nonce, ha1 = auth_digest.synthesize_nonce("here", "k"), auth_digest.H("ann:here:secret")
+    response = auth_digest.H(f"{ha1}:{nonce}:{auth_digest.H(f'GET:{uri}')}")
+    header = f'Digest username="ann", realm="here", nonce="{nonce}", uri="{uri}", response="{response}"'
+    client = make_client(ours.Application(Signed()))
+    assert client.get(path, headers={"Authorization": header}).status_code == status
+
+
+def test_R14_a_host_that_a_proxy_states_is_one(make_client: MakeClient) -> None:
+    class Links:
+        _cp_config = {"tools.proxy.on": True}
+
+        @ours.expose
+        def index(self) -> str:
+            return str(ours.url("/x"))
+
+    client = make_client(ours.Application(Links()))
+    assert client.get("/", headers={"X-Forwarded-Host": 'evil"><script>'}).status_code == 400
+    assert client.get("/", headers={"X-Forwarded-Host": "https://shop.example:8443"}).text.startswith("https://shop.ex")
+
+
+def test_R48_a_page_made_of_a_session_is_one_visitor_s(make_client: MakeClient) -> None:
+    class Pages:
+        _cp_config = {"tools.sessions.on": True}
+
+        @ours.expose
+        def mine(self, vary: str = "") -> str:
+            if vary:
+                ours.response.headers.update({"Vary": vary, "Cache-Control": "no-store"})
+            return str(ours.session.get("name"))
+
+        @ours.expose
+        def public(self) -> str:
+            return "x"
+
+    client = make_client(ours.Application(Pages()), base_url="https://testserver")
+    mine, stated, public = client.get("/mine"), client.get("/mine?vary=Accept"), client.get("/public")
+    assert (mine.headers["vary"], mine.headers["cache-control"]) == ("Cookie", "private")
+    assert (stated.headers["vary"], stated.headers["cache-control"]) == ("Accept, Cookie", "no-store")
+    assert not {"vary", "cache-control"} & public.headers.keys()
+    assert "; Secure" in public.headers["set-cookie"]
+
+
+def test_no_character_of_a_download_s_name_becomes_a_quote(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+
+    class Files:
+        @ours.expose
+        def index(self, name: str) -> Any:
+            return ours.lib.static.serve_file(str(tmp_path / "a.txt"), disposition="attachment", name=name)
+
+    client = make_client(ours.Application(Files(), "").native)
+    header = client.get("/?name=%EF%BC%82").headers["Content-Disposition"]  # to NFKD
+    assert header == "attachment; filename=\"_\"; filename*=UTF-8''%EF%BC%82"

@@ -640,21 +640,32 @@ def test_a_session_that_another_request_has_ended_stays_ended(world: str, connec
     assert [client.get("/").text, client.get("/?end=1").text, client.get("/").text] == ["1", "2", "1"]
 
 
-def test_native_handlers_share_the_session(world: str, connect: MakeClient) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_native_handlers_share_the_session(world: str, connect: MakeClient, scheme: str) -> None:
     backend = InMemorySessionBackend()
     app: Any = ours.Application(build(ours, backend=backend), "")
     app.native.session_backend = backend
 
     @app.native.get("/native")
     def native() -> dict[str, Any]:
-        session = current_request().session
-        session["native"] = 1
-        return dict(session)
+        current_request().session["native"] = 1
+        return dict(ours.session.items())  # in functions that both halves call
 
-    client = connect(app, world)
+    client = connect(app, world, base_url=f"{scheme}://testserver")
     client.get("/put?key=a&value=1")
     assert client.get("/native").json() == {"a": "1", "native": 1}
     assert json.loads(client.get("/").text) == {"a": "1", "native": 1}
+    assert [*client.cookies] == [{"http": "session_id", "https": "__Host-session_id"}[scheme]]
+
+
+def test_native_handlers_without_a_shared_session(connect: MakeClient) -> None:
+    app: Any = ours.Application(build(ours), "")
+    app.native.get("/session")(lambda: ours.session["a"])
+    app.native.get("/tool")(lambda: str(hasattr(ours.serving, "session") or hasattr(ours.serving, "other")))
+    app.native.error(AttributeError)(lambda error: (500, str(error)))
+    client = connect(app, "wsgi")
+    assert "set tools.sessions.backend and native.session_backend" in client.get("/session").text
+    assert client.get("/tool").text == "False"
 
 
 def test_a_backend_out_of_reach(world: str, connect: MakeClient, caplog: pytest.LogCaptureFixture) -> None:

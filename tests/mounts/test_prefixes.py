@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from servestatic import ServeStaticASGI
 
 from micropie import App, HttpMiddleware
 from micropie.routing.config import config_of
@@ -77,6 +79,23 @@ def test_R75_foreign_applications(make_client: MakeClient, target: Any, depth: i
     for path in ("x", "%2Fx"):  # the prefix ends where a segment ends
         answer = client.get(PREFIXES[depth] + path)
         assert answer.status_code == 404, path
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+@pytest.mark.parametrize("target", [wsgi, asgi])
+def test_an_application_that_is_told_nothing_of_its_prefix(make_client: MakeClient, target: Any, depth: int) -> None:
+    client = make_client(nested(target, depth, strip=True), root_path="/p")
+    for path, rest in PATHS:
+        assert client.get(PREFIXES[depth] + path).json() == ["", rest or "/"], path
+
+
+def test_files_of_servestatic_below_a_prefix(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "pie.txt").write_text("plum")
+    app = App()
+    app.mount("/assets", ServeStaticASGI(asgi, root=str(tmp_path), prefix="/static/"), strip=True)
+    client = make_client(app)
+    assert client.get("/assets/static/pie.txt").text == "plum"
+    assert client.get("/assets/other").json() == ["", "/other"]
 
 
 @pytest.mark.parametrize("target", [wsgi, asgi])

@@ -127,7 +127,7 @@ def test_a_short_body_is_waited_for_before_the_application_is_called(backend: st
         await site(app)(http_scope("POST", "/m", headers=pairs), call.receive, call.send)
         return call.body
 
-    assert run(backend, ask, call) == b"1 hello"
+    assert run(backend, ask, call) == b"2 hello"
     call, waited_for = expecting, call
 
     async def ask_expecting() -> bytes:

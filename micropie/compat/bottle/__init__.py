@@ -7,11 +7,15 @@ differences that are meant, and how to go on from here.
 from __future__ import annotations
 
 import threading
-from html import escape as html_escape
+from collections.abc import MutableMapping
+from html import escape
 from typing import Any
+from urllib.parse import parse_qsl
 
+from micropie.compat.bottle import ext
 from micropie.compat.bottle import templates as _templates
 from micropie.compat.bottle.app import (
+    ERROR_PAGE_TEMPLATE,
     AppStack,
     Bottle,
     abort,
@@ -33,12 +37,15 @@ from micropie.compat.bottle.app import (
     url,
 )
 from micropie.compat.bottle.config import ConfigDict
+from micropie.compat.bottle.cookies import cookie_decode, cookie_encode
 from micropie.compat.bottle.dicts import FormsDict, HeaderDict, MultiDict, WSGIHeaderDict
 from micropie.compat.bottle.files import parse_range_header, static_file
-from micropie.compat.bottle.forms import FileUpload
+from micropie.compat.bottle.forms import FileUpload, MultipartError
 from micropie.compat.bottle.plugins import JSONPlugin, PluginError, TemplatePlugin
 from micropie.compat.bottle.program import load_app, run
+from micropie.compat.bottle.properties import DictProperty, HeaderProperty, lazy_attribute
 from micropie.compat.bottle.requests import BaseRequest, LocalRequest, Request, parse_auth, path_shift, request
+from micropie.compat.bottle.resources import ResourceManager
 from micropie.compat.bottle.responses import (
     HTTP_CODES,
     BaseResponse,
@@ -56,17 +63,29 @@ from micropie.compat.bottle.routing import (
     RouteError,
     Router,
     RouteReset,
+    RouterUnknownModeError,
     RouteSyntaxError,
     yieldroutes,
 )
-from micropie.compat.bottle.server import ServerAdapter, debug, load, server_names
-from micropie.compat.bottle.state import BottleException, Switches
+from micropie.compat.bottle.server import (
+    AutoServer,
+    CherootServer,
+    GunicornServer,
+    ServerAdapter,
+    WaitressServer,
+    WSGIRefServer,
+    debug,
+    load,
+    server_names,
+)
+from micropie.compat.bottle.state import BottleException
 from micropie.compat.bottle.templates import (
     TEMPLATE_PATH,
     TEMPLATES,
     BaseTemplate,
     Jinja2Template,
     MakoTemplate,
+    StplSyntaxError,
     TemplateError,
     jinja2_template,
     jinja2_view,
@@ -75,31 +94,43 @@ from micropie.compat.bottle.templates import (
     template,
     view,
 )
+from micropie.compat.missing import tell
 
 __all__ = [
+    "DEBUG",
+    "ERROR_PAGE_TEMPLATE",
     "HTTP_CODES",
+    "NORUN",
     "TEMPLATES",
     "TEMPLATE_PATH",
     "AppStack",
+    "AutoServer",
     "BaseRequest",
     "BaseResponse",
     "BaseTemplate",
     "Bottle",
     "BottleException",
+    "CherootServer",
     "ConfigDict",
+    "DictMixin",
+    "DictProperty",
     "FileUpload",
     "FormsDict",
+    "GunicornServer",
     "HTTPError",
     "HTTPResponse",
     "HeaderDict",
+    "HeaderProperty",
     "JSONPlugin",
     "Jinja2Template",
     "LocalRequest",
     "LocalResponse",
     "MakoTemplate",
     "MultiDict",
+    "MultipartError",
     "PluginError",
     "Request",
+    "ResourceManager",
     "Response",
     "Route",
     "RouteBuildError",
@@ -107,18 +138,26 @@ __all__ = [
     "RouteReset",
     "RouteSyntaxError",
     "Router",
+    "RouterUnknownModeError",
     "ServerAdapter",
+    "StplSyntaxError",
     "TemplateError",
     "TemplatePlugin",
     "WSGIHeaderDict",
+    "WSGIRefServer",
+    "WaitressServer",
     "abort",
     "app",
     "apps",
     "auth_basic",
+    "basestring",
+    "cookie_decode",
+    "cookie_encode",
     "debug",
     "default_app",
     "delete",
     "error",
+    "ext",
     "get",
     "hook",
     "html_escape",
@@ -127,6 +166,7 @@ __all__ = [
     "install",
     "jinja2_template",
     "jinja2_view",
+    "lazy_attribute",
     "load",
     "load_app",
     "local",
@@ -141,6 +181,7 @@ __all__ = [
     "path_shift",
     "post",
     "put",
+    "py3k",
     "redirect",
     "request",
     "response",
@@ -152,6 +193,7 @@ __all__ = [
     "tob",
     "tonat",
     "touni",
+    "unicode",
     "uninstall",
     "url",
     "view",
@@ -163,29 +205,57 @@ __version__ = "0.13.4"
 app = apps = default_app
 local = threading.local()
 
-# What moved programs may ask for and is not here, with what to write.
-_NOT_HERE = {
-    "CheetahTemplate": "Cheetah is not offered: write jinja2_template",
-    "cheetah_template": "Cheetah is not offered: write jinja2_template",
-    "cheetah_view": "Cheetah is not offered: write jinja2_view",
-    "ResourceManager": "write pathlib.Path(__file__).parent for an application's own files",
-    "cookie_encode": "write response.set_cookie(name, value, secret=...)",
-    "cookie_decode": "write request.get_cookie(name, secret=...)",
-    "WSGIFileWrapper": "return the file object itself, or static_file(...)",
-    "ext": "import the plugin's module by its own name: import bottle_sqlite, not bottle.ext.sqlite",
+DEBUG = NORUN = False  # as ``debug`` and ``load_app`` leave them
+py3k = True
+unicode = basestring = str
+DictMixin = MutableMapping
+
+# What Bottle's module has of Python's, and ``from bottle import *`` gives: modules, and names in them.
+_OF_PYTHON = {
+    **{name: name for name in ("base64", "calendar", "configparser", "email", "functools", "hashlib", "hmac")},
+    **{name: name for name in ("itertools", "mimetypes", "os", "pickle", "re", "sys", "tempfile", "time", "warnings")},
+    "BytesIO": "io:BytesIO",
+    "CookieError": "http.cookies:CookieError",
+    "FunctionType": "types:FunctionType",
+    "Morsel": "http.cookies:Morsel",
+    "NamedTemporaryFile": "tempfile:NamedTemporaryFile",
+    "SimpleCookie": "http.cookies:SimpleCookie",
+    "UTC": "datetime:UTC",
+    "UrlSplitResult": "urllib.parse:SplitResult",
+    "cached_property": "functools:cached_property",
+    "datedate": "datetime:date",
+    "datetime": "datetime:datetime",
+    "format_exc": "traceback:format_exc",
+    "httplib": "http.client",
+    "imap": "builtins:map",
+    "json_dumps": "json:dumps",
+    "json_lds": "json:loads",
+    "json_loads": "json:loads",
+    "new_module": "types:ModuleType",
+    "print_exc": "traceback:print_exc",
+    "thread": "_thread",
+    "timedelta": "datetime:timedelta",
+    "update_wrapper": "functools:update_wrapper",
+    "urlencode": "urllib.parse:urlencode",
+    "urljoin": "urllib.parse:urljoin",
+    "urlquote": "urllib.parse:quote",
+    "urlunquote": "urllib.parse:unquote",
+    "weakref": "weakref",
 }
+__all__ += list(_OF_PYTHON)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "DEBUG":
-        return Switches.debug
-    if name == "NORUN":
-        return Switches.norun
-    if name == "SimpleTemplate":
-        return _templates.simple_template()
-    if name in _NOT_HERE:
-        raise ImportError(f"micropie.compat.bottle has no {name}: {_NOT_HERE[name]}")
-    raise AttributeError(f"micropie.compat.bottle has no {name}")
+    if name in ("SimpleTemplate", "StplParser"):
+        return getattr(_templates.engine(), name)
+    if name in _OF_PYTHON:
+        return load(_OF_PYTHON[name])
+    tell(__name__, name)
+
+
+def _parse_qsl(qs: str) -> list[tuple[str, str]]:
+    """Return the fields of a query, those without a value too."""
+    return parse_qsl(qs, keep_blank_values=True)
 
 
 def tob(text: Any, enc: str = "utf8") -> bytes:
@@ -199,6 +269,11 @@ def touni(data: object, enc: str = "utf8", err: str = "strict") -> str:
 
 
 tonat = touni
+
+
+def html_escape(string: str) -> str:
+    """Escape ``&``, ``<``, ``>`` and quotes, as numbers that Bottle's pages have."""
+    return escape(string).replace("&#x27;", "&#039;")
 
 
 def html_quote(text: str) -> str:

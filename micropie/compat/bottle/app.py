@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, NoReturn, TypeAlias, TypeVar
-from urllib.parse import urljoin
 
 from micropie.app import App
+from micropie.compat.addresses import join
 from micropie.compat.bottle.config import ConfigDict
 from micropie.compat.bottle.mounting import wsgi_mount
 from micropie.compat.bottle.native import BottleSite
 from micropie.compat.bottle.plugins import JSONPlugin, TemplatePlugin
 from micropie.compat.bottle.requests import request
+from micropie.compat.bottle.resources import ResourceManager
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, response
 from micropie.compat.bottle.routing import Arguments, Route, Router, yieldroutes
 from micropie.compat.bottle.server import load, serve
-from micropie.compat.bottle.state import Switches
-from micropie.compat.carrier import Carried
+from micropie.compat.bottle.state import face
+from micropie.compat.bottle.templates import template
+from micropie.compat.carrier import Carried, may_see_tracebacks
+from micropie.compat.stand_in import refuse_original
 from micropie.http import Environ
 from micropie.mounts import ASGI, kind_of_target
 
@@ -31,6 +35,16 @@ Decorator: TypeAlias = Callable[[Callable[..., object]], Callable[..., object]]
 _HOOKS = ("before_request", "after_request", "app_reset", "config")
 
 
+ERROR_PAGE_TEMPLATE = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Error: {{e.status}}</title></head>
+<body>
+<h1>Error: {{e.status}}</h1>
+<pre>{{e.body or ''}}</pre>
+"""
+"""The page of an error without a handler, for SimpleTemplate. A program may set another one."""
+
+
 class Bottle(Carried):
     """An application: a WSGI and an ASGI application at once, for any server."""
 
@@ -40,6 +54,7 @@ class Bottle(Carried):
         super().__init__(partial(BottleSite, self))
         self.hooks: dict[str, list[Callable[..., object]]] = {name: [] for name in _HOOKS}
         self.config = ConfigDict()
+        self.resources = ResourceManager()
         self.config.meta_set("catchall", "filter", bool)
         self.config["catchall"] = catchall
         self.config._listeners.append(partial(self.trigger_hook, "config"))
@@ -52,6 +67,11 @@ class Bottle(Carried):
             self.install(JSONPlugin())
         self.install(TemplatePlugin())
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self):
+            raise AttributeError(f"Attribute {name} already defined. Plugin conflict?")
+        super().__setattr__(name, value)
+
     def wsgi(self, environ: Environ, start_response: object) -> Iterable[bytes]:
         """Answer as a WSGI application."""
         answer: Iterable[bytes] = self.native(environ, start_response)
@@ -59,7 +79,7 @@ class Bottle(Carried):
 
     @property
     def catchall(self) -> bool:
-        """Whether an exception of a handler becomes a 500 here. Otherwise micropie answers it."""
+        """Whether an exception of a handler becomes a 500 here. Otherwise the server gets it, or ``native.error``."""
         return bool(self.config["catchall"])
 
     @catchall.setter
@@ -128,7 +148,7 @@ class Bottle(Carried):
     def get_url(self, routename: str, **kargs: object) -> str:
         """Return the path of a rule or a named route, below the current request's ``script_name``."""
         above = request.environ.get("SCRIPT_NAME", "").strip("/") + "/"
-        return str(urljoin(urljoin("/", above), self.router.build(routename, **kargs).lstrip("/")))
+        return str(join(join("/", above), self.router.build(routename, **kargs).lstrip("/")))
 
     def mount(self, prefix: str, app: object, **options: object) -> None:
         """Hand over what is below ``prefix`` to another application.
@@ -161,6 +181,7 @@ class Bottle(Carried):
 
     def install(self, plugin: Plugin) -> Plugin:
         """Put a plugin around every route: a decorator, or an object with ``apply(callback, route)``."""
+        refuse_original("bottle", plugin)
         if hasattr(plugin, "setup"):
             plugin.setup(self)
         if not callable(plugin) and not hasattr(plugin, "apply"):
@@ -236,20 +257,14 @@ class Bottle(Carried):
         return register(callback) if callback else register
 
     def default_error_handler(self, res: HTTPError) -> str:
-        """Return the page of an error without a handler; with ``debug`` it shows the exception."""
-        title = html.escape(f"Error: {res.status_line}")
-        page = (
-            f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>\n'
-            f"<body>\n<h1>{title}</h1>\n<pre>{html.escape(str(res.body or ''))}</pre>\n"
-        )
-        if Switches.debug and res.exception:
+        """Return the page of an error without a handler. With ``debug`` it shows the exception on this machine."""
+        if face().ERROR_PAGE_TEMPLATE is not ERROR_PAGE_TEMPLATE:
+            return template(face().ERROR_PAGE_TEMPLATE, e=res)
+        texts = {"{{e.status}}": res.status_line, "{{e.body or ''}}": str(res.body or "")}
+        page = re.sub(r"\{\{.*?\}\}", lambda found: html.escape(texts[found[0]]), ERROR_PAGE_TEMPLATE)
+        if face().DEBUG and res.exception and may_see_tracebacks():
             page += f"<pre>{html.escape(repr(res.exception))}</pre>\n<pre>{html.escape(res.traceback or '')}</pre>\n"
         return f"{page}</body>\n</html>\n"
-
-    @property
-    def resources(self) -> NoReturn:
-        """Not here: raises ``AttributeError``."""
-        raise AttributeError("there is no app.resources: write pathlib.Path(__file__).parent for files of your own")
 
     # -- as a program ------------------------------------------------------------------------------------------------
 
@@ -325,7 +340,7 @@ def redirect(url: str, code: int | None = None) -> NoReturn:
     answer = response.copy(HTTPResponse)
     answer.status = code or (303 if request.get("SERVER_PROTOCOL") != "HTTP/1.0" else 302)
     answer.body = ""
-    answer.set_header("Location", urljoin(request.url, url))
+    answer.set_header("Location", join(request.url, url))
     raise answer
 
 

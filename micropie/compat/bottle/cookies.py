@@ -18,7 +18,7 @@ from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import Any, TypeAlias
 
-from micropie.compat.environs import MOST_ESCAPES
+from micropie.compat.environs import is_read_quickly
 from micropie.http import parse_cookies
 
 Digest: TypeAlias = str | Callable[..., Any]
@@ -41,7 +41,7 @@ def read_cookies(header: str) -> dict[str, str]:
     if not header:
         return {}
     values = parse_cookies(header)
-    if header.count("\\") > MOST_ESCAPES:
+    if not is_read_quickly(header):
         return values
     with suppress(CookieError):
         values.update({name: morsel.value for name, morsel in SimpleCookie(header).items()})
@@ -50,26 +50,38 @@ def read_cookies(header: str) -> dict[str, str]:
 
 def sign(name: str, value: object, secret: str | bytes, digestmod: Digest = hashlib.sha256) -> str:
     """Return the signed value of a cookie."""
-    data = base64.b64encode(pickle.dumps([name, value], -1))
-    return f"!{_signature(data, secret, digestmod).decode()}?{data.decode()}"
+    return cookie_encode([name, value], secret, digestmod).decode()
 
 
 def unsign(
     name: str, signed: str, secret: str | bytes, default: object = None, digestmod: Digest = hashlib.sha256
 ) -> Any:
     """Return what ``sign`` was given; ``default`` for a wrong signature, another name, or what can't be loaded."""
-    signature, separator, data = signed.removeprefix("!").partition("?")
-    raw = data.encode("utf-8", "replace")
-    if not signed.startswith("!") or not separator:
-        return default
-    if not hmac.compare_digest(signature.encode("utf-8", "replace"), _signature(raw, secret, digestmod)):
-        return default
+    match cookie_decode(signed, secret, digestmod):
+        case [signed_name, value] if signed_name == name:
+            return value
+    return default
+
+
+def cookie_encode(data: object, key: str | bytes, digestmod: Digest | None = None) -> bytes:
+    """Return a value, [name, value] for a cookie, with its signature."""
+    message = base64.b64encode(pickle.dumps(data, -1))
+    return b"!" + _signature(message, key, digestmod) + b"?" + message
+
+
+def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None = None) -> Any:
+    """Return what ``cookie_encode`` was given; None for a wrong signature, or what can't be loaded."""
+    signed = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    signature, separator, message = signed.removeprefix(b"!").partition(b"?")
+    if not signed.startswith(b"!") or not separator:
+        return None
+    if not hmac.compare_digest(signature, _signature(message, key, digestmod)):
+        return None
     try:
-        signed_name, value = _Loader(BytesIO(base64.b64decode(raw))).load()
+        return _Loader(BytesIO(base64.b64decode(message))).load()
     except Exception as error:
-        logger.warning("the signed cookie %r can't be read: %s", name, error)
-        return default
-    return value if signed_name == name else default
+        logger.warning("a signed cookie can't be read: %s", error)
+        return None
 
 
 class _Loader(pickle.Unpickler):
@@ -79,6 +91,6 @@ class _Loader(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _signature(data: bytes, secret: str | bytes, digestmod: Digest) -> bytes:
+def _signature(data: bytes, secret: str | bytes, digestmod: Digest | None) -> bytes:
     key = secret if isinstance(secret, bytes) else secret.encode()
-    return base64.b64encode(hmac.new(key, data, digestmod).digest())
+    return base64.b64encode(hmac.new(key, data, digestmod or hashlib.sha256).digest())

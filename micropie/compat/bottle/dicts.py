@@ -188,8 +188,10 @@ class WSGIHeaderDict(MutableMapping[str, str]):
         return self.environ.get(self._key(key), default)
 
     def __getitem__(self, key: str) -> str:
-        value: str = self.environ[self._key(key)]
-        return value if value.isascii() else value.encode("latin-1").decode()
+        value: str | bytes = self.environ[self._key(key)]
+        if isinstance(value, str) and value.isascii():
+            return value
+        return (value if isinstance(value, bytes) else value.encode("latin-1")).decode()
 
     def __setitem__(self, key: str, value: object) -> None:
         raise TypeError("the request's headers are read-only")

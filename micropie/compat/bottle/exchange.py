@@ -15,14 +15,14 @@ from typing import Any, Protocol, TypeAlias
 
 from micropie.compat.bottle.files import SMALL, ServedFile
 from micropie.compat.bottle.plugins import as_json
-from micropie.compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
+from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Arguments, Route, Router
+from micropie.compat.bottle.state import readable_environ
 from micropie.compat.carrier import status_of
-from micropie.compat.environs import own_environ
 from micropie.compat.results import Chunks
 from micropie.errors import ClientDisconnect, Redirect
 from micropie.errors import HTTPError as NativeError
-from micropie.http import EncodedAnswer, Environ, Request, Response, checked_headers
+from micropie.http import EncodedAnswer, Environ, Request, Response, checked_headers, codec_of
 from micropie.routing import config_of
 from micropie.streams import FileRange, Stream, ThreadSource
 
@@ -50,7 +50,7 @@ class Application(Protocol):
 
     @property
     def catchall(self) -> bool:
-        """Whether an exception of a handler becomes a 500 here. Otherwise micropie answers it."""
+        """Whether an exception of a handler becomes a 500 here. Otherwise the server gets it."""
 
     def default_error_handler(self, res: HTTPError) -> object:
         """Return the page of an error without a handler."""
@@ -90,12 +90,9 @@ class Exchange:
     def environ(self) -> Environ:
         """The request's environ, whose path is decoded."""
         if self._environ is None:
-            self._environ = environ = own_environ(self.native)
-            environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
-            environ["PATH_INFO"] = decoded(path)
+            self._environ = environ = readable_environ(self.native)
             environ.update(self.early)
             environ["bottle.app"] = self.app
-            environ["micropie.request"] = self.native
             self._note_route()
         return self._environ
 
@@ -115,14 +112,6 @@ class Exchange:
             self._environ["route.url_args"] = self.arguments
 
 
-def decoded(latin1: str) -> str:
-    """Return a path in UTF-8 whose bytes are given as latin-1.
-
-    Bytes that are not UTF-8 become U+FFFD, as in what hooks see. Without them ``/adm%FFin`` would lead to ``/admin``.
-    """
-    return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "replace")
-
-
 def run(
     exchange: Exchange, found: Found, out: object = None, failure: Exception | None = None, is_called: bool = False
 ) -> Flow:
@@ -138,7 +127,9 @@ def run(
             for hook in app.hooks["before_request"][:]:
                 hook()
             if found is None:
-                found = app.router.match(exchange.environ)
+                native, environ = exchange.native, exchange._environ
+                # A hook that has changed the path has asked for the environ.
+                found = app.router.find(native.method, native.path) if environ is None else app.router.match(environ)
             elif isinstance(found, HTTPError):
                 raise found
             route, arguments = found
@@ -166,7 +157,8 @@ def run(
     except _PASSED_ON:
         raise
     except Exception as error:
-        if not app.catchall:
+        if not app.catchall or isinstance(error, MemoryError):
+            exchange.native._exchange.passes_failure_on = True
             raise
         out = _failed(exchange, "Internal Server Error", error)
     finally:
@@ -187,7 +179,7 @@ def to_response(exchange: Exchange, out: object) -> EncodedAnswer | Response:
         if isinstance(out, tuple | list) and isinstance(out[0], bytes | str):
             out = type(out[0])().join(out)
         if isinstance(out, str):
-            return _native(exchange, out.encode(exchange.response.charset))
+            return text_answer(exchange, out)
         if isinstance(out, bytes):
             return _native(exchange, out)
         if isinstance(out, HTTPResponse):
@@ -208,30 +200,28 @@ def to_response(exchange: Exchange, out: object) -> EncodedAnswer | Response:
 
 
 def text_answer(exchange: Exchange, text: str) -> EncodedAnswer | Response:
-    """Return the answer of a handler that has returned text, and has set something on ``response``."""
-    return _native(exchange, text.encode(exchange.response.charset))
+    """Return the answer of a handler that has returned text."""
+    response = exchange._response
+    return _native(exchange, text.encode() if response is None else text.encode(codec_of(response.charset)))
 
 
 _NO_CONTENT = frozenset({204, 304})
+_UNSET = (("Content-Type", HTML),)  # the headers of a response on which nothing is set
 
 
 def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
-    response, method = exchange.response, exchange.native.method
-    status, pairs = status_of(response._status_line), response.headerlist
-    if type(body) is bytes and method != "HEAD" and status not in _NO_CONTENT:  # needs nothing of what encodes others
-        headers, content_type, _ = checked_headers(pairs, is_given=True)
-        return EncodedAnswer((status, content_type, len(body), headers, body, None))
-    if type(body) is Chunks and method != "HEAD" and status not in _NO_CONTENT:
-        native = exchange.native
-        is_last = native._exchange.session is None and native._exchange.pending is None
-        if (
-            is_last and not config_of(native._exchange).middlewares
-        ):  # nothing of micropie's looks at the answer before it is sent
-            headers, content_type, length = checked_headers(pairs, is_given=True)
-            native._exchange.stream = stream = Stream(ThreadSource(body))
+    response, method, inner = exchange._response, exchange.native.method, exchange.native._exchange
+    status, pairs = (200, _UNSET) if response is None else (status_of(response._status_line), response.headerlist)
+    if method != "HEAD" and status not in _NO_CONTENT and (type(body) is bytes or type(body) is Chunks):
+        # Needs nothing of what encodes others, a stream if nothing of micropie's looks at the answer before it is sent.
+        headers, content_type, length = ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
+        if isinstance(body, bytes):
+            return EncodedAnswer((status, content_type, len(body), headers, body, None))
+        if inner.session is None and inner.pending is None and not config_of(inner).middlewares:
+            inner.stream = stream = Stream(ThreadSource(body))
             stream.first = next(body)  # which has been fetched
             return EncodedAnswer((status, content_type, length, headers, b"", stream))
-    if not body and method == "HEAD" and "Content-Length" in response:
+    if not body and method == "HEAD" and response is not None and "Content-Length" in response:
         body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
     return Response(body, status, pairs, "")
 
@@ -263,6 +253,7 @@ def _peeked(exchange: Exchange, out: Any) -> object:
         raise
     except Exception as error:
         if not exchange.app.catchall:
+            exchange.native._exchange.passes_failure_on = True
             raise
         return _failed(exchange, "Unhandled exception", error)
     if isinstance(first, HTTPResponse):
@@ -270,6 +261,6 @@ def _peeked(exchange: Exchange, out: Any) -> object:
     if not isinstance(first, bytes | str):
         return HTTPError(500, f"Unsupported response type: {type(first)}")
     if isinstance(first, str):
-        encode = methodcaller("encode", exchange.response.charset)
+        encode = methodcaller("encode", codec_of(exchange.response.charset))
         first, rest = encode(first), map(encode, rest)
     return Chunks.of(out, (first,), rest)

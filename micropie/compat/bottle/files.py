@@ -11,14 +11,23 @@ from typing import Any
 
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, http_date, parse_date
+from micropie.http import MAX_FILENAME
 
 SMALL = 256 * 1024  # bytes; what is not longer is read at once
 
 
 class ServedFile(FileIO):
-    """An open file of which ``length`` bytes are sent, from where it stands."""
+    """An open file which ends ``length`` bytes after the place where it stands at first."""
 
     length = 0
+    end = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return at most so many bytes, all that are left by default."""
+        left = max(self.end - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left)) or b""
+
+    readall = read
 
 
 def static_file(
@@ -46,9 +55,10 @@ def static_file(
         return HTTPError(403, "You do not have permission to access this file.")
     facts = os.stat(path)
     sent: dict[str, Any] = {**(headers or {}), "Last-Modified": http_date(facts.st_mtime)}
+    saved_as = download[:MAX_FILENAME] if isinstance(download, str) else os.path.basename(path)
     media_type: bool | str | None = mimetype
     if media_type is True:
-        media_type, coding = mimetypes.guess_type(download if isinstance(download, str) else path)
+        media_type, coding = mimetypes.guess_type(saved_as)
         if coding is not None:  # the compressed file is what is sent: no Content-Encoding
             media_type = "application/gzip" if coding == "gzip" else f"application/x-{coding}"
     if media_type:
@@ -56,8 +66,7 @@ def static_file(
         needs_charset = charset and is_text and "charset=" not in media_type
         sent["Content-Type"] = f"{media_type}; charset={charset}" if needs_charset else media_type
     if download:
-        name = os.path.basename(path) if download is True else download
-        sent["Content-Disposition"] = 'attachment; filename="{}"'.format(name.replace('"', ""))
+        sent["Content-Disposition"] = 'attachment; filename="{}"'.format(saved_as.replace('"', ""))
     if etag is None or etag is True:
         known = f"{facts.st_dev}:{facts.st_ino}:{facts.st_mtime_ns}:{facts.st_size}:{path}"
         etag = hashlib.sha1(known.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
@@ -79,7 +88,7 @@ def static_file(
         return HTTPResponse("", status, **sent)
     file = ServedFile(path, "rb")
     file.seek(start)
-    file.length = end - start
+    file.length, file.end = end - start, end
     return HTTPResponse(file, status, **sent)
 
 

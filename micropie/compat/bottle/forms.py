@@ -9,17 +9,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
-from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
 from micropie.compat.bottle.dicts import FormsDict, HeaderDict
-from micropie.compat.bottle.responses import HeaderProperty, HTTPError
-from micropie.compat.charsets import decode_as
+from micropie.compat.bottle.properties import HeaderProperty
+from micropie.compat.bottle.responses import HTTPError
 from micropie.errors import BadRequest
 from micropie.errors import HTTPError as NativeError
-from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, content_type
+from micropie.files import in_ascii
+from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, codec_of, content_type
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
+
+
+class MultipartError(HTTPError):
+    """A form that can't be read."""
 
 
 class FileUpload:
@@ -49,9 +53,11 @@ class FileUpload:
     def filename(self) -> str:
         """The name in ASCII letters, digits, ``-``, ``_`` and ``.``, at most 255; "empty" if nothing is left."""
         if self._filename is None:
-            name = normalize("NFKD", self.raw_filename).encode("ascii", "ignore").decode()
-            name = _UNSAFE.sub("", name.replace("\\", "/").rpartition("/")[2]).strip()
-            self._filename = re.sub(r"[-\s]+", "-", name).strip(".-")[:255] or "empty"
+            raw = self.raw_filename
+            text = raw.decode("utf-8", "ignore") if isinstance(raw, bytes) else raw
+            name = in_ascii(text.replace("\\", "/").rpartition("/")[2])
+            name = _UNSAFE.sub("", name).strip()
+            self._filename = re.sub(r"[-\s]+", "-", name).strip(".-") or "empty"
         return self._filename
 
     @filename.setter
@@ -132,7 +138,7 @@ def parse_multipart(
     """Return the fields and files of a multipart form, and the parser, which closes the files.
 
     ``memory``: bytes that all fields may have, and a file before it goes to the disk. A field is read in its own
-    charset, else in that of the form, else in UTF-8. Raises ``HTTPError`` 400 and 413.
+    charset, else in that of the form, else in UTF-8. Raises ``MultipartError`` 400 and 413.
     """
     try:
         stated = content_type(header)[1]
@@ -141,7 +147,7 @@ def parse_multipart(
         def read_field(headers: dict[str, str], data: bytes) -> str:
             charset = content_type(headers.get("content-type", ""))[1].get("charset", of_form)
             try:
-                return decode_as(data, charset)
+                return data.decode(codec_of(charset))
             except (UnicodeDecodeError, LookupError):
                 raise BadRequest(f"A field's value is not valid in the charset {charset!r}.") from None
 
@@ -158,4 +164,4 @@ def parse_multipart(
             for name, part in form.parts
         )
         return fields, parser
-    raise HTTPError(*refused)
+    raise MultipartError(*refused)

@@ -12,11 +12,13 @@ from io import BytesIO
 from types import GeneratorType
 from typing import Any
 
-from micropie.compat.bottle.exchange import Application, Exchange, Flow, Found, decoded, run, text_answer, to_response
+from micropie.compat.bottle.exchange import Application, Exchange, Flow, Found, run, text_answer, to_response
 from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
+from micropie.compat.bottle.state import decoded
 from micropie.compat.carrier import NO_VALUES, CarriedRoute, CarryingSite, RouteMatch
 from micropie.compat.environs import path_of
+from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import AWAIT, RouteKind
 from micropie.http import JSON, EncodedAnswer, Request, Response
 from micropie.routing import Config, Handover, Site
@@ -29,6 +31,7 @@ class BottleSite(CarryingSite):
 
     def __init__(self, app: Application, inner: Site, blocking: RouteKind) -> None:
         super().__init__(inner)
+        warn_of_originals("bottle")
         self._app = app
         self._blocking = blocking
         self._before = app.hooks["before_request"]
@@ -39,7 +42,9 @@ class BottleSite(CarryingSite):
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the native route or mount of a request, or else the application's."""
         exchange = request._exchange
-        path = exchange.literal_path or decoded(path_of(request))
+        path = exchange.literal_path
+        if path is None:
+            request.path = path = decoded(path_of(request))  # hooks see what is routed
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native

@@ -8,19 +8,19 @@ from typing import Any
 from micropie.compat.bottle.app import default_app
 from micropie.compat.bottle.server import debug as set_debug
 from micropie.compat.bottle.server import load, serve
-from micropie.compat.bottle.state import Switches
+from micropie.compat.bottle.state import face
 
 
 def load_app(target: str) -> Any:
     """Import a module that makes an application, and return that: the one it names, or its default application."""
-    before, Switches.norun = Switches.norun, True
+    before, face().NORUN = face().NORUN, True
     made = default_app.push()
     try:
         found = load(target)
         return found if callable(found) else made
     finally:
         default_app.remove(made)
-        Switches.norun = before
+        face().NORUN = before
 
 
 def run(

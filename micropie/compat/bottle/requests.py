@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, KeysView
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, ClassVar, Generic, Self, TypeVar, overload
-from urllib.parse import SplitResult, quote, urljoin
+from urllib.parse import SplitResult, quote
 
+from micropie.compat.addresses import join
 from micropie.compat.bottle.cookies import Digest, read_cookies, unsign
 from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
 from micropie.compat.bottle.forms import FileUpload, fields_of, is_multipart, parse_multipart, parse_pairs
 from micropie.compat.bottle.responses import HTTPError
-from micropie.compat.bottle.state import bound_request, current_exchange
+from micropie.compat.bottle.state import current_exchange, outside, readable_environ
 from micropie.errors import HTTPError as NativeError
+from micropie.execution import current
 from micropie.http import Environ, is_host, loads
 from micropie.http import Request as NativeRequest
 
@@ -197,7 +199,7 @@ class BaseRequest:
     @property
     def fullpath(self) -> str:
         """``script_name`` and ``path``."""
-        return urljoin(self.script_name, self.path.lstrip("/"))
+        return join(self.script_name, self.path.lstrip("/"))
 
     @property
     def script_name(self) -> str:
@@ -337,9 +339,14 @@ class BaseRequest:
         """Return the keys of the environ."""
         return self.environ.keys()
 
+    @property
+    def _own(self) -> dict[str, Any]:
+        """Where attributes of a program's own are kept."""
+        return self.environ
+
     def __getattr__(self, name: str) -> Any:
         try:
-            value = self.environ[f"bottle.request.ext.{name}"]
+            value = self._own[f"bottle.request.ext.{name}"]
         except KeyError:
             raise AttributeError(f"this request has no attribute {name!r}") from None
         return value.__get__(self) if hasattr(value, "__get__") else value
@@ -348,13 +355,14 @@ class BaseRequest:
         if name == "environ":
             object.__setattr__(self, name, value)
             return
-        if hasattr(type(self), name) or f"bottle.request.ext.{name}" in self.environ:
+        own, key = self._own, f"bottle.request.ext.{name}"
+        if hasattr(type(self), name) or key in own:
             raise AttributeError(f"this request has an attribute {name!r} already")
-        self.environ[f"bottle.request.ext.{name}"] = value
+        own[key] = value
 
     def __delattr__(self, name: str) -> None:
         try:
-            del self.environ[f"bottle.request.ext.{name}"]
+            del self._own[f"bottle.request.ext.{name}"]
         except KeyError:
             raise AttributeError(f"this request has no attribute {name!r}") from None
 
@@ -445,8 +453,22 @@ class LocalRequest(BaseRequest):
 
     __slots__ = ()
 
-    def __init__(self) -> None:  # it has no state
-        pass
+    def __init__(self) -> None:
+        self.bind()
+
+    @property
+    def path(self) -> str:
+        """The decoded path below ``script_name``, with one slash at its beginning."""
+        exchange = current_exchange()
+        if exchange is None or exchange._environ is not None:
+            return super().path
+        return "/" + str(exchange.native.path).lstrip("/")
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        exchange = current_exchange()
+        own: dict[str, Any] = self.environ if exchange is None or exchange._environ is not None else exchange.early
+        return own
 
     query = _Early(BaseRequest.query, lambda native: parse_pairs(native.query_string))
     GET = query
@@ -455,8 +477,8 @@ class LocalRequest(BaseRequest):
 
     def bind(self, environ: Environ | None = None) -> None:
         """Make a request of ``environ`` the current one, outside of an application: for tests of handlers."""
-        bound_request.set({} if environ is None else environ)
-        bound_request.get()["bottle.request"] = self
+        outside.environ = {} if environ is None else environ
+        outside.environ["bottle.request"] = self
 
     @property
     def environ(self) -> Environ:
@@ -465,16 +487,23 @@ class LocalRequest(BaseRequest):
         if exchange is not None:
             environ: Environ = exchange.environ
             return environ
+        native = current.get(None)
+        if native is not None:  # in a native handler
+            own = vars(native)
+            if "_bottle_environ" not in own:
+                own["_bottle_environ"] = readable_environ(native)
+            kept: Environ = own["_bottle_environ"]
+            return kept
         try:
-            return bound_request.get()
-        except LookupError:
+            return outside.environ
+        except AttributeError:
             raise RuntimeError("Request context not initialized: request is for handlers, hooks and plugins") from None
 
     @environ.setter
     def environ(self, environ: Environ) -> None:
         exchange = current_exchange()
         if exchange is None:
-            bound_request.set(environ)
+            outside.environ = environ
         else:
             exchange.environ = environ
 

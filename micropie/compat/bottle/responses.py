@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import calendar
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from email.utils import formatdate, mktime_tz, parsedate_tz
 from http.client import responses
 from http.cookies import CookieError, SimpleCookie
 from time import struct_time
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from micropie.compat.bottle.cookies import Digest, sign
 from micropie.compat.bottle.dicts import HeaderDict, header_name, header_value
-from micropie.compat.bottle.state import BottleException, bound_response, current_exchange
+from micropie.compat.bottle.properties import HeaderProperty
+from micropie.compat.bottle.state import BottleException, current_exchange, outside
+from micropie.execution import current
 
 HTTP_CODES: dict[int, str] = {
     **responses,
@@ -52,46 +54,6 @@ def parse_date(text: str) -> int | None:
         return None if parsed is None else mktime_tz((*parsed[:9], parsed[9] or 0))
     except (ValueError, OverflowError):
         return None
-
-
-class _HeaderOwner(Protocol):
-    @property
-    def headers(self) -> HeaderDict:
-        """The headers."""
-
-    def get_header(self, name: str, default: object = None) -> object:
-        """Return a header, or ``default``."""
-
-    def set_header(self, name: str, value: object) -> None:
-        """Set a header."""
-
-
-class HeaderProperty:
-    """A header as an attribute."""
-
-    def __init__(
-        self,
-        name: str,
-        reader: Callable[[Any], object] | None = None,
-        writer: Callable[[Any], object] = str,
-        default: object = "",
-    ) -> None:
-        self._name = name
-        self._reader = reader
-        self._writer = writer
-        self._default = default
-
-    def __get__(self, owner: _HeaderOwner | None, kind: object) -> Any:
-        if owner is None:
-            return self
-        value = owner.get_header(self._name, self._default)
-        return value if self._reader is None else self._reader(value)
-
-    def __set__(self, owner: _HeaderOwner, value: object) -> None:
-        owner.set_header(self._name, self._writer(value))
-
-    def __delete__(self, owner: _HeaderOwner) -> None:
-        del owner.headers[self._name]
 
 
 class BaseResponse:
@@ -316,14 +278,14 @@ def _of_current(name: str) -> Any:
 class LocalResponse(BaseResponse):
     """``response``: what the current request's answer will have."""
 
-    def __init__(self) -> None:  # it has no state
-        pass
+    def __init__(self) -> None:
+        self.bind()
 
     def bind(self, *args: Any, **more: Any) -> None:
         """Begin a new response, outside of a request: for tests of handlers."""
         exchange = current_exchange()
         if exchange is None:
-            bound_response.set(BaseResponse(*args, **more))
+            outside.response = BaseResponse(*args, **more)
         else:
             exchange.response = BaseResponse(*args, **more)
 
@@ -338,9 +300,13 @@ def _current() -> Any:
     exchange = current_exchange()
     if exchange is not None:
         return exchange.response
+    if current.get(None) is not None:
+        raise RuntimeError(
+            "bottle.response is of Bottle's handlers: in a native one write self.response.set_cookie(...)"
+        )
     try:
-        return bound_response.get()
-    except LookupError:
+        return outside.response
+    except AttributeError:
         raise RuntimeError("Request context not initialized: response is for handlers, hooks and plugins") from None
 
 

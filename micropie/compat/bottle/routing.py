@@ -4,6 +4,9 @@ Not the tree of ``micropie.routing``, in which the most specific route wins. Her
 wildcard may match any text, slashes included, and filters are regular expressions. So every method has one table of
 paths without wildcards, which come first, and one regular expression of all its other rules. It says by one match
 which rule was found and with which texts.
+
+A client writes the path, so a match takes time in proportion to its length. A wildcard that can end at one place only
+is matched without going back. A rule with several others sees no path that would take it long.
 """
 
 from __future__ import annotations
@@ -33,6 +36,10 @@ class RouteReset(BottleException):
 
 class RouteSyntaxError(RouteError):
     """A rule that can't be read."""
+
+
+class RouterUnknownModeError(RouteError):
+    """For programs that catch it."""
 
 
 class RouteBuildError(RouteError):
@@ -70,45 +77,110 @@ class _Wildcard(NamedTuple):
     to_url: Callable[[Any], str]
 
 
+_SEGMENT, _PATH = "[^/]+", ".+?"
+
+# A mask of one kind of character, which need not go back if what follows it is another one.
+_ONE_KIND = re.compile(r"(?:-\?)?(\\[dw]|\[\^?(?:\\.|[^]\\])+\])\+")
+
+# An expression in which k repetitions can go back may take n ** k steps for n characters. This many are quick.
+_MOST_STEPS = 4_000_000
+_REPETITION = re.compile(r"[*+{]")
+
+
 class _Rule:
-    """One rule of one method. ``names`` has the number of the group and the function of each named wildcard."""
+    """One rule of one method.
+
+    ``names`` has the number of the group and the function of each wildcard that has a name. ``runs`` has the groups of
+    several wildcards in one segment, ``<year>-<month>``, with the wildcards and the texts between them.
+    """
 
     def __init__(self, tokens: list[str | _Wildcard], text: str) -> None:
-        pattern, groups = "", 0
-        self.names: list[tuple[str, int, Converter | None]] = []
-        self.converts = False
+        literals, wildcards = [""], list[_Wildcard]()  # before, between and after the wildcards
         for token in tokens:
             if isinstance(token, str):
-                pattern += re.escape(token)
-                continue
-            if token.name is None:
-                pattern += f"(?:{token.mask})"
+                literals[-1] += token
             else:
-                groups += 1
-                pattern += f"({token.mask})"
-                self.names.append((token.name, groups, token.from_url))
-                self.converts = self.converts or token.from_url is not None
-            groups += _compiled(token.mask, text).groups
-        self.pattern = pattern
-        self.groups = groups
-        self.compiled = _compiled(pattern, text)
-        if len({name for name, _, _ in self.names}) < len(self.names):
+                wildcards.append(token)
+                literals.append("")
+        names = [wildcard.name for wildcard in wildcards if wildcard.name is not None]
+        if len(set(names)) < len(names):
             raise RouteSyntaxError(f"the rule {text!r} has a name twice")
+        self.names: list[tuple[str, int, Converter | None]] = []
+        self.runs: list[tuple[int, list[_Wildcard], list[str]]] = []
+        self.groups = 0
         self.target: Any = None
+        pattern, going_back, position = re.escape(literals[0]), 0, 0
+        while position < len(wildcards):
+            first, position = position, _end_of_run(wildcards, literals, position)
+            wildcard, following = wildcards[first], literals[position]
+            is_last = position == len(wildcards)
+            of_one_kind = _ONE_KIND.fullmatch(wildcard.mask)
+            character = "." if wildcard.mask == _PATH else of_one_kind[1] if of_one_kind else ""
+            mask = f"{wildcard.mask.rstrip('?')}+" if character else ""
+            literal = re.escape(following)
+            if mask and (re.match(character, following) is None if following else is_last):
+                # It is read anew for each end of those before it, unless a text that stops it is before each of them.
+                going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
+            elif wildcard.mask == _PATH and following and not is_last and wildcards[position].mask == _PATH:
+                # The next wildcard takes whatever this one leaves, so no other end than the first need be tried.
+                mask, literal = _PATH, f"{literal})"
+                pattern += "(?>"
+            else:
+                mask = wildcard.mask
+                going_back += len(_REPETITION.findall(mask))
+            if position - first > 1:
+                self.groups += 1
+                between = literals[first + 1 : position]
+                self.runs.append((self.groups, wildcards[first:position], between))
+                # Whether it matches is decided by the first end of each wildcard, its value by the last.
+                pattern += "(" + "".join(f"(?>{_SEGMENT}?{re.escape(each)})" for each in between)
+            elif wildcard.name is None:
+                pattern += "(?:"
+            else:
+                self.groups += 1
+                self.names.append((wildcard.name, self.groups, wildcard.from_url))
+                pattern += "("
+            self.groups += _compiled(mask, text).groups
+            pattern += f"{mask}){literal}"
+        if going_back > 1:
+            pattern = rf"(?![\s\S]{{{int(_MOST_STEPS ** (1 / going_back)) + 1}}}){pattern}"
+        self.pattern = pattern
+        self.compiled = _compiled(pattern, text)
 
     def arguments(self, match: re.Match[str], before: int) -> Arguments:
         """Return the wildcards' values. ``before``: the groups of the expression that are not this rule's."""
         values: Arguments = {}
-        if not self.converts:
-            for name, group, _ in self.names:
-                values[name] = match[before + group]
-            return values
         try:
             for name, group, convert in self.names:
                 values[name] = match[before + group] if convert is None else convert(match[before + group])
+            for group, wildcards, literals in self.runs:
+                values.update(_split(match[before + group], wildcards, literals))
         except ValueError:
             raise HTTPError(400, "Path has wrong format.") from None
         return values
+
+
+def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) -> int:
+    """Return the number of wildcards up to the end of a segment's wildcards for any text that follow each other."""
+    while wildcards[position].mask == _SEGMENT and position + 1 < len(wildcards):
+        if wildcards[position + 1].mask != _SEGMENT or "/" in literals[position + 1]:
+            break
+        position += 1
+    return position + 1
+
+
+def _split(text: str, wildcards: list[_Wildcard], literals: list[str]) -> Arguments:
+    """Return the values of the wildcards around ``literals``. Each takes as much as it can, the first one first."""
+    values: Arguments = {}
+    for wildcard, literal in zip(wildcards[:0:-1], literals[::-1], strict=True):
+        end = text.rfind(literal, 0, len(text) - 1)
+        text, value = text[:end], text[end + len(literal) :]
+        if wildcard.name is not None:
+            values[wildcard.name] = value if wildcard.from_url is None else wildcard.from_url(value)
+    first = wildcards[0]
+    if first.name is not None:
+        values[first.name] = text if first.from_url is None else first.from_url(text)
+    return values
 
 
 def _compiled(pattern: str, text: str) -> re.Pattern[str]:

@@ -17,7 +17,9 @@ from threading import Thread
 from typing import Any, TypeAlias
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from micropie.compat.bottle.state import Switches
+from micropie.app import dual
+from micropie.compat.bottle.state import face
+from micropie.mounts import ASGI, kind_of_target
 from micropie.wsgi import run_gunicorn
 
 Application: TypeAlias = Callable[..., Any]
@@ -77,7 +79,8 @@ class UvicornServer(ServerAdapter):
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         options = {"log_level": "warning" if self.quiet else "info", **self.options}
-        import_module("uvicorn").run(handler, host=self.host, port=self.port, **options)
+        app = handler if kind_of_target(handler, None) == ASGI else dual(handler)  # of middleware around a Bottle
+        import_module("uvicorn").run(app, host=self.host, port=self.port, **options)
 
 
 class GunicornServer(ServerAdapter):
@@ -86,6 +89,19 @@ class GunicornServer(ServerAdapter):
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         run_gunicorn(handler, {"bind": f"{self.host}:{self.port}", **self.options})
+
+
+class CherootServer(ServerAdapter):
+    """cheroot, WSGI, with ``certfile``, ``keyfile`` and ``chainfile`` for https."""
+
+    def run(self, handler: Application) -> None:
+        """Serve until it is interrupted."""
+        options = dict(self.options)
+        files = [options.pop(name, None) for name in ("certfile", "keyfile", "chainfile")]
+        server = import_module("cheroot.wsgi").Server((self.host, self.port), handler, **options)
+        if files[0]:
+            server.ssl_adapter = import_module("cheroot.ssl.builtin").BuiltinSSLAdapter(*files)
+        server.safe_start()
 
 
 class AutoServer(ServerAdapter):
@@ -104,6 +120,7 @@ server_names: dict[str, type[ServerAdapter]] = {
     "waitress": WaitressServer,
     "uvicorn": UvicornServer,
     "gunicorn": GunicornServer,
+    "cheroot": CherootServer,
     "auto": AutoServer,
 }
 
@@ -121,7 +138,7 @@ def debug(mode: bool = True) -> None:
     """Show exceptions on error pages, and read templates anew each time."""
     if mode:
         warnings.simplefilter("default")
-    Switches.debug = bool(mode)
+    face().DEBUG = bool(mode)
 
 
 def serve(
@@ -135,7 +152,7 @@ def serve(
     **options: object,
 ) -> None:
     """Serve ``app`` until it is interrupted, see ``run``."""
-    if Switches.norun:
+    if face().NORUN:
         return
     if reloader and not os.environ.get(_CHILD):
         sys.exit(run_again())

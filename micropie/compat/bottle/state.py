@@ -1,28 +1,37 @@
-"""What the modules of this package share: the exchange that is going on, and whether debugging is on."""
+"""What the modules of this package share: the exchange that is going on, and the package's own names."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+import sys
+import threading
 from typing import Any
 
+from micropie.compat.environs import own_environ
 from micropie.execution import current
-from micropie.http import Environ
+from micropie.http import Environ, Request
 
 
 class BottleException(Exception):
     """The base class of this package's exceptions."""
 
 
-class Switches:
-    """``debug(True)`` sets ``debug``; ``norun`` makes ``run`` return at once."""
-
-    debug = False
-    norun = False
+def face() -> Any:
+    """Return the package itself, for the names that programs set on it: ``bottle.TEMPLATE_PATH = ["pages"]``."""
+    return sys.modules[__name__.rpartition(".")[0]]
 
 
-# For ``request.bind(environ)`` and ``response.bind()``, which tests of handlers call without an application.
-bound_request: ContextVar[Environ] = ContextVar("micropie.compat.bottle.request")
-bound_response: ContextVar[Any] = ContextVar("micropie.compat.bottle.response")
+class Outside(threading.local):
+    """What ``request`` and ``response`` stand for where no request is answered.
+
+    The thread that imports this package has both, for tests of handlers and filters of logs. Others have them after
+    ``request.bind(environ)`` and ``response.bind()``.
+    """
+
+    environ: Environ
+    response: Any
+
+
+outside = Outside()
 
 
 def current_exchange() -> Any:
@@ -35,3 +44,20 @@ def current_exchange() -> Any:
         begin = getattr(native.route, "begin_exchange", None)
         exchange = None if begin is None else begin(native)
     return exchange
+
+
+def readable_environ(native: Request) -> Environ:
+    """Return an environ of a request, whose path is decoded."""
+    environ = own_environ(native)
+    environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
+    environ["PATH_INFO"] = decoded(path)
+    environ["micropie.request"] = native
+    return environ
+
+
+def decoded(latin1: str) -> str:
+    """Return a path in UTF-8 whose bytes are given as latin-1.
+
+    Bytes that are not UTF-8 become U+FFFD, as in what hooks see. Without them ``/adm%FFin`` would lead to ``/admin``.
+    """
+    return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "replace")

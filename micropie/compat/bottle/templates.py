@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
-from micropie.compat.bottle.state import BottleException, Switches
+from micropie.compat.bottle.state import BottleException, face
 from micropie.compat.results import then
 
 TEMPLATE_PATH = ["./", "./views/"]
@@ -26,6 +26,10 @@ TEMPLATES: dict[tuple[int, object, object], Any] = {}
 
 class TemplateError(BottleException):
     """A template that is not there."""
+
+
+class StplSyntaxError(TemplateError):
+    """For programs that catch it: a template's mistakes are Python's ``SyntaxError``."""
 
 
 class BaseTemplate:
@@ -120,7 +124,7 @@ class MakoTemplate(BaseTemplate):
         from mako.lookup import TemplateLookup  # noqa: PLC0415 - may be missing
         from mako.template import Template  # noqa: PLC0415
 
-        options = {"format_exceptions": Switches.debug, **options, "input_encoding": self.encoding}
+        options = {"format_exceptions": face().DEBUG, **options, "input_encoding": self.encoding}
         lookup = TemplateLookup(directories=self.lookup, **options)
         if self.source:
             self._template = Template(self.source, lookup=lookup, **options)  # noqa: S702 - as in Bottle
@@ -133,17 +137,21 @@ class MakoTemplate(BaseTemplate):
 
 
 @cache
-def simple_template() -> Any:
-    """Return the class ``SimpleTemplate`` of the package ``bottle``. Raises ``ImportError`` if that is missing."""
+def engine() -> Any:
+    """Return a copy of the module ``bottle``, for its ``SimpleTemplate``. Raises ``ImportError`` if it is missing.
+
+    Its template errors are those of this package.
+    """
     spec = PathFinder.find_spec("bottle")
     if spec is None or spec.loader is None:
         raise ImportError(
             "templates in Bottle's own language need its engine: pip install bottle. "
             "Or convert them, and write jinja2_template for template and jinja2_view for view"
         )
-    module = module_from_spec(spec)
+    module: Any = module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.SimpleTemplate
+    module.TemplateError = TemplateError
+    return module
 
 
 def template(*args: Any, **values: Any) -> str:
@@ -155,11 +163,11 @@ def template(*args: Any, **values: Any) -> str:
     wanted: Any = args[0] if args else None
     for mapping in args[1:]:
         values.update(mapping)
-    adapter = values.pop("template_adapter", None) or simple_template()
-    lookup = values.pop("template_lookup", TEMPLATE_PATH)
+    adapter = values.pop("template_adapter", None) or engine().SimpleTemplate
+    lookup = values.pop("template_lookup", None) or face().TEMPLATE_PATH
     settings = values.pop("template_settings", {})
     key = id(lookup), adapter, wanted
-    if key not in TEMPLATES or Switches.debug:
+    if key not in TEMPLATES or face().DEBUG:
         if isinstance(wanted, adapter):
             TEMPLATES[key] = wanted
         elif any(character in wanted for character in "\n{%$"):

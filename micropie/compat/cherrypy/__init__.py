@@ -6,22 +6,12 @@ the differences that are meant, and how to go on from here.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from micropie.compat.cherrypy import (
-    _cpconfig,
-    _cpdispatch,
-    _cperror,
-    _cpreqbody,
-    _cprequest,
-    _cpserver,
-    _cptools,
-    _cptree,
-    _cpwsgi,
-    dispatch,
-    lib,
-    process,
-)
+from micropie.compat.cherrypy import _cpcompat as _cpcompat
+from micropie.compat.cherrypy import _cpserver as _cpserver
+from micropie.compat.cherrypy import _cpwsgi, dispatch, lib, process
 from micropie.compat.cherrypy.config import config
 from micropie.compat.cherrypy.errors import (
     CherryPyException,
@@ -35,18 +25,33 @@ from micropie.compat.cherrypy.errors import (
 from micropie.compat.cherrypy.exposing import expose, popargs
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.program import checker, engine, quickstart, server
+from micropie.compat.cherrypy.serving import Proxy as _ThreadLocalProxy  # noqa: F401 - its name there
 from micropie.compat.cherrypy.serving import request, response, serving, session, thread_data
 from micropie.compat.cherrypy.toolbox import Tool
 from micropie.compat.cherrypy.tree import Application, Tree, tools, tree
 from micropie.compat.cherrypy.urls import url
+from micropie.compat.missing import tell
 
 wsgi = _cpwsgi
 
+# Modules by the names that CherryPy gives them, which applications import.
+for _name, _module in {
+    "_cpconfig": "config",
+    "_cpdispatch": "dispatch",
+    "_cperror": "errors",
+    "_cplogging": "log",
+    "_cpreqbody": "body",
+    "_cprequest": "messages",
+    "_cptools": "tools",
+    "_cptree": "tree",
+    "_helper": "exposing",
+    "_json": "lib.jsontools",
+}.items():
+    sys.modules[f"{__name__}.{_name}"] = globals()[_name] = sys.modules[f"{__name__}.{_module}"]
+
 
 def __getattr__(name: str) -> Any:
-    if name == "wsgiserver":
-        raise AttributeError("cherrypy.wsgiserver is not offered: any WSGI or ASGI server serves cherrypy.tree")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    tell(__name__, name)
 
 
 __all__ = [
@@ -60,15 +65,6 @@ __all__ = [
     "Tool",
     "Tree",
     "__version__",
-    "_cpconfig",
-    "_cpdispatch",
-    "_cperror",
-    "_cpreqbody",
-    "_cprequest",
-    "_cpserver",
-    "_cptools",
-    "_cptree",
-    "_cpwsgi",
     "checker",
     "config",
     "dispatch",

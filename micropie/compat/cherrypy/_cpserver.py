@@ -5,10 +5,10 @@ A server that is started from outside (gunicorn, uvicorn) has settings of its ow
 
 from __future__ import annotations
 
-import time
 from importlib import import_module
 from typing import Any, Protocol
 
+from micropie.compat.cherrypy.process.servers import ServerAdapter
 from micropie.compat.cherrypy.process.wspbus import Bus, bus
 from micropie.errors import SetupError
 from micropie.execution import current
@@ -24,7 +24,7 @@ class _Running(Protocol):
         """Stop serving."""
 
 
-class Server:
+class Server(ServerAdapter):
     """One address that is served. Subscribed to the bus, it starts and stops with it.
 
     What acts: ``socket_host``, ``socket_port``, ``thread_pool``, ``ssl_certificate``, ``ssl_private_key``,
@@ -57,7 +57,6 @@ class Server:
     statistics = False
     wsgi_version = (1, 0)
     peercreds = peercreds_resolve = False
-    interrupt: BaseException | None = None
 
     def __init__(self, server_bus: Bus = bus) -> None:
         self.bus = server_bus
@@ -108,16 +107,6 @@ class Server:
         scheme = "https" if self.ssl_certificate else "http"
         shown = f"[{host}]" if ":" in host else host
         return f"{scheme}://{shown}" + ("" if port == {"http": 80, "https": 443}[scheme] else f":{port}")
-
-    def subscribe(self) -> None:
-        """Start and stop with the bus."""
-        self.bus.subscribe("start", self.start)
-        self.bus.subscribe("stop", self.stop)
-
-    def unsubscribe(self) -> None:
-        """Undo ``subscribe``: another server serves the application."""
-        self.bus.unsubscribe("start", self.start)
-        self.bus.unsubscribe("stop", self.stop)
 
     def start(self) -> None:
         """Serve, in threads of this process. Raises ``OSError`` if the address can't be had."""
@@ -177,15 +166,3 @@ class Server:
             self.bus.log(f"HTTP Server {address} shut down")
 
     stop.priority = 25  # type: ignore[attr-defined]
-
-    def restart(self) -> None:
-        """Stop and start."""
-        self.stop()
-        self.start()
-
-    def wait(self) -> None:
-        """Wait until it serves."""
-        while not self.running:
-            if self.interrupt:
-                raise self.interrupt
-            time.sleep(0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from micropie.compat.missing import tell
 from micropie.http import Environ, StartResponse
 
 
@@ -32,7 +33,4 @@ class VirtualHost:
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(
-        f"cherrypy.wsgi has no {name!r} here: any WSGI or ASGI server serves cherrypy.tree; wrap the application "
-        "itself, or append to cherrypy.tree.native.middlewares"
-    )
+    tell(__name__, name)

@@ -9,14 +9,13 @@ from tempfile import TemporaryFile
 from typing import IO, Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
-from micropie.compat.charsets import decode_as
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap, add_parameter
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters
 from micropie.errors import HTTPError as NativeError
-from micropie.http import CHUNK, DEFAULT_LIMITS, FORM, MultipartParser
+from micropie.http import CHUNK, DEFAULT_LIMITS, FORM, MultipartParser, codec_of
 
 _MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
 _MOST_FIELDS = 100_000  # of a form without files; one with files has 1000
@@ -169,7 +168,7 @@ class Entity:
         """Return bytes as text. Raises ``HTTPError`` 400 if they are none in any of ``attempt_charsets``."""
         for charset in self.attempt_charsets:
             try:
-                text = decode_as(value, charset)
+                text = value.decode(codec_of(charset))
             except (UnicodeDecodeError, LookupError):
                 continue
             self.charset = charset
@@ -198,7 +197,6 @@ def _not_text(entity: Entity) -> HTTPError:
 class Part(Entity):
     """A field or an uploaded file of a form. A file has a ``filename``, and its bytes in ``file``."""
 
-    name: str
     charsets = ("us-ascii", "utf-8")
     default_content_type = "text/plain"
     maxrambytes = 1000
@@ -320,7 +318,7 @@ def _read_form(entity: Entity, data: bytes) -> None:
 
 def _unquoted(data: bytes, charset: str) -> str:
     data = data.replace(b"+", b" ")
-    return decode_as(unquote_to_bytes(data) if b"%" in data else data, charset)
+    return (unquote_to_bytes(data) if b"%" in data else data).decode(codec_of(charset))
 
 
 def process_multipart(entity: Entity) -> None:
@@ -333,7 +331,8 @@ def process_multipart(entity: Entity) -> None:
         return ""
 
     try:
-        parser = MultipartParser(boundary, _LIMITS, keep)
+        needs_names = entity.content_type.value.lower() == "multipart/form-data"
+        parser = MultipartParser(boundary, _LIMITS, keep, needs_names)
         while chunk := entity.fp.read(CHUNK):
             parser.feed(chunk)
         form = parser.finish()
@@ -353,7 +352,7 @@ def process_multipart(entity: Entity) -> None:
             else:
                 part = kind(value.file, HeaderMap(value.headers), b"")
                 part.file, part.filename, part.length = value.file, value.raw_filename, value.size
-            part.name = name
+            part.name = name or None
             entity.parts.append(part)
         for name in parser.unselected:
             part = kind(BytesIO(), HeaderMap(), b"")
@@ -365,13 +364,19 @@ def process_multipart(entity: Entity) -> None:
 
 def process_multipart_form_data(entity: Entity) -> None:
     """Turn the parts of a form into ``entity.params``: text, and a ``Part`` for each file."""
+    _process_parts(entity)
+    entity.parts = []
+
+
+def _process_parts(entity: Entity) -> None:
+    """Read the parts, and turn them into ``entity.params``; those without a name are the parameter ``parts``."""
     process_multipart(entity)
     for part in entity.parts:
-        add_parameter(entity.params, part.name, part.fullvalue() if part.filename is None else part)
-    entity.parts = []
+        add_parameter(entity.params, part.name or "parts", part.fullvalue() if part.filename is None else part)
 
 
 PROCESSORS: dict[str, Callable[[Entity], object]] = {
     "application/x-www-form-urlencoded": process_urlencoded,
     "multipart/form-data": process_multipart_form_data,
+    "multipart": _process_parts,
 }

@@ -114,6 +114,10 @@ class _Application(Protocol):
         """Return the paths of sections by the names that their segments stand for."""
 
 
+# Of a path that is looked for: with sections of configuration each takes time in proportion to the path.
+_MOST_SEGMENTS = 255
+
+
 class Dispatcher:
     """CherryPy's usual dispatcher. ``dispatch_method_name``: the method that may take over a path's segments.
 
@@ -144,6 +148,9 @@ class Dispatcher:
         request = serving.request
         app = request.app
         full = [segment for segment in path.split("/") if segment]
+        if len(full) > _MOST_SEGMENTS:
+            request._configs = [global_config]
+            return None, []
         full.append("index")
         configs: list[Section] = [global_config]
         request._configs = configs

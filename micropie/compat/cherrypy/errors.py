@@ -10,9 +10,10 @@ from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
-from urllib.parse import urljoin as urljoin_url
 from xml.sax.saxutils import quoteattr
 
+from micropie.compat.addresses import join
+from micropie.compat.carrier import may_see_tracebacks
 from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import url
@@ -65,7 +66,7 @@ class HTTPRedirect(CherryPyException):
         page = url(qs=serving.request.query_string)
         given = [urls] if isinstance(urls, str | bytes) else urls
         texts = [each.decode(encoding or self.encoding) if isinstance(each, bytes) else str(each) for each in given]
-        self.urls = [urljoin_url(page, text) for text in texts]
+        self.urls = [join(page, text) for text in texts]
         code = (303 if serving.request.protocol >= (1, 1) else 302) if status is None else int(status)
         if not 300 <= code <= 399:
             raise ValueError("status must be between 300 and 399.")
@@ -150,9 +151,8 @@ class HTTPError(CherryPyException):
         response = serving.response
         clean_headers(self.code)
         response.status = self.status
-        shown = format_exc() if serving.request.show_tracebacks else None
         response.headers.pop("Content-Length", None)
-        response.body = self.get_error_page(self.status, traceback=shown, message=self._message)
+        response.body = self.get_error_page(self.status, traceback=shown_traceback(), message=self._message)
 
     def get_error_page(self, status: int | str, **kwargs: object) -> bytes | Iterator[bytes]:
         """Return the page: see the function ``get_error_page``."""
@@ -187,7 +187,8 @@ class NotFound(HTTPError):
         super().__init__(404, f"The path '{path}' was not found.")
 
 
-_PAGE = """<!DOCTYPE html>
+# Its name there: applications read and set it.
+_HTTPErrorTemplate = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -218,7 +219,7 @@ def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[byte
     pages = serving.request.error_page
     page = pages.get(code) or pages.get("default")
     headers = serving.response.headers
-    template = _PAGE
+    template = _HTTPErrorTemplate
     if page:
         try:
             if callable(page):
@@ -240,6 +241,14 @@ def format_exc(
     """Return the current exception and its traceback as text, "" if there is none."""
     kind, error, trace = exc or sys.exc_info()
     return "" if error is None else "".join(tracebacks.format_exception(kind, error, trace))
+
+
+def shown_traceback() -> str | None:
+    """Return the current exception's traceback if ``request.show_tracebacks`` is on and the client is on this machine.
+
+    CherryPy shows it to everybody, unless it is told not to.
+    """
+    return format_exc() if serving.request.show_tracebacks and may_see_tracebacks() else None
 
 
 def bare_error(extrabody: str | bytes | None = None) -> tuple[bytes, list[tuple[bytes, bytes]], list[bytes]]:

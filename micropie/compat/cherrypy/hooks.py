@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-HOOKPOINTS = (
+hookpoints = (
     "on_start_resource",
     "before_request_body",
     "before_handler",

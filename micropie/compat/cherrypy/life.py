@@ -20,7 +20,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
-from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, bare_error, format_exc
+from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, bare_error, shown_traceback
 from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie.compat.cherrypy.lib.jsontools import encoded, process_json
 from micropie.compat.cherrypy.log import log
@@ -219,7 +219,7 @@ def _handle_error(request: Request, response: Response) -> None:
 def _give_up(request: Request, response: Response) -> None:
     """Answer a failure of what answers failures: it is in the log, and the client gets one sentence."""
     log(traceback=True, severity=40)
-    status, headers, body = bare_error(format_exc() if request.show_tracebacks else None)
+    status, headers, body = bare_error(shown_traceback())
     response.__dict__.pop("headers", None)
     for name, value in headers:
         response.headers[name.decode()] = value.decode()

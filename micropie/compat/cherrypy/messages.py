@@ -14,14 +14,14 @@ from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.dispatch import Dispatcher
 from micropie.compat.cherrypy.errors import HTTPError, InternalRedirect
-from micropie.compat.cherrypy.hooks import HookMap, of_all_requests
+from micropie.compat.cherrypy.hooks import Hook, HookMap, hookpoints, of_all_requests  # noqa: F401 - all of _cprequest
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib import file_generator
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, Host, decode_TEXT, parse_query_string, valid_status
 from micropie.compat.cherrypy.plans import Plan, merged_from
 from micropie.compat.cherrypy.serving import Exchange, outside_as
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
-from micropie.compat.environs import MOST_ESCAPES, body_of, own_environ
+from micropie.compat.environs import body_of, is_read_quickly, own_environ
 from micropie.http import Environ, parse_cookies
 from micropie.http import Request as NativeRequest
 from micropie.streams import FileRange
@@ -209,7 +209,7 @@ class ServedRequest(Request):
         if "headers" in self.__dict__ or "=?" in header:  # a tool may have changed it, or it has encoded words
             header = self.headers.get("Cookie", "")
         try:
-            cookies.load(header if header.count("\\") <= MOST_ESCAPES else parse_cookies(header))
+            cookies.load(header if is_read_quickly(header) else parse_cookies(header))
         except CookieError as error:
             raise HTTPError(400, f"Illegal cookie name {str(error).split(chr(32))[-1]}") from None
         return cookies

@@ -17,6 +17,7 @@ from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
 from micropie.compat.results import Chunks
+from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import IO_THREADS, RouteKind, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
 from micropie.mounts import Mount, kind_of_target, mounted_path_of
@@ -42,6 +43,7 @@ class CherryPySite(CarryingSite):
 
     def __init__(self, owner: Applications, inner: Site, blocking: RouteKind) -> None:
         super().__init__(inner)
+        warn_of_originals("cherrypy")
         self._owner = owner
         # The one route of all handlers that CherryPy's dispatchers find.
         self._route = CarriedRoute(inner.config, blocking, _call, 3)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from micropie.execution import current
+from micropie.routing import config_of
 
 
 class Exchange:
@@ -20,6 +21,17 @@ class Exchange:
     def __init__(self, request: Any, response: Any) -> None:
         self.request = request
         self.response = response
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the session of a native handler, around which there are no tools. Raises ``AttributeError``."""
+        native = current.get(None)
+        if name != "session" or native is None or "_cherrypy" in vars(native):
+            raise AttributeError(f"no tool has set cherrypy.serving.{name}")
+        if config_of(native._exchange).tree[0].app.session_backend is None:  # type: ignore[attr-defined]
+            raise AttributeError(
+                "native handlers share the session of a backend: set tools.sessions.backend and native.session_backend"
+            )
+        return native.session
 
 
 class _Outside(threading.local):

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from micropie.compat.cherrypy.hooks import HookMap
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Section
+from micropie.compat.stand_in import refuse_original
 
 Target = TypeVar("Target")
 
@@ -28,6 +29,7 @@ class Tool:
         name: str | None = None,
         priority: int = 50,
     ) -> None:
+        refuse_original("cherrypy", callable)
         self._point = point
         self.callable: Any = callable
         self._name = name

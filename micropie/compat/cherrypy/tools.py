@@ -16,8 +16,15 @@ from micropie.compat.cherrypy.lib import (
     static,
 )
 from micropie.compat.cherrypy.serving import serving
-from micropie.compat.cherrypy.toolbox import ErrorTool, HandlerTool, Tool, Toolbox
+from micropie.compat.cherrypy.toolbox import (  # noqa: F401 - all of _cptools
+    ErrorTool,
+    HandlerTool,
+    HandlerWrapperTool,
+    Tool,
+    Toolbox,
+)
 from micropie.compat.cherrypy.types import Section
+from micropie.compat.missing import tell
 
 
 class SessionTool(Tool):
@@ -108,3 +115,7 @@ def default_toolbox() -> Toolbox:
     box.auth_digest = Tool("before_handler", auth_digest.digest_auth, priority=1)
     box.params = Tool("before_handler", cptools.convert_params, priority=15)
     return box
+
+
+def __getattr__(name: str) -> object:
+    tell("cherrypy._cptools", name)

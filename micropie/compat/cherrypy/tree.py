@@ -18,6 +18,7 @@ from micropie.compat.cherrypy.serving import current_exchange
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
 from micropie.compat.cherrypy.types import Section
+from micropie.compat.stand_in import refuse_original
 from micropie.execution import current
 
 tools = default_toolbox()
@@ -49,6 +50,7 @@ class Application(_Servable):
 
     def __init__(self, root: object, script_name: str | None = "", config: Source | None = None) -> None:
         super().__init__()
+        refuse_original("cherrypy", root)
         self.root = root
         self.script_name = script_name
         self.log = LogManager(id(self))
@@ -88,13 +90,9 @@ class Application(_Servable):
 
     def find_config(self, path: str, key: str, default: object = None) -> Any:
         """Return what the section of a path says of a key, or that of the nearest path above; else ``default``."""
-        while True:
-            section = self.config.get(path or "/", {})
-            if key in section:
-                return section[key]
-            if path in ("", "/"):
-                return default
-            path = path[: path.rfind("/")]
+        named = [name for name, section in self.config.items() if key in section]
+        above = [name for name in named if name == "/" or _is_at(path, name)]
+        return self.config[max(above, key=len)][key] if above else default
 
     def find(self, path: str) -> Application:
         """Return this application, which answers every path."""
@@ -124,6 +122,10 @@ class Application(_Servable):
                 spellings.setdefault("/".join(names), []).append(path)
             self._spelt = paths, translate, spellings
         return spellings
+
+
+def _is_at(path: str, prefix: str) -> bool:
+    return not prefix or path == prefix or path.startswith(f"{prefix}/")
 
 
 def _refuse_pipeline(name: str, value: object) -> None:
@@ -170,12 +172,7 @@ class Tree(_Servable):
         if path is None:
             request = current_exchange().request
             path = urljoin(request.script_name, request.path_info)
-        while True:
-            if path in self.apps:
-                return path
-            if not path:
-                return None
-            path = path[: path.rfind("/")] if "/" in path else ""
+        return max((prefix for prefix in self.apps if _is_at(path, prefix)), key=len, default=None)
 
     def find(self, path: str) -> Any:
         """Return the application that answers a path, None if there is none."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
+from micropie.compat.addresses import join
 from micropie.compat.cherrypy.serving import serving
 
 bases: list[Callable[[], str]] = []
@@ -29,7 +30,7 @@ def url(
         qs = urlencode(qs, doseq=True)
     query = f"?{qs}" if qs else ""
     if request.app is None:  # outside of requests
-        address = _normal(urljoin((script_name or "").rstrip("/") + "/", path.lstrip("/")))
+        address = _normal(join((script_name or "").rstrip("/") + "/", path.lstrip("/")))
         return f"{bases[-1]() if base is None else base}{address}{query}"
     page = request.path_info
     if not path.startswith("/"):
@@ -38,7 +39,7 @@ def url(
             page += "/"
         elif request.is_index is False and page.endswith("/") and page != "/":
             page = page[:-1]
-        path = urljoin(page, path) if path else page
+        path = join(page, path) if path else page
     if script_name is None:
         script_name = request.script_name
     if base is None:

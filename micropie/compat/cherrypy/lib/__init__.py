@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from types import GeneratorType
 from typing import Any, Protocol, TypeGuard
 
-from micropie.compat.cherrypy.missing import tell
 from micropie.compat.cherrypy.types import Readable
+from micropie.compat.missing import tell
 
 
 class _Closable(Protocol):
@@ -69,4 +70,6 @@ def set_vary_header(response: Any, header_name: str) -> None:
 
 
 def __getattr__(name: str) -> object:
-    tell("cherrypy.lib", name)
+    if name in ("headers", "locking", "reprconf"):
+        return import_module(f"{__name__}.{name}")
+    tell(__name__, name)

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.serving import serving
@@ -137,6 +138,12 @@ def _parameters(text: str) -> dict[str, str]:
     return found
 
 
+def _is_signed_for(uri: str, request: Any) -> bool:
+    """Return whether a log-in is that of this request: what was signed for one page opens no other (section 3.4.6)."""
+    path, _, query = uri.partition("?")
+    return (unquote(path), query) == (request.script_name + request.path_info, request.query_string)
+
+
 def digest_auth(realm: str, get_ha1: GetHA1, key: str, debug: bool = False, accept_charset: str = "utf-8") -> None:
     """Set ``request.login``, or answer with 401, or with 400 if the header is malformed.
 
@@ -151,7 +158,7 @@ def digest_auth(realm: str, get_ha1: GetHA1, key: str, debug: bool = False, acce
             auth = HttpDigestAuthorization(header, request.method, accept_charset)
         except ValueError:
             raise HTTPError(400, "The Authorization header could not be parsed.") from None
-        if auth.realm == realm and auth.validate_nonce(realm, key):
+        if auth.realm == realm and auth.validate_nonce(realm, key) and _is_signed_for(auth.uri, request):
             ha1 = get_ha1(realm, auth.username)
             if ha1 is not None and hmac.compare_digest(auth.request_digest(ha1).encode(), auth.response.encode()):
                 if not auth.is_nonce_stale():

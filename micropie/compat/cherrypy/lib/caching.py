@@ -179,13 +179,16 @@ def _cache_for(options: Section) -> Cache:
 def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool = False, **kwargs: object) -> bool:
     """Answer from the cache if it has a response; else the request's response may be put into it.
 
-    A request of ``invalid_methods`` forgets the address. Sets ``request.cached`` and ``request.cacheable``.
+    Only GET and HEAD, without credentials (RFC 9111, section 3.5). Any method of ``invalid_methods``, and any other but
+    OPTIONS and TRACE, forgets the address. Sets ``request.cached`` and ``request.cacheable``.
     """
     request, response = serving.request, serving.response
     cache = _cache_for(kwargs)
     request.cached = request.cacheable = False
-    if request.method in invalid_methods:
+    if request.method in invalid_methods or request.method not in _SAFE:
         cache.delete()
+        return False
+    if request.method not in _KEPT or request.login or request._header("Authorization") is not None:
         return False
     request.cacheable = True
     if "no-cache" in request.headers.values("Pragma"):
@@ -216,6 +219,9 @@ def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool 
     return True
 
 
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_KEPT = frozenset({"GET", "HEAD"})
+
 # Answers that depend on the address alone. A part of a file, a failed condition or a refusal is for one client: if it
 # were kept, it would be everybody's answer.
 _FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
@@ -229,7 +235,7 @@ def tee_output() -> None:
 
 
 def _teed(body: Iterable[bytes]) -> Iterator[bytes]:
-    response = serving.response
+    response, session = serving.response, getattr(serving, "session", None)
     pieces: list[bytes] = []
     try:
         for piece in body:
@@ -241,6 +247,7 @@ def _teed(body: Iterable[bytes]) -> Iterator[bytes]:
     refused = "no-cache" in response.headers.values("Pragma") or not {"no-store", "private"}.isdisjoint(
         response.headers.values("Cache-Control")
     )
+    refused = refused or (session is not None and session.loaded)  # it is made for one visitor
     whole = b"".join(pieces)
     cache = _Current.cache
     if whole and not refused and cache is not None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from html import escape
 from typing import Any, get_type_hints
-from urllib.parse import urlsplit
 
+from micropie.compat.addresses import leads_away
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect
 from micropie.compat.cherrypy.lib import is_iterator, listed
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, HTTPDate, valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import url as make_url
+from micropie.http import is_host
 
 _SUCCESS = range(200, 300)
 _LONG_AGO = 1169942400  # January 2007: the date that CherryPy gives what must not be cached
@@ -162,20 +163,25 @@ def proxy(
     """Take scheme, host and client from the headers that a proxy sets. Whoever reaches the server directly can lie.
 
     ``base``: scheme and host, if the proxy does not say. ``local``, ``remote``, ``scheme``: the headers, "" for none.
+    Of several addresses in X-Forwarded-For the last is the client's, which the proxy itself has seen. Raises
+    ``HTTPError`` 400 for a host that is none, as it gets into links.
     """
     request = serving.request
     stated = request.headers.get(scheme) if scheme else None
     if stated == "on" and "ssl" in scheme.lower():
         stated = "https"
     stated = stated or request.base.partition("://")[0]
-    if local and request.headers.get(local):
-        base = request.headers[local].partition(",")[0].strip()
-    if not base:
-        base = request.headers.get("Host") or request.base
+    host = request.headers.get(local) if local else None
+    if not host and not base:
+        host = request.headers.get("Host")
+    if host:
+        base = host.partition(",")[0].strip()
+        if not is_host(base.partition("://")[2] or base):
+            raise HTTPError(400, "The host that the proxy states is none.")
+    base = base or request.base
     request.base = base if "://" in base else f"{stated}://{base}"
     if remote and request.headers.get(remote):
-        client = request.headers[remote]
-        request.remote.ip = client.partition(",")[0].strip() if remote == "X-Forwarded-For" else client
+        request.remote.ip = request.headers[remote].rpartition(",")[2].strip()
 
 
 def ignore_headers(headers: str | Iterable[str] = ("Range",), debug: bool = False) -> None:
@@ -388,10 +394,7 @@ class SessionAuth:
 
 def _on_this_site(page: str) -> str:
     """Return an address of this site: a log-in must not lead elsewhere."""
-    target = urlsplit(page.replace("\\", "/"))
-    base = urlsplit(serving.request.base)
-    is_foreign = bool(target.scheme or target.netloc) and (target.scheme, target.netloc) != (base.scheme, base.netloc)
-    return ".." if is_foreign else page
+    return ".." if leads_away(page, serving.request.base) else page
 
 
 def session_auth(**kwargs: object) -> bool:

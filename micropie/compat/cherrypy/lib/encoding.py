@@ -74,7 +74,7 @@ class ResponseEncoder:
         try:
             return piece.encode(encoding, self.errors)
         except (LookupError, UnicodeError):
-            raise HTTPError(500, self.failmsg % encoding) from None
+            raise HTTPError(500 if self.encoding is None else 406, self.failmsg % encoding) from None
 
 
 def gzip(compress_level: int = 5, mime_types: Sequence[str] = ("text/html", "text/plain"), debug: bool = False) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from email.errors import HeaderParseError
-from email.header import Header, decode_header
+from email.header import decode_header
 from functools import lru_cache, total_ordering
 from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from micropie.compat.charsets import decode_as
 from micropie.compat.cherrypy.types import Parameters
-from micropie.http import LONGEST_KEPT, http_date
+from micropie.http import LONGEST_KEPT, codec_of, http_date
 
 # One element of a header's list, and one parameter of an element: a separator in quotes is none. Quotes that are not
 # closed go on to the end, so that no character is looked at twice.
@@ -48,12 +48,18 @@ def protocol_from_http(protocol_str: str) -> tuple[int, int]:
     return int(protocol_str[5]), int(protocol_str[7])
 
 
-@lru_cache(maxsize=256)
 def valid_status(status: int | str | None) -> tuple[int, str, str]:
     """Return the code, the reason and a sentence for 404, "404" or "404 My Reason"; None is 200.
 
     Raises ``ValueError`` for what is no number from 100 to 599.
     """
+    # A reason may have a client's text, and what is no status at all may be no key.
+    is_kept = len(status) <= LONGEST_KEPT if isinstance(status, str) else isinstance(status, int | None)
+    return (_valid_status if is_kept else _valid_status.__wrapped__)(status)
+
+
+@lru_cache(maxsize=256)
+def _valid_status(status: int | str | None) -> tuple[int, str, str]:
     number, _, reason = str(status or 200).partition(" ")
     try:
         code = int(number)
@@ -161,6 +167,9 @@ class HeaderElement:
         return str(self).encode("latin-1")
 
 
+parse_header = HeaderElement.parse
+
+
 class AcceptElement(HeaderElement):
     """A value of an ``Accept`` header. The one that a client likes best is the least: ``sorted`` puts it last."""
 
@@ -195,7 +204,8 @@ def decode_TEXT(value: str) -> str:  # noqa: N802 - CherryPy's name
     try:
         pieces = decode_header(value)
         return "".join(
-            piece if isinstance(piece, str) else decode_as(piece, charset or "latin-1") for piece, charset in pieces
+            piece if isinstance(piece, str) else piece.decode(codec_of(charset or "latin-1"))
+            for piece, charset in pieces
         )
     except (HeaderParseError, LookupError, UnicodeDecodeError):
         return value
@@ -215,8 +225,10 @@ class CaseInsensitiveDict(dict[str, Any]):
 
     @staticmethod
     def transform_key(key: object) -> str:
-        """Return a key as it is stored."""
-        name = key if type(key) is str else str(key)
+        """Return a key as it is stored. Raises ``TypeError`` for one that is no text."""
+        name = key.decode("latin-1") if isinstance(key, bytes) else key
+        if not isinstance(name, str):
+            raise TypeError(f"a header's name is text, not {key!r}")
         return _title(name) if len(name) <= LONGEST_KEPT else name.title()
 
     def __getitem__(self, key: object) -> Any:
@@ -298,7 +310,7 @@ class HeaderMap(CaseInsensitiveDict):
         try:
             return text.encode("latin-1")
         except UnicodeEncodeError:
-            return Header(text, "utf-8", maxlinelen=0).encode().encode("ascii")
+            return b"=?utf-8?b?%b?=" % b64encode(text.encode(errors="replace"))
 
 
 class Host:

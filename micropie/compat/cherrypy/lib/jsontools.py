@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -11,6 +12,7 @@ from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import listed
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.results import then
+from micropie.http import DEFAULT_LIMITS
 
 # Without what ``json.loads`` and ``json.dumps`` ask first.
 _decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
@@ -18,12 +20,14 @@ _decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
 _TYPES = ("application/json", "text/javascript")
 
 
-def json_processor(entity: Any) -> None:
-    """Parse a request's body into ``request.json``. Raises ``HTTPError`` 400."""
-    serving.request.json = _parsed(entity.fp.read())
+def json_processor(entity: Any, max_data_size: int = DEFAULT_LIMITS.max_data_size) -> None:
+    """Parse a request's body into ``request.json``. Raises ``HTTPError`` 400, and 413 for more than so many bytes."""
+    serving.request.json = _parsed(entity.fp.read(max_data_size + 1), max_data_size)
 
 
-def _parsed(data: bytes) -> object:
+def _parsed(data: bytes, max_data_size: int = DEFAULT_LIMITS.max_data_size) -> object:
+    if len(data) > max_data_size:
+        raise HTTPError(413, f"A JSON document may have {max_data_size} bytes at most.")
     try:
         return _decode(data.decode())
     except (ValueError, RecursionError):
@@ -46,11 +50,13 @@ def json_in(
     force: bool = True,
     debug: bool = False,
     processor: Callable[[Any], object] = json_processor,
+    max_data_size: int = DEFAULT_LIMITS.max_data_size,
 ) -> None:
     """Parse JSON bodies into ``request.json``.
 
     ``content_type``: which bodies are JSON. ``force``: any other body is answered by 415; with False it is read as
     without this tool. ``processor``: is called with the body, an object with ``fp``, ``headers`` and ``length``.
+    ``max_data_size``: the most bytes of a document, which takes many times its memory; more are a 413.
     """
     types = listed(content_type)
     body = serving.request.body
@@ -62,7 +68,9 @@ def json_in(
         body.processors.clear()
         body.default_proc = refuse
     for each in types:
-        body.processors[each] = processor
+        body.processors[each] = (
+            partial(json_processor, max_data_size=max_data_size) if processor is json_processor else processor
+        )
 
 
 def json_handler(*args: object, **kwargs: object) -> object:

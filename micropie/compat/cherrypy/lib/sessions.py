@@ -33,11 +33,14 @@ from typing import IO, Any, ClassVar, Final, Protocol, TypeAlias
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import is_iterator
 from micropie.compat.cherrypy.lib.httputil import HTTPDate
-from micropie.compat.cherrypy.missing import tell
 from micropie.compat.cherrypy.process.plugins import Monitor
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
+from micropie.compat.missing import tell
+from micropie.errors import ResponseError
 from micropie.execution import current
+from micropie.http import check_size
+from micropie.routing import config_of
 from micropie.sessions import Session as NativeSession
 from micropie.sessions import SessionBackend
 
@@ -101,6 +104,8 @@ class Session:
     """Seconds to wait for a lock; then 503."""
     clean_freq: float = 5
     """Minutes between two clean-ups; 0 for none."""
+    max_session_size: int = 64 * 1024
+    """The most bytes, counted as JSON. A larger one is not saved: the answer is 500, and RamSession forgets it."""
     clean_thread: ClassVar[Monitor | None] = None
     locks: ClassVar[LockTable] = LockTable()
     id_observers: list[Callable[[str], object]]
@@ -192,10 +197,14 @@ class Session:
         """Store it, if it was used, and unlock it."""
         try:
             if self.loaded:
+                self._check_size(self._data)
                 self._save(self.now() + timedelta(minutes=self.timeout))
         finally:
             if self.locked:
                 self.release_lock()
+
+    def _check_size(self, data: Mapping[str, object]) -> None:
+        check_size(data, self.max_session_size, "tools.sessions.max_session_size = {}")
 
     def delete(self) -> None:
         """Delete what is stored."""
@@ -204,6 +213,8 @@ class Session:
     def acquire_lock(self) -> None:
         """Wait until no other request of this process has locked the session, then lock it. Raises 503."""
         assert self._id is not None  # noqa: S101
+        if self._locked_id is not None:  # by the tool itself
+            return
         limit = self.lock_timeout
         seconds = limit.total_seconds() if isinstance(limit, timedelta) else -1 if limit is None else limit
         if not self.locks.acquire(self._id, seconds):
@@ -212,7 +223,8 @@ class Session:
 
     def release_lock(self) -> None:
         """Unlock the session."""
-        assert self._locked_id is not None  # noqa: S101
+        if self._locked_id is None:
+            return
         self.locked, locked_id, self._locked_id = False, self._locked_id, None
         self.locks.release(locked_id)
 
@@ -301,6 +313,13 @@ class RamSession(Session):
             if expires <= now:
                 self.cache.pop(session_id, None)
 
+    def _check_size(self, data: Mapping[str, object]) -> None:
+        try:
+            super()._check_size(data)
+        except ResponseError:
+            self._delete()  # what is stored is this very dict, and has grown already
+            raise
+
     def _exists(self) -> bool:
         return self._id in self.cache
 
@@ -385,6 +404,8 @@ class FileSession(Session):
 
     def acquire_lock(self, path: str | None = None) -> None:
         """Lock the session, for the other processes of this machine, too."""
+        if self._locked_id is not None:
+            return
         super().acquire_lock()
         try:
             self.lock = _locked_file(f"{path or self._get_file_path()}{self.LOCK_SUFFIX}", self.lock_timeout)
@@ -395,6 +416,8 @@ class FileSession(Session):
     def release_lock(self, path: str | None = None) -> None:
         """Unlock the session."""
         lock, self.lock = self.lock, None
+        if lock is None:
+            return
         if self._locked_id is None:  # a subclass has locked a file of its own
             lock.close()
             self.locked = False
@@ -481,7 +504,9 @@ class BackendSession(Session):
         seconds = int(self.timeout * 60)
         merge = getattr(self.backend, "merge", None)
         if merge is not None and self._before and not self.regenerated:
-            merge(self._id, self._native.changes(), seconds)  # a session that another request has ended stays ended
+            changes = self._native.changes()
+            changes.check = self._check_size
+            merge(self._id, changes, seconds)  # a session that another request has ended stays ended
         else:
             self.backend.save(self._id or "", dict(self._data), seconds)
 
@@ -496,7 +521,7 @@ def init(
     storage_type: str | None = None,
     path: str | None = None,
     path_header: str | None = None,
-    name: str = "session_id",
+    name: str | None = None,
     timeout: float = 60,
     domain: str | None = None,
     secure: bool = False,
@@ -511,14 +536,19 @@ def init(
     """Make the session of the current request, and set its cookie.
 
     ``storage_class``: by default ``RamSession``; ``backend``: a backend of ``micropie.sessions`` in its place.
-    ``storage_type``: "ram" or "file". ``timeout``: in minutes. ``path``, or the one in the header ``path_header``,
-    ``name``, ``domain``, ``secure``, ``httponly``, ``samesite``: of the cookie. ``persistent``: whether the cookie
-    outlives the browser. Other options are the storage's.
+    ``storage_type``: "ram" or "file"; "redis" for a class that a program has set here as ``RedisSession``.
+    ``timeout``: in minutes. ``path``, or the one in the header ``path_header``, ``name``, ``domain``, ``secure``,
+    ``httponly``, ``samesite``: of the cookie; its name is "session_id", or with a ``backend`` that of native sessions.
+    ``persistent``: whether the cookie outlives the browser. Other options are the storage's.
     """
     request = serving.request
     if getattr(request, "_session_init_flag", False):
         return
     request._session_init_flag = True
+    native = current.get(None)
+    if native is not None and kwargs.get("backend") is not None and not (name or path or path_header or domain):
+        name = config_of(native._exchange).sessions.cookie_name(native.scheme, native.root_path)
+    serving.cookie_name = name = name or "session_id"
     morsel = request.cookie.get(name)
     kwargs.update(timeout=timeout, clean_freq=clean_freq)
     cls = storage_class or _class_for(storage_type, kwargs)
@@ -528,7 +558,6 @@ def init(
         cls._prepared = (*prepared, kwargs)
     serving.session = session = cls(None if morsel is None else morsel.value, **kwargs)
     session.debug = debug
-    native = current.get(None)
     if native is not None:
         native.on_close(partial(_unlock, session))  # also if the client has left, and no hook is called any more
     session.id_observers.append(lambda new_id: serving.response.cookie.__setitem__(name, new_id))
@@ -538,13 +567,13 @@ def init(
 def _class_for(storage_type: str | None, options: Mapping[str, object]) -> type[Session]:
     if options.get("backend") is not None:
         return BackendSession
-    kinds: dict[str, type[Session]] = {"ram": RamSession, "file": FileSession}
-    if storage_type is not None and storage_type.lower() not in kinds:
+    found = globals().get(f"{(storage_type or 'ram').title()}Session")
+    if not isinstance(found, type):
         raise ValueError(
-            f"tools.sessions.storage_type is 'ram' or 'file', not {storage_type!r}: for several machines write "
-            "tools.sessions.backend = RedisSessionBackend(url)"
+            f"tools.sessions.storage_type is 'ram', 'file', or 'x' of a class cherrypy.lib.sessions.XSession, not "
+            f"{storage_type!r}: for several machines write tools.sessions.backend = RedisSessionBackend(url)"
         )
-    return kinds[(storage_type or "ram").lower()]
+    return found
 
 
 def set_response_cookie(
@@ -557,7 +586,7 @@ def set_response_cookie(
     httponly: bool = True,
     samesite: str | None = "Lax",
 ) -> None:
-    """Set the session's cookie; see ``init``. ``timeout`` None: it ends with the browser."""
+    """Set the session's cookie; see ``init``. ``timeout`` None: it ends with the browser. Over https it is secure."""
     cookie = serving.response.cookie
     cookie[name] = serving.session.id
     morsel = cookie[name]
@@ -568,7 +597,7 @@ def set_response_cookie(
         morsel["expires"] = HTTPDate(time.time() + seconds)
     if domain is not None:
         morsel["domain"] = domain
-    if secure:
+    if secure or serving.request.base.startswith("https:"):
         morsel["secure"] = True
     if httponly:
         morsel["httponly"] = True
@@ -578,8 +607,7 @@ def set_response_cookie(
 
 def expire() -> None:
     """Have the browser forget the cookie. The session itself stays until its time is over, or ``session.delete()``."""
-    name = serving.request.config.get("tools.sessions.name", "session_id")
-    morsel = serving.response.cookie[name]
+    morsel = serving.response.cookie[serving.cookie_name]
     morsel["expires"] = HTTPDate(time.time() - 365 * 24 * 3600)
     morsel["max-age"] = ""
 
@@ -591,6 +619,10 @@ def save() -> None:
     if session is None or getattr(request, "_sessionsaved", False):
         return
     request._sessionsaved = True
+    if session.loaded:  # no cache may give the answer to anybody else
+        stated = response.headers.get("Vary")
+        response.headers["Vary"] = f"{stated}, Cookie" if stated else "Cookie"
+        response.headers.setdefault("Cache-Control", "private")
     if not response.stream:
         if is_iterator(response.body):  # it may still use the session
             response.collapse_body()
@@ -633,4 +665,4 @@ close.priority = 90  # type: ignore[attr-defined]
 
 
 def __getattr__(name: str) -> object:
-    tell("cherrypy.lib.sessions", name)
+    tell(__name__, name)

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import stat
-import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from io import FileIO
@@ -20,7 +19,8 @@ from micropie.compat.cherrypy.lib.httputil import HTTPDate, get_ranges, valid_st
 from micropie.compat.cherrypy.serving import serving
 from micropie.errors import HTTPError as NativeError
 from micropie.execution import current
-from micropie.http import select
+from micropie.files import in_ascii
+from micropie.http import MAX_FILENAME, select
 from micropie.streams import PART_CHUNK, FileRange
 
 # Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110 allows.
@@ -221,8 +221,8 @@ def _set_disposition(disposition: str | None, name: str | None, own_name: str | 
     shown = name or own_name
     header = disposition
     if shown is not None:
-        shown = _NOT_IN_A_NAME.sub("_", shown).encode("utf-8", "replace").decode()
-        plain = unicodedata.normalize("NFKD", shown).encode("ascii", "ignore").decode()
+        shown = _NOT_IN_A_NAME.sub("_", shown[:MAX_FILENAME]).encode("utf-8", "replace").decode()
+        plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))  # in ASCII a character may become a quote
         header += f'; filename="{plain}"'
         if plain != shown:
             header += f"; filename*=UTF-8''{quote(shown, safe='')}"

@@ -1,0 +1,74 @@
+"""Addresses that clients have a part in.
+
+``urllib.parse`` brings hosts into NFKC, in quadratic time, and keeps the last addresses, however long they are.
+"""
+
+from __future__ import annotations
+
+import re
+
+from micropie.http import as_browsers_read
+
+# Scheme, authority, path, query and fragment: RFC 3986, appendix B.
+_PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+
+
+def join(base: str, reference: str) -> str:
+    """Return an address that may be relative to ``base`` as an absolute one, as ``urllib.parse.urljoin`` does.
+
+    RFC 3986, section 5.2. A reference with the base's scheme and no host is relative.
+    """
+    if not base or not reference:
+        return reference or base
+    scheme, host, path, query, fragment = _parts(reference)
+    base_scheme, base_host, base_path, base_query, _ = _parts(base)
+    if scheme not in ("", base_scheme) or base_scheme not in ("", "http", "https"):
+        return reference
+    if not host:
+        host = base_host
+        if path:
+            path = _resolved(base_path, path)
+        else:
+            path, query = base_path, query or base_query
+    return (
+        (f"{base_scheme}:" if base_scheme else "")
+        + (f"//{host}" if host else "")
+        + ("/" if host and path and not path.startswith("/") else "")
+        + path
+        + (f"?{query}" if query else "")
+        + (f"#{fragment}" if fragment else "")
+    )
+
+
+def leads_away(reference: str, base: str) -> bool:
+    """Return whether a browser would leave the scheme and host of ``base`` for an address."""
+    seen = as_browsers_read(reference)
+    scheme, host, *_ = _parts(seen)
+    return bool(scheme or seen.startswith("//")) and (scheme, host) != _parts(base)[:2]
+
+
+def _parts(address: str) -> tuple[str, str, str, str, str]:
+    found = _PARTS.fullmatch(address)
+    scheme, host, path, query, fragment = found.groups("") if found else ("", "", address, "", "")
+    return scheme.lower(), host, path, query, fragment
+
+
+def _resolved(base: str, path: str) -> str:
+    """Return a path, which may be relative to that of a page, without "." and ".." (RFC 3986, section 5.2.4)."""
+    segments = path.split("/")
+    if not path.startswith("/"):
+        directory = base.split("/")
+        if directory[-1]:
+            directory.pop()
+        segments = [*directory, *segments]
+        segments[1:-1] = filter(None, segments[1:-1])
+    kept: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            if kept not in ([], [""]):
+                kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/".join(kept) or "/"

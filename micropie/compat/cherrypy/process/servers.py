@@ -1,0 +1,80 @@
+"""Servers of a program's own that start and stop with the bus."""
+
+from __future__ import annotations
+
+import time
+from threading import Thread
+from typing import Any
+
+from micropie.compat.cherrypy.process.wspbus import Bus
+
+
+class ServerAdapter:
+    """``httpserver`` serves when the bus starts: an object with ``start``, ``stop`` and ``ready``, as those of cheroot.
+
+    It is called in a thread of its own. ``bind_addr``: what the log says of it.
+    """
+
+    interrupt: BaseException | None = None
+    """What has ended the server's thread."""
+
+    bind_addr: Any
+
+    def __init__(self, bus: Bus, httpserver: Any = None, bind_addr: object = None) -> None:
+        self.bus = bus
+        self.httpserver = httpserver
+        self.bind_addr = bind_addr
+
+    @property
+    def running(self) -> bool:
+        """Whether it serves."""
+        return bool(getattr(self.httpserver, "ready", False))
+
+    def subscribe(self) -> None:
+        """Start and stop with the bus."""
+        self.bus.subscribe("start", self.start)
+        self.bus.subscribe("stop", self.stop)
+
+    def unsubscribe(self) -> None:
+        """Undo ``subscribe``: another server serves the application."""
+        self.bus.unsubscribe("start", self.start)
+        self.bus.unsubscribe("stop", self.stop)
+
+    def start(self) -> None:
+        """Serve, in a thread of this process. Raises ``ValueError`` without a server, and what that raises."""
+        if self.httpserver is None:
+            raise ValueError("No HTTP server has been created.")
+        self.interrupt = None
+        Thread(target=self._serve).start()
+        self.wait()
+        self.bus.log(f"Serving on {self.bind_addr}")
+
+    start.priority = 75  # type: ignore[attr-defined]
+
+    def _serve(self) -> None:
+        try:
+            self.httpserver.start()
+        except BaseException as error:
+            self.interrupt = error
+            self.bus.log("Error in HTTP server: shutting down", level=40, traceback=True)
+            self.bus.exit()
+
+    def stop(self) -> None:
+        """Stop serving."""
+        if self.running:
+            self.httpserver.stop()
+            self.bus.log(f"HTTP Server {self.bind_addr} shut down")
+
+    stop.priority = 25  # type: ignore[attr-defined]
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def wait(self) -> None:
+        """Wait until it serves."""
+        while not self.running:
+            if self.interrupt:
+                raise self.interrupt
+            time.sleep(0.1)

@@ -1,0 +1,116 @@
+"""What moved programs may ask for and is not here, with what to write: modules raise it, ``check`` lists it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NoReturn
+
+_SERVER = "start a server: micropie run app:app, gunicorn, uvicorn"
+_XMLRPC = "expose a method that reads cherrypy.request.body by xmlrpc.client.loads"
+_REDIS = "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)"
+_WRAP = "wrap the application itself, or append to cherrypy.tree.native.middlewares"
+_ASYNC = "use async def handlers: threads are what def handlers have"
+_SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
+_RUN = 'choose a server by run(server="..."), or micropie run --server'
+_JINJA = "use jinja2_template and jinja2_view"
+
+# Names, also as the beginning of longer ones.
+ADVICE: Mapping[str, str] = {
+    "cherrypy.dispatch.RoutesDispatcher": 'write @route("/path/<name>") above the handlers',
+    "cherrypy.dispatch.XMLRPCDispatcher": _XMLRPC,
+    "cherrypy.tools.xmlrpc": _XMLRPC,
+    "cherrypy._cptools.XMLRPCController": _XMLRPC,
+    "cherrypy._cptools.XMLRPCTool": _XMLRPC,
+    "cherrypy.lib.xmlrpcutil": _XMLRPC,
+    "cherrypy.lib.cpstats": "use micropie.middleware.AccessLog, or metrics of the server",
+    "cherrypy.lib.profiler": "profile with py-spy or cProfile from outside",
+    "cherrypy.lib.covercp": "measure with coverage run -m pytest",
+    "cherrypy.lib.gctools": "use tracemalloc",
+    "cherrypy.lib.reprconf.Config": "use cherrypy.lib.reprconf.Parser().dict_from_file(path)",
+    "cherrypy.lib.sessions.MemcachedSession": _REDIS,
+    "cherrypy.process.plugins.PerpetualTimer": "write BackgroundTask(interval, function)",
+    "cherrypy.process.win32": "run the server as a service by a service manager",
+    "cherrypy.daemon": "run the program itself: python shop.py, or micropie run shop:app",
+    "cherrypy.scaffold": "micropie new makes a first application",
+    "cherrypy.wsgiserver": _SERVER,
+    "cherrypy._cpwsgi_server": _SERVER,
+    "cherrypy._cpnative_server": _SERVER,
+    "cherrypy._cpmodpy": _SERVER,
+    "cherrypy.server.httpserver": _SERVER,
+    **dict.fromkeys(
+        [
+            f"cherrypy.{module}.{name}"
+            for module in ("_cpwsgi", "wsgi")
+            for name in ("CPWSGIApp", "InternalRedirector", "ExceptionTrapper", "AppResponse")
+        ],
+        _WRAP,
+    ),
+    "cherrypy.test": "test with micropie.testing.TestClient",
+    "cherrypy._cpchecker": "micropie check --from cherrypy looks for mistakes",
+    "cherrypy._cpdispatch.test_callable_spec": "leave it out: arguments that do not fit are answered by 404 or 400",
+    "cherrypy._cpdispatch.validate_translator": "write a dispatcher of your own: a function of the path",
+    "cherrypy._cpdispatch.getargspec": "use inspect.signature",
+    "cheroot": _SERVER,
+    "ws4py": _SOCKET,
+    "memcache": _REDIS,
+    **dict.fromkeys(
+        [
+            f"bottle.{name}"
+            for name in (
+                *("AiohttpServer", "AiohttpUVLoopServer", "AppEngineServer", "AsyncioServerAdapter", "BjoernServer"),
+                *("CGIServer", "CherryPyServer", "DieselServer", "FapwsServer", "FlupFCGIServer", "MeinheldServer"),
+                *("PasteServer", "TornadoServer", "TwistedServer"),
+            )
+        ],
+        _RUN,
+    ),
+    "bottle.GeventServer": 'use async def handlers, or gunicorn -k gthread; run(server="gevent") has no stand-in',
+    "bottle.EventletServer": 'use async def handlers, or gunicorn -k gthread; run(server="eventlet") has no stand-in',
+    "bottle.CheetahTemplate": _JINJA,
+    "bottle.cheetah_template": _JINJA,
+    "bottle.cheetah_view": _JINJA,
+    "bottle.FileCheckerThread": "micropie run --reload",
+    "bottle.WSGIFileWrapper": "return the file object itself, or static_file(...)",
+    "bottle.cookie_is_encoded": "use cookie_decode(data, key), which is None for any other",
+    "gevent": _ASYNC,
+    "eventlet": _ASYNC,
+    "geventwebsocket": _SOCKET,
+    "bottle_websocket": _SOCKET,
+    "paste": "use the WSGI application itself: app.mount(prefix, application)",
+}
+
+
+def tell(module: str, name: str) -> NoReturn:
+    """Raise the error for a name that a module of this package does not have.
+
+    One with advice is an ``ImportError``, whose words ``from`` keeps.
+    """
+    original = module.removeprefix(f"{__package__}.")
+    advice = ADVICE.get(f"{original}.{name}")
+    if advice:
+        raise ImportError(f"{original} has no {name} here: {advice}")
+    raise AttributeError(f"module {original!r} has no attribute {name!r}")
+
+
+def advice_for(framework: str, name: str) -> str | None:
+    """Return what to write for a dotted name, None if it is not the framework's, or its stand-in has it."""
+    for key, advice in ADVICE.items():
+        if f"{name}.".startswith(f"{key}."):
+            return advice
+    first, *parts = name.split(".")
+    found: Any = import_module(f"{__package__}.{framework}") if first == framework else None
+    for part in parts:
+        if not isinstance(found, ModuleType):
+            break
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            try:
+                found = import_module(f"{found.__name__}.{part}")
+            except ModuleNotFoundError:
+                return f"the stand-in has no {part}: leave it out, or write it anew"
+        except ImportError as error:
+            return str(error)
+    return None

@@ -1,0 +1,70 @@
+"""Addresses joined and compared by ``micropie.compat``, against ``urllib.parse``."""
+
+from __future__ import annotations
+
+from urllib.parse import urljoin
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from micropie.compat.addresses import join, leads_away
+
+PIECES = ["/", "a", "b", "//", "?", "q=1", "#", "f", "http:", "https:", "h.example", "mailto:", "./", "x:y", ";p"]
+BASES = ["http://h.example/a/b", "http://h.example/", "http://h.example", "https://h.example/a/b/?q=1", "/a/b", "/a/"]
+BASES += ["http://h.example/a?x#y", "a/b", "/", "a", "", "news:a"]
+
+
+@given(base=st.sampled_from(BASES), reference=st.lists(st.sampled_from(PIECES), max_size=5).map("".join))
+def test_addresses_are_joined_as_urllib_joins_them(base: str, reference: str) -> None:
+    # urllib takes ";" out of the last segment, and drops a path that is "."
+    if ";" not in reference and not join(base, reference).endswith("//"):
+        assert join(base, reference) == urljoin(base, reference)
+
+
+@pytest.mark.parametrize(
+    ("base", "reference", "joined"),
+    [
+        ("http://h.example/a/b/c", "../x", "http://h.example/a/x"),
+        ("http://h.example/a/b", "..", "http://h.example/"),
+        ("http://h.example/a/b", "../../../x", "http://h.example/x"),
+        ("/a/", "../../../x", "/x"),
+        ("a/b", "../../x", "x"),
+        ("a/b", "..", "/"),
+        ("http://h.example/a/b", "./c/./d/.", "http://h.example/a/c/d/"),
+        ("http://h.example/a/b", "/x/../y", "http://h.example/y"),
+        ("HTTP://h.example/a", "http:b", "http://h.example/b"),
+    ],
+)
+def test_dots_lead_no_higher_than_the_root(base: str, reference: str, joined: str) -> None:
+    assert join(base, reference) == joined
+
+
+@pytest.mark.parametrize(
+    ("reference", "leads"),
+    [
+        ("/a", False),
+        ("..", False),
+        ("a:b/c", True),
+        ("//evil.example", True),
+        ("///evil.example", True),
+        ("/\\evil.example", True),
+        ("\t/\n/evil.example", True),
+        (" \x00//evil.example", True),
+        ("http://H.example/x", False),
+        ("HTTP://h.example", False),
+        ("https://h.example/x", True),
+        ("http://h.example@evil.example/", True),
+        ("http://[broken", True),
+    ],
+    ids=ascii,
+)
+def test_an_address_leads_away_where_a_browser_would_go(reference: str, leads: bool) -> None:
+    assert leads_away(reference, "http://h.example") is leads
+
+
+@pytest.mark.parametrize("text", ["//a" + "\u0301\u0316" * 500_000, "/.." * 300_000, "a/" * 500_000, ":" * 1_000_000])
+def test_R28_a_long_address_takes_linear_time(text: str) -> None:
+    # In quadratic time this would take minutes, which the time limit of a test does not allow.
+    assert join("http://h.example/", text).startswith("http://")
+    leads_away(text, "http://h.example")

@@ -1,0 +1,246 @@
+"""``install``: every import of a framework in a process gives its stand-in, and what holds the original is named.
+
+Most cases are a process of their own: what is imported once stays.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import bottle as original_bottle
+import cherrypy as original_cherrypy
+import pytest
+
+from micropie.cli import run as run_command
+from micropie.cli.main import main
+from micropie.cli.serving.options import Target
+from micropie.compat import bottle, cherrypy, install, stand_in
+from tests.conftest import MakeClient
+from tests.support.commands import environment, serving_command
+from tests.support.ports import free_port
+
+PLUGIN = """
+import bottle
+from bottle import request, response
+
+class Counting:
+    api = 2
+    name = "counting"
+
+    def apply(self, callback, route):
+        def wrapper(*args, **values):
+            response.set_header("X-Path", request.path)
+            return callback(*args, **values)
+        return wrapper
+"""
+SHOP = """
+import bottle
+import counting
+
+app = bottle.Bottle()
+app.install(counting.Counting())
+
+@app.route("/pies")
+def pies():
+    return "pies"
+
+if __name__ == "__main__":
+    import sys
+    print(bottle.__name__, sys.argv, app.match({"REQUEST_METHOD": "GET", "PATH_INFO": "/pies"})[0].rule)
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A folder with an application of Bottle's and a plugin of it."""
+    (tmp_path / "counting.py").write_text(PLUGIN)
+    (tmp_path / "shop.py").write_text(SHOP)
+    return tmp_path
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_plugin_gets_the_stand_in(shop: Path) -> None:
+    (shop / "wsgi.py").write_text(
+        'from micropie.compat import install\ninstall("bottle")\ninstall("bottle")\ninstall("bottle", "vendored.bottle")\n'
+        "import bottle, counting, sys, vendored.bottle\nimport cherrypy\n"
+        "assert counting.bottle is bottle is vendored.bottle is sys.modules['micropie.compat.bottle']\n"
+        "assert bottle.__spec__.name == 'micropie.compat.bottle'\n"
+        "assert cherrypy.__name__ == 'cherrypy'\n"
+        "import bottle.ext.counting\nassert bottle.ext.counting is sys.modules['bottle_counting']\n"
+        "assert bottle.ext.counting.bottle is bottle\n"
+        "from shop import app\nfrom micropie.testing import TestClient\n"
+        "with TestClient(app) as client:\n    print(client.get('/pies').headers['x-path'])\n"
+    )
+    (shop / "bottle_counting.py").write_text(PLUGIN)
+    (shop / "vendored").mkdir()
+    (shop / "vendored" / "__init__.py").touch()
+    ended = run(shop, "wsgi.py")
+    assert (ended.stdout, ended.stderr) == ("/pies\n", "")
+
+
+def test_submodules_are_the_stand_in_s_or_say_what_to_write(tmp_path: Path) -> None:
+    (tmp_path / "site_of_old.py").write_text(
+        'from micropie.compat import install\ninstall("cherrypy")\n'
+        "from cherrypy.lib.static import serve_file\nprint(serve_file.__module__)\nimport cherrypy.lib.cpstats\n"
+    )
+    ended = run(tmp_path, "site_of_old.py")
+    assert ended.stdout == "micropie.compat.cherrypy.lib.static\n"
+    assert "cherrypy.lib.cpstats has no stand-in: micropie check --from cherrypy" in ended.stderr
+
+
+def test_an_import_that_fails_inside_of_a_stand_in_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    install("pixie_web", "old_pixie_web")
+    monkeypatch.delitem(sys.modules, "micropie.compat.pixie_web", raising=False)
+    monkeypatch.setitem(sys.modules, "inspect", None)
+    with pytest.raises(ModuleNotFoundError, match="import of inspect halted"):
+        importlib.import_module("old_pixie_web")
+
+
+@pytest.mark.parametrize("command", [("-m", "shop", "a"), ("shop.py", "a")], ids=" ".join)
+def test_a_program_runs_without_a_changed_line(shop: Path, command: tuple[str, ...]) -> None:
+    ended = run(shop, "-m", "micropie.compat", "bottle", *command)
+    assert ended.stdout.startswith("micropie.compat.bottle [")
+    assert ended.stdout.endswith("'a'] /pies\n")
+
+
+@pytest.mark.parametrize("command", [(), ("bottle",), ("flask", "-m", "shop"), ("bottle", "-m")], ids=" ".join)
+def test_a_program_has_to_be_named(shop: Path, command: tuple[str, ...]) -> None:
+    ended = run(shop, "-m", "micropie.compat", *command)
+    assert (ended.returncode, "usage: python -m micropie.compat" in ended.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_micropie_run_installs_it_in_each_process(shop: Path, workers: str) -> None:
+    command = ["run", "shop:app", "--port", str(free_port()), "--stand-in", "bottle", "--workers", workers]
+    with serving_command(shop, "-m", "micropie", *command) as running:
+        assert running.get("/pies") == "pies"
+
+
+def test_the_name_for_servers_needs_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(stand_in.PROGRAM, raising=False)
+    for name in ("app", "other"):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'"):
+            getattr(stand_in, name)
+
+
+def test_the_name_for_servers_is_the_program_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(stand_in.STAND_IN, "bottle")
+    monkeypatch.setenv(stand_in.PROGRAM, "micropie.compat.bottle:Bottle.route")
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.delitem(sys.modules, "bottle")
+    assert stand_in.app is bottle.Bottle.route
+
+
+def test_what_is_imported_already_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin_module("old_import", monkeypatch, bottle=original_bottle)
+    with pytest.raises(RuntimeError, match=r"the original bottle is imported already, by .*install\(\"bottle\"\)"):
+        install("bottle")
+    with pytest.raises(RuntimeError, match=r"the original json\.decoder is imported already"):
+        install("bottle", "json.decoder")
+    with pytest.raises(ValueError, match="stand-ins for bottle, cherrypy, pixie_web, not for 'flask'"):
+        install("flask")
+
+
+def plugin_module(name: str, monkeypatch: pytest.MonkeyPatch, **names: object) -> ModuleType:
+    """Return a module that is imported, with a plugin in it."""
+    module = ModuleType(name)
+    exec("class Plugin:\n    def apply(self, callback, route): return callback\ndef tool(): pass", vars(module))
+    vars(module).update(names)
+    monkeypatch.setitem(sys.modules, name, module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "held",
+    [original_bottle, original_bottle.request, original_bottle.Bottle, original_bottle.abort],
+    ids=["module", "object", "class", "function"],
+)
+def test_a_plugin_of_the_original_is_refused(monkeypatch: pytest.MonkeyPatch, held: Any) -> None:
+    module = plugin_module("old_plugin", monkeypatch, held=held)
+    with pytest.raises(RuntimeError, match=r"old_plugin imports the original bottle, .* install\(\"bottle\"\) before"):
+        bottle.Bottle().install(module.Plugin())
+    vars(module)["both"] = bottle  # it knows what it does
+    bottle.Bottle().install(module.Plugin())
+
+
+def test_a_plugin_that_knows_neither_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    bottle.Bottle().install(plugin_module("own_plugin", monkeypatch).Plugin())
+    monkeypatch.delitem(sys.modules, "bottle")
+    bottle.Bottle().install(plugin_module("own_plugin", monkeypatch, held=original_bottle).Plugin())
+
+
+def test_a_tool_and_handlers_of_the_original_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = plugin_module("old_tools", monkeypatch, cherrypy=original_cherrypy)
+    with pytest.raises(RuntimeError, match="old_tools imports the original cherrypy"):
+        cherrypy.Tool("before_handler", module.tool)
+    with pytest.raises(RuntimeError, match="old_tools imports the original cherrypy"):
+        cherrypy.tree.mount(module.Plugin(), "/x")
+
+
+def test_whatever_holds_the_original_is_in_the_log(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugin_module("old_integration", monkeypatch, bottle=original_bottle)
+    app = bottle.Bottle()
+    app.route("/", callback=lambda: "x")
+    with caplog.at_level(logging.WARNING, "micropie"):
+        assert make_client(app).get("/").text == "x"
+    assert "old_integration" in caplog.text
+    assert 'imports the original bottle, which answers nothing here; install("bottle")' in caplog.text
+    caplog.clear()
+    monkeypatch.setitem(sys.modules, "bottle", bottle)  # as after ``install``
+    assert make_client(bottle.Bottle()).get("/").status_code == 404
+    assert caplog.text == ""
+
+
+def test_a_class_that_makes_an_attribute_of_its_module_is_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd:
+        __module__ = property(lambda self: "x")
+
+    bottle.Bottle().install(plugin_module("odd_plugin", monkeypatch, odd=Odd()).Plugin())
+
+
+def test_an_object_that_stands_for_another_one_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lazy:
+        @property  # type: ignore[misc]
+        def __class__(self) -> Any:
+            raise RuntimeError("it is made now")
+
+    bottle.Bottle().install(plugin_module("lazy_plugin", monkeypatch, lazy=Lazy()).Plugin())
+
+
+def test_micropie_run_gives_servers_a_name_that_installs_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Any] = []
+    app = bottle.Bottle()
+    monkeypatch.setattr(run_command, "serve", lambda target, options, reload: served.append(target))
+    monkeypatch.setattr(run_command, "find_target", lambda name: Target(app.native, name))
+    monkeypatch.setattr(run_command, "install", served.append)
+    monkeypatch.setenv(stand_in.STAND_IN, "")
+    monkeypatch.setenv(stand_in.PROGRAM, "")
+    assert main(["run", "shop:app", "--stand-in", "bottle"]) == 0
+    assert served[0] == "bottle"
+    assert (served[1].name, served[1].named("uvicorn")) == ("shop:app", "micropie.compat.stand_in:app")
+    assert (os.environ[stand_in.STAND_IN], os.environ[stand_in.PROGRAM]) == ("bottle", "shop:app")
+
+
+def test_importing_the_program_runs_nothing() -> None:
+    assert callable(importlib.import_module("micropie.compat.__main__").main)

@@ -1,0 +1,185 @@
+"""An application at the root: it answers where no route and no other mount does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sentry_sdk.integrations.asgi import SentryAsgiMiddleware
+from starlette.applications import Starlette
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from micropie import App, SetupError, WebSocket, dual, get, requires, websocket
+from micropie.cli.check import mistakes
+from micropie.compat import bottle
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps([environ[name] for name in ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO")]).encode()]
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        raise ValueError
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": scope["path"]})
+        await send({"type": "websocket.close"})
+        return
+    path = scope["path"].removeprefix(scope["root_path"]).encode().decode("latin-1")
+    answer = json.dumps([scope["method"], scope["root_path"], path]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": answer})
+
+
+class Blog(App):
+    def index(self) -> str:
+        return "blog"
+
+    @get("/new")
+    def new(self) -> str:
+        return "new"
+
+
+def site(target: Any) -> App:
+    """``target`` around ``/own`` and a blog, and once more inside of a blog."""
+    app = dual(target)
+    app.get("/own")(lambda: "own")
+    vars(app)["blog"] = Blog()
+    shared = Blog()
+    shared.mount("/", target)
+    app.mount("/shared", shared)
+    app._micropie.changed()
+    return app
+
+
+@pytest.mark.parametrize("root_path", ["", "/p"])
+@pytest.mark.parametrize("target", [wsgi, asgi])
+def test_what_no_route_answers_is_its_own(make_client: MakeClient, target: Any, root_path: str) -> None:
+    client = make_client(site(target), root_path=root_path)
+    for path in ("/", "/x/y/", "/a//b", "/a%2Fb", "/blogs"):
+        assert client.get(path).json() == ["GET", root_path, path.replace("%2F", "/")]
+    assert client.get("/%C3%A9").json() == ["GET", root_path, "/Ã©"]
+    assert [client.get(path).text for path in ("/own", "/blog", "/shared", "/shared/new")] == [
+        "own", "blog", "blog", "new",
+    ]  # fmt: skip
+    # A method that no route has, too: one handler after the other can move.
+    assert client.post("/own").json() == ["POST", root_path, "/own"]
+    assert client.get("/shared/x").json() == ["GET", f"{root_path}/shared", "/x"]
+    assert client.get("/blog/x").status_code == 404  # as below any application
+
+
+def refuse(request: Any) -> bool:
+    return False
+
+
+@requires(refuse)
+class Guarded(App):
+    def index(self) -> str:
+        raise AssertionError
+
+    @get("/users/<name>")
+    def users(self, name: str) -> str:
+        raise AssertionError
+
+    @websocket("/talk")
+    async def talk(self, ws: WebSocket) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("target", [wsgi, asgi])
+def test_it_gets_no_path_that_it_may_take_for_one_that_is_guarded(make_client: MakeClient, target: Any) -> None:
+    app = dual(target)
+    vars(app)["admin"] = Guarded()
+    app.get("/own/<path:path>")(requires(refuse)(lambda path: path))
+    client = make_client(app, validate=False)
+
+    def status(method: str, path: str) -> int:
+        return client.request(method, "/", extensions={"target": path.encode()}).status_code
+
+    for path in ("/admin%2Fusers/x", "/admin%2fother", "/x/../admin/x", "/./admin", "//admin", "/own%2Fx", "/own//x"):
+        assert status("GET", path) == 404
+    assert (status("GET", "/admin/x"), status("GET", "/own/x")) == (403, 403)
+    assert (status("GET", "/a%2Fadmin/x"), status("GET", "/admin/../x"), status("POST", "/own%2Fx")) == (200, 200, 200)
+
+
+@pytest.mark.parametrize("path", ["/admin%2Ftalk", "/admin%2Fother", "/.%2Ftalk"])
+def test_it_gets_no_handshake_that_it_may_take_for_one_that_is_guarded(path: str) -> None:
+    app = dual(asgi)
+    vars(app)["admin"] = Guarded()
+
+    @app.websocket("/talk")
+    async def talk(ws: WebSocket) -> None:
+        raise AssertionError
+
+    with TestClient(app) as client, pytest.raises(Exception, match="refused with status 40"), client.websocket(path):
+        pass
+
+
+def test_a_websocket_that_no_handler_has_is_its_own() -> None:
+    app = site(asgi)
+
+    @app.websocket("/talk")
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("ours")
+
+    with TestClient(app) as client:
+        for path, text in (("/talk", "ours"), ("/x", "/x"), ("/%FF", "/\ufffd"), ("/shared/x", "/shared/x")):
+            with client.websocket(path) as ws:
+                assert ws.receive_text() == text
+
+
+@pytest.mark.parametrize("path", ["/x", "/%FF"])
+def test_wsgi_has_no_websockets(path: str) -> None:
+    with (
+        TestClient(dual(wsgi)) as client,
+        pytest.raises(Exception, match="refused with status 40"),
+        client.websocket(path),
+    ):
+        pass
+
+
+def test_middleware_of_asgi_under_either_protocol(make_client: MakeClient) -> None:
+    started: list[str] = []
+
+    async def visit(request: Request) -> PlainTextResponse:
+        request.session["visits"] = request.session.get("visits", 0) + 1
+        return PlainTextResponse(f"visit {request.session['visits']}")
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        started.append("started")
+        yield
+
+    starlette = Starlette(routes=[Route("/visit", visit)], lifespan=lifespan)
+    client = make_client(dual(SentryAsgiMiddleware(SessionMiddleware(starlette, "secret"))))
+    assert [client.get("/visit").text for _ in range(2)] == ["visit 1", "visit 2"]
+    assert started == ["started"]
+
+
+def test_mistakes_of_authors() -> None:
+    app = dual(wsgi)
+    with pytest.raises(SetupError, match="two applications are mounted at /:"):
+        app.mount("/", wsgi)
+    with pytest.raises(SetupError, match='write kind="wsgi"'):
+        dual(lambda *arguments: None)
+    old = bottle.Bottle()
+    old.native.mount("/", wsgi)
+    with pytest.raises(SetupError, match='the old application answers at "/"'):
+        old.native._micropie.compiled()
+    dual(lambda *arguments: None, "wsgi")
+
+
+def test_it_hides_no_route() -> None:
+    assert [mistake for mistake in mistakes(site(wsgi)) if "never reached" in mistake] == []
