@@ -38,7 +38,7 @@ import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import TypeAlias, TypeVar
 
-from anyio import CancelScope, current_time, get_cancelled_exc_class
+import anyio
 
 Value = TypeVar("Value")
 
@@ -70,19 +70,19 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
 
     Raises ``TimeoutError`` after ``seconds`` of waiting; None is no limit. The awaitable is then cancelled, once.
     """
-    deadline = None if seconds is None else current_time() + seconds
+    deadline = None if seconds is None else anyio.current_time() + seconds
     timeout: BaseException | None = None  # the cancellation that ended a wait at the deadline
     raised: BaseException | None
     try:
         while True:
             sent: object = None
             raised = None
-            scope: CancelScope | None = None
+            scope: anyio.CancelScope | None = None
             try:
                 if deadline is None:
                     sent = yield waits_for
                 else:
-                    with CancelScope(deadline=deadline) as scope:
+                    with anyio.CancelScope(deadline=deadline) as scope:
                         try:
                             sent = yield waits_for
                         except BaseException as error:
@@ -108,9 +108,9 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
         raised = timeout = None
 
 
-def brings_cancellation(sent: object, scope: CancelScope) -> bool:
+def brings_cancellation(sent: object, scope: anyio.CancelScope) -> bool:
     """Return whether ``sent``, as trio sends it, is a cancellation, and ``scope`` was cancelled."""
-    return scope.cancel_called and isinstance(getattr(sent, "error", None), get_cancelled_exc_class())
+    return scope.cancel_called and isinstance(getattr(sent, "error", None), anyio.get_cancelled_exc_class())
 
 
 def advance(steps: Steps[object], sent: object, raised: BaseException | None) -> object:

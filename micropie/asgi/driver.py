@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
 
-from anyio import Lock
+import anyio
 
 from micropie import mounts
-from micropie.asgi.exchange import ASGIExchange
-from micropie.asgi.headers import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers
-from micropie.asgi.lifespan import ASGIState, serve_lifespan
+from micropie.asgi.exchange import ASGIExchange, encode_headers
+from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import send_streamed
-from micropie.asgi.websocket import serve_websocket
-from micropie.execution import AWAIT, AnyStep, LoopLocal, current
+from micropie.execution import ANSWER, AWAIT, AnyStep, LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
-from micropie.http import FAILED, NO_OTHER_HEADERS, Receive, Request, Scope, Send, start_failed
+from micropie.http import FAILED, Receive, Request, Scope, Send, start_failed
 from micropie.routing import Handover, Site
 
 logger = logging.getLogger("micropie")
 
-_starting = LoopLocal(Lock)
+_starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a lock when it is asked for one
 
 
 async def serve(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,6 +30,8 @@ async def serve(app: Application, state: ASGIState, scope: Scope, receive: Recei
     """
     kind = scope["type"]
     if kind == "lifespan":
+        from micropie.asgi.lifespan import serve_lifespan
+
         await serve_lifespan(app, state, scope, receive, send)
         return
     if kind not in ("http", "websocket"):
@@ -41,6 +43,8 @@ async def serve(app: Application, state: ASGIState, scope: Scope, receive: Recei
         await _refuse(scope, receive, send)
         return
     if kind == "websocket":
+        from micropie.asgi.websocket import serve_websocket
+
         await serve_websocket(site, scope, receive, send)
     else:
         await serve_http(site, scope, receive, send)
@@ -48,7 +52,9 @@ async def serve(app: Application, state: ASGIState, scope: Scope, receive: Recei
 
 async def _start(app: Application, state: ASGIState) -> Site:
     """Compile the application, start it if it has not started, and return its site."""
-    async with _starting.get():
+    # The lock is anyio's, which imports more than a request needs.
+    lock: AbstractAsyncContextManager[None] = _starting.get() if app.waits_at_start else nullcontext()
+    async with lock:
         site = app.compiled()
         if not state.started:
             # Nothing is shut down at the end: a server without lifespan does not announce it.
@@ -79,19 +85,16 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     failure: BaseException | None = None
     try:
         exchange.send = send
-        try:
-            step: AnyStep = flow.send(None)
-            kind, function, arguments = step
-            if kind is AWAIT:  # most requests have no other step: without a coroutine around it
-                try:
-                    result = await function(*arguments)
-                except BaseException as error:
-                    failure = error
-                step = flow.send(result) if failure is None else flow.throw(failure)
-        except StopIteration as end:
-            answer = end.value
-        else:
-            answer = await perform(flow, exchange, step)
+        step: AnyStep = flow.send(None)
+        kind, function, arguments = step
+        if kind is AWAIT:  # most requests have no other step: without a coroutine around it
+            try:
+                result = await function(*arguments)
+            except BaseException as error:
+                failure = error
+            step = flow.send(result) if failure is None else flow.throw(failure)
+        answer: Any = step[2] if step[0] is ANSWER else await perform(flow, exchange, step)
+        next(flow, None)  # ends it: to close it takes longer
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
             try:
@@ -103,12 +106,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             await perform_cleanup(exchange)
             return
         status, content_type, length, pairs, body, stream = answer
-        if pairs is not NO_OTHER_HEADERS or content_type is None:
-            headers = encode_headers(content_type, length, pairs)
-        elif length is None:
-            headers = [ENCODED_NOSNIFF, CONTENT_TYPES[content_type]]
-        else:
-            headers = [ENCODED_NOSNIFF, CONTENT_TYPES[content_type], LENGTHS[length]]
+        headers = encode_headers(content_type, length, pairs)
         head = {"type": "http.response.start", "status": status, "headers": headers}
         if stream is not None:
             await send_streamed(head, stream, exchange, send)

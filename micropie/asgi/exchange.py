@@ -1,21 +1,24 @@
-"""A request made from an ASGI scope: https://asgi.readthedocs.io/en/latest/specs/www.html"""
+"""A request made from an ASGI scope, and the head of its answer: https://asgi.readthedocs.io/en/latest/specs/www.html"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from math import inf
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from anyio import Event, current_time, from_thread
+import anyio
 
 from micropie.asgi.coroutines import resume
-from micropie.asgi.steps import BACKGROUND, perform
+from micropie.asgi.steps import BACKGROUND, perform, shielded_at_its_end, too_many_waiting
 from micropie.asgi.streaming import SharedReceive
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution import Flow
+from micropie.execution import Flow, lent
 from micropie.http import (
+    MAX_LENGTHS,
+    NO_OTHER_HEADERS,
     Address,
+    Answer,
     Exchange,
     Headers,
     Message,
@@ -23,6 +26,7 @@ from micropie.http import (
     Scope,
     Send,
     Session,
+    Spellings,
     escaped_path,
     raw_path_below,
 )
@@ -42,17 +46,43 @@ _SLOWEST = 1000
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
+# -- headers in bytes, the frequent ones encoded once ------------------------------------------------------------------
+
+
+CONTENT_TYPES = Spellings[str, tuple[bytes, bytes]](lambda text: (b"content-type", text.encode("latin-1")), 64)
+LENGTHS = Spellings[int, tuple[bytes, bytes]](lambda length: (b"content-length", b"%d" % length), MAX_LENGTHS)
+ENCODED_NOSNIFF = b"x-content-type-options", b"nosniff"
+_NAMES = Spellings[str, bytes](lambda name: name.encode("latin-1"))
+
+
+def encode_headers(
+    content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
+) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
+    if pairs is NO_OTHER_HEADERS:  # of nearly all
+        headers = [ENCODED_NOSNIFF]
+    else:
+        headers = [(_NAMES[name], value.encode("latin-1")) for name, value in pairs]
+    if content_type is not None:
+        headers.append(CONTENT_TYPES[content_type])
+    if length is not None:
+        headers.append(LENGTHS[length])
+    return headers
+
+
+# -- the request -------------------------------------------------------------------------------------------------------
+
+
 class ASGIExchange(Exchange):
     """See ``Request``. The scope is the server's own, not a copy."""
-
-    __slots__ = ("_receive", "scope", "send")
 
     _receive: Receive
     is_on_loop = True
     _ended = False  # no further piece of the body is to come
     _gone = False
+    _is_refused = False  # because too many threads wait for their clients
     send: Send  # of the server
-    in_flight: Event | None = None  # while a call of ``receive`` is awaited
+    in_flight: anyio.Event | None = None  # while a call of ``receive`` is awaited
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
     def __init__(self, scope: Scope, receive: Receive, method: str | None = None) -> None:
@@ -68,6 +98,9 @@ class ASGIExchange(Exchange):
             self.path = path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
         elif path.isascii() and (raw is None or PERCENT not in raw):
             self.literal_path = path
+
+    def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
+        return shielded_at_its_end(generator)
 
     def server_scheme(self) -> str:
         return str(self.scope.get("scheme", "http"))
@@ -152,7 +185,8 @@ class ASGIExchange(Exchange):
     async def receive_piece(self) -> tuple[bytes, bool]:
         """Return the next piece of the body and whether more may follow.
 
-        Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the body trickles.
+        Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the body trickles. Raises
+        503 if a thread would have to wait for the client, and too many others do.
         """
         if self.put_back is not None:
             piece, self.put_back = self.put_back, None
@@ -164,17 +198,19 @@ class ASGIExchange(Exchange):
             waits_for = next(steps)
         except StopIteration as end:  # most pieces have arrived: a time limit would cost more than the rest
             return self._piece_of(end.value)
-        self.in_flight = Event()
+        self.in_flight = anyio.Event()
         settings = config_of(self).settings
         most = inf if settings.body_total_timeout is None else settings.body_total_timeout
         left = most if self._time_left is None else self._time_left
-        began = current_time()
+        began = anyio.current_time()
         try:
             silence = inf if settings.body_timeout is None else settings.body_timeout
-            limit = min(silence, left)
-            message = await resume(steps, waits_for, None if limit == inf else limit)
+            with lent(self.reader) as may_wait:
+                limit = min(silence, left) if may_wait else 0
+                message = await resume(steps, waits_for, None if limit == inf else limit)
         except TimeoutError:
             self._ended = True
+            self._is_refused = not may_wait
             raise self._body_error() from None
         finally:
             self.in_flight.set()
@@ -182,7 +218,7 @@ class ASGIExchange(Exchange):
         # Only waiting counts, not the time that the application takes. What a fast client has saved does not grow
         # beyond the limit, or it could trickle for hours after a burst.
         seconds_given = len(message.get("body") or b"") / _SLOWEST
-        self._time_left = min(most, left - (current_time() - began) + seconds_given)
+        self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
         return self._piece_of(message)
 
     def _piece_of(self, message: Message) -> tuple[bytes, bool]:
@@ -194,9 +230,11 @@ class ASGIExchange(Exchange):
         return message.get("body") or b"", more
 
     def _body_error(self) -> Exception:
-        """Return the error for reads after a failed body: a disconnect or 408."""
+        """Return the error for reads after a failed body: a disconnect, 408 or 503."""
         if self._gone:
             return ClientDisconnect("the client left before its request was complete")
+        if self._is_refused:
+            return too_many_waiting()
         return HTTPError(408, "The body stopped arriving.")
 
     def share_messages(self) -> SharedReceive:
@@ -207,7 +245,7 @@ class ASGIExchange(Exchange):
 
     async def receive_message(self) -> Message:
         """Return the next message, for a mounted application."""
-        self.in_flight = in_flight = Event()
+        self.in_flight = in_flight = anyio.Event()
         try:
             return await self._receive()
         finally:
@@ -215,8 +253,10 @@ class ASGIExchange(Exchange):
             self.in_flight = None
 
     def perform(self, flow: Flow[Value]) -> Value:
+        from anyio import from_thread
+
         try:
-            return from_thread.run(perform, flow, self)
+            return from_thread.run(self._perform_for_thread, flow)
         except RuntimeError as error:
             if "worker thread" not in str(error):
                 raise
@@ -225,14 +265,28 @@ class ASGIExchange(Exchange):
                 "async for chunk in request.stream() for chunks(), async for part in request.parts() for a plain for"
             ) from None
 
+    async def _perform_for_thread(self, flow: Flow[Value]) -> Value:
+        self.reader = config_of(self).threads
+        try:
+            return await perform(flow, self)
+        finally:
+            self.reader = None
+
+    def head_message(self, answer: Answer) -> Message:
+        """Return the message that begins an answer."""
+        status, content_type, length, pairs, _, _ = answer
+        return {
+            "type": "http.response.start",
+            "status": status,
+            "headers": encode_headers(content_type, length, pairs),
+        }
+
     def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         return perform(flow, self)
 
 
 class ASGIWebSocketExchange(ASGIExchange):
     """See ``WebSocketRequest``. The socket receives the messages, so the request has no ``receive``."""
-
-    __slots__ = ("hooks_begun", "is_accepted")
 
     def __init__(self, scope: Scope) -> None:
         # The handshake is a GET (RFC 6455, section 4.1); the scope names no method.

@@ -17,47 +17,34 @@ from types import FrameType
 
 import anyio
 
+from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import BACKGROUND, perform
-from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, threadsafe_scheduler
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, threadsafe_scheduler, watch_loop
 from micropie.flow import Application, Lifecycle, LifespanContext, log_failure
 from micropie.http import Receive, Scope, Send
 from micropie.mounts import APP, ASGI
-from micropie.routing import Site
-
-
-class ASGIState:
-    """An application under ASGI. ``site`` is for the hot path: None until started, and after a change."""
-
-    __slots__ = ("site", "started")
-
-    def __init__(self) -> None:
-        self.site: Site | None = None
-        self.started = False
 
 
 async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
     """Start, tell the server, wait for its shutdown message and stop, all in this task: cancel scopes need that.
 
-    What fails is raised when the server has been told: test clients show it, servers ignore it.
+    An exception is raised when the server has been told of it: test clients show it, servers ignore it.
     """
     await receive()
     try:
         site = app.compiled()
-        lifecycle = app.lifecycle((ASGI, APP))
+        lifecycle, context = app.lifecycle((ASGI, APP)), LifespanContext(site.config)
+        try:
+            await perform(lifecycle.start(), context)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                await _stop_cancelled(lifecycle, context)
+            raise
     except Exception as error:
         log_failure("start-up failed", error)
         await _send_failed("startup", error, send)
         raise
-    context = LifespanContext(site.config)
-    try:
-        await perform(lifecycle.start(), context)
-    except Exception as error:
-        log_failure("start-up failed", error)
-        await _send_failed("startup", error, send)
-        raise
-    except BaseException:
-        await _stop_cancelled(lifecycle, context)
-        raise
+    watch_loop(site.config.settings.loop_patience)
     state.site, state.started = site, True
     shutdown = site.config.shutdown
     shutdown.begin()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from anyio import CancelScope, move_on_after
+import anyio
 
-from micropie import mounts
-from micropie.asgi.streaming import StreamedRequest, close_stream, next_chunk
+from micropie import mounts, pool
+from micropie.asgi.streaming import DelayedCalls, StreamedRequest, close_stream, next_chunk
 from micropie.errors import HTTPError
 from micropie.execution import (
+    ANSWER,
     AWAIT,
     BLOCK,
     CHUNK,
@@ -24,8 +27,10 @@ from micropie.execution import (
     AnyStep,
     Flow,
     Limited,
+    LoopLocal,
     LoopTasks,
     RouteKind,
+    ServiceThreads,
     StepKind,
     Threads,
     TookTooLong,
@@ -38,8 +43,12 @@ from micropie.execution import (
 from micropie.flow import LifespanContext, end_resources
 from micropie.http import Body, Exchange, Request
 from micropie.mounts import WSGI
-from micropie.pool import CancelToken, call_in_pool
+from micropie.pool import CancelToken
 from micropie.routing import config_of
+
+# Seconds that a request which the server cancels waits for its ``def`` code, which may use what is closed then. Longer
+# than that, it would keep the server from ending.
+ABANDON_AFTER = 5.0
 
 # Steps are performed for a request, or for a lifespan.
 StepContext: TypeAlias = "Exchange | LifespanContext"
@@ -48,7 +57,7 @@ Value = TypeVar("Value")
 
 
 async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns. ``step`` is the first one, if the flow has begun.
+    """Perform a flow's steps until it returns, or yields its answer. ``step`` is the first one, if it has begun.
 
     An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
     of whatever the flow raises later.
@@ -57,7 +66,7 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
     result = None
     try:
         kind, function, arguments = step or send(None)
-        while True:
+        while kind is not ANSWER:
             resume = send
             try:
                 # No coroutine around the most frequent kinds.
@@ -68,10 +77,11 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 elif kind is CHUNK:
                     result = await next_chunk(arguments[0], cast("StreamedRequest", context), arguments[1])
                 else:
-                    result = await perform_step(kind, function, arguments, context)
+                    result = await perform_step(kind, function, arguments, context, ABANDON_AFTER)
             except BaseException as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
             kind, function, arguments = resume(result)
+        return cast("Value", arguments)
     except StopIteration as end:
         value: Value = end.value
         return value
@@ -80,39 +90,46 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
 
 
 async def perform_step(
-    kind: RouteKind | StepKind | Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
+    kind: RouteKind | StepKind | Limited,
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    context: StepContext,
+    abandon_after: float,
 ) -> Any:
     """Perform one step of any kind but RECEIVE and CHUNK, and return its result.
 
-    Raises ``TookTooLong`` for a ``Limited`` one.
+    ``abandon_after``: the seconds that a cancelled request waits for its ``def`` code. Raises ``TookTooLong`` for a
+    ``Limited`` step.
     """
     if kind is AWAIT:
         return await function(*arguments)
     if kind is HANDLER:
-        return await in_handler_thread(config_of(context).threads, function, *arguments)
+        return await in_handler_thread(config_of(context).threads, abandon_after, function, *arguments)
     if kind is POOL:
         config, token = config_of(context), CancelToken()  # a cancellation does not wait for the handler but ends it
         with interrupting(token.cancel):
             return await in_handler_thread(
                 config.pool_threads,
-                call_in_pool,
+                0.0,
+                pool.call_in_pool,
                 config.pool,
                 config.settings.pool_timeout,
                 context,
                 function,
                 arguments,
                 token,
-                abandon_on_cancel=True,
             )
-    if kind is BLOCK or kind is IO:
-        return await in_thread(IO_THREADS if kind is IO else config_of(context).threads, function, *arguments)
+    if kind is BLOCK:
+        return await in_thread(config_of(context).threads, function, *arguments, abandon_after=abandon_after)
+    if kind is IO:
+        return await in_thread(IO_THREADS, function, *arguments)
+    if isinstance(kind, ServiceThreads):
+        return await in_thread(kind, function, *arguments)
     if kind is CLOSE:
         return await close_stream(arguments[0], config_of(context))
     if isinstance(kind, Limited):
-        with move_on_after(kind.seconds):
-            if kind.kind is HANDLER:
-                return await in_handler_thread(config_of(context).threads, function, *arguments, abandon_on_cancel=True)
-            return await perform_step(kind.kind, function, arguments, context)
+        with anyio.move_on_after(kind.seconds):
+            return await perform_step(kind.kind, function, arguments, context, 0.0)
         raise TookTooLong
     route, request, mounted_path = arguments  # kind is MOUNT
     if route.mount.kind == WSGI:
@@ -124,13 +141,47 @@ async def perform_step(
 _RETRY_AFTER = "1"
 
 
+def too_many_waiting() -> HTTPError:
+    """Return the 503 for a handler that would have to wait where too many do."""
+    return HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", _RETRY_AFTER)])
+
+
 async def in_handler_thread(
-    threads: Threads, function: Callable[..., Value], *arguments: object, abandon_on_cancel: bool = False
+    threads: Threads, abandon_after: float, function: Callable[..., Value], *arguments: object
 ) -> Value:
     """Call a handler as ``in_thread`` does. Raise a 503 if ``threads.queue`` handlers are waiting for a thread."""
     if not has_room(threads):
-        raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", _RETRY_AFTER)])
-    return await in_thread(threads, function, *arguments, abandon_on_cancel=abandon_on_cancel)
+        raise too_many_waiting()
+    return await in_thread(threads, function, *arguments, abandon_after=abandon_after)
+
+
+_NOTHING: Final = object()
+_LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
+
+
+async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
+    """Yield the value of a provider's generator. Its clean-up is not cancelled from outside, for some seconds.
+
+    The scope is entered before the generator begins, because that may leave scopes of its own in its clean-up. After
+    the seconds only the shield is lifted: a commit that nobody cancels may take longer.
+    """
+    with anyio.CancelScope() as scope:
+        value, failure = await anext(generator, _NOTHING), None
+        if value is _NOTHING:
+            return
+        try:
+            yield cast("Value", value)
+        except BaseException as error:
+            failure = error
+        scope.shield = True
+        lifting = _LIFTED_SHIELDS.get().add(partial(setattr, scope, "shield", False))
+        try:
+            with suppress(StopAsyncIteration):
+                await (anext(generator) if failure is None else generator.athrow(failure))
+            await generator.aclose()  # one that yields twice
+        finally:
+            lifting.cancel()
+            del failure
 
 
 async def perform_cleanup(exchange: Exchange) -> None:
@@ -142,10 +193,10 @@ async def perform_cleanup(exchange: Exchange) -> None:
     for kind, function, arguments in exchange.cleanup_steps():
         try:
             if kind is BLOCK:
-                with move_on_after(CLEAN_UP_WITHIN, shield=True):
-                    await perform_step(kind, function, arguments, exchange)
+                with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
+                    await perform_step(kind, function, arguments, exchange, 0.0)
             else:  # without a scope around it: a generator may have one open
-                await perform_step(kind, function, arguments, exchange)
+                await perform_step(kind, function, arguments, exchange, ABANDON_AFTER)
         except Exception as error:
             exchange.log_cleanup_failure(error)
         except BaseException as error:
@@ -184,7 +235,7 @@ async def close_request(request: Request, exchange: Exchange) -> None:
         await _end_resources(request, exchange)
     body = exchange.received
     if isinstance(body, Body) and body.size >= LARGE:
-        with CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):
             await in_thread(IO_THREADS, exchange.close)
     else:
         exchange.close()

@@ -1,7 +1,7 @@
-"""Streams under ASGI: one task gets a stream's chunks and sends them, and a ``Companion`` works beside it.
+"""Streams under ASGI: one task gets a stream's chunks and sends them, and a companion works beside it.
 
 The request's task is inside of the source while it waits for a chunk, and can't leave it: the source's scopes belong to
-that task (``streams/scoped.py``). So the companion does in tasks of its own whatever must not wait for a chunk:
+that task (``streams/source.py``). So the companion does in tasks of its own whatever must not wait for a chunk:
 
 - It watches the client. A client that leaves is noticed in two ways, because servers differ: ``send`` raises
   ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` gives ``http.disconnect``.
@@ -23,33 +23,38 @@ for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
-from contextvars import Token
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Final, Protocol, TypeVar, cast
 
-from anyio import CancelScope, Event, Lock, move_on_after, sleep
-from anyio.lowlevel import checkpoint
+import anyio
+from anyio.lowlevel import RunVar, checkpoint
 
-from micropie.asgi.headers import encode_headers
 from micropie.errors import ClientDisconnect
 from micropie.execution import (
     CLEAN_UP_WITHIN,
     TASKS,
     WAKERS,
-    DelayedCall,
-    DelayedCalls,
     Flow,
-    LoopLocal,
-    ShutdownSignal,
     in_thread,
-    stream_shutdown,
+    no_function,
 )
-from micropie.http import ChunkedBody, Message, MessageConfig, Receive, Scope, Send
+from micropie.http import Answer, ChunkedBody, Message, MessageConfig, Receive, Scope, Send
 from micropie.routing import Config, config_of
-from micropie.streams import ASK_AFTER, END, EarlyHead, LoopSource, ScopedSource, Stream, ThreadSource, in_threads
+from micropie.streams import (
+    ASK_AFTER,
+    END,
+    EarlyHead,
+    FileRange,
+    LoopSource,
+    Stream,
+    ThreadSource,
+    as_bytes,
+    in_threads,
+)
 
 logger = logging.getLogger("micropie")
 
@@ -62,7 +67,70 @@ PATHSEND = "http.response.pathsend"
 WATCH_AFTER = ASK_AFTER
 CHUNKS_PER_CHECK = 64
 
-_DELAYED = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
+
+class _Beginnings:
+    """What the streams of one event loop need to begin. It is asked for once a stream, because that takes long."""
+
+    def __init__(self) -> None:
+        self.delayed = DelayedCalls(WATCH_AFTER)
+        self.scope_type = type(anyio.CancelScope())  # else anyio finds the loop out for each scope
+
+
+_BEGINNINGS: RunVar[_Beginnings] = RunVar("micropie.streams")
+
+
+def _beginnings() -> _Beginnings:
+    try:
+        return _BEGINNINGS.get()
+    except LookupError:
+        beginnings = _Beginnings()
+        _BEGINNINGS.set(beginnings)
+        return beginnings
+
+
+class DelayedCalls:
+    """Calls functions on this event loop, so many seconds after each was added.
+
+    One task waits for them all, because most are cancelled before, and a timer for each takes longer than the work that
+    it is to save.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._tasks = TASKS.get()
+        self._calls: deque[DelayedCall] = deque()
+
+    def add(self, function: Callable[[], object]) -> DelayedCall:
+        """Call ``function`` later, in this context, unless the call that is returned is cancelled."""
+        call = DelayedCall(monotonic() + self._seconds, partial(copy_context().run, function))
+        if not self._calls:
+            # In no request's context: a task that waits for calls which were cancelled would keep the request.
+            self._tasks.start_soon(self._run, context=Context())
+        self._calls.append(call)
+        return call
+
+    async def _run(self) -> None:
+        while self._calls:
+            pause = self._calls[0].due - monotonic()
+            if pause > 0:
+                await anyio.sleep(pause)
+            else:
+                self._calls[0].function()
+                self._calls.popleft()  # after the call: if that adds another, this task is still at work
+
+
+class DelayedCall:
+    """A call that is made at ``due``."""
+
+    __slots__ = ("due", "function")
+
+    def __init__(self, due: float, function: Callable[[], object]) -> None:
+        self.due = due
+        self.function = function
+
+    def cancel(self) -> None:
+        """Prevent the call, and let go of the objects that it refers to."""
+        self.function = no_function
 
 
 class SharedReceive:
@@ -74,12 +142,12 @@ class SharedReceive:
     ``in_flight`` is an event that is set when a pending call of ``receive`` returns; None if there is no such call.
     """
 
-    def __init__(self, receive: Receive, in_flight: Event | None) -> None:
+    def __init__(self, receive: Receive, in_flight: anyio.Event | None) -> None:
         self._receive = receive
         self._in_flight = in_flight
-        self._lock = Lock()
+        self._lock = anyio.Lock()
         self._messages: list[Message] = []
-        self._taken = Event()
+        self._taken = anyio.Event()
 
     async def next(self) -> Message:
         """Return the next message. For the reader of the body."""
@@ -98,7 +166,7 @@ class SharedReceive:
             async with self._lock:
                 message = await self._receive()
                 self._messages.append(message)
-                self._taken = taken = Event()
+                self._taken = taken = anyio.Event()
             if message["type"] == "http.disconnect":
                 return
             if message.get("more_body", False):
@@ -118,6 +186,9 @@ class StreamedRequest(Protocol):
     def label(self) -> str:
         """The request, for the log."""
 
+    def head_message(self, answer: Answer) -> Message:
+        """Return the message that begins an answer."""
+
     def share_messages(self) -> SharedReceive:
         """Share ``receive`` with a companion."""
 
@@ -136,13 +207,11 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedRequ
     stream = cast("Stream", body)
     has_body = stream.first is not END and exchange.method != "HEAD" and head["status"] not in (204, 304)
     file = stream.source.file
-    if file is not None and (file.file is None or not file.is_whole or PATHSEND not in _extensions(exchange.scope)):
-        file = None
     try:
         try:
             if not stream.is_head_sent:
                 await send(head)
-            if has_body and file is not None:
+            if has_body and file is not None and _is_sent_by_server(file, exchange):
                 stream.first = END  # the chunk that was read ahead is not needed
                 await send({"type": PATHSEND, "path": file.path})
                 return
@@ -164,8 +233,8 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedRequ
             await close_stream(stream, config_of(exchange))
 
 
-def _extensions(scope: Scope) -> Any:
-    return scope.get("extensions") or ()
+def _is_sent_by_server(file: FileRange, exchange: StreamedRequest) -> bool:
+    return file.file is not None and file.is_whole and PATHSEND in (exchange.scope.get("extensions") or ())
 
 
 async def _send_or_leave(send: Send, message: Message) -> None:
@@ -187,7 +256,7 @@ async def close_stream(stream: Stream, config: Config) -> None:
     if isinstance(stream.fetcher, StreamSender):
         await stream.fetcher.close()
         return
-    with move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
+    with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
         if isinstance(source, LoopSource):
             closing = source.close()
             if closing is not None:
@@ -204,48 +273,64 @@ def _sender_of(stream: Stream, exchange: StreamedRequest) -> StreamSender:
     return sender
 
 
+# The reason why the rest of a stream is not wanted.
+LEFT: Final = "the client has left"
+SHUT_DOWN: Final = "the server is told to end, or the method is HEAD"
+
+
 class StreamSender:
     """Advances a source, sends its chunks and closes it: all in the task that makes this object.
 
     ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
+
+    The methods below "beside it" run in the companion's tasks: one watches the client, the other one sends the head
+    early, and beats.
     """
 
-    __slots__ = ("_companion", "_failure", "_forget", "_scoped", "_stream", "_token")
+    _head: EarlyHead | None = None  # sent if the first chunk takes long
+    _failure: Exception | None = None  # of a source that failed after its early head
+    _head_failure: Exception | None = None
+    _outcome: str | None = None  # why the stream was ended
+    _is_advancing = False  # whether the source may be cancelled: else a cancellation would arrive in other code
+    _has_started = _is_over = False  # the companion
+    _is_sending_head = False
+    _sent: anyio.Event | None = None  # of the message that the companion is sending
+    _silent_since: float | None = None  # the time since which a heart-beat may be sent
+    _forget: Callable[[], object] | None = None  # the shut-down
+    _watching: anyio.CancelScope | None = None
+    _tending: anyio.CancelScope | None = None
 
     def __init__(self, stream: Stream, exchange: StreamedRequest) -> None:
         source = stream.source
         if isinstance(source, ThreadSource):
             stream.source = source = in_threads(source, config_of(exchange).threads)
         self._stream = stream
-        self._failure: Exception | None = None  # of a source that failed after its early head
-        self._scoped = ScopedSource(cast("LoopSource", source))
-        self._scoped.enter()
-        self._companion = companion = Companion(exchange, self._scoped)
-        companion.begin()
-        if source.events is not None:
-            self._forget = source.events.shutdown.add(partial(WAKERS.get().call, companion.end_stream))
-            companion.signal = ShutdownSignal()
-            self._token: Token[ShutdownSignal] = stream_shutdown.set(companion.signal)
+        self._exchange = exchange
+        self._source = cast("LoopSource", source)
+        self._heartbeat = None if source.events is None else source.events.heartbeat
+        beginnings = _beginnings()
+        self._source.enter(beginnings.scope_type)
+        self._delayed_start = beginnings.delayed.add(self._start)
 
     async def next(self, head: EarlyHead) -> bytes:
         """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""
-        companion = self._companion
-        companion.head = head
-        companion.is_advancing = True
+        self._head = head
+        self._is_advancing = True
         try:
-            chunk = await self._scoped.source.__anext__()
-            await companion.pause()
+            chunk = await self._source.__anext__()
+            if self._has_started:
+                await self._fall_silent()
             return chunk  # noqa: TRY300 - no ``else``: a wait for the head can fail, too
         except BaseException as error:
             failure = error
         finally:
-            companion.is_advancing = False
+            self._is_advancing = False
         try:
             failure = await self._finish(failure, self._stream.claim_close()) or StopAsyncIteration()
             if not isinstance(failure, Exception):
-                companion.cancel()  # also a head that is being sent, because nobody gets the answer
-            elif companion.head_state is not WAITS:
-                await companion.pause()
+                self._cancel_sending()  # also of a head, because nobody gets the answer
+            else:
+                await self._fall_silent()
                 if self._stream.is_head_sent and not isinstance(failure, StopAsyncIteration):
                     self._stream.fetcher, self._failure = self, failure
                     return b""
@@ -261,34 +346,65 @@ class StreamSender:
             if failure is not None:
                 self._stream.fetcher = None
                 raise failure
-            companion = self._companion
-            companion.is_advancing = True
-            send = companion.begin_silence(send)
-            source = self._scoped.source
-            encode, events = source.encoder, source.events
             try:
-                if companion.allowance <= 0:
-                    await companion.check()
-                async for item in source.items_left:
-                    if events is not None and events.shutdown.is_over:
-                        break
-                    chunk = encode(item)
-                    if chunk:  # some servers take an empty one for the end
-                        try:
-                            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                        except OSError as error:
-                            raise ClientDisconnect("the client left") from error
-                    companion.allowance = allowance = companion.allowance - 1
-                    if allowance <= 0:
-                        await companion.check()
-                else:
-                    rest = source.finish()
-                    if rest:
-                        await _send_or_leave(send, {"type": "http.response.body", "body": rest, "more_body": True})
-                await companion.pause()
+                await self._send_items(send if self._heartbeat is None else self._send_event)
+                await self._fall_silent()
             except BaseException as error:
                 failure = error
             failure = await self._finish(failure, self._stream.claim_close())
+            if failure is not None:
+                raise failure
+        finally:
+            del failure
+
+    async def _send_items(self, send: Send) -> None:
+        source, left = self._source, CHUNKS_PER_CHECK
+        encode, events = source.encoder, source.events
+        takes_bytes = encode is as_bytes
+        self._is_advancing = True
+        self._silent_since = monotonic()
+        if self._outcome is not None:
+            await self._check()
+        async for item in source.items_left:
+            if events is not None and events.shutdown.is_over:
+                return
+            chunk = item if takes_bytes and item.__class__ is bytes else encode(item)
+            if chunk:  # some servers take an empty one for the end
+                try:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                except OSError as error:
+                    raise ClientDisconnect("the client left") from error
+            left -= 1
+            if left <= 0 or self._outcome is not None:
+                await self._check()
+                left = CHUNKS_PER_CHECK
+        rest = source.finish()
+        if rest:
+            await _send_or_leave(send, {"type": "http.response.body", "body": rest, "more_body": True})
+
+    async def _send_event(self, message: Message) -> None:
+        """Send a message that is not to meet a heart-beat."""
+        self._silent_since = None
+        if self._sent is not None:
+            await self._sent.wait()
+        await self._exchange.send(message)
+        self._silent_since = monotonic()
+
+    async def _check(self) -> None:
+        """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
+        self._start()
+        await checkpoint()
+        if self._outcome is not None:
+            raise ClientDisconnect("the client left")
+
+    async def _fall_silent(self) -> None:
+        """Send nothing more. Return when nothing is being sent; raise, once, the error that has prevented the head."""
+        self._silent_since = None
+        if self._sent is not None:
+            await self._sent.wait()
+            self._silent_since = None
+        failure, self._head_failure = self._head_failure, None
+        try:
             if failure is not None:
                 raise failure
         finally:
@@ -305,169 +421,69 @@ class StreamSender:
 
     async def _finish(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
         """Close the source if it is open, and leave what was entered. Return the error to raise, or None."""
-        companion = self._companion
         self._stream.fetcher = None  # or the request would be a cycle
-        companion.end()  # first, or it would cancel a source that is being closed
-        signal, companion.signal = companion.signal, None
-        if signal is not None:
-            self._forget()
-            signal.end()
-            stream_shutdown.reset(self._token)
-        try:
-            failure = await self._scoped.finish(failure, is_open)
-        except BaseException as error:  # a cancellation, which wins over a time-out of the source
-            failure = error
-        return None if companion.outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
-
-
-# -- what works beside it ----------------------------------------------------------------------------------------------
-
-# The companion's life: its tasks are started once, unless it is over before.
-BEGUN: Final = "begun"
-STARTED: Final = "started"
-OVER: Final = "over"
-
-# The reason why the rest of the stream is not wanted.
-LEFT: Final = "the client has left"
-SHUT_DOWN: Final = "the server is told to end, or the method is HEAD"
-
-# A head that is sent before the first chunk.
-WAITS: Final = "waits"
-IN_FLIGHT: Final = "in flight"
-SENT: Final = "sent, or could not be sent"
-
-
-@dataclass(slots=True, eq=False)
-class Companion:
-    """Works beside the task that advances a source: it watches the client, sends the head early, and beats.
-
-    ``is_advancing``: whether the source may be cancelled. While its task does something else, a cancellation would
-    arrive there. ``allowance``: how many chunks may be sent before the next ``check``. ``head``: the head that is sent
-    if the first chunk takes long. ``signal``: the signal that ends the subscriptions of a stream of events, also one
-    that a thread of the source waits for. ``outcome``: the reason why the stream was ended, or None.
-    """
-
-    _exchange: StreamedRequest
-    _scoped: ScopedSource
-    is_advancing: bool = False
-    allowance: int = CHUNKS_PER_CHECK
-    head: EarlyHead | None = None
-    head_state: str = WAITS
-    signal: ShutdownSignal | None = None
-    outcome: str | None = None
-    _life: str = BEGUN
-    _delayed_start: DelayedCall = field(init=False)
-    _watching: CancelScope | None = None  # of the task that waits for the disconnect, once it runs
-    _tending: CancelScope | None = None  # of the task that sends, once it runs
-    _silent_since: float | None = None  # the time since which a heart-beat may be sent
-    _sent: Event | None = None  # of the message that is being sent
-    _failure: Exception | None = None  # of the head
-
-    # -- for the request's task ------------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Begin to work, but not before ``WATCH_AFTER``."""
-        self._delayed_start = _DELAYED.get().add(self._start)
-
-    async def check(self) -> None:
-        """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
-        self._start()
-        await checkpoint()
-        if self.outcome is not None:
-            raise ClientDisconnect("the client left")
-        self.allowance = CHUNKS_PER_CHECK
-
-    def begin_silence(self, send: Send) -> Send:
-        """Send heart-beats from now on. Return the function that sends the stream's own messages."""
-        if self._heartbeat is None:
-            return send
-        self._silent_since = monotonic()
-
-        async def send_event(message: Message) -> None:
-            self._silent_since = None
-            if self._sent is not None:
-                await self._sent.wait()
-            await send(message)
-            self._silent_since = monotonic()
-
-        return send_event
-
-    async def pause(self) -> None:
-        """Send nothing more. Return when nothing is being sent; raise, once, the error that has prevented the head."""
-        self._silent_since = None
-        if self._sent is not None:
-            await self._sent.wait()
-            self._silent_since = None
-        failure, self._failure = self._failure, None
-        try:
-            if failure is not None:
-                raise failure
-        finally:
-            del failure
-
-    def end(self) -> None:
-        """Stop, but complete a head that is being sent."""
-        self._life = OVER
+        self._is_over = True  # first, or the companion would cancel a source that is being closed
         self._delayed_start.cancel()
+        if self._forget is not None:
+            self._forget()
         if self._watching is not None:
             self._watching.cancel()
-        if self.head_state is not IN_FLIGHT:
-            self.cancel()
+        if not self._is_sending_head:  # which is completed
+            self._cancel_sending()
+        try:
+            failure = await self._source.leave(failure, is_open)
+        except BaseException as error:  # a cancellation, which wins over a time-out of the source
+            failure = error
+        return None if self._outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
 
-    def cancel(self) -> None:
-        """Send nothing more, whatever is being sent."""
+    def _cancel_sending(self) -> None:
         if self._tending is not None:
             self._tending.cancel()
 
-    def end_stream(self, outcome: str = SHUT_DOWN) -> None:
-        """End the stream, because its rest is not wanted. When it is shut down, it ends as if its source had ended."""
-        self.outcome = outcome
-        self.allowance = 0
-        if self.signal is not None:
-            self.signal.end()
-        if self.is_advancing and self._life is not OVER:  # else it is being closed
-            self._scoped.cancel()
-
-    # -- the tasks -------------------------------------------------------------------------------------------------
-
-    @property
-    def _heartbeat(self) -> float | None:
-        events = self._scoped.source.events
-        return None if events is None else events.heartbeat
+    # -- beside it -------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Start the tasks, once."""
-        if self._life is BEGUN:
-            self._life = STARTED
-            start_soon = TASKS.get().start_soon
-            start_soon(self._watch)
-            if self._heartbeat is not None or (self.head is not None and self.head.is_wanted):
-                start_soon(self._tend)
+        """Start the companion's tasks, once."""
+        if self._has_started or self._is_over:
+            return
+        self._has_started = True
+        start_soon = TASKS.get().start_soon
+        start_soon(self._watch)
+        if self._heartbeat is not None or (self._head is not None and self._head.is_wanted):
+            start_soon(self._tend)
+        if self._source.events is not None:
+            self._forget = self._source.events.shutdown.add(partial(WAKERS.get().call, self._end_stream))
+
+    def _end_stream(self, outcome: str = SHUT_DOWN) -> None:
+        """End the stream, because its rest is not wanted. When it is shut down, it ends as if its source had ended."""
+        self._outcome = outcome
+        if self._is_advancing and not self._is_over:  # else it is being closed
+            self._source.cancel()
 
     async def _watch(self) -> None:
         """Wait for the disconnect."""
-        if self._life is OVER:
+        if self._is_over:
             return
-        with CancelScope() as self._watching:
+        with anyio.CancelScope() as self._watching:
             try:
                 await self._exchange.share_messages().disconnected()
             except Exception as error:  # not raised: nobody waits for this task
                 logger.debug("%s: receive() failed: %r", self._exchange.label, error)
-            self.end_stream(LEFT)
+            self._end_stream(LEFT)
 
     async def _tend(self) -> None:
         """Send the head when it is due, and then heart-beats."""
-        if self._life is OVER:
+        if self._is_over:
             return
-        with CancelScope() as self._tending:
-            if self.head is not None and await self._is_due(self.head):
-                await self._send_head(self.head)
-            while self._heartbeat is not None and self._life is not OVER:
+        with anyio.CancelScope() as self._tending:
+            if self._head is not None and await self._is_due(self._head):
+                await self._send_head(self._head)
+            while self._heartbeat is not None and not self._is_over:
                 pause = self._heartbeat
                 if self._silent_since is not None:
                     pause += self._silent_since - monotonic()
                 if pause > 0:
-                    await sleep(pause)
+                    await anyio.sleep(pause)
                 else:
                     await self._beat()
 
@@ -476,51 +492,43 @@ class Companion:
         for pause in head.pauses(waited=ASK_AFTER):  # after which this task was started
             if pause is None or not head.is_wanted:
                 return False
-            await sleep(pause)
-        return head.is_wanted and self._life is not OVER
+            await anyio.sleep(pause)
+        return head.is_wanted and not self._is_over
 
     async def _send_head(self, head: EarlyHead) -> None:
         """Complete the head and send it. The source is cancelled if that fails."""
-        stream, send = head.stream, self._server_send()
-        self._sent = sent = Event()
-        self.head_state = IN_FLIGHT
+        stream, send = head.stream, self._exchange.send
+        self._sent = sent = anyio.Event()
+        self._is_sending_head = True
         try:
             head.answer = answer = await self._exchange.perform_async(head.complete())
-            status, content_type, length, pairs, _, _ = answer
-            headers = encode_headers(content_type, length, pairs)
             stream.is_head_sent = True
-            await _send_or_leave(send, {"type": "http.response.start", "status": status, "headers": headers})
+            await _send_or_leave(send, self._exchange.head_message(answer))
             # The filler is sent even if it is empty, because daphne waits for a chunk.
-            filler = b"" if stream.source.events is None or self._exchange.method == "HEAD" else head.filler()
+            filler = b"" if self._source.events is None or self._exchange.method == "HEAD" else head.filler()
             await _send_or_leave(send, {"type": "http.response.body", "body": filler, "more_body": True})
             self._silent_since = monotonic()
             if self._exchange.method == "HEAD":
-                self.end_stream()
+                self._end_stream()
         except Exception as error:  # raised in the request's task
-            self._failure = error
-            self._scoped.cancel()
+            self._head_failure = error
+            self._source.cancel()
         finally:
-            self.head_state = SENT
+            self._is_sending_head = False
             self._sent = None
             sent.set()
 
     async def _beat(self) -> None:
         """Send a heart-beat. The stream is ended if that fails."""
-        self._sent = sent = Event()
+        self._sent = sent = anyio.Event()
         try:
-            beat = self._scoped.source.beat()
-            await self._server_send()({"type": "http.response.body", "body": beat, "more_body": True})
+            await self._exchange.send({"type": "http.response.body", "body": self._source.beat(), "more_body": True})
         except Exception as error:  # not raised: nobody waits for this task
             logger.debug("%s: a heart-beat could not be sent: %r", self._exchange.label, error)
-            self.end_stream(LEFT)
-            self._life = OVER
+            self._end_stream(LEFT)
+            self._heartbeat = None
         finally:
             if self._silent_since is not None:
                 self._silent_since = monotonic()
             self._sent = None
             sent.set()
-
-    def _server_send(self) -> Send:
-        send = self._exchange.send
-        assert send is not None  # noqa: S101
-        return send

@@ -6,19 +6,18 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from anyio import move_on_after
+import anyio
 
 from micropie import mounts
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.steps import close_request, perform, perform_cleanup
-from micropie.asgi.websocket_connection import DENIAL, Connection
+from micropie.asgi.websocket_connection import Connection
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
 from micropie.execution import CLEAN_UP_WITHIN, current
-from micropie.flow import CloseInfo, ask_guards, cleanup, converse
+from micropie.flow import ask_guards, cleanup, converse
 from micropie.habits import SocketHabits
 from micropie.http import (
     ACCEPT,
-    GONE,
     INVALID_DATA,
     HeaderPairs,
     Headers,
@@ -57,12 +56,11 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
             try:
                 await perform_cleanup(exchange)
             finally:
-                with move_on_after(CLEAN_UP_WITHIN, shield=True):
+                with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     await perform(cleanup(request), exchange)
                     await connection.go_away()
             raise
-        if connection.progress.state is not GONE:
-            await _finish(connection, exchange, close_info)
+        await connection.finish(close_info)
     finally:
         current.reset(token)
         if exchange.closers is not None:
@@ -72,22 +70,17 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
 async def _serve_mounted(
     handover: Handover, request: WebSocketRequest, exchange: ASGIWebSocketExchange, receive: Receive, send: Send
 ) -> None:
-    """Let a mounted application serve a WebSocket, unless a hook refuses the handshake."""
+    """Let a mounted application serve a WebSocket, unless the handshake is refused."""
     token = current.set(request)
     try:
-        refusal = await perform(ask_guards(request, handover.config), exchange)
+        refusal = await perform(ask_guards(request, handover), exchange)
     finally:
         current.reset(token)
         await close_request(request, exchange)
     if refusal is None:
         await mounts.hand_over(handover.mount, handover.path, exchange.scope_below(), receive, send)
     elif (await receive())["type"] == "websocket.connect":
-        await _finish(Connection(exchange, receive, send), exchange, refusal)
-
-
-async def _finish(connection: Connection, exchange: ASGIWebSocketExchange, close_info: CloseInfo) -> None:
-    can_deny = DENIAL in (exchange.scope.get("extensions") or ())
-    await connection.finish(close_info.code, close_info.reason, close_info.answer if can_deny else None)
+        await Connection(exchange, receive, send).finish(refusal)
 
 
 class WebSocket(SocketHabits):

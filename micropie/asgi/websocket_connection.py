@@ -48,13 +48,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final, NoReturn, TypeVar, cast
 
-from anyio import CancelScope, Event, current_effective_deadline, current_time, get_cancelled_exc_class
+import anyio
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
-from micropie.asgi.exchange import ASGIWebSocketExchange
-from micropie.asgi.headers import encode_headers
+from micropie.asgi.exchange import ASGIWebSocketExchange, encode_headers
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
+from micropie.flow import CloseInfo
 from micropie.http import (
     ACCEPT,
     CLOSE,
@@ -70,7 +70,6 @@ from micropie.http import (
     SEND,
     TOO_BIG,
     WRONG_KIND,
-    Answer,
     HeaderPairs,
     Message,
     MessageError,
@@ -153,12 +152,12 @@ class Connection:
     _timeout: float | None = None
     _max_size: int = 0
     _tasks: LoopTasks = field(default_factory=TASKS.get)
-    _leave_scope: CancelScope = field(default_factory=CancelScope)
-    _cleanup_scope: CancelScope = field(default_factory=CancelScope)
+    _leave_scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _cleanup_scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _read_ahead: ReadAhead | None = None
     _handler: str = WAITS
     _close_sent: bool = False
-    _turns: list[Event] | None = None  # of the tasks that wait until they may send; None if none is sending
+    _turn: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))  # to send; first come, first served
     _sent_unchecked: int = 0
 
     # -- the handler -------------------------------------------------------------------------------------------------
@@ -180,7 +179,7 @@ class Connection:
         finally:
             shutdown.leave(self._server_ends)
             if self._read_ahead is not None:
-                self._read_ahead.stop()
+                self._read_ahead.scope.cancel()
         if self._leave_scope.cancelled_caught:
             logger.debug("%s: the handler was cancelled, as its client had left", self._exchange.label)
 
@@ -209,7 +208,9 @@ class Connection:
                 self.progress.code is not None
                 and not self._cleanup_scope.shield
                 and self._leave_scope.cancel_called
-                and (isinstance(raised, get_cancelled_exc_class()) or brings_cancellation(sent, self._leave_scope))
+                and (
+                    isinstance(raised, anyio.get_cancelled_exc_class()) or brings_cancellation(sent, self._leave_scope)
+                )
             ):
                 self._begin_cleanup()
 
@@ -220,12 +221,12 @@ class Connection:
         ``_cleanup_scope`` keeps away: a cancelled scope within the shield still counts, and a shield of the handler's
         own has let none through.
         """
-        if current_effective_deadline() == -inf:
+        if anyio.current_effective_deadline() == -inf:
             self._cleanup_scope.shield = True
-            if current_effective_deadline() == -inf:
+            if anyio.current_effective_deadline() == -inf:
                 self._cleanup_scope.shield = False
             else:
-                self._cleanup_scope.deadline = current_time() + CLEAN_UP_WITHIN
+                self._cleanup_scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
 
     async def _in_call(self, action: str, awaitable: Awaitable[Value]) -> Value:
         """Await what a call has to wait for. ``action``: RECEIVE in the server's ``receive``, or CALL."""
@@ -281,7 +282,7 @@ class Connection:
     def _start_grace(self) -> None:
         grace = config_of(self._exchange).settings.websocket_grace
         if grace is not None:
-            self._leave_scope.deadline = current_time() + grace
+            self._leave_scope.deadline = anyio.current_time() + grace
 
     # -- messages in -------------------------------------------------------------------------------------------------
 
@@ -353,7 +354,7 @@ class Connection:
         is_received = self._handler in (RUNS_IN_RECEIVE, WAITS_IN_RECEIVE)
         if is_received or (ahead is not None and ahead.is_awaited):
             raise RuntimeError(f"{method}() while another task receives: one task may receive, any may send")
-        if ahead is None or not ahead.has_messages or self.progress.state is not GONE:
+        if ahead is None or not ahead.messages or self.progress.state is not GONE:
             self.progress.allow(RECEIVE, method)
         if self._handler is not RUNS:
             self._watch()
@@ -382,7 +383,7 @@ class Connection:
             self.progress.allow(SEND, method)  # it may have been closed meanwhile
             await self._send_in_turn(message)
         finally:
-            self._pass_turn()
+            self._turn.release()
         self._sent_unchecked += 1
         if self._sent_unchecked > SENDS_UNTIL_CHECK:
             self._sent_unchecked = 0
@@ -412,12 +413,14 @@ class Connection:
         if self._end(CLOSE, code, truncate_reason(reason)):
             await self._send_close_in_turn()
 
-    async def finish(self, code: int, reason: str, answer: Answer | None) -> None:
+    async def finish(self, close_info: CloseInfo) -> None:
         """Close what is still open when the handler has ended, and send a close frame that was cancelled.
 
-        ``answer`` is for a handshake that was not accepted. With None the server answers with a plain 403.
+        Many servers can't send the answer to a handshake that was not accepted. They answer with a plain 403.
         """
-        if answer is not None and self.progress.state is CONNECTING:
+        code, reason, answer = close_info
+        can_deny = DENIAL in (self._exchange.scope.get("extensions") or ())
+        if answer is not None and can_deny and self.progress.state is CONNECTING:
             self._end(CLOSE, code, reason)
             status, content_type, length, pairs, body, _ = answer
             headers = encode_headers(content_type, length, pairs)
@@ -435,7 +438,7 @@ class Connection:
             if not self._close_sent:
                 await self._send_close(self._send_timeout)
         finally:
-            self._pass_turn()
+            self._turn.release()
 
     async def _send_close(self, seconds: float | None) -> None:
         progress = self.progress
@@ -453,38 +456,23 @@ class Connection:
 
     async def _take_turn(self) -> None:
         """Wait until those who came before have sent. The WebSocket may be closed by then."""
-        if self._turns is None:
-            self._turns = []
-            return
-        turn = Event()
-        self._turns.append(turn)
         try:
-            await self._in_call(CALL, turn.wait())
-        except BaseException:
-            if turn.is_set():
-                self._pass_turn()
-            else:
-                self._turns.remove(turn)
-            raise
-
-    def _pass_turn(self) -> None:
-        if self._turns:
-            self._turns.pop(0).set()
-        else:
-            self._turns = None
+            self._turn.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._in_call(CALL, self._turn.acquire())
 
 
 @dataclass(slots=True, eq=False)
 class ReadAhead:
     """Messages that are read ahead of the handler: a queue, filled by a task that runs ``run``.
 
-    ``receive`` returns None after the last message. Above ``max_bytes`` of messages reading pauses. ``is_awaited``:
-    whether a call waits for the next message.
+    ``receive`` returns None after the last message. Above ``max_bytes`` of messages reading pauses. ``messages`` came
+    before whatever ended the WebSocket. ``is_awaited``: whether a call waits for the next one. ``scope``: of ``run``.
     """
 
     _receive: Callable[[], Awaitable[Message | None]]
     _max_bytes: int
-    _messages: deque[tuple[Message, int]] = field(default_factory=deque)  # with their sizes
+    messages: deque[tuple[Message, int]] = field(default_factory=deque)  # with their sizes
     _size: int = 0
     _ended: bool = False
     _released: bool = False
@@ -493,17 +481,12 @@ class ReadAhead:
     is_awaited: bool = False
     _arrived: SingleWaiterEvent = field(default_factory=SingleWaiterEvent)
     _taken: SingleWaiterEvent = field(default_factory=SingleWaiterEvent)
-    _scope: CancelScope = field(default_factory=CancelScope)
-
-    @property
-    def has_messages(self) -> bool:
-        """Whether messages are queued. They came before whatever ended the WebSocket."""
-        return bool(self._messages)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def run(self) -> None:
         """Read until the end, or until ``release``. Runs in a separate task."""
         try:
-            with self._scope:
+            with self.scope:
                 while not self._released:
                     self._is_receiving = True
                     message = await self._receive()
@@ -511,7 +494,7 @@ class ReadAhead:
                     if message is None:
                         break
                     size = len(message.get("text") or message.get("bytes") or "")
-                    self._messages.append((message, size))
+                    self.messages.append((message, size))
                     self._size += size
                     self._arrived.ring()
                     while self._must_wait():
@@ -522,12 +505,12 @@ class ReadAhead:
     def _must_wait(self) -> bool:
         """Return whether to read no further until the handler has taken a message."""
         if self._in_a_row >= RELEASE_AFTER:  # it may call ``release`` when it has the last one
-            return self.has_messages
-        return len(self._messages) >= MAX_MESSAGES or self._size > self._max_bytes
+            return bool(self.messages)
+        return len(self.messages) >= MAX_MESSAGES or self._size > self._max_bytes
 
     async def next(self) -> Message | None:
         """Return the next message; None after the last one."""
-        while not self._messages:
+        while not self.messages:
             if self._ended:
                 return None
             self.is_awaited = True
@@ -535,7 +518,7 @@ class ReadAhead:
                 await self._arrived.wait()
             finally:
                 self.is_awaited = False
-        message, size = self._messages.popleft()
+        message, size = self.messages.popleft()
         self._size -= size
         self._in_a_row += 1
         self._taken.ring()
@@ -552,14 +535,10 @@ class ReadAhead:
 
         To be called when ``next`` has returned a message: ``run`` waits for that if it does not receive.
         """
-        self._released = self._in_a_row >= RELEASE_AFTER and not self._messages and not self._is_receiving
+        self._released = self._in_a_row >= RELEASE_AFTER and not self.messages and not self._is_receiving
         return self._released
 
     def end(self) -> None:
         """Wake ``next``: no further message comes."""
         self._ended = True
         self._arrived.ring()
-
-    def stop(self) -> None:
-        """Cancel ``run``."""
-        self._scope.cancel()

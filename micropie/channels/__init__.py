@@ -20,4 +20,4 @@ if TYPE_CHECKING:
 __all__ = ["Channels", "ChannelsUnreachable", "MessagesLost", "RedisChannels", "Subscription"]
 
 # An optional dependency may be missing, or take longer to import than all of micropie.
-__getattr__ = lazily(__name__, {"RedisChannels": "redis"})
+__getattr__ = lazily(__name__, {"redis": "RedisChannels"})

@@ -16,8 +16,9 @@ from anyio.lowlevel import checkpoint
 
 from micropie.channels.mailbox import EMPTY, END, Future, Mailbox, Message, NoMessage, TaskWaiter, WhenFull, block_until
 from micropie.errors import is_count
-from micropie.execution import Completed, current_shutdown, no_function, notify_after_fork
+from micropie.execution import Completed, no_function, notify_after_fork
 from micropie.http import dumps, loads
+from micropie.streams import current_shutdown
 
 # Messages that a task takes between two checkpoints. Without these, no other task runs while messages keep coming.
 BETWEEN_CHECKPOINTS = 16

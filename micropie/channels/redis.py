@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from micropie.channels.hub import Channels, checked_name
 from micropie.channels.mailbox import Future, Mailbox
-from micropie.execution import Completed, RedisClient, is_on_loop
+from micropie.execution import INLINE, Completed, Outage, RedisClient, call, is_on_loop, result_of
 from micropie.http import dumps
 
 logger = logging.getLogger("micropie")
@@ -73,9 +73,11 @@ class RedisChannels(Channels):
         """End every subscription in this process, and its connections. The next use opens new ones."""
         super().close()
         with self._lock:
+            if self._listener is not None:  # first: its wake-up goes through the publisher, and may begin one
+                self._listener.close()
+            if self._publisher is not None:
+                self._publisher.close()
             threads = [thread for thread in (self._listener, self._publisher) if thread is not None]
-            for thread in threads:  # the listener first: its wake-up goes through the publisher
-                thread.close()
             self._listener = self._publisher = None
         for thread in threads:
             thread.join(CLOSE_WITHIN)
@@ -129,13 +131,15 @@ class _Publisher(threading.Thread):
         super().__init__(name="micropie-channels-publisher", daemon=True)
         self._client = client
         self._waiting: SimpleQueue[tuple[str, bytes, Future] | None] = SimpleQueue()
-        self._is_outage = False
+        self._outage = Outage("RedisChannels: Redis", ", messages are not published")
         self.start()
 
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
-        """Queue a message, and return the future of its sending. It fails if ``most_waiting`` messages wait."""
+        """Queue a message, and return the future of its sending. It fails in an outage, and if so many wait."""
         future = Future(f"a message to {name!r} was not published")
-        if self._waiting.qsize() < most_waiting:
+        if self._outage.lasts():
+            future.settle("Redis is out of reach")
+        elif self._waiting.qsize() < most_waiting:
             self._waiting.put((name, message, future))
         else:
             future.settle(f"{most_waiting} are waiting already")
@@ -161,23 +165,19 @@ class _Publisher(threading.Thread):
 
     def _send(self, batch: list[tuple[str, bytes, Future]]) -> None:
         try:
-            with self._client.reached() as client:
-                pipeline = client.pipeline(transaction=False)
-                for name, message, _ in batch:
-                    pipeline.publish(name, message)
-                results = pipeline.execute(raise_on_error=False)
+            results = result_of(self._outage.watch(call(INLINE, self._publish, batch)))
         except Exception as error:
             results = [error] * len(batch)
-            if not self._is_outage:  # one line for all the messages of an outage
-                # As text: a record that is kept would keep the traceback, and with it the futures.
-                logger.error("RedisChannels can't publish: %s", str(error))  # noqa: TRY400
-            self._is_outage = True
-        else:
-            if self._is_outage:
-                logger.warning("RedisChannels publishes again")
-            self._is_outage = False
         for (_, _, future), result in zip(batch, results, strict=True):
             future.settle(str(result) if isinstance(result, Exception) else "")
+
+    def _publish(self, batch: list[tuple[str, bytes, Future]]) -> list[object]:
+        with self._client.reached() as client:
+            pipeline = client.pipeline(transaction=False)
+            for name, message, _ in batch:
+                pipeline.publish(name, message)
+            results: list[object] = pipeline.execute(raise_on_error=False)
+        return results
 
 
 class PubSubMessage(TypedDict):

@@ -1,34 +1,33 @@
 """How and where a call runs: steps, the current context, threads, event loops. This package knows no HTTP.
 
 ``steps.py`` has the kinds of steps and ``placement.py`` the places where a handler may run. Under ASGI, ``def``
-handlers run in worker threads (``threads.py``) with their own limiter, so that they can't starve file access and
-session backends. Such a thread knows the event loop that it works for, so ``run_async`` can call it. Under WSGI,
-``async def`` runs on one event loop for each process and backend (``portal.py``), in a thread that the first use
-starts. Start-up handlers and ``lifespan`` run on the same loop, in one task from beginning to end, so a connection
-pool that they open serves async handlers.
+handlers run in worker threads (``threads.py``) with their own limiter, so that they can't starve file access. A service
+that may hang, such as a session backend, has its own, too, and its outage is remembered (``outage.py``). Such a thread
+knows the event loop that it works for, so ``run_async`` can call it. Under WSGI, ``async def`` runs on one event loop
+for each process and backend (``background.py``), in a thread that the first use starts. Start-up handlers and
+``lifespan`` run on the same loop, in one task from beginning to end, so a connection pool that they open serves async
+handlers. Functions that follow the response run there, too (``after_response.py``). A thread names code that blocks
+such a loop, or the server's (``watchdog.py``).
 
-The current request is a context variable. Threads and the portal get a copy of the context, and the variables that a
-step sets come back with its outcome (``outcomes.py``): a handler sees a hook's variables wherever the two run.
+The current request is a context variable. Threads and the background loop get a copy of the context, and the variables
+that a step sets come back with its outcome (``background.py``): a handler sees a hook's variables wherever the two run.
 
 Nothing that owns a thread, a socket or a file is made at import or in ``__init__``, because servers fork after
-import. A forked child forgets what its parent owned and makes its own (``fork.py``). ``ShutdownSignal``
-(``shutdown.py``) knows the open streams and subscriptions of an application and ends them at the shut-down.
+import. A forked child forgets what its parent owned and makes its own (``fork.py``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from micropie.execution.after_response import run_tasks, start_tasks, wait_for_tasks
 from micropie.execution.background import (
     BackpressureWindow,
     await_in_background,
     background_loop,
     run_async,
-    run_tasks,
-    start_tasks,
-    wait_for_tasks,
+    watch_background_loops,
 )
-from micropie.execution.context import ShutdownSignal, current, current_shutdown, stream_shutdown
 from micropie.execution.fork import after_fork_in_child, available_cpus, notify_after_fork
 from micropie.execution.loop import (
     AHEAD,
@@ -36,22 +35,23 @@ from micropie.execution.loop import (
     LEAVE_WITHIN,
     TASKS,
     WAKERS,
-    DelayedCall,
-    DelayedCalls,
     LoopLocal,
     LoopTasks,
     SingleWaiterEvent,
+    current,
     entered_on_loop,
     is_on_loop,
     threadsafe_scheduler,
     where,
 )
+from micropie.execution.outage import RETRY_AFTER, Outage
 from micropie.execution.placement import (
     LOOP,
     MARK,
     PROCESS,
     THREAD,
     HandlerName,
+    ServiceThreads,
     Threads,
     check_placement,
     checked_placement,
@@ -60,6 +60,7 @@ from micropie.execution.placement import (
     name_of,
 )
 from micropie.execution.steps import (
+    ANSWER,
     AWAIT,
     BLOCK,
     CHUNK,
@@ -93,6 +94,7 @@ from micropie.execution.threads import (
     has_room,
     in_thread,
     interrupting,
+    lent,
     limiter_of,
     run_in_place,
     take_slot,
@@ -102,21 +104,22 @@ from micropie.lazily import lazily
 
 if TYPE_CHECKING:
     from micropie.execution.redis_client import RedisClient
+    from micropie.execution.watchdog import loop_lag, watch_loop
 
 # fmt: off
 __all__ = [
-    "AHEAD", "AWAIT", "BLOCK", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO", "IO_THREADS",
-    "LEAVE_WITHIN", "LOOP", "MARK", "MOUNT", "POOL", "PROCESS", "RECEIVE", "RECEIVE_STEP", "TASKS", "THREAD", "WAKERS",
-    "AnyStep", "BackpressureWindow", "CallKind", "Completed", "DelayedCall", "DelayedCalls", "Flow", "HandlerName",
-    "Limited", "LoopLocal", "LoopTasks", "ReceiveStep", "RedisClient", "Result", "RouteKind", "ShutdownSignal",
+    "AHEAD", "ANSWER", "AWAIT", "BLOCK", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO", "IO_THREADS",
+    "LEAVE_WITHIN", "LOOP", "MARK", "MOUNT", "POOL", "PROCESS", "RECEIVE", "RECEIVE_STEP", "RETRY_AFTER", "TASKS",
+    "THREAD", "WAKERS", "AnyStep", "BackpressureWindow", "CallKind", "Completed", "Flow", "HandlerName", "Limited",
+    "LoopLocal", "LoopTasks", "Outage", "ReceiveStep", "RedisClient", "Result", "RouteKind", "ServiceThreads",
     "SingleWaiterEvent", "Step", "StepKind", "Threads", "TookTooLong", "after_fork_in_child", "available_cpus",
     "await_in_background", "background_loop", "call", "check_placement", "checked_placement", "current",
-    "current_shutdown", "entered_on_loop", "handler_named", "has_room", "in_thread", "interrupting", "is_on_loop",
-    "itself", "kind_of", "layers", "limiter_of", "name_of", "no_function", "notify_after_fork", "result_of",
-    "run_async", "run_in_place", "run_tasks", "start_tasks", "stream_shutdown", "take_slot", "threadsafe_scheduler",
-    "usage_of", "wait_for_tasks", "where",
+    "entered_on_loop", "handler_named", "has_room", "in_thread", "interrupting", "is_on_loop", "itself", "kind_of",
+    "layers", "lent", "limiter_of", "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of", "run_async",
+    "run_in_place", "run_tasks", "start_tasks", "take_slot", "threadsafe_scheduler", "usage_of", "wait_for_tasks",
+    "watch_background_loops", "watch_loop", "where",
 ]
 # fmt: on
 
-# An optional dependency may be missing, or take longer to import than all of micropie.
-__getattr__ = lazily(__name__, {"RedisClient": "redis_client"})
+# An optional dependency may be missing, or take longer to import than all of micropie. The watchdog is for event loops.
+__getattr__ = lazily(__name__, {"redis_client": "RedisClient", "watchdog": "loop_lag watch_loop"})

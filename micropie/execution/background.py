@@ -1,4 +1,4 @@
-"""The background loop: the process's own event loop, on which async code runs under WSGI.
+"""The outcomes of calls elsewhere, and the background loop: the process's own, on which async code runs under WSGI.
 
 Its thread is started when it is first needed, never before a fork. ``BlockingPortal`` starts the loop and ends it.
 Calls go through ``BackgroundLoop`` instead, which switches between threads less often.
@@ -7,27 +7,70 @@ Calls go through ``BackgroundLoop`` instead, which switches between threads less
 from __future__ import annotations
 
 import atexit
-import logging
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from inspect import isawaitable
 from queue import SimpleQueue
 from threading import Lock
-from typing import Any, Protocol, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
 
-from anyio import Event, create_task_group, from_thread, get_cancelled_exc_class, move_on_after, sleep_forever
-from anyio.abc import TaskGroup, TaskStatus
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
 
-from micropie.execution.context import Outcome, current, released, variables_set
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import AHEAD, is_on_loop, threadsafe_scheduler
-from micropie.execution.placement import Threads
-from micropie.execution.steps import AWAIT, INLINE, kind_of
-from micropie.execution.threads import in_thread
+from micropie.execution.loop import AHEAD, current, is_on_loop, threadsafe_scheduler
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup, TaskStatus
+    from anyio.from_thread import BlockingPortal
+
+# -- the outcome of a call ---------------------------------------------------------------------------------------------
+
+# A call's outcome is a value, carried from one thread or loop to another, where ``released`` returns or raises it.
+#
+# It is not a future's exception: a future, the frames that wait for it and the exception's traceback would refer to
+# each other, and each failed request would be a cycle. It is not a plain result either: StopIteration can't cross a
+# future, and trio's threads refuse a coroutine, which a decorated ``async def`` returns.
+#
+# The outcome includes the context variables that the call set. Code in another thread runs in a copy of the context,
+# but the handler must see the values that a hook set, wherever the two run.
+
+# The value, the error, and the variables that were set with their values.
+Outcome: TypeAlias = list[Any]
+
+_UNSET: Any = object()
+
+
+def outcome_of(function: Callable[..., object], arguments: Sequence[object]) -> Outcome:
+    """Call ``function`` and return the outcome; nothing is raised."""
+    before = copy_context()
+    try:
+        return [function(*arguments), None, variables_set(before)]
+    except BaseException as error:
+        return [None, error, variables_set(before)]
+
+
+def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
+    """Return the variables that differ from ``before`` in the current context, with their values."""
+    return [item for item in copy_context().items() if before.get(item[0], _UNSET) is not item[1]]
+
+
+def released(outcome: Outcome) -> Any:
+    """Return the value or raise the error. The list is emptied, as its maker may still refer to it."""
+    value, error, variables = outcome
+    outcome.clear()
+    for variable, setting in variables:
+        variable.set(setting)
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error  # its traceback refers to this frame
+
+
+# -- the loop ----------------------------------------------------------------------------------------------------------
 
 
 class BackgroundLoop:
@@ -70,23 +113,29 @@ class BackgroundLoop:
 
     async def _begin(self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]) -> None:
         self._waiting.discard(lost)
-        with suppress(get_cancelled_exc_class()):  # a handler may raise it, which would end the tasks of all requests
+        # A handler may raise it, which would end the tasks of all requests.
+        with suppress(anyio.get_cancelled_exc_class()):
             await call()
 
 
-async def _live(portal: BlockingPortal, task_status: TaskStatus[BackgroundLoop]) -> None:
+async def _live(portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]) -> None:
     """The task around those that a ``BackgroundLoop`` starts."""
-    async with create_task_group() as tasks:
+    from micropie.execution.watchdog import watch_loop  # only a loop needs it
+
+    watch_loop(patience)
+    async with anyio.create_task_group() as tasks:
         loop = BackgroundLoop(portal, tasks)
         try:
             task_status.started(loop)
-            await sleep_forever()
+            await anyio.sleep_forever()
         finally:
             loop.end()
 
 
 class _Loops:
     """The running loops of this process by backend. A forked child starts with none: threads don't survive."""
+
+    patience: float | None = None
 
     def __init__(self) -> None:
         self._parents: list[ExitStack] = []
@@ -107,10 +156,12 @@ class _Loops:
             if backend not in self._running:
                 if not self._running:
                     atexit.register(self.close)
+                from anyio.from_thread import start_blocking_portal
+
                 portal = self._stack.enter_context(start_blocking_portal(backend))
                 # This task ends with the loop. If something ends it early, the next call starts another loop.
                 # It gets an empty context, because the current one would keep the request alive.
-                alive, loop = Context().run(portal.start_task, _live, portal)
+                alive, loop = Context().run(portal.start_task, _live, portal, self.patience)
                 self._running[backend] = loop
 
                 def forget_lost(_: object) -> None:
@@ -141,6 +192,11 @@ background_loop = _loops.get
 close_background_loops = _loops.close
 
 
+def watch_background_loops(patience: float | None) -> None:
+    """Watch loops that are started from now on, as ``watch_loop`` does."""
+    _loops.patience = patience
+
+
 def await_in_background(backend: str, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Any:
     """Return the result of ``await function(*arguments)`` on the loop, with this thread's context variables. Blocks."""
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
@@ -160,7 +216,7 @@ async def awaited_outcome_of(function: Callable[..., Awaitable[object]], argumen
     before = copy_context()
     try:
         return [await function(*arguments), None, variables_set(before)]
-    except get_cancelled_exc_class():
+    except anyio.get_cancelled_exc_class():
         return [None, CancelledError(), []]
     except BaseException as error:  # a SystemExit of one handler would end the tasks of all requests
         return [None, error, variables_set(before)]
@@ -181,6 +237,8 @@ def run_async(function: Callable[[*Arguments], Awaitable[Result]], *arguments: *
     """
     if is_on_loop():
         raise RuntimeError(f"this code runs on the event loop: write await instead of run_async for {function!r}")
+    from anyio import from_thread
+
     try:
         outcome = from_thread.run(awaited_outcome_of, function, arguments)
     except RuntimeError as error:  # anyio's NoEventLoopError, which has this name from 4.12 on only
@@ -193,94 +251,6 @@ def run_async(function: Callable[[*Arguments], Awaitable[Result]], *arguments: *
     else:
         result = released(outcome)
     return result
-
-
-# -- functions that run after the response -----------------------------------------------------------------------------
-
-# The functions of ``request.after_response`` run on an event loop under both protocols: those of one request one after
-# the other, in the context of the call of ``after_response``. They are shielded: neither a client that leaves nor a
-# server that ends cuts them short. The setting ``background_timeout`` limits the time of all of them, so that a server
-# can end. Their errors are logged.
-
-logger = logging.getLogger("micropie")
-
-_running: set[Future[None]] = set()
-after_fork_in_child(_running.clear)  # they run in the parent
-
-# Not those of handlers, which would have to wait for them. 40 is anyio's default for all.
-_THREADS = Threads(40)
-
-
-class Answered(Protocol):
-    """A request whose answer is over. ``tasks`` are the functions that are left, ``task`` is the one that runs."""
-
-    context: Context
-    task: Callable[..., object] | None
-    tasks: Sequence[tuple[Callable[..., object], Sequence[object]]]
-
-    @property
-    def label(self) -> str: ...
-
-    def log_failure(self, sentence: str, failure: BaseException, /) -> None:
-        """Log an exception and report it."""
-
-    def release(self) -> None:
-        """Release what the request has kept for its functions."""
-
-
-def start_tasks(exchange: Answered, seconds: float, backend: str) -> None:
-    """Run the functions of a request on the process's event loop of this backend. Does not wait."""
-    ended: Future[None] = Future()
-    _running.add(ended)
-    ended.add_done_callback(_running.discard)
-    end = partial(ended.set_result, None)
-
-    async def run() -> None:
-        try:
-            await run_tasks(exchange, seconds)
-        finally:
-            end()
-
-    exchange.context.run(background_loop(backend).spawn, end, run)
-
-
-def wait_for_tasks(seconds: float) -> None:
-    """Wait until all have ended, at most so many seconds: the shut-down closes what they use."""
-    wait([*_running], timeout=seconds)
-
-
-async def run_tasks(exchange: Answered, seconds: float) -> None:
-    """Run the functions within ``seconds`` in all, then release what the request holds. Raises a cancellation only."""
-    try:
-        with move_on_after(seconds, shield=True) as scope:
-            while exchange.tasks:
-                (exchange.task, arguments), *exchange.tasks = exchange.tasks
-                await _run(exchange, exchange.task, arguments)
-            exchange.task = None  # it may refer to the request, which would be a cycle
-        if scope.cancelled_caught:
-            logger.error("%s was given up: background_timeout is %g s", _label(exchange), seconds)
-    finally:
-        exchange.release()
-
-
-async def _run(exchange: Answered, function: Callable[..., Any], arguments: Sequence[object]) -> None:
-    try:
-        kind = kind_of(function)
-        if kind is AWAIT or kind is INLINE:
-            result = function(*arguments)
-        else:
-            result = await in_thread(_THREADS, function, *arguments, abandon_on_cancel=True)
-        if kind is AWAIT or (result is not None and isawaitable(result)):
-            await result
-    except get_cancelled_exc_class():
-        raise
-    except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
-        exchange.log_failure(f"{_label(exchange)} failed", error)
-
-
-def _label(exchange: Answered) -> str:
-    function = exchange.task
-    return f"{exchange.label}: {getattr(function, '__qualname__', repr(function))}, after the response,"
 
 
 # -- tasks that make chunks for a thread -------------------------------------------------------------------------------
@@ -297,15 +267,15 @@ class BackpressureWindow:
         self._made = 0
         self._asked = 0
         self._is_over = False
-        self._waiting: Event | None = None  # what the task waits on
+        self._waiting: anyio.Event | None = None  # what the task waits on
 
-    def ask(self) -> Event | None:
+    def ask(self) -> anyio.Event | None:
         """The thread wants a chunk. Return the event to set on the loop, or None."""
         with self._lock:
             self._asked += 1
             return self._take_event() if self._made < self._asked else None
 
-    def made(self) -> Event | None:
+    def made(self) -> anyio.Event | None:
         """A chunk has been made. Return the event to wait on if the task is far enough ahead, or None."""
         with self._lock:
             self._made += 1
@@ -313,15 +283,15 @@ class BackpressureWindow:
             enough = self._asked + AHEAD - 1 if self._asked > 1 else 1
             if self._is_over or self._made < enough:
                 return None
-            self._waiting = Event()
+            self._waiting = anyio.Event()
             return self._waiting
 
-    def leave(self) -> Event | None:
+    def leave(self) -> anyio.Event | None:
         """The thread wants no chunk after this, so the task need not wait again. Return the event to set, or None."""
         with self._lock:
             self._is_over = True
             return self._take_event()
 
-    def _take_event(self) -> Event | None:
+    def _take_event(self) -> anyio.Event | None:
         event, self._waiting = self._waiting, None
         return event

@@ -10,17 +10,14 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from anyio import Event, sleep
+import anyio
 from anyio.lowlevel import RunVar, current_token
 
-from micropie.execution.context import current
 from micropie.execution.placement import LOOP, PROCESS, THREAD
-from micropie.execution.steps import no_function
 
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
@@ -30,6 +27,9 @@ LEAVE_WITHIN = 2.0
 
 # Chunks that may have been made in another thread or task when one is asked for: that one, and two more.
 AHEAD = 3
+
+# The request that is answered here; the drivers set and reset it. Its type is known in ``http/request.py`` only.
+current: ContextVar[Any] = ContextVar("micropie.request")
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class LoopTasks:
     def __init__(self) -> None:
         self._loop: Any = current_token().native_token
         self._tasks: dict[object, list[Any]] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
-        self._idle: Event | None = None
+        self._idle: anyio.Event | None = None
         self.has_ended = False  # whether nobody waits for tasks that are started now
 
     def start_soon(
@@ -126,7 +126,7 @@ class LoopTasks:
             for mark, started in self._tasks.items():
                 for task in started:  # one that is cancelled before it has begun does not come to ``_run``
                     task.add_done_callback(partial(self._ended, mark))
-            self._idle = Event()
+            self._idle = anyio.Event()
             await self._idle.wait()
 
     async def _run(self, mark: object, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> None:
@@ -145,51 +145,6 @@ class LoopTasks:
 TASKS = LoopLocal(LoopTasks)
 
 
-class DelayedCalls:
-    """Calls functions on this event loop, so many seconds after each was added.
-
-    One task waits for them all, because most are cancelled before, and a timer for each takes longer than the work that
-    it is to save.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._tasks = TASKS.get()
-        self._calls: deque[DelayedCall] = deque()
-
-    def add(self, function: Callable[[], object]) -> DelayedCall:
-        """Call ``function`` later, in this context, unless the call that is returned is cancelled."""
-        call = DelayedCall(monotonic() + self._seconds, partial(copy_context().run, function))
-        if not self._calls:
-            # In no request's context: a task that waits for calls which were cancelled would keep the request.
-            self._tasks.start_soon(self._run, context=Context())
-        self._calls.append(call)
-        return call
-
-    async def _run(self) -> None:
-        while self._calls:
-            pause = self._calls[0].due - monotonic()
-            if pause > 0:
-                await sleep(pause)
-            else:
-                self._calls[0].function()
-                self._calls.popleft()  # after the call: if that adds another, this task is still at work
-
-
-class DelayedCall:
-    """A call that is made at ``due``."""
-
-    __slots__ = ("due", "function")
-
-    def __init__(self, due: float, function: Callable[[], object]) -> None:
-        self.due = due
-        self.function = function
-
-    def cancel(self) -> None:
-        """Prevent the call, and let go of the objects that it refers to."""
-        self.function = no_function
-
-
 class SingleWaiterEvent:
     """A reusable event with a single waiter. ``ring`` does nothing if no task is waiting.
 
@@ -205,7 +160,7 @@ class SingleWaiterEvent:
     def wait(self) -> Awaitable[object]:
         """Return an awaitable that ends with the next ring. Await it at once."""
         if self._create_future is None:
-            self._rung = event = Event()
+            self._rung = event = anyio.Event()
             return event.wait()
         self._rung = future = self._create_future()
         return future  # type: ignore[no-any-return]

@@ -11,12 +11,13 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
-from typing import Final, NamedTuple
+from threading import Condition, get_ident
+from typing import Any, Final, NamedTuple
 
 from micropie.errors import SetupError
 
@@ -24,6 +25,8 @@ LOOP: Final = "loop"
 THREAD: Final = "thread"
 PROCESS: Final = "process"
 PLACEMENTS: Final = (LOOP, THREAD, PROCESS)
+
+ALL_WAIT: Final = "all threads that may wait for it are waiting"
 
 MARK: Final = "__micropie_run_in__"  # what ``@run_in`` leaves on a function
 
@@ -71,9 +74,48 @@ class Threads:
     ``queue`` is how many handlers may wait for a thread; other calls always wait.
     """
 
+    patience: float | None = None
+    """Seconds that a call waits for a thread; then it fails."""
+
     def __init__(self, size: int, queue: int = 0) -> None:
         self.size = size
         self.queue = queue
+
+
+class ServiceThreads(Threads):
+    """The threads that may wait for one service. If it hangs, all others go on.
+
+    This is the kind of a step for a function that asks the service. Raises ``TimeoutError`` if no thread is free for
+    ``patience``. Under wsgi, where the server's threads wait, one half of those that come here may: nobody knows how
+    many the server has. The others fail if none of them ends its call for ``patience``.
+    """
+
+    patience = 2.5  # in a Redis 200 ms away it takes 2 seconds to save a session that many change
+
+    def __init__(self) -> None:
+        super().__init__(40)
+        self._change = Condition()
+        self._seen: set[int] = set()
+        self._waiting = 0
+
+    def call(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+        """Call a function in the server's thread."""
+        with self._change:
+            if len(self._seen) < 2 * self.size:
+                self._seen.add(get_ident())
+            while not self._has_room():  # as long as some end, the service is slow and does not hang
+                if not self._change.wait(self.patience):
+                    raise TimeoutError(ALL_WAIT)
+            self._waiting += 1
+        try:
+            return function(*arguments)
+        finally:
+            with self._change:
+                self._waiting -= 1
+                self._change.notify_all()
+
+    def _has_room(self) -> bool:
+        return self._waiting < max(1, len(self._seen) // 2)
 
 
 # -- found by name in another process ----------------------------------------------------------------------------------

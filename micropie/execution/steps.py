@@ -13,8 +13,8 @@ HANDLER    the same for a handler; only so many may wait for a thread,   the sam
            503 for the others
 POOL       the result of the handler of that name, called in a process   a thread waits for it until the request is
                                                                          cancelled (asgi); a call (wsgi)
-IO         the same as BLOCK for files and session backends, which       a worker thread that handlers can't occupy
-           block for a moment only                                       (asgi), a call (wsgi)
+IO         the same as BLOCK for files, which block for a moment only    a worker thread that handlers can't occupy
+                                                                         (asgi), a call (wsgi)
 CHUNK      the next chunk of a stream, the first argument; it may have   one task gets all chunks of a stream
            to wait, and be cancelled meanwhile. The second one says how
            long the head waits for it (``streams/source.py``)
@@ -24,10 +24,15 @@ MOUNT      the response of the application mounted at a route, the       in its 
            request's path below the mount
 RECEIVE    ``(piece, more)``: bytes of the body, and whether more may    ``receive()`` (asgi), a read (wsgi)
            follow
+ANSWER     nothing; the answer to the request, in the place of the       ends the flow, and sends the answer
+           arguments. This is the last step of a request's flow
 =========  ============================================================  =======================================
 
-The value that a flow returns is its result: for a request, the ``Answer`` to send. A flow yields only what may have to
-wait, and calls everything else itself: a flow that never yields costs little more than a call.
+A kind may also be ``ServiceThreads``: the function asks a service that may hang, and waits in one of these threads.
+
+The value that a flow returns is its result. A request's flow yields it instead, because a value that a generator
+returns arrives as an exception, which costs as much as the rest of the generator. Apart from that a flow yields only
+what may have to wait, and calls everything else itself: a flow that never waits costs little more than a call.
 """
 
 from __future__ import annotations
@@ -38,7 +43,7 @@ from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
 from types import CodeType
 from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from micropie.execution.placement import LOOP, MARK
+from micropie.execution.placement import LOOP, MARK, ServiceThreads
 
 AWAIT: Final = "await"
 BLOCK: Final = "block"
@@ -49,11 +54,14 @@ CHUNK: Final = "chunk"
 CLOSE: Final = "close"
 RECEIVE: Final = "receive"
 MOUNT: Final = "mount"
+ANSWER: Final = "answer"
 INLINE: Final = "inline"  # not a step: the flow calls the function itself
 
-CallKind: TypeAlias = Literal["await", "block", "io", "inline"]
+CallKind: TypeAlias = Literal["await", "block", "io", "inline"] | ServiceThreads
 RouteKind: TypeAlias = Literal["await", "block", "handler", "pool", "mount", "inline"]
-StepKind: TypeAlias = Literal["await", "block", "handler", "pool", "io", "chunk", "close", "receive", "mount"]
+StepKind: TypeAlias = (
+    Literal["await", "block", "handler", "pool", "io", "chunk", "close", "receive", "mount", "answer"] | ServiceThreads
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class RouteToMount(Protocol):
 
 # The shapes of a step. Streams, routes and requests are known above this package only, so they have protocols here.
 AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
-CallStep: TypeAlias = tuple[Literal["block", "io"], Callable[..., Any], Sequence[Any]]
+CallStep: TypeAlias = tuple[Literal["block", "io"] | ServiceThreads, Callable[..., Any], Sequence[Any]]
 RouteStep: TypeAlias = tuple[RouteKind | Limited, RouteFunction, Sequence[Any]]
 LimitedStep: TypeAlias = tuple[Limited, Callable[..., Any], Sequence[Any]]
 ChunkStep: TypeAlias = tuple[Literal["chunk"], Callable[[], None], tuple[StreamToRead, object]]
@@ -105,8 +113,11 @@ CloseStep: TypeAlias = tuple[Literal["close"], Callable[[], None], tuple[StreamT
 MountStep: TypeAlias = tuple[Literal["mount"], Callable[[], None], tuple[RouteToMount, object, tuple[str, bytes]]]
 # With the bytes that are wanted in one piece, if those are more than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()] | tuple[int]]
+AnswerStep: TypeAlias = tuple[Literal["answer"], Callable[[], None], Any]
 
-Step: TypeAlias = AwaitStep | CallStep | RouteStep | LimitedStep | ChunkStep | CloseStep | MountStep | ReceiveStep
+Step: TypeAlias = (
+    AwaitStep | CallStep | RouteStep | LimitedStep | ChunkStep | CloseStep | MountStep | ReceiveStep | AnswerStep
+)
 
 # A step as a driver takes it apart.
 AnyStep: TypeAlias = tuple[RouteKind | StepKind | Limited, Callable[..., Any], Sequence[Any]]

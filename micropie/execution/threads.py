@@ -1,14 +1,16 @@
 """Worker threads for code that may block. They are anyio's own, so ``anyio.from_thread`` works in them.
 
-``Threads`` limit them: those of each application are counted apart from ``IO_THREADS``. A call takes a slot of its
-``Threads`` before it asks anyio for a thread, and gives it back when the thread is done. anyio's own limit can't do
-that: a task that abandons its thread would free the slot while the thread still runs.
+``Threads`` limit them: those of each application and of each service are counted apart from ``IO_THREADS``. A call
+takes a slot of its ``Threads`` before it asks anyio for a thread, and gives it back when the thread is done. anyio's
+own limit can't do that: a task that abandons its thread would free the slot while the thread still runs. A thread that
+waits for its client's body lends its slot meanwhile (``lent``), or clients that send slowly would have all of them.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -21,42 +23,56 @@ from time import monotonic, sleep
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from anyio import CancelScope, CapacityLimiter, WouldBlock, get_cancelled_exc_class, to_thread
+import anyio
+from anyio import to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from micropie.execution.context import outcome_of, released, variables_set
+from micropie.execution.background import outcome_of, released, variables_set
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import TASKS, WAKERS, LoopLocal
-from micropie.execution.placement import Threads
+from micropie.execution.placement import ALL_WAIT, Threads
 from micropie.execution.steps import no_function
 
 logger = logging.getLogger("micropie")
 
 Result = TypeVar("Result")
 
-# For files and session backends: forty handlers that block must not keep a page's style sheet from other clients.
+# For files: forty handlers that block must not keep a page's style sheet from other clients.
 IO_THREADS = Threads(40)
+
+# Of each ``Threads``: so many may wait for their clients at once, beside those that are busy.
+MOST_READERS = 400
+
+# A browser, and what else runs Python as WebAssembly, can start no thread: calls run in line.
+HAS_THREADS = sys.platform != "emscripten"
 
 # Seconds until the log says again that handlers are refused.
 _REPORT_EVERY = 60.0
 
 
 # For anyio, which wants a limiter: a call has its slot before.
-_UNLIMITED = LoopLocal(lambda: CapacityLimiter(inf))
+_UNLIMITED = LoopLocal(lambda: anyio.CapacityLimiter(inf))
 
 
 class _Slots:
     """The slots of some ``Threads`` on one event loop."""
 
     def __init__(self, threads: Threads) -> None:
-        if not _GUARDS:
+        if HAS_THREADS and not _GUARDS:
             guard = Thread(target=_end_after, args=(main_thread(),), name="micropie exit", daemon=True)
             _GUARDS.append(guard)
             guard.start()
-        self.limiter = CapacityLimiter(threads.size)
+        self.limiter = anyio.CapacityLimiter(threads.size)
         self.unlimited = _UNLIMITED.get()
         self.waker = WAKERS.get()
-        self.next_report = 0.0
+        self._next_report = 0.0
+
+    def report(self, sentence: str, *values: object) -> None:
+        """Log that requests get 503, once a minute."""
+        now = monotonic()
+        if now >= self._next_report:
+            self._next_report = now + _REPORT_EVERY
+            logger.warning(sentence, *values)
 
 
 # A limiter belongs to the loop that it was made in, and an application may serve several.
@@ -64,23 +80,31 @@ _slots: LoopLocal[WeakKeyDictionary[Threads, _Slots]] = LoopLocal(WeakKeyDiction
 
 
 async def in_thread(
-    threads: Threads, function: Callable[..., Result], *arguments: object, abandon_on_cancel: bool = False
+    threads: Threads, function: Callable[..., Result], *arguments: object, abandon_after: float | None = None
 ) -> Result:
-    """Call ``function`` in a worker thread, with this task's context variables. Wait while all ``threads`` are busy.
+    """Call ``function`` in a worker thread, with this task's context variables. Wait while all ``threads`` are busy,
+    or raise ``TimeoutError`` after their ``patience``.
 
-    With ``abandon_on_cancel`` a cancelled task leaves the thread to itself, which counts as busy until it ends;
-    otherwise the task waits for the thread.
+    A cancelled task waits ``abandon_after`` seconds for the thread, None for as long as it takes, and then leaves it to
+    itself. The thread counts as busy until it ends.
     """
     slots = _slots_of(threads)
-    holder = object()
-    release = partial(slots.limiter.release_on_behalf_of, holder)
-    work = _Work(partial(outcome_of, function, arguments), partial(slots.waker.call, release))
-    await take_slot(slots.limiter, holder)
+    holder, ended = object(), anyio.Event()
+
+    def end() -> None:
+        slots.limiter.release_on_behalf_of(holder)
+        ended.set()
+
+    work = _Work(partial(outcome_of, function, arguments), partial(slots.waker.call, end))
+    await take_slot(slots.limiter, holder, threads.patience)
     try:
-        outcome = await to_thread.run_sync(work.run, abandon_on_cancel=abandon_on_cancel, limiter=slots.unlimited)
+        outcome = await _run(work, abandon_after is not None, slots.unlimited)
     except BaseException:  # no further thread can be started, or the task is cancelled
         if work.claim():
-            release()
+            end()
+        elif abandon_after:
+            with anyio.move_on_after(abandon_after, shield=True):
+                await ended.wait()
         raise
     try:
         result: Result = released(outcome)
@@ -95,14 +119,33 @@ def has_room(threads: Threads) -> bool:
     slots = _slots_of(threads)
     if slots.limiter.available_tokens >= 1 or slots.limiter.statistics().tasks_waiting < threads.queue:
         return True
-    now = monotonic()
-    if now >= slots.next_report:
-        slots.next_report = now + _REPORT_EVERY
-        logger.warning(
-            "all %d threads or processes are busy, and %d handlers wait for one: requests get 503",
-            threads.size, threads.queue,
-        )  # fmt: skip
+    slots.report(
+        "all %d threads or processes are busy, and %d handlers wait for one: requests get 503",
+        threads.size, threads.queue,
+    )  # fmt: skip
     return False
+
+
+@contextmanager
+def lent(threads: Threads | None) -> Iterator[bool]:
+    """Let another call begin while one of ``threads`` waits in the block for its client. None is no thread.
+
+    False if ``MOST_READERS`` wait already, which is logged once a minute. After the block the thread goes on at once:
+    it may have a lock for which all others wait. If more run now than ``threads`` has, no call begins until some end.
+    """
+    if threads is None:
+        yield True
+        return
+    slots = _slots_of(threads)
+    limiter = slots.limiter
+    may_wait = limiter.total_tokens < threads.size + MOST_READERS
+    if not may_wait:
+        slots.report("%d threads wait for the bodies of slow clients: requests get 503", MOST_READERS)
+    limiter.total_tokens += may_wait
+    try:
+        yield may_wait
+    finally:
+        limiter.total_tokens -= may_wait
 
 
 class _Work:
@@ -134,6 +177,13 @@ class _Work:
                 self._end()
 
 
+async def _run(work: _Work, abandon_on_cancel: bool, limiter: anyio.CapacityLimiter) -> Any:
+    """Run a call in a worker thread, or in line where there are none."""
+    if not HAS_THREADS:
+        return work.run()
+    return await to_thread.run_sync(work.run, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
+
+
 # -- the end of the process --------------------------------------------------------------------------------------------
 
 # Seconds that calls may go on after the server has ended.
@@ -150,7 +200,8 @@ def _end_after(main: Thread) -> None:
     """End the process soon after its main thread and the threads of servers, though calls still run.
 
     The interpreter waits for all threads that are no daemons. Under asyncio anyio's are none, so a handler that hangs
-    would keep its server from ending.
+    would keep its server from ending. There is no gentler way: nothing can end a thread in a call that blocks, anyio
+    makes no daemons, and in a daemon of our own a handler's ``anyio.from_thread.run`` would need the loop's token.
     """
     main.join()
     for thread in enumerate_threads():
@@ -166,9 +217,13 @@ def _end_after(main: Thread) -> None:
 
 
 def usage_of(threads: Threads) -> tuple[int, int, int]:
-    """Return how many of ``threads`` are busy on this event loop, how many calls wait for one, and their number."""
+    """Return how many of ``threads`` are busy on this event loop, how many calls wait for one, and their number.
+
+    One that is ``lent`` is not busy.
+    """
     statistics = limiter_of(threads).statistics()
-    return statistics.borrowed_tokens, statistics.tasks_waiting, threads.size
+    waiting_for_clients = int(statistics.total_tokens) - threads.size
+    return statistics.borrowed_tokens - waiting_for_clients, statistics.tasks_waiting, threads.size
 
 
 @contextmanager
@@ -176,12 +231,12 @@ def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
     """Call ``interrupt`` if the task is cancelled in the block: the thread that is abandoned there should end soon."""
     try:
         yield
-    except get_cancelled_exc_class():
+    except anyio.get_cancelled_exc_class():
         interrupt()
         raise
 
 
-def limiter_of(threads: Threads) -> CapacityLimiter:
+def limiter_of(threads: Threads) -> anyio.CapacityLimiter:
     """Return the limiter of ``threads`` on the event loop that this runs on. Its tokens are the slots."""
     return _slots_of(threads).limiter
 
@@ -208,33 +263,37 @@ class SlotHolder(Protocol):
         """The job has not been run, because of ``error``; called on the event loop."""
 
 
-async def take_slot(limiter: CapacityLimiter, holder: object) -> None:
-    """Take a slot of ``limiter`` for ``holder``. Wait until one is free."""
+async def take_slot(limiter: anyio.CapacityLimiter, holder: object, patience: float | None = None) -> None:
+    """Take a slot of ``limiter`` for ``holder``. Wait until one is free; ``TimeoutError`` after so many seconds."""
     try:
         limiter.acquire_on_behalf_of_nowait(holder)
-    except WouldBlock:
-        await limiter.acquire_on_behalf_of(holder)
+    except anyio.WouldBlock:
+        with anyio.move_on_after(patience):
+            return await limiter.acquire_on_behalf_of(holder)
+        raise TimeoutError(ALL_WAIT) from None
 
 
 def run_in_place(
-    limiter: CapacityLimiter, holder: SlotHolder, job: Job, *arguments: object, context: Context | None = None
-) -> CancelScope:
+    limiter: anyio.CapacityLimiter, holder: SlotHolder, job: Job, *arguments: object, context: Context | None = None
+) -> anyio.CancelScope:
     """Run ``job(*arguments)`` in a worker thread, in ``context``, by default a copy of this task's. Does not wait.
 
     ``holder`` has a slot of ``limiter``, and loses it if no thread starts. When the scope that is returned is
     cancelled, ``anyio.from_thread`` raises the cancellation in the thread.
     """
-    scope, context = CancelScope(), copy_context() if context is None else context
+    scope, context = anyio.CancelScope(), copy_context() if context is None else context
     work = _Work(partial(_run_in, context, job, arguments))
     TASKS.get().start_soon(_wait_for_job, scope, limiter, holder, work, context=context.copy())
     return scope
 
 
-async def _wait_for_job(scope: CancelScope, limiter: CapacityLimiter, holder: SlotHolder, work: _Work) -> None:
+async def _wait_for_job(
+    scope: anyio.CancelScope, limiter: anyio.CapacityLimiter, holder: SlotHolder, work: _Work
+) -> None:
     """Wait for the thread of a job. This is a task because anyio has no other way to a thread."""
     with scope:
         try:
-            await to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=_UNLIMITED.get())
+            await _run(work, True, _UNLIMITED.get())
         except BaseException as error:  # no further thread can be started, or the job or the loop is cancelled
             if work.claim():
                 limiter.release_on_behalf_of(holder)

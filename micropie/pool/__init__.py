@@ -6,15 +6,18 @@ cancels the call (``CancelToken``), which ends that process. An executor in the 
 bytes. A generator stays in the process that began it, so its stream comes in batches.
 """
 
-from micropie.pool.client import call_in_pool
-from micropie.pool.executors import ExecutorPool
-from micropie.pool.processes import Pool
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie.lazily import lazily
 from micropie.pool.remote import CancelToken, RemoteChunks
 
-__all__ = [
-    "CancelToken",
-    "ExecutorPool",
-    "Pool",
-    "RemoteChunks",
-    "call_in_pool",
-]
+if TYPE_CHECKING:
+    from micropie.pool.client import call_in_pool
+    from micropie.pool.executors import ExecutorPool
+    from micropie.pool.processes import Pool
+
+__all__ = ["CancelToken", "ExecutorPool", "Pool", "RemoteChunks", "call_in_pool"]
+
+__getattr__ = lazily(__name__, {"client": "call_in_pool", "executors": "ExecutorPool", "processes": "Pool"})

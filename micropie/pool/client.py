@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from micropie.errors import HTTPError
 from micropie.execution import HandlerName, TookTooLong, current, handler_named
@@ -39,12 +39,10 @@ def call_in_pool(
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
     try:
-        return pool.call(seconds, answer, name, job, token=token)
-    except TookTooLong:
-        pass
-    logger.error(
-        "%s: %s took longer than %g seconds in its process and was ended", exchange.label, _full_name(name), seconds
-    )
+        return pool.call(seconds, PooledHandler(name), job, token=token)
+    except TookTooLong as error:
+        sentence = str(error)
+    logger.error("%s: %s %s", exchange.label, _full_name(name), sentence)
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
@@ -54,8 +52,7 @@ def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[obj
         return pickle.dumps((exchange, arguments))
     except Exception:
         values = {f"argument {number}": value for number, value in enumerate(arguments, 1)}
-        fields, slots = cast("tuple[dict[str, object], dict[str, object]]", exchange.__getstate__())
-        values |= {f"the request's {key}": value for key, value in (fields | slots).items()}
+        values |= {f"the request's {key}": value for key, value in vars(exchange).items()}
         for label, value in values.items():
             try:
                 pickle.dumps(value)
@@ -75,19 +72,33 @@ def _full_name(name: HandlerName) -> str:
 # -- in a process of the pool ------------------------------------------------------------------------------------------
 
 
-def answer(name: HandlerName, job: bytes) -> Any:
-    """Call a handler in this process and return its result. ``job`` is what ``_packed`` returned."""
-    exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
-    if exchange.is_null:
-        exchange.document = NULL
-    current.set(PooledRequest(exchange))
-    if exchange.enter_in_pool is not None:
-        exchange.enter_in_pool()
-    handler = handler_named(name)
-    if name.takes_keywords:
-        *arguments, keywords = arguments
-        return handler(*arguments, **keywords)
-    return handler(*arguments)
+class PooledHandler:
+    """A handler, which crosses by its name. The process finds it when it unpickles this, and imports its module."""
+
+    def __init__(self, name: HandlerName) -> None:
+        self._name = name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _found, (self._name,)
+
+    def __call__(self, job: bytes) -> Any:
+        """Call the handler in this process and return its result. ``job`` is what ``_packed`` returned."""
+        exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
+        if exchange.is_null:
+            exchange.document = NULL
+        current.set(PooledRequest(exchange))
+        if exchange.enter_in_pool is not None:
+            exchange.enter_in_pool()
+        handler = handler_named(self._name)
+        if self._name.takes_keywords:
+            *arguments, keywords = arguments
+            return handler(*arguments, **keywords)
+        return handler(*arguments)
+
+
+def _found(name: HandlerName) -> PooledHandler:
+    handler_named(name)
+    return PooledHandler(name)
 
 
 class PooledExchange(Exchange):

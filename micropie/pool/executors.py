@@ -30,7 +30,6 @@ from uuid import uuid4
 from micropie.execution import TookTooLong
 from micropie.pool.remote import (
     END,
-    FAILED,
     GRACE,
     CancelToken,
     EndMessage,
@@ -145,7 +144,7 @@ class _Job:
     def outcome(self, seconds: float) -> JobMessage:
         """Return its message. Raises ``TookTooLong``; ``PoolError`` if the executor has lost it, or it was left."""
         if not self._is_over.wait(seconds):
-            raise TookTooLong
+            raise TookTooLong(f"took longer than {seconds:g} seconds and is left to itself")
         future, self._future = self._future, None
         if future is None or not future.done():
             raise PoolError("its caller has been cancelled")
@@ -196,13 +195,12 @@ class Batches(RemoteChunks):
         job = self._close_there()
         if not self._token.is_cancelled:
             with suppress(TookTooLong, PoolError):
-                open_message(cast("ResultMessage | FailedMessage", job.outcome(GRACE)))
+                open_message(job.outcome(GRACE))
 
     def _take_batch(self) -> None:
         if self._end is not None:
             end, self._end = self._end, ENDED
-            if end[0] == FAILED:
-                open_message(end)
+            open_message(end)
             raise StopIteration
         try:
             _, _, _, chunks, self._end = cast(BatchMessage, self._ask().outcome(self._seconds))

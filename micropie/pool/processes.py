@@ -8,20 +8,22 @@ do not survive one. A forked child forgets its parent's processes.
     parent -> process    a call, pickled; of a stream then ``MORE`` for each chunk taken, or ``STOP``
     process -> parent    (RESULT, value) | (FAILED, error and traceback) | (STREAM,) (CHUNK, chunk)... (END,) or FAILED
 
-When the parent ends, in whatever way, the pipe ends and with it the process.
+Before its first call of a function, a process is asked to find it, which starts the interpreter and imports the module.
+This has its own time: as part of the call's, a slow import would end every process before it has answered anything.
+
+A process ignores the signals that a service manager or a terminal sends to all processes of a server: it goes on until
+its server, which may finish requests, closes the pipe. When the server itself ends, in whatever way, a second pipe ends
+and with it the process, in the middle of what it computes.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 from weakref import finalize
 
@@ -50,6 +52,9 @@ StreamMessage: TypeAlias = tuple[Literal["chunk"], object] | EndMessage | Failed
 
 MORE: Final = b"more"
 STOP: Final = b"stop"
+
+# Seconds that a process may take to start and to import the module of a function.
+START_WITHIN = 300.0
 
 CAN_PASS_PIPES = os.name == "posix"  # subprocess passes no descriptors on Windows
 
@@ -89,7 +94,8 @@ class Pool:
         """Return ``function(*arguments)``, called in a process; for a generator an iterator over its chunks. Blocks.
 
         Raises what the function raises, ``TookTooLong`` after ``seconds`` without a result or a chunk, and
-        ``PoolError``. To cancel ``token`` ends the process.
+        ``PoolError``. The time until the process has found the function does not count. To cancel ``token`` ends the
+        process, once it has.
         """
         if _is_in_pool:  # or each process would start another one, without end
             raise PoolError(
@@ -97,16 +103,27 @@ class Pool:
                 'write if __name__ == "__main__": above that'
             )
         token = token or CancelToken()
-        job = pickle.dumps((function, arguments))
-        deadline = monotonic() + seconds
-        if not self._free.acquire(timeout=seconds):
-            raise TookTooLong
+        search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
+        while not self._free.acquire(timeout=seconds):
+            with self._lock:
+                if all(worker.found for worker in self._workers):  # while one starts, no handler is to blame
+                    raise TookTooLong(f"waited longer than {seconds:g} seconds for a process")
         try:
-            worker = self._send_job(job, token)
+            token.check()
+            worker = self._take()
         except BaseException:
             self._free.release()
             raise
-        message = cast(FirstMessage, self._receive(worker, deadline))
+        if search not in worker.found:
+            # A caller that leaves meanwhile does not end the process: the next one would have to start another.
+            message = self._ask(worker, search, START_WITHIN)
+            if message[0] == FAILED or token.is_cancelled:
+                self._put_back(worker)
+                token.check()
+                open_message(message)
+            worker.found.add(search)
+        token.attach(worker.kill)
+        message = self._ask(worker, job, seconds)
         if message[0] == STREAM:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
@@ -130,41 +147,38 @@ class Pool:
         for worker in idle:
             self._drop(worker, GRACE)
 
-    def _send_job(self, job: bytes, token: CancelToken) -> _Worker:
-        """Give the job to a process, and return that. Idle processes that have ended are dropped on the way."""
-        if token.is_cancelled:  # while it waited for a process
-            raise PoolError("its caller has been cancelled")
+    def _take(self) -> _Worker:
+        """Return an idle process, or a new one. Idle ones that have ended are dropped on the way."""
         while True:
             with self._lock:
                 worker = self._idle.pop() if self._idle else None
             if worker is None:
-                break
-            with suppress(OSError):
-                worker.connection.send_bytes(job)
-                token.attach(worker.kill)
+                worker = _Worker()
+                with self._lock:
+                    self._workers.add(worker)
+                return worker
+            if worker.is_alive():
                 return worker
             self._drop(worker)
-        worker = _Worker()
-        with self._lock:
-            self._workers.add(worker)
-        token.attach(worker.kill)
-        with suppress(OSError):  # it has ended at once, which shows when its message is received
-            worker.connection.send_bytes(job)
-        return worker
 
-    def _receive(self, worker: _Worker, deadline: float) -> object:
+    def _ask(self, worker: _Worker, job: bytes, seconds: float) -> FirstMessage:
+        with suppress(OSError):  # it has ended, which shows when its message is received
+            worker.connection.send_bytes(job)
+        return cast(FirstMessage, self._receive(worker, seconds))
+
+    def _receive(self, worker: _Worker, seconds: float) -> object:
         """Return the next message. A process that does not send one in time, or has ended, is discarded."""
         try:
-            return worker.receive(deadline)
+            return worker.receive(seconds)
         except BaseException:
             self._discard(worker)
             raise
 
     def _return(self, worker: _Worker, token: CancelToken) -> None:
-        """Put back a process that has done its work."""
-        if token.detach():  # it was killed after its last message
-            self._discard(worker)
-            return
+        """Put back a process that has done its work, unless it was killed after its last message."""
+        (self._discard if token.detach() else self._put_back)(worker)
+
+    def _put_back(self, worker: _Worker) -> None:
         with self._lock:
             self._idle.append(worker)  # if it was killed meanwhile, the next call finds that out
         self._free.release()
@@ -203,8 +217,7 @@ class Chunks(RemoteChunks):
                 worker.connection.send_bytes(MORE)
             return message[1]
         self._leave(worker)
-        if message[0] == FAILED:
-            open_message(message)
+        open_message(message)
         raise StopIteration
 
     def _close(self) -> None:
@@ -218,8 +231,7 @@ class Chunks(RemoteChunks):
             while message[0] == CHUNK:
                 message = self._receive(worker, GRACE)
             self._leave(worker)
-        if message[0] == FAILED:
-            open_message(message)
+        open_message(message)
 
     def _leave(self, worker: _Worker) -> None:
         self._worker = None
@@ -227,7 +239,7 @@ class Chunks(RemoteChunks):
 
     def _receive(self, worker: _Worker, seconds: float) -> StreamMessage:
         try:
-            return cast(StreamMessage, self._pool._receive(worker, monotonic() + seconds))
+            return cast(StreamMessage, self._pool._receive(worker, seconds))
         except BaseException:
             self._worker = None
             raise
@@ -241,30 +253,47 @@ class _Worker:
             raise PoolError(
                 "micropie starts no processes on Windows: write App(pool=concurrent.futures.ProcessPoolExecutor())"
             )
+        import signal
+        import subprocess
         from multiprocessing.connection import Pipe
 
+        self.found: set[bytes] = set()  # the functions that it has been asked to find
         self.connection, theirs = Pipe()
+        their_life, self._life = Pipe(duplex=False)
+        passed = theirs.fileno(), their_life.fileno()
+        # A process that has only begun can't ignore signals yet. It inherits this thread's mask.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ignored())
         try:
-            code = _MAIN.format(path=[*map(str, sys.path)], descriptor=theirs.fileno())
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                [sys.executable, "-c", _MAIN.format(path=[*map(str, sys.path)], descriptors=passed)],
+                pass_fds=passed,
+                stdin=subprocess.DEVNULL,
             )
         except BaseException:
-            self.connection.close()
+            self._close()
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
+            their_life.close()
 
-    def receive(self, deadline: float) -> object:
+    def is_alive(self) -> bool:
+        """Return whether it has not ended."""
+        return self._process.poll() is None
+
+    def receive(self, seconds: float) -> object:
         """Return its next message. Raises ``TookTooLong``; ``PoolError`` if it has ended."""
-        if not self.connection.poll(max(0.0, deadline - monotonic())):
-            raise TookTooLong
+        if not self.connection.poll(seconds):
+            where = "in its process" if self.found else "to start in its process"
+            raise TookTooLong(f"took longer than {seconds:g} seconds {where} and was ended")
         try:
             data = self.connection.recv_bytes()
         except (EOFError, OSError):
             self._process.kill()
             code = self._process.wait()
-            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+            from signal import Signals
+
+            how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
             raise PoolError(f"its process ended in the middle of it, {how}") from None
         return pickle.loads(data)  # noqa: S301 - from our own process
 
@@ -276,15 +305,22 @@ class _Worker:
         """End it. It has ``grace`` seconds to end by itself, because its pipe ends."""
         self.connection.close()
         if grace:
+            import subprocess
+
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
         self._process.kill()
         self._process.wait()
+        self._life.close()
 
     def abandon(self) -> None:
         """Forget it: it is the child of another process. ``subprocess`` then neither waits for it nor warns."""
         self._process.returncode = 0
+        self._close()
+
+    def _close(self) -> None:
         self.connection.close()
+        self._life.close()
 
 
 def _end_all(workers: set[_Worker]) -> None:
@@ -297,17 +333,40 @@ def _end_all(workers: set[_Worker]) -> None:
 _is_in_pool = False
 
 # The new process finds the modules that this one finds.
-_MAIN = "import sys; sys.path[:] = {path!r}; from micropie.pool.processes import main; main({descriptor})"
+_MAIN = "import sys; sys.path[:] = {path!r}; from micropie.pool.processes import main; main(*{descriptors})"
 
 
-def main(descriptor: int) -> None:
-    """Run a process of the pool: answer calls until the parent ends."""
+def _ignored() -> list[int]:
+    """Return the signals that are for the server, which then closes the pipe."""
+    import signal
+
+    return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def main(descriptor: int, life: int) -> None:
+    """Run a process of the pool: answer calls until the parent ends. ``descriptor`` and ``life`` are its pipes."""
     global _is_in_pool  # noqa: PLW0603 - of the process
     _is_in_pool = True
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes the pipe
+    import fcntl
+    import signal
+
+    for number in _ignored():
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ignored())
     from multiprocessing.connection import Connection
 
+    if hasattr(fcntl, "F_SETSIG"):  # under Linux: the thread has to wait for a function that keeps the interpreter
+        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.FASYNC)
+    threading.Thread(target=exit_at_end, args=(life,), name="micropie exit", daemon=True).start()
     work(Connection(descriptor))
+
+
+def exit_at_end(pipe: int) -> None:
+    """Wait for the pipe's end, then end this process."""
+    os.read(pipe, 1)
+    os._exit(1)
 
 
 def work(connection: Connection) -> None:

@@ -12,7 +12,7 @@ import pickle
 import threading
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal, TypeAlias
 
@@ -53,6 +53,11 @@ class CancelToken:
             self._stop = stop
             if self.is_cancelled:
                 stop()
+
+    def check(self) -> None:
+        """Raise ``PoolError`` if the call has been cancelled."""
+        if self.is_cancelled:
+            raise PoolError("its caller has been cancelled")
 
     def detach(self) -> bool:
         """Forget the function: there is nothing left to stop. Return whether the call was cancelled."""
@@ -130,10 +135,10 @@ def pack_failure(error: BaseException) -> bytes:
     return pickle.dumps(failed_message(error))
 
 
-def open_message(message: ResultMessage | FailedMessage) -> Any:
-    """Return the result, or raise the error."""
-    if message[0] == RESULT:
-        return message[1]
+def open_message(message: Sequence[Any]) -> Any:
+    """Raise the error of a message FAILED. Return the value of any other, such as a result."""
+    if message[0] != FAILED:
+        return message[-1]
     error, text = pickle.loads(message[1])  # noqa: S301 - from our own process
     error.__cause__ = RemoteTraceback(text)
     try:

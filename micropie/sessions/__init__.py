@@ -35,5 +35,9 @@ __all__ = [
 # An optional dependency may be missing, or take longer to import than all of micropie.
 __getattr__ = lazily(
     __name__,
-    {"RedisSessionBackend": "redis", "SQLiteSessionBackend": "sqlite", "SignedCookieSessionBackend": "signed_cookie"},
+    {
+        "redis": "RedisSessionBackend",
+        "sqlite": "SQLiteSessionBackend",
+        "signed_cookie": "SignedCookieSessionBackend",
+    },
 )

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from weakref import finalize
@@ -93,7 +93,9 @@ class SQLiteSessionBackend(SessionBackend):
         idle = self._idle
         connection: sqlite3.Connection | None = None
         try:
-            connection = _pop_idle(idle) or self._open()
+            with suppress(IndexError):
+                connection = idle.pop()
+            connection = connection or self._open()
             yield connection
         except (sqlite3.DatabaseError, OSError) as error:
             if connection is not None:  # its state is unknown
@@ -123,16 +125,10 @@ class SQLiteSessionBackend(SessionBackend):
             return connection
 
 
-def _pop_idle(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
-    try:
-        return idle.pop()  # without a check of the length: another thread may take the last one in between
-    except IndexError:
-        return None
-
-
 def _close_all(idle: list[sqlite3.Connection]) -> None:
-    while connection := _pop_idle(idle):
-        connection.close()
+    with suppress(IndexError):  # instead of a check of the length: another thread may take the last one in between
+        while True:
+            idle.pop().close()
 
 
 def _execute_with_retries(connection: sqlite3.Connection, statement: str) -> None:

@@ -4,40 +4,52 @@ from __future__ import annotations
 
 import inspect
 import logging
-import re
-import secrets
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
-from micropie.execution import AWAIT, IO, Flow, call
-from micropie.http import MAX_COOKIE, Changes, Exchange, Session, copied, format_cookie, parse_cookies, without_prefix
+from micropie.execution import AWAIT, RETRY_AFTER, Flow, Outage, ServiceThreads, call
+from micropie.http import (
+    MAX_COOKIE,
+    Changes,
+    Exchange,
+    Session,
+    check_size,
+    copied,
+    format_cookie,
+    parse_cookies,
+    without_prefix,
+)
+from micropie.lazily import pattern
 from micropie.sessions.backend import SessionBackend
 
 logger = logging.getLogger("micropie")
 
-# Seconds until a backend that is still out of reach is in the log again: each request of that time fails by it.
-_REPORT_EVERY = 60.0
-# The same after it has answered in between, as one does whose connections fail now and then.
-_REPORT_AGAIN = 5.0
-_RETRY_AFTER = [("Retry-After", "5")]  # seconds, as for messages that are out of reach
+_RETRY_AFTER = [("Retry-After", f"{RETRY_AFTER:.0f}")]
 
 # The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII characters.
-_OWN_ID = re.compile("[A-Za-z0-9_-]{43}")
-_ANY_ID = re.compile("[ -~]{1,256}")
-_IN_COOKIE = re.compile(f"[ -~]{{1,{MAX_COOKIE}}}")
+_OWN_ID = pattern("[A-Za-z0-9_-]{43}")
+_ANY_ID = pattern("[ -~]{1,256}")
+_IN_COOKIE = pattern(f"[ -~]{{1,{MAX_COOKIE}}}")
+
+
+def _new_id() -> str:
+    import secrets  # only sites with sessions need it, and it takes a tenth of the start of a small one
+
+    return secrets.token_urlsafe(32)
 
 
 class SessionStore:
     """A backend with its settings.
 
     ``opens_ahead``: the backend may wait, so the flow opens the session before the handler. ``timeout`` is in seconds.
-    ``prefix`` is the path of the application that has this backend: browsers send the cookie only below it. ``cookie``
-    is its name, ``samesite`` its attribute of that name. ``secure``: whether it is Secure; None for: if the request's
-    scheme is https. ``saves_on_error``: whether a session is also saved with an answer of status 500 to 599.
+    ``max_size`` is the most bytes of a session, as JSON. ``prefix`` is the path of the application that has this
+    backend: browsers send the cookie only below it. ``cookie`` is its name; None for "session_id", over https with the
+    strongest prefix that its path allows. ``samesite`` is its attribute of that name. ``secure``: whether it is Secure;
+    None for: if the request's scheme is https. ``saves_on_error``: whether a session is also saved with an answer of
+    status 500 to 599.
     """
 
     def __init__(
@@ -47,7 +59,8 @@ class SessionStore:
         *,
         id_factory: Callable[[], str] | None = None,
         id_validator: Callable[[str], bool] | None = None,
-        cookie: str = "session_id",
+        max_size: int = 64 * 1024,
+        cookie: str | None = None,
         samesite: str = "Lax",
         secure: bool | None = None,
         saves_on_error: bool = False,
@@ -56,15 +69,15 @@ class SessionStore:
         self.backend = backend
         self.prefix = prefix
         self.saves_on_error = saves_on_error
-        self._cookie, self._plain_cookie = cookie, without_prefix(cookie)
+        self._check_size = partial(check_size, most=max_size, setting="App(max_session_size={})")
+        self._cookie, self._plain_cookie = cookie, without_prefix(cookie or "session_id")
         self._samesite = samesite
         self._timeout = timeout
-        self._make_id = id_factory or partial(secrets.token_urlsafe, 32)
-        self._next_report = 0.0
-        self._failing = ""  # the method that fails, as the log says
+        self._make_id = id_factory or _new_id
+        self._outages: dict[str, Outage] = {}  # by method: one that is full or locked can be read all the time
         self.in_cookie = getattr(backend, "in_cookie", False)
         self._secure = secure
-        self._blocking = getattr(backend, "blocking", True)
+        self._threads = ServiceThreads() if getattr(backend, "blocking", True) else None
         self._merge = _own(backend, "merge")
         shared = _own(backend, "load_shared")
         # Else it is copied: an author's backend may return a dict that it changes later, at another request's save.
@@ -73,14 +86,11 @@ class SessionStore:
         # No backend is asked for an id that can't be one, as that of a file or of another program's key.
         made_here = _OWN_ID if id_factory is None else _ANY_ID
         self._is_id = id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
-        self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
+        self.opens_ahead = self._threads is not None or inspect.iscoroutinefunction(backend.load)
 
     def find_id(self, exchange: Exchange) -> str | None:
         """Return the session id in a request's cookie, or None."""
-        name = self._cookie
-        if name is not self._plain_cookie and not self.is_secure(exchange.scheme):
-            name = self._plain_cookie
-        return parse_cookies(exchange.cookie_header()).get(name)
+        return parse_cookies(exchange.cookie_header()).get(self.cookie_name(exchange.scheme, exchange.root_path))
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""
@@ -107,35 +117,41 @@ class SessionStore:
         if not self.in_cookie:
             value = yield from self._save(session)
         elif session:
-            value = yield from self._ask(self.backend.save, "", dict(session), self._timeout)
+            value = yield from self._store("", dict(session))
         return None if value is None else self.cookie(value, scheme, root_path)
 
     def cookie(self, value: str, scheme: str, root_path: str) -> str:
-        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes its cookie.
-
-        Browsers take a name with a prefix only from Secure cookies, so over plain http it has none; and one with
-        ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
-        """
-        secure = self.is_secure(scheme)
-        name = self._cookie if secure else self._plain_cookie
-        is_for_host = name.startswith("__Host-")
+        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes its cookie."""
+        name = self.cookie_name(scheme, root_path)
         return format_cookie(
             name,
             value,
             max_age=self._timeout if value else 0,
-            path="/" if is_for_host or not (root_path or self.prefix) else quote(root_path + self.prefix),
-            secure=secure,
+            path="/" if name.startswith("__Host-") else quote(root_path + self.prefix) or "/",
+            secure=self.is_secure(scheme),
             httponly=True,
             samesite=self._samesite,
         )
 
+    def cookie_name(self, scheme: str, root_path: str) -> str:
+        """Return the cookie's name.
+
+        Browsers take a name with a prefix only from Secure cookies, so over plain http it has none; and one with
+        ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
+        """
+        if not self.is_secure(scheme):
+            return self._plain_cookie
+        return self._cookie or ("__Secure-session_id" if root_path or self.prefix else "__Host-session_id")
+
     def _save(self, session: Session) -> Flow[str | None]:
         """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie must stay."""
         if session.id is None:
-            session.id = session.reserved_id or self._make_id()
-            yield from self._ask(self.backend.save, session.id, dict(session), self._timeout)
-            return session.id
+            new_id = session.reserved_id or self._make_id()
+            yield from self._store(new_id, dict(session))
+            session.id = new_id
+            return new_id
         changes = session.changes()
+        changes.check = self._check_size
         changes.new_id = self._make_id() if session.regenerated else None
         if self._merge is not None:
             data = yield from self._ask(self._merge, session.id, changes, self._timeout)
@@ -161,39 +177,40 @@ class SessionStore:
             yield from self._ask(self.backend.save, session_id, {}, self._timeout)
         return data
 
+    def _store(self, session_id: str, data: dict[str, object]) -> Flow[Any]:
+        """Have the backend save all data of a session, and return what it returns."""
+        self._check_size(data)
+        return self._ask(self.backend.save, session_id, data, self._timeout)
+
     def _ask(self, method: Callable[..., object], *arguments: object) -> Flow[Any]:
         """Call a backend's method. Raises 503 if the backend can't reach its data."""
+        if _is_async(getattr(method, "__func__", method)):
+            question = call(AWAIT, method, *arguments)
+        elif self._threads is not None:
+            question = call(self._threads, method, *arguments)
+        else:
+            question = _quick_question(method, arguments)
         try:
-            if _is_async(getattr(method, "__func__", method)):
-                result = yield from call(AWAIT, method, *arguments)
-            elif self._blocking:
-                result = yield from call(IO, method, *arguments)
-            else:
-                result = method(*arguments)
-        except OSError as error:
-            self._log(error, getattr(method, "__name__", ""))
-            _unavailable()
-        if self._failing and self._failing == getattr(method, "__name__", ""):  # others may work all the time
-            self._failing = ""
-            self._next_report = time.monotonic() + _REPORT_AGAIN
-            logger.warning("the session backend %s answers again", type(self.backend).__name__)
-        return result
+            return (yield from self._outage_of(method).watch(question))
+        except OSError:
+            raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER) from None
 
-    def _log(self, error: OSError, method: str = "") -> None:
-        now = time.monotonic()
-        if now < self._next_report:
-            return
-        self._next_report = now + _REPORT_EVERY
-        self._failing = method
-        name, kind = type(self.backend).__name__, type(error).__name__
-        logger.error("the session backend %s is out of reach: %s: %s", name, kind, error, exc_info=error)
+    def _outage_of(self, method: Callable[..., object]) -> Outage:
+        name = getattr(method, "__name__", "")
+        try:
+            return self._outages[name]
+        except KeyError:
+            subject = f"the session backend {type(self.backend).__name__}"
+            return self._outages.setdefault(name, Outage(subject, f", {name} fails"))
+
+
+def _quick_question(method: Callable[..., object], arguments: Sequence[object]) -> Flow[object]:
+    """Call a method that never waits, though its result may be awaitable (``Loaded``)."""
+    return method(*arguments)
+    yield  # what makes it a flow
 
 
 _is_async = lru_cache(maxsize=64)(inspect.iscoroutinefunction)  # of a backend's few functions; it is slow
-
-
-def _unavailable() -> NoReturn:
-    raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER)
 
 
 _METHODS = frozenset({"load", "save", "merge", "load_shared"})

@@ -1,16 +1,16 @@
 """Bodies in chunks: their sources, the head that waits for the first chunk, and events.
 
 ``source.py`` has the protocol and makes it, once, of what a handler returned: a small class for each kind of body
-knows where it is advanced, how it is closed, and whether it has ended.
-``events.py`` has server-sent events. ``scoped.py`` and ``threaded.py`` advance sources on an event loop and in
-threads; the drivers' halves are ``asgi/streaming.py`` and ``wsgi/streaming.py``.
+knows where it is advanced, how it is closed, and whether it has ended. The signal that ends streams is there, too.
+``events.py`` has server-sent events. ``threaded.py`` advances sync sources in threads for an event loop; the drivers'
+halves are ``asgi/streaming.py`` and ``wsgi/streaming.py``.
 
 A generator may keep a cancel scope, a task group or a time-out open across ``yield``. Such a scope nests in the
 scopes that its task has entered before, so one task advances and closes it, and no scope is entered around a later
-chunk alone (``scoped.py``). If the client leaves while its stream waits, the stream is cancelled. Between two chunks
+chunk alone (``LoopSource``). If the client leaves while its stream waits, the stream is cancelled. Between two chunks
 it is closed instead, so that its clean-up may wait.
 
-Under ASGI a ``Companion`` works beside the request's task: it watches for the client's disconnect, sends the head
+Under ASGI a companion works beside the request's task: it watches for the client's disconnect, sends the head
 when the first chunk takes long, and the heart-beats of silent events. Its tasks cost as much as many a whole stream,
 so they start late. Under WSGI the server's thread waits for each chunk, and does the same when its wait is over
 without one. The chunks of a sync source are made ahead, so that one way to a thread makes many. The thread wakes the
@@ -20,15 +20,17 @@ buffer and no thread.
 
 from micropie.streams.events import EventStream, event, follow_events
 from micropie.streams.files import FILE_CHUNK, PART_CHUNK, FileRange
-from micropie.streams.scoped import ScopedSource
 from micropie.streams.source import (
     ASK_AFTER,
     END,
     LATE,
     EarlyHead,
     LoopSource,
+    ShutdownSignal,
     Stream,
     ThreadSource,
+    as_bytes,
+    current_shutdown,
     is_stream,
     stream_of,
     transform_stream,
@@ -38,7 +40,7 @@ from micropie.streams.threaded import in_threads
 # fmt: off
 __all__ = [
     "ASK_AFTER", "END", "FILE_CHUNK", "LATE", "PART_CHUNK", "EarlyHead", "EventStream", "FileRange", "LoopSource",
-    "ScopedSource", "Stream", "ThreadSource", "event", "follow_events", "in_threads", "is_stream", "stream_of",
-    "transform_stream",
+    "ShutdownSignal", "Stream", "ThreadSource", "as_bytes", "current_shutdown", "event", "follow_events", "in_threads",
+    "is_stream", "stream_of", "transform_stream",
 ]
 # fmt: on

@@ -7,21 +7,31 @@ line by line; a name or an id with a line end is an error.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import cast
 
 from micropie.errors import is_duration
-from micropie.execution import ShutdownSignal, current_shutdown
 from micropie.http import ChunkedBody, HeadersLike, MutableHeaders, Response, dumps
-from micropie.streams.scoped import entered
-from micropie.streams.source import MEDIA_TYPE, EventRules, LoopSource, Stream, as_bytes, loop_source
+from micropie.lazily import pattern
+from micropie.streams.source import (
+    MEDIA_TYPE,
+    EventRules,
+    LoopSource,
+    ShutdownSignal,
+    Stream,
+    as_bytes,
+    current_shutdown,
+    entered,
+    loop_source,
+)
 from micropie.streams.threaded import EventsFromThread
+
+HEARTBEAT = 15.0  # seconds; many proxies close a connection that was silent for 30 or 60
 
 CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
 
-_LINE_END = re.compile("\r\n|\r|\n")
-_FORBIDDEN = re.compile("[\r\n\0]")
+_LINE_END = pattern("\r\n|\r|\n")
+_FORBIDDEN = pattern("[\r\n\0]")
 
 
 class Event(bytes):
@@ -109,10 +119,10 @@ class EventStream(Response):
     def __init__(
         self,
         source: AsyncIterable[object] | Iterable[object],
-        heartbeat: float | None = 15.0,
+        heartbeat: float | None = HEARTBEAT,
         headers: HeadersLike = (),
     ) -> None:
-        if heartbeat is not None and not is_duration(heartbeat):
+        if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
         rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
         super().__init__(loop_source(_items_of(source), rules), 200, headers, CONTENT_TYPE)

@@ -4,7 +4,7 @@ A source has *items*: those of the iterator that a handler returned. ``encode`` 
 ``finish`` returns the chunk that follows the last item. A class says where the items are made:
 
 - ``LoopSource``: async generators and iterators, and all events. One task of an event loop advances the source from
-  its first item to its last, and closes it (``scoped.py``).
+  its first item to its last, and closes it.
 - ``ThreadSource``: generators, iterators, files, the pool's streams. Under WSGI the server's thread advances it, under
   ASGI worker threads do (``threaded.py``).
 
@@ -22,19 +22,82 @@ browser's ``EventSource`` and most proxies wait for the head, though. So it is c
 - WSGI, async source: the server's thread waits for the loop, so it stops waiting and goes on itself (``LATE``).
 - WSGI, sync source: the server's thread is in the source and can't leave it. Only a response that is known to have
   events has its head completed first, by ``Stream.fetch_first``.
+
+One task, one scope
+===================
+
+The problem
+-----------
+An author may write this, and it has to work::
+
+    async def ticks(self):
+        async with create_task_group() as tasks:      # or fail_after(60), or a client library that does the same
+            tasks.start_soon(self.produce)
+            async for item in self.items:
+                yield item
+
+The task group is open while the generator is suspended at ``yield``. A cancel scope belongs to the task that enters it,
+and a task's scopes form a stack: each is left in the task that entered it, the innermost first. An async generator has
+no task; it runs in the task that calls ``__anext__``. So the group is pushed on the stack of the task that takes the
+first chunk, and stays there until the generator ends. Three obvious ways to drive a stream therefore fail:
+
+- A new task, or a pool of them, for each chunk: the scope is entered in one task and left in another.
+- ``with move_on_after(...)`` around each ``__anext__``: the generator's scope is entered inside of ours and is still
+  open when ours is left. The stack is corrupted.
+- Cancel the task and call ``aclose()`` in another, or leave that to the garbage collector: again the wrong task.
+
+The invariants
+--------------
+1. One task calls ``enter``, then every ``__anext__``, then ``leave``. It enters and leaves no scope around any of them
+   that does not enclose them all.
+2. There is one scope of ours. It is entered before the first chunk and left after the source is closed, so every scope
+   of the source nests in it. A time limit or a shield is not another scope, but a change of this one.
+3. The source is closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended it: its end, an error in it, an error
+   of the sender, a client that left, a server that cancels.
+4. ``leave`` returns the error to raise and raises none itself, unless a chunk could not be sent because its task is
+   being cancelled; then that is raised. So the caller can tell its other side of the end before it raises. An error of
+   the source's own is never lost to a cancellation.
+
+How it ends
+-----------
+``cancel`` is called by another task of the loop. A source that waits inside of ``__anext__`` (``is_waiting``) is
+cancelled there. One that is suspended at ``yield`` is not: its ``finally`` may want to wait, and in a cancelled scope
+every wait is cancelled. It gets a deadline instead; its task looks at what happened and calls ``leave``.
+
+A cancellation that arrives while a chunk is *sent* may come from a time-out inside of the source, which is still open.
+Only the source can catch it, so ``leave`` throws it into the generator. If the generator handles it and yields once
+more, there is no way to go on with a chunk that was sent in part: the stream ends with ``TimeoutError``.
+
+An iterator that is no generator has no frame to unwind. When it was cancelled, it is closed after our
+scope is left, in a new, shielded one: inside of ours, its clean-up could not wait.
+
+asyncio and trio
+----------------
+trio refuses a corrupted stack itself; under asyncio anyio does. Both cancel by level: as long as the scope is
+cancelled, every wait in it raises again. asyncio alone cancels by edge, once, and anyio repeats it until the scope is
+left. Code here must not depend on either: it waits in a cancelled scope only under a shield. trio's ``__exit__``
+returns True also if there was no exception, anyio's for asyncio does not, so its result counts only for a failure. The
+cancellation is ``asyncio.CancelledError`` or ``trio.Cancelled``, and code can't construct the latter; so a caught one
+is kept and thrown on, never made anew. Under either, a task group wraps the errors of its tasks and of its body in an
+exception group; ``leave`` removes the ``GeneratorExit`` and the cancellations from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, ClassVar, Final, Protocol
 
-from micropie.errors import ResponseError
-from micropie.execution import CHUNK, CLOSE, Flow, ShutdownSignal, Step, no_function
-from micropie.http import Answer, Exchange, Response
+import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from micropie.errors import ClientDisconnect, ResponseError
+from micropie.execution import CHUNK, CLEAN_UP_WITHIN, CLOSE, Flow, Step, current, no_function
+from micropie.http import Answer, Exchange, Response, html, is_html
 from micropie.pool import RemoteChunks
 from micropie.streams.files import FILE_CHUNK, FileRange
 
@@ -52,6 +115,64 @@ class StreamTransform(Protocol):
     def finish(self) -> bytes:
         """Return the rest, when the source has ended."""
 
+
+# -- the end of streams and subscriptions ------------------------------------------------------------------------------
+
+
+class ShutdownSignal:
+    """Functions to call once, when something ends. Thread-safe; it takes no lock.
+
+    A function that is added while ``end`` runs may be called twice, and has to allow for that.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._functions: dict[object, Callable[[], object]] = {}
+
+    def add(self, function: Callable[[], object]) -> Callable[[], object]:
+        """Call ``function`` at the end, or now if that has come. Return a function that removes it."""
+        key = object()
+        self._functions[key] = function
+        if self.is_over:
+            self._call(key)
+        return lambda: self._functions.pop(key, None)
+
+    def join(self, function: Callable[[], object]) -> None:
+        """Call ``function`` at the end, unless it is given to ``leave``. For idle WebSockets: it takes less memory."""
+        self._functions[function] = function
+
+    def leave(self, function: Callable[[], object]) -> None:
+        """Forget a function that was given to ``join``."""
+        self._functions.pop(function, None)
+
+    def end(self) -> None:
+        """Call all functions, and from now on, until ``begin``, each that is added."""
+        self.is_over = True
+        for key in list(self._functions):
+            self._call(key)
+
+    def begin(self) -> None:
+        """Begin anew, for an application that is started once more."""
+        self.is_over = False
+
+    def _call(self, key: object) -> None:
+        function = self._functions.pop(key, None)
+        if function is not None:
+            function()
+
+
+# The signal of the event stream whose events this code makes.
+stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdown")
+
+
+def current_shutdown() -> ShutdownSignal | None:
+    """Return the signal that ends this code: of its event stream, or else of the application. None outside requests."""
+    request = current.get(None)
+    config = None if request is None else getattr(request._exchange, "config", None)
+    return stream_shutdown.get(None) or (None if config is None else config.shutdown)
+
+
+# -- sources -----------------------------------------------------------------------------------------------------------
 
 MEDIA_TYPE: Final = "text/event-stream"
 
@@ -137,9 +258,12 @@ class Source:
 
 
 class LoopSource(Source):
-    """A source on an event loop: an async iterator. Also the awaitable of its next chunk, of which there is one."""
+    """A source on an event loop: an async iterator. Also the awaitable of its next chunk, of which there is one.
 
-    __slots__ = ()
+    One task calls ``enter``, advances the source, and calls ``leave``. Another task may call ``cancel``.
+    """
+
+    __slots__ = ("_scope", "_signal", "_token")
 
     is_async = True
 
@@ -178,6 +302,74 @@ class LoopSource(Source):
             raise StopAsyncIteration
         return self.encoder(item)
 
+    # -- the scope of the task that advances it ------------------------------------------------------------------------
+
+    def enter(self, scope_type: type[anyio.CancelScope] | None = None) -> None:
+        """Enter the scope: before the first chunk, in the task that does all the rest."""
+        if self.events is not None:
+            self._signal = ShutdownSignal()
+            self._token = stream_shutdown.set(self._signal)
+        self._scope = (scope_type or anyio.CancelScope)()
+        self._scope.__enter__()
+
+    def cancel(self) -> None:
+        """End the source, because its chunks are not wanted. Called while its task waits.
+
+        A wait inside of the source is cancelled. Between two chunks nothing is cancelled: the task has to look at what
+        is going on, and ``leave``.
+        """
+        if self.events is not None:
+            self._signal.end()
+        if self.is_waiting:
+            self._scope.cancel()
+        else:
+            self._scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
+
+    async def leave(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
+        """Close the source if it ``is_open``, and leave the scope. ``failure`` is the error that ended it, or None.
+
+        Return the error to raise, or None: ``failure``, or an error of the clean-up, or ``ClientDisconnect`` after
+        ``cancel``.
+        """
+        if self.events is not None:
+            self._signal.end()
+            stream_shutdown.reset(self._token)
+        closes_inside = isinstance(self, GeneratorOnLoop) or not self._scope.cancel_called
+        if is_open and closes_inside:
+            self._scope.shield = True
+            self._scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
+            failure = await self._close_after(failure)
+        if failure is None:
+            self._scope.__exit__(None, None, None)
+        elif self._scope.__exit__(type(failure), failure, failure.__traceback__):
+            failure = ClientDisconnect("the client left")
+        if isinstance(failure, _ChunkTimeout):  # of the source's own, unless this task is being cancelled
+            await checkpoint_if_cancelled()
+        if is_open and not closes_inside:
+            with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
+                failure = await self._close_after(failure)
+        return failure
+
+    async def _close_after(self, failure: BaseException | None) -> BaseException | None:
+        try:
+            if isinstance(self, GeneratorOnLoop) and isinstance(failure, anyio.get_cancelled_exc_class()):
+                # It may come from a scope or a time-out of the generator's, and nothing else can end that.
+                with suppress(StopAsyncIteration):
+                    await self.items.athrow(failure)
+                failure = _ChunkTimeout("a chunk could not be sent in the time that the stream gave itself")
+            closing = self.close()
+            if closing is not None:
+                await closing
+        except BaseExceptionGroup as group:
+            failure = group.split((GeneratorExit, anyio.get_cancelled_exc_class()))[1] or failure
+        except BaseException as error:
+            failure = error
+        return failure
+
+
+class _ChunkTimeout(TimeoutError):
+    """A cancellation ended the source while a chunk was sent."""
+
 
 class GeneratorOnLoop(LoopSource):
     """An async generator."""
@@ -193,10 +385,6 @@ class GeneratorOnLoop(LoopSource):
     @property
     def is_waiting(self) -> bool:
         return self.items.ag_running
-
-    def throw(self, error: BaseException) -> Awaitable[object]:
-        """Raise an error where the generator is suspended."""
-        return self.items.athrow(error)
 
 
 class ThreadSource(Source):
@@ -217,14 +405,20 @@ class ThreadSource(Source):
         if close is not None:
             close()
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
     def __next__(self) -> bytes:
+        return next(iter(self))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the chunks that are left; another iteration may go on with the rest."""
         if self.has_finished:
-            raise StopIteration
-        item = next(self.items, END)
-        return self.finish() if item is END else self.encoder(item)
+            return
+        encode = self.encoder
+        takes_bytes = encode is as_bytes
+        for item in self.items:
+            yield item if takes_bytes and item.__class__ is bytes else encode(item)
+        rest = self.finish()
+        if rest:
+            yield rest
 
 
 class GeneratorInThread(ThreadSource):
@@ -285,14 +479,17 @@ class PoolStream(ThreadSource):
 # -- what becomes a source ---------------------------------------------------------------------------------------------
 
 
+_BYTES = (bytes, bytearray, memoryview)
+
+
 def as_bytes(chunk: object) -> bytes:
     """Return a stream's chunk as bytes; text becomes UTF-8. Raises ``ResponseError`` for any other type."""
-    if isinstance(chunk, bytes):
-        return bytes(chunk)  # PEP 3333 wants no subclass
     if isinstance(chunk, str):
         return chunk.encode()
-    if isinstance(chunk, bytearray | memoryview):
-        return bytes(chunk)
+    if isinstance(chunk, _BYTES):
+        return bytes(chunk)  # PEP 3333 wants no subclass
+    if is_html(chunk):
+        return html(chunk).encode()
     raise ResponseError(f"a stream's chunks are text or bytes, not {type(chunk).__name__}")
 
 
@@ -329,6 +526,13 @@ def loop_source(items: AsyncIterator[object], events: EventRules | None = None) 
     """Return the source that an async iterator is."""
     kind = GeneratorOnLoop if type(items) is AsyncGeneratorType else LoopSource
     return kind(items, events=events)
+
+
+async def entered(subscription: Any) -> AsyncIterator[object]:
+    """Iterate over what an async context manager gives, inside of it."""
+    async with subscription as messages:
+        async for message in messages:
+            yield message
 
 
 def stream_of(body: object) -> Stream | None:

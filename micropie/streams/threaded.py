@@ -27,7 +27,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from anyio import CancelScope, WouldBlock, get_cancelled_exc_class
+import anyio
 
 from micropie.execution import (
     IO_THREADS,
@@ -140,7 +140,7 @@ class MadeAhead(_InThreads):
         failure, self._failure = self._failure, None
         try:
             await in_thread(self._threads, self._context.run, self._source.close)
-            if failure is not None and not isinstance(failure, get_cancelled_exc_class() | CancelledError):
+            if failure is not None and not isinstance(failure, anyio.get_cancelled_exc_class() | CancelledError):
                 raise failure
         finally:
             self._forget()
@@ -164,7 +164,7 @@ class MadeAhead(_InThreads):
             self._is_waiting = False
 
     async def _wait_for_thread(self) -> None:
-        with CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):
             while self._has_turn:
                 await self._progress.wait()
 
@@ -172,7 +172,7 @@ class MadeAhead(_InThreads):
         """Let a thread make chunks, and return True; or return False if none is free."""
         try:
             self._limiter.acquire_on_behalf_of_nowait(self)
-        except WouldBlock:
+        except anyio.WouldBlock:
             return False
         self._run_turn()
         return True
@@ -233,7 +233,7 @@ class OneByOne(_InThreads):
             chunk = await in_thread(self._threads, next, self._source, END)
         else:
             with interrupting(interrupt):
-                chunk = await in_thread(self._threads, next, self._source, END, abandon_on_cancel=True)
+                chunk = await in_thread(self._threads, next, self._source, END, abandon_after=0.0)
         if chunk is END:
             raise StopAsyncIteration
         return bytes(chunk)
@@ -254,7 +254,7 @@ class EventsFromThread(AsyncIterator[object]):
         self._failure: BaseException | None = None  # kept here, as a cancelled ``__anext__`` does not get it
 
     async def __anext__(self) -> object:
-        item = await in_thread(SYNC_SOURCES, self._next, abandon_on_cancel=True)
+        item = await in_thread(SYNC_SOURCES, self._next, abandon_after=0.0)
         if item is END:
             self._raise_failure()
             raise StopAsyncIteration

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from itertools import repeat
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from micropie import mounts
-from micropie.execution import current
+from micropie.execution import ANSWER, AnyStep, current
 from micropie.flow import Application, clean_up, end_resources, log_failure, respond
 from micropie.http import (
+    MAX_LENGTHS,
     NO_OTHER_HEADERS,
     NOSNIFF,
     Environ,
-    NameCache,
+    HeaderPairs,
     Request,
+    Spellings,
     StartResponse,
     start_failed,
     status_line,
 )
-from micropie.routing import Handover, Site, config_of
+from micropie.routing import Handover, Site
 from micropie.streams import END, Stream
 from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
@@ -28,26 +30,12 @@ from micropie.wsgi.lifespan import WSGIState
 from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import chunks_of, close_stream
 
-
-class _Lengths(dict[int, tuple[str, str]]):
-    """Content-Length headers, made once for short answers and for the first lengths of long ones, such as files."""
-
-    def __missing__(self, length: int) -> tuple[str, str]:
-        header = ("Content-Length", str(length))
-        if length < 4096 or len(self) < 8192:  # this bounds the table
-            self[length] = header
-        return header
-
-
-_LENGTHS = _Lengths()
-
 # Names in the usual capitals: some clients compare them with their case.
-_NAMES = NameCache(
+_NAMES = Spellings(
     lambda name: "-".join([word.capitalize() for word in name.split("-")]),
-    {"etag": "ETag", "www-authenticate": "WWW-Authenticate"},
+    known={"etag": "ETag", "www-authenticate": "WWW-Authenticate"},
 )
-
-
+_LENGTHS = Spellings[int, tuple[str, str]](lambda length: ("Content-Length", str(length)), MAX_LENGTHS)
 _NOSNIFF = (_NAMES[NOSNIFF[0]], NOSNIFF[1])
 
 _OK: Final = 200  # compared by ``is``: the 200 of a mounted application may have a reason of its own
@@ -60,12 +48,9 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
     token = current.set(request)
     flow = respond(site, request)
     try:
-        try:
-            step = flow.send(None)
-        except StopIteration as end:  # nothing had to wait
-            answer = end.value
-        else:
-            answer = perform(flow, exchange, step)
+        step: AnyStep = flow.send(None)
+        answer: Any = step[2] if step[0] is ANSWER else perform(flow, exchange, step)
+        next(flow, None)  # ends it: to close it takes longer
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
             environ_of_mount = mounts.environ_below(exchange, answer.path)
@@ -73,20 +58,11 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks
         status, content_type, length, pairs, body, body_stream = answer
-        if pairs is NO_OTHER_HEADERS and content_type is not None:
-            headers = [_NOSNIFF, ("Content-Type", content_type)]
-            if length is not None:
-                headers.append(_LENGTHS[length])
-        else:
-            headers = [(_NAMES[name], value) for name, value in pairs]
-            if content_type is not None:
-                headers.append(("Content-Type", content_type))
-            if length is not None:
-                headers.append(_LENGTHS[length])
+        headers = _head(content_type, length, pairs)
         start_response("200 OK" if status is _OK else status_line(status), headers)
         if body_stream is not None:
             stream = cast("Stream", body_stream)
-            lent = wrapped_file(stream, exchange, status)
+            lent = None if stream.length is None else wrapped_file(stream, exchange, status)
             return _Chunks(stream, exchange, status, context) if lent is None else lent
     except BaseException:
         exchange.broken_off = True
@@ -112,13 +88,20 @@ def start_and_serve(
     except Exception as error:
         log_failure("start-up failed; the next request tries it again", error)
         status, content_type, length, pairs, body, _ = start_failed(environ["REQUEST_METHOD"] == "HEAD")
-        headers = [(_NAMES[name], value) for name, value in pairs]
-        start_response(
-            status_line(status), [*headers, ("Content-Type", str(content_type)), ("Content-Length", str(length))]
-        )
+        start_response(status_line(status), _head(content_type, length, pairs))
         return [body]
     context = copy_context()
     return context.run(serve_http, site, environ, start_response, context)
+
+
+def _head(content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]) -> HeaderPairs:
+    """Return headers as WSGI wants them: a new list, with names in the usual capitals."""
+    headers = [_NOSNIFF] if pairs is NO_OTHER_HEADERS else [(_NAMES[name], value) for name, value in pairs]
+    if content_type is not None:
+        headers.append(("Content-Type", content_type))
+    if length is not None:
+        headers.append(_LENGTHS[length])
+    return headers
 
 
 class _ClosingBody(tuple[bytes]):
@@ -152,7 +135,7 @@ class _Chunks:
         stream = self._stream
         yield stream.first
         try:
-            for chunk in chunks_of(stream, config_of(self._exchange).settings.portal_backend):
+            for chunk in chunks_of(stream, self._exchange.config.settings.portal_backend):
                 if chunk:
                     yield chunk
         except Exception as error:
@@ -164,14 +147,15 @@ class _Chunks:
     def close(self) -> None:
         """Close the stream's source, once; then the request is over, also if that failed."""
         exchange = self._exchange
+        failure, self._failure = self._failure, None
         if not self._is_over:
             exchange.broken_off = True
         try:
             if self._stream.claim_close():
-                self._run(close_stream, self._stream, config_of(exchange).settings.portal_backend)
+                self._run(close_stream, self._stream, exchange.config.settings.portal_backend)
         finally:
+            exchange.stream = None  # what makes its chunks may refer to the exchange, which would be a cycle
             if exchange.resources:
-                failure, self._failure = self._failure, None
                 self._run(perform, end_resources(exchange, failure), exchange)
             if exchange.closers is not None:
                 exchange.close()

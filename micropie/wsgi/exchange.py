@@ -17,12 +17,13 @@ from anyio import to_thread
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, start_tasks
 from micropie.http import Address, Environ, Exchange, HeaderPairs, Headers, Scope, escaped_path, raw_path_below
+from micropie.lazily import pattern
 from micropie.routing import config_of
 from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")
 
-_ABSOLUTE = re.compile(rb"https?://[^/]*", re.IGNORECASE)
+_ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
 # Some servers give these beside CONTENT_TYPE and CONTENT_LENGTH, which are the ones that count (PEP 3333).
 _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
@@ -44,8 +45,6 @@ def _header_pairs(environ: Environ) -> HeaderPairs:
 
 class WSGIExchange(Exchange):
     """See ``Request``. ``environ`` is the server's own, not a copy."""
-
-    __slots__ = ("environ",)
 
     environ: Environ
     _scope: Scope | None = None
@@ -141,6 +140,8 @@ class WSGIExchange(Exchange):
 
     def body_headers(self) -> tuple[str, bytes | None]:
         length = self.environ.get("CONTENT_LENGTH")
+        if "HTTP_TRANSFER_ENCODING" in self.environ and self.environ.get("wsgi.input_terminated"):
+            length = None  # the chunks end the body: RFC 9112, section 6.3
         return self.environ.get("CONTENT_TYPE", ""), length.encode() if length else None
 
     def raw_query(self) -> str:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import anyio
 
-from micropie.execution import INLINE, AnyStep, Flow, ShutdownSignal, background_loop, notify_after_fork, wait_for_tasks
+from micropie.execution import (
+    INLINE,
+    AnyStep,
+    Flow,
+    background_loop,
+    notify_after_fork,
+    wait_for_tasks,
+    watch_background_loops,
+)
 from micropie.flow import Application, Lifecycle, LifespanContext
 from micropie.mounts import ASGI
 from micropie.routing import Config, Site
 from micropie.wsgi.steps import perform
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
 
 
 class WSGIState:
@@ -37,15 +47,14 @@ class WSGIState:
         self._lock = Lock()
         self._stop: Callable[[], None] | None = None
         self._sites: WeakSet[Site] = WeakSet()  # their pools end with this application
-        self._background_timeout = 0.0  # seconds that ``after_response`` may still take at the end
-        self._shutdown: ShutdownSignal | None = None
+        self._config: Config | None = None  # from the start to the stop
 
     def start(self, app: Application) -> Site:
         """Start the application if it has not started. Raises ``SetupError`` and what a start-up handler raises."""
         with self._lock:
             site = app.compiled(INLINE)  # the server's thread may block, so handlers need no step
             self._sites.add(site)
-            self._background_timeout = site.config.settings.background_timeout + 1
+            watch_background_loops(site.config.settings.loop_patience)
             if not self._started:
                 lifecycle = app.lifecycle((ASGI,))
                 if not lifecycle.is_empty:
@@ -60,25 +69,25 @@ class WSGIState:
                         multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
                 self._started = True
             site.config.shutdown.begin()
-            self._shutdown = site.config.shutdown
+            self._config = site.config
             self.site = site
             return site
 
     def end_streams(self) -> None:
         """End the open streams and subscriptions, and those that are still to come."""
-        if self._shutdown is not None:
-            self._shutdown.end()
+        if self._config is not None:
+            self._config.shutdown.end()
 
     def stop(self) -> None:
         """Shut down, once. Raises the first exception of a shut-down handler."""
         atexit.unregister(self._stop_at_exit)
         with self._lock:
             stop, self._stop = self._stop, None
-            shutdown, self._shutdown = self._shutdown, None
+            config, self._config = self._config, None
             self._started, self.site = False, None
-        if shutdown is not None:
-            shutdown.end()
-        wait_for_tasks(self._background_timeout)
+        if config is not None:
+            config.shutdown.end()
+            wait_for_tasks(config.settings.background_timeout + 1)  # of ``after_response``
         for site in self._sites:
             site.close()
         if stop is not None:
@@ -111,21 +120,15 @@ def _start_on_loop(lifecycle: Lifecycle, config: Config) -> Callable[[], None]:
     One task starts, waits and stops: a task group must be closed by the task that opened it.
     """
     portal = background_loop(config.settings.portal_backend).portal
-    started: Future[anyio.Event] = Future()
 
-    async def live() -> None:
+    async def live(*, task_status: TaskStatus[anyio.Event]) -> None:
+        await _perform_awaiting(lifecycle.start())
         leave = anyio.Event()
-        try:
-            await _perform_awaiting(lifecycle.start())
-        except BaseException as error:
-            started.set_exception(error)
-            return
-        started.set_result(leave)
+        task_status.started(leave)
         await leave.wait()
         await _perform_awaiting(lifecycle.stop())
 
-    life = portal.start_task_soon(live)
-    leave = started.result()
+    life, leave = portal.start_task(live)
 
     def stop() -> None:
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
-from anyio import move_on_after
+import anyio
 
-from micropie import mounts
+from micropie import mounts, pool
 from micropie.execution import (
+    ANSWER,
     AWAIT,
     BLOCK,
     CHUNK,
@@ -23,6 +24,7 @@ from micropie.execution import (
     HandlerName,
     Limited,
     RouteKind,
+    ServiceThreads,
     StepKind,
     Threads,
     TookTooLong,
@@ -32,7 +34,6 @@ from micropie.execution import (
 from micropie.flow import LifespanContext
 from micropie.http import Exchange, Request, Response
 from micropie.mounts import WSGI, MountedPath
-from micropie.pool import call_in_pool
 from micropie.routing import MountRoute, config_of
 from micropie.wsgi.streaming import close_stream, next_chunk
 
@@ -46,7 +47,7 @@ _LIMITED_THREADS = Threads(40)
 
 
 def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns. ``step`` is the first one, if the flow has begun.
+    """Perform a flow's steps until it returns, or yields its answer. ``step`` is the first one, if it has begun.
 
     An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
     of whatever the flow raises later.
@@ -55,7 +56,7 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
     result = None
     try:
         kind, function, arguments = step or send(None)
-        while True:
+        while kind is not ANSWER:
             resume = send
             try:
                 if kind is IO:
@@ -67,6 +68,7 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
             except BaseException as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
             kind, function, arguments = resume(result)
+        return cast("Value", arguments)
     except StopIteration as end:
         value: Value = end.value
         return value
@@ -79,16 +81,18 @@ def perform_step(
 ) -> Any:
     """Perform one step of any kind but RECEIVE, and return its result. Raises ``TookTooLong`` for a ``Limited`` one."""
     if kind is AWAIT:
-        return await_in_background(config_of(context).settings.portal_backend, function, arguments)
+        return await_in_background(context.config.settings.portal_backend, function, arguments)
     if kind is IO or kind is BLOCK or kind is HANDLER:
         return function(*arguments)
     if kind is POOL:
         config = config_of(context)
         exchange = cast("Exchange", context)
-        return call_in_pool(
+        return pool.call_in_pool(
             config.pool, config.settings.pool_timeout, exchange, cast("HandlerName", function), arguments
         )
-    backend = config_of(context).settings.portal_backend
+    if isinstance(kind, ServiceThreads):
+        return kind.call(function, arguments)
+    backend = context.config.settings.portal_backend
     if kind is CHUNK:
         return next_chunk(arguments[0], backend, arguments[1])
     if kind is CLOSE:
@@ -118,8 +122,8 @@ def _answer_of_mount(
 
 async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
     """Perform a step with a time limit, on the background loop or in a thread that can be abandoned."""
-    with move_on_after(kind.seconds):
+    with anyio.move_on_after(kind.seconds):
         if kind.kind is AWAIT:
             return await function(*arguments)
-        return await in_thread(_LIMITED_THREADS, function, *arguments, abandon_on_cancel=True)
+        return await in_thread(_LIMITED_THREADS, function, *arguments, abandon_after=0.0)
     raise TookTooLong

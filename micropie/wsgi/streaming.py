@@ -13,19 +13,17 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias, cast
 
-from anyio import get_cancelled_exc_class
+import anyio
 
 from micropie.errors import ClientDisconnect
 from micropie.execution import (
     CLEAN_UP_WITHIN,
     BackpressureWindow,
-    ShutdownSignal,
     await_in_background,
     background_loop,
     no_function,
-    stream_shutdown,
 )
-from micropie.streams import END, LATE, EarlyHead, LoopSource, ScopedSource, Stream, ThreadSource
+from micropie.streams import END, LATE, EarlyHead, LoopSource, Stream, ThreadSource
 
 # A chunk and None; the last one is END and the exception that ended the source, or None.
 _Made: TypeAlias = tuple[object, BaseException | None]
@@ -83,14 +81,13 @@ class StreamReader:
 
     def __init__(self, source: LoopSource, backend: str) -> None:
         self._source = source
-        self._scoped = ScopedSource(source)
         self._heartbeat = None if source.events is None else source.events.heartbeat
         self._made: SimpleQueue[_Made] = SimpleQueue()
         self._window = BackpressureWindow()
         self._is_closing = False
+        self._is_leaving = False  # the task: what it closes must not be cancelled
         self._has_ended = False
         self._has_asked = False  # for a chunk that was late
-        self._signal = ShutdownSignal()  # ends the subscriptions that a thread of the source waits for
         loop = background_loop(backend)
         self._call_soon, self._portal = loop.call_soon, loop.portal
         self._task: Future[None] = self._portal.start_task_soon(self._run)
@@ -165,9 +162,8 @@ class StreamReader:
         events = self._source.events
         forget: Callable[[], object] = no_function
         if events is not None:
-            stream_shutdown.set(self._signal)
             forget = events.shutdown.add(partial(self._made.put, (_SHUT_DOWN, None)))
-        self._scoped.enter()
+        self._source.enter()
         failure: BaseException | None = None
         try:
             async for chunk in self._source:
@@ -180,8 +176,9 @@ class StreamReader:
         except BaseException as error:
             failure = error
         forget()
-        failure = await self._scoped.finish(failure, not self._source.has_ended)
-        is_cancelled = isinstance(failure, get_cancelled_exc_class())
+        self._is_leaving = True
+        failure = await self._source.leave(failure, not self._source.has_ended)
+        is_cancelled = isinstance(failure, anyio.get_cancelled_exc_class())
         self._made.put((END, _loop_ended() if is_cancelled else failure))
         try:
             if is_cancelled and failure is not None:
@@ -193,8 +190,8 @@ class StreamReader:
         parked = self._window.leave()
         if parked is not None:
             parked.set()
-        self._signal.end()
-        self._scoped.cancel()
+        if not self._is_leaving:
+            self._source.cancel()
 
     def _beat(self) -> None:
         # Made here and not in the thread, because a transform's chunks have to stay in order.

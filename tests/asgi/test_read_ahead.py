@@ -65,7 +65,7 @@ def test_it_is_not_let_go_while_it_receives(backend: str) -> None:
             await wait_all_tasks_blocked()
             await taken(ahead, RELEASE_AFTER + 1)
             assert not ahead.release()
-            ahead.stop()
+            ahead.scope.cancel()
             assert await ahead.next() is None
 
     run(backend, main)

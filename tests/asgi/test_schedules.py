@@ -20,8 +20,8 @@ from tests.support.waiting import PATIENCE, until
 
 TOGETHER = 50  # schedules that run beside each other
 MOST_THREADS = threading.active_count() + 45  # workers stay for a while; 40 run at once
-RUNS = 10  # of so many, each of them twice, in each batch, on each loop: 10,000 in all with --all-worlds
-BATCHES = 5
+RUNS = settings().max_examples // 10  # of so many, each of them twice, in each batch, on each loop
+BATCHES = 5  # 10,000 in all with --all-worlds
 
 
 class Site(App):

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from micropie import pooled
+from micropie import run_in
 from micropie.pool import executors as batches
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.pooled import Pooled
@@ -53,7 +53,7 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
 def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
     backend: str, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("micropie.streams.scoped.CLEAN_UP_WITHIN", 0.1)
+    monkeypatch.setattr("micropie.streams.source.CLEAN_UP_WITHIN", 0.1)
     app = Pooled(processes=1)
     file = tmp_path / "begun"
 
@@ -115,18 +115,18 @@ def test_R69_an_executor_is_left_to_itself(
 class Leisurely(Pooled):
     """Its handlers say by a file that they have begun, and go on when it has gone."""
 
-    @pooled
+    @run_in("process")
     def says(self, file: str) -> str:
         wait_for(file)
         return "said"
 
-    @pooled
+    @run_in("process")
     def says_and_yields(self, file: str) -> Iterator[str]:
         wait_for(file)
         yield "a"
         yield "b"
 
-    @pooled
+    @run_in("process")
     def yields_and_says(self, file: str) -> Iterator[str]:
         yield "a"
         wait_for(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,10 +11,21 @@ import pytest
 
 from micropie.channels import Channels, RedisChannels
 from tests.support.redis_server import redis_server
+from tests.support.waiting import until
 
 KINDS = ["memory", "redis"]
 
 MakeChannels = Callable[[], Channels]
+
+
+def threads() -> list[str]:
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("micropie-channels"))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    until(lambda: not threads())
 
 
 @pytest.fixture(scope="session")

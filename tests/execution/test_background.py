@@ -15,9 +15,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from micropie import App, HTTPError, ResponseError, UploadFile, inline, request, where
+from micropie import App, HTTPError, ResponseError, UploadFile, request, run_in, where
 from micropie.asgi.steps import BACKGROUND
-from micropie.execution.background import close_background_loops, wait_for_tasks
+from micropie.execution import Threads, after_response
+from micropie.execution.after_response import wait_for_tasks
+from micropie.execution.background import close_background_loops
 from micropie.execution.loop import LoopTasks
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
@@ -25,7 +27,7 @@ from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient
 from tests.flow.test_lifecycle import connected
 from tests.support.multipart_forms import PAIRS, form, section
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import begin
 
 colour: ContextVar[str] = ContextVar("colour", default="none")
@@ -62,7 +64,7 @@ class Root(App):
         await anyio.lowlevel.checkpoint()
         self.diary.note(entry, where())
 
-    @inline
+    @run_in("loop")
     def _note_inline(self, entry: Any) -> None:
         self.diary.note(entry, where())
 
@@ -278,17 +280,54 @@ def test_R66_nobody_waits_for_them(app: Root, client: Any) -> None:
 
 
 def test_what_takes_too_long_is_given_up(world: str, caplog: pytest.LogCaptureFixture) -> None:
-    app = Root(background_timeout=0.05)
+    app = Root(background_timeout=1.0)  # it has to begin in that time on a busy machine
     try:
         with connected(app, world) as client:  # whose end waits for it
             client.get("/blocks")
             app.diary.wait(1)
         assert app.diary == ["begun"]
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
-            "GET '/blocks': Root._block, after the response, was given up: background_timeout is 0.05 s"
+            "GET '/blocks': Root._block, after the response, was given up: background_timeout is 1 s",
+            "GET '/blocks': Root._note, after the response, did not begin: background_timeout is 1 s",
         ]
     finally:
         app.go_on.set()
+
+
+def test_those_for_which_no_thread_was_free_did_not_begin(
+    world: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(after_response, "_THREADS", Threads(1, 10))
+    app = Root(background_timeout=0.05)
+    try:
+        with connected(app, world) as client:
+            client.get("/blocks")
+            client.get("/blocks")
+    finally:
+        app.go_on.set()
+    messages = [record.getMessage() for record in caplog.records]
+    assert "GET '/blocks': Root._block, after the response, did not begin: background_timeout is 0.05 s" in messages
+
+
+def test_only_so_many_wait_for_a_thread(
+    world: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(after_response, "_THREADS", Threads(1, 1))
+    app = Root(background_timeout=PATIENCE)
+    refused = [
+        f"GET '/blocks': Root.{name}, after the response, did not begin: already 1 wait for a thread"
+        for name in ("_block", "_note")
+    ]
+    try:
+        with connected(app, world) as client:
+            for _ in range(3):  # one runs, one waits
+                client.get("/blocks")
+            until(lambda: len(caplog.records) == 2)
+            app.go_on.set()
+    finally:
+        app.go_on.set()
+    assert [record.getMessage() for record in caplog.records] == refused
+    assert sorted(map(str, app.diary)) == sorted(map(str, ["begun", "ended", ("never", "thread")] * 2))
 
 
 def test_the_end_of_the_application_waits_for_them(world: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
@@ -13,13 +14,19 @@ import anyio.lowlevel
 import pytest
 from anyio import from_thread
 
-from micropie import App, HTTPError, HttpMiddleware, inline, reads_body, run_async, where
+from micropie import App, HTTPError, HttpMiddleware, reads_body, run_async, run_in, where
+from micropie.asgi import steps
+from micropie.execution import threads
 from micropie.middleware import Timeout
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 
 mark: ContextVar[str] = ContextVar("mark", default="unset")
+
+
+class Connection:
+    """What a provider opens."""
 
 
 class Asks(HttpMiddleware):
@@ -70,7 +77,7 @@ class Root(App):
     async def awaits(self) -> str:
         return run_async(self._path)
 
-    @inline
+    @run_in("loop")
     def quick(self) -> str:
         return run_async(self._path)
 
@@ -211,8 +218,9 @@ def test_anyio_s_functions_work_in_def_code(backend: str) -> None:
 @every_loop
 @pytest.mark.parametrize("path", ["/handler", "/hook", "/stream", "/awaits"])
 def test_def_code_notices_that_its_request_is_cancelled(
-    backend: str, path: str, caplog: pytest.LogCaptureFixture
+    backend: str, path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(steps, "ABANDON_AFTER", 0.01)
     app = Anyio()
 
     async def main() -> None:
@@ -222,8 +230,69 @@ def test_def_code_notices_that_its_request_is_cancelled(
             tasks.cancel_scope.cancel()
 
     run(backend, main)
-    assert app.noticed.is_set()
+    assert app.noticed.wait(PATIENCE)
     assert caplog.messages == []
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/handler", "/hook"])
+def test_a_request_that_is_cancelled_waits_for_def_code_that_hangs_for_a_while(
+    backend: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hypercorn's worker for trio cancels requests when its grace is over, and waits for them."""
+    monkeypatch.setattr(steps, "ABANDON_AFTER", 0.01)
+    app, release = Anyio(), threading.Event()
+
+    def hang() -> None:
+        app.begun.set()
+        release.wait(PATIENCE)
+        app.noticed.set()
+
+    app.wait_for_cancellation = hang  # type: ignore[method-assign]
+
+    async def main() -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(get, app, path)
+                assert await anyio.to_thread.run_sync(app.begun.wait, PATIENCE)
+                tasks.cancel_scope.cancel()
+            assert not app.noticed.is_set()
+        finally:
+            release.set()
+
+    run(backend, main)
+    assert app.noticed.wait(PATIENCE)
+
+
+@every_loop
+def test_what_def_code_uses_is_closed_after_it_when_its_request_is_cancelled(backend: str) -> None:
+    app, begun, diary = App(), threading.Event(), list[str]()
+
+    @app.provides(Connection)
+    def connection() -> Iterator[Connection]:
+        try:
+            yield Connection()
+        finally:
+            diary.append("closed")
+
+    @app.get("/")
+    def use(connection: Connection) -> str:
+        begun.set()
+        try:
+            while True:
+                from_thread.check_cancelled()
+                time.sleep(0.001)
+        finally:
+            diary.append("used")
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get, app, "/")
+            assert await anyio.to_thread.run_sync(begun.wait, PATIENCE)
+            tasks.cancel_scope.cancel()
+
+    run(backend, main)
+    assert diary == ["used", "closed"]
 
 
 @every_loop
@@ -268,8 +337,11 @@ def test_a_def_stream_notices_that_its_client_has_left(backend: str) -> None:
 
 
 @every_loop
-def test_where_anyio_runs_its_threads_in_line_def_code_does(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Platforms without threads patch anyio so."""
+@pytest.mark.parametrize("is_patched", [False, True])
+def test_where_there_are_no_threads_def_code_runs_in_line(
+    backend: str, is_patched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some platforms without threads patch anyio so; tests/pyodide runs on one that does not."""
 
     class Plain(App):
         def index(self) -> str:
@@ -282,9 +354,15 @@ def test_where_anyio_runs_its_threads_in_line_def_code_does(backend: str, monkey
     async def in_line(function: Any, *arguments: Any, **_: Any) -> Any:
         return function(*arguments)
 
-    monkeypatch.setattr("anyio.to_thread.run_sync", in_line)
+    async def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a thread was asked for")
+
+    monkeypatch.setattr("anyio.to_thread.run_sync", in_line if is_patched else never)
+    monkeypatch.setattr(threads, "HAS_THREADS", is_patched)
+    monkeypatch.setattr(threads, "_GUARDS", [])
     assert run(backend, get, Plain(), "/").body == b"loop"
     assert run(backend, get, Plain(), "/chunks").body == b"loop" * 50
+    assert len(threads._GUARDS) == is_patched
 
 
 def test_run_async_passes_other_errors_of_anyio_on(monkeypatch: pytest.MonkeyPatch) -> None:

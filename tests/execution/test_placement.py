@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, SetupError, get, inline, route, run_in, threaded, where
+from micropie import App, SetupError, get, route, run_in, where
 from tests.conftest import MakeClient
 
 # The thread that answers: under WSGI the server's own, which is where a `def` runs whatever is said of it.
@@ -23,7 +23,7 @@ class Root(App):
     async def waits(self) -> str:
         return where()
 
-    @inline
+    @run_in("loop")
     def quick(self) -> str:
         return where()
 
@@ -35,7 +35,7 @@ class Root(App):
     async def on_loop(self) -> str:
         return where()
 
-    @threaded
+    @run_in("thread")
     def slow(self) -> str:
         return where()
 
@@ -59,12 +59,12 @@ class Root(App):
 
     @get("/overruled")
     @run_in("thread")
-    @inline
+    @run_in("loop")
     def first(self) -> str:
         return where()
 
     @staticmethod
-    @inline
+    @run_in("loop")
     def static_one() -> str:
         return where()
 
@@ -126,7 +126,7 @@ def test_what_a_decorator_wraps_is_found(make_client: MakeClient, world: str) ->
         return shout
 
     app: Any = App()
-    app.wrapped = route()(shouting(inline(where)))
+    app.wrapped = route()(shouting(run_in("loop")(where)))
     app.partial = route()(functools.partial(run_in("loop")(lambda prefix: prefix + where()), "in the "))
     client = make_client(app)
     assert client.get("/wrapped").text == DEF_ON_LOOP[world].upper()
@@ -142,7 +142,7 @@ def test_a_plain_thread_is_a_thread() -> None:
 
 
 class Waiting(App):
-    @threaded
+    @run_in("thread")
     async def handler(self) -> None: ...
 
 
@@ -159,7 +159,7 @@ class WaitingRoute(App):
 
 
 class Chunks(App):
-    @inline
+    @run_in("loop")
     def handler(self) -> Iterator[str]:
         yield ""
 

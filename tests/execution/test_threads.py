@@ -188,13 +188,13 @@ def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> N
     async def main() -> None:
         for turns in range(6):
             async with anyio.create_task_group() as group:
-                group.start_soon(partial(in_thread, threads, calls.append, turns, abandon_on_cancel=True))
+                group.start_soon(partial(in_thread, threads, calls.append, turns, abandon_after=0.0))
                 for _ in range(turns):
                     await checkpoint()
                 group.cancel_scope.cancel()
             while usage_of(threads)[0]:
                 await checkpoint()
-        await in_thread(threads, calls.append, "last", abandon_on_cancel=True)
+        await in_thread(threads, calls.append, "last", abandon_after=0.0)
 
     run(backend, main)
     assert calls[-1] == "last"
@@ -215,7 +215,7 @@ def hang():
 async def main():
     async with anyio.create_task_group() as tasks:
         async def call():
-            await in_thread(Threads(1), hang, abandon_on_cancel=True)
+            await in_thread(Threads(1), hang, abandon_after=0.0)
         tasks.start_soon(call)
         await anyio.to_thread.run_sync(begun.wait)
         tasks.cancel_scope.cancel()

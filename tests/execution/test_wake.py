@@ -13,7 +13,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from micropie.execution.loop import DelayedCalls, LoopLocal, LoopTasks, SingleWaiterEvent
+from micropie.asgi.streaming import DelayedCalls
+from micropie.execution.loop import LoopLocal, LoopTasks, SingleWaiterEvent
 from micropie.execution.steps import no_function
 from tests.asgi.calls import Call, every_loop, run
 from tests.support.waiting import PATIENCE

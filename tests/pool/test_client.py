@@ -17,7 +17,7 @@ from micropie.http.exchange import NULL, Address, Exchange
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.headers import Headers
 from micropie.http.request import current_request
-from micropie.pool.client import PooledExchange, PooledRequest, _packed, answer
+from micropie.pool.client import PooledExchange, PooledHandler, PooledRequest, _packed
 
 NAME = HandlerName("tests.pool.test_client", "plain", None)
 
@@ -97,7 +97,7 @@ def test_it_can_only_be_read() -> None:
 
 def test_json_that_is_null_stays_null() -> None:
     def call() -> object:
-        assert answer(NAME, pickle.dumps((copy(document=NULL), []))) == "plain"
+        assert PooledHandler(NAME)(pickle.dumps((copy(document=NULL), []))) == "plain"
         return current_request().json()
 
     assert copy_context().run(call) is None

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from micropie import App, SetupError, pooled, reads_body, route, run_in
+from micropie import App, SetupError, reads_body, route, run_in
 from micropie.execution.steps import TookTooLong
 from micropie.middleware import Timeout
 from micropie.pool.processes import Pool
@@ -32,7 +33,7 @@ from tests.flow.test_lifecycle import connected
 from tests.support import pooled as pooled_handlers
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get as wsgi_get
 
 ClientOf = Callable[..., TestClient]
@@ -176,6 +177,15 @@ def test_other_exceptions_are_logged_with_their_traceback_there(
     assert says in caplog.text
     assert "in raises" in caplog.text
     assert client.get("/process").status_code == 200
+
+
+def test_the_log_says_why_self_has_no_attribute_of_init(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    advice = "In a process, self has nothing that __init__ sets: keep lock in the class or the module."
+    for kind, is_advised in (("self", True), ("none", False)):
+        caplog.clear()
+        assert client.get(f"/raises/{kind}").status_code == 500
+        assert "object has no attribute" in caplog.text
+        assert (advice in caplog.text) == is_advised
 
 
 def test_authors_handlers_of_errors_see_them(make_client: MakeClient) -> None:
@@ -388,7 +398,7 @@ def test_a_generator_that_does_not_close_in_time_is_ended(pool: Pool, monkeypatc
 
 def test_who_finds_no_free_process_in_time_is_told(pool: Pool) -> None:
     chunks = pool.call(PATIENCE, Pooled.chunks, None, 100)
-    with pytest.raises(TookTooLong):
+    with pytest.raises(TookTooLong, match=r"^waited longer than 0\.05 seconds for a process$"):
         pool.call(0.05, os.getpid)
     chunks.close()
     assert pool.call(PATIENCE, os.getpid)
@@ -496,7 +506,7 @@ def test_a_process_that_cant_be_started_takes_no_place(pool: Pool, monkeypatch: 
 
 def test_a_process_that_ends_at_once_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(1)
-    monkeypatch.setattr("micropie.pool.processes._MAIN", "{path!r} {descriptor}")
+    monkeypatch.setattr("micropie.pool.processes._MAIN", "{path!r} {descriptors}")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
         with pytest.raises(PoolError, match="ended in the middle of it, with status 1"):
@@ -543,11 +553,11 @@ def test_R69_R70_a_forked_child_has_a_pool_of_its_own() -> None:
 
 
 MAIN = """
-from micropie import App, pooled, route
+from micropie import App, run_in, route
 from tests.wsgi.calls import get
 
 class Root(App):
-    @pooled
+    @run_in("process")
     def index(self):
         return __name__
 
@@ -605,6 +615,117 @@ def test_what_is_typed_in_is_refused() -> None:
     assert "no other process can import what was typed in here" in done.stderr
 
 
+# -- the start of a process --------------------------------------------------------------------------------------------
+
+SLOW = """
+import os
+import time
+from pathlib import Path
+from micropie.pool import processes
+
+if processes._is_in_pool:
+    Path(__file__).with_name("begun").touch()
+    while not Path(__file__).with_name("go_on").exists():
+        time.sleep(0.01)
+
+def pid():
+    return os.getpid()
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module that a process imports when there is a file "go_on"."""
+    (tmp_path / "slow_kitchen.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield import_module("slow_kitchen")
+    del sys.modules["slow_kitchen"]
+
+
+def test_a_start_is_no_part_of_the_calls_time(slow: Any, tmp_path: Path) -> None:
+    pool, seconds = Pool(1), 2.0
+    with ThreadPoolExecutor(2) as others:
+        called = [others.submit(pool.call, seconds, slow.pid) for _ in range(2)]
+        until((tmp_path / "begun").exists)
+        time.sleep(seconds + 0.2)  # the one waits for its process to start, the other for a process
+        (tmp_path / "go_on").touch()
+        assert {future.result(PATIENCE) for future in called} == {*pool_pids(pool)}
+    pool.close()
+
+
+def test_a_start_whose_caller_leaves_goes_on(slow: Any, tmp_path: Path) -> None:
+    pool, token = Pool(1), CancelToken()
+    with ThreadPoolExecutor(1) as others:
+        called = others.submit(partial(pool.call, token=token), 60, slow.pid)
+        until((tmp_path / "begun").exists)
+        (pid,) = pool_pids(pool)
+        token.cancel()
+        (tmp_path / "go_on").touch()
+        with pytest.raises(PoolError, match="its caller has been cancelled"):
+            called.result(PATIENCE)
+    assert pool.call(PATIENCE, slow.pid) == pid
+    pool.close()
+
+
+def test_a_start_has_a_limit_of_its_own(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(1)
+    monkeypatch.setattr("micropie.pool.processes.START_WITHIN", 0.1)
+    with pytest.raises(TookTooLong, match=r"^took longer than 0\.1 seconds to start in its process and was ended$"):
+        pool.call(60, slow.pid)
+    assert not pool._workers
+
+
+def test_a_module_that_cant_be_imported_costs_no_process(pool: Pool, slow: Any, tmp_path: Path) -> None:
+    pid = pool.call(PATIENCE, os.getpid)
+    (tmp_path / "slow_kitchen.py").unlink()
+    with pytest.raises(ModuleNotFoundError):
+        pool.call(PATIENCE, slow.pid)
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+# -- the end of a server -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_for_the_server_end_no_call(slow: Any, tmp_path: Path, number: signal.Signals) -> None:
+    pool = Pool(1)
+    with ThreadPoolExecutor(1) as others:
+        called = others.submit(pool.call, 60, slow.pid)
+        until(lambda: pool._workers)
+        (pid,) = pool_pids(pool)
+        os.kill(pid, number)  # it has hardly begun
+        until((tmp_path / "begun").exists)
+        os.kill(pid, number)
+        (tmp_path / "go_on").touch()
+        assert called.result(PATIENCE) == pid
+    pool.close()
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from micropie.pool import Pool
+from tests.support.pooled import computes
+
+Pool(1).call(600, computes, *sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("work", "has_kernels_help"), [("in C", True), ("in Python", False)])
+def test_a_process_that_computes_ends_with_its_server(tmp_path: Path, work: str, has_kernels_help: bool) -> None:
+    if not has_kernels_help:
+        (tmp_path / "fcntl.py").touch()  # instead of Linux's
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent.parent)])
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(tmp_path / "begun"), work],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+    )
+    until((tmp_path / "begun").exists)
+    server.kill()
+    server.communicate(timeout=PATIENCE)  # the other end of the pipe is the process's as well
+
+
 # -- what is impossible ------------------------------------------------------------------------------------------------
 
 
@@ -616,12 +737,12 @@ def inner_app(handler: Callable[..., Any]) -> App:
 
 class Reads(App):
     @reads_body
-    @pooled
+    @run_in("process")
     def handler(self) -> None: ...
 
 
 class Waits(App):
-    @pooled
+    @run_in("process")
     async def handler(self) -> None: ...
 
 
@@ -637,8 +758,11 @@ class Unfinished(App):
         (Reads(), "@reads_body leaves the body to the handler"),
         (Waits(), "write def instead of async def"),
         (Unfinished(), "write def instead of async def"),
-        (inner_app(route()(pooled(lambda: None))), "define it with def at a module's top level"),
-        (inner_app(route()(functools.partial(pooled(plain), 1))), "define it with def at a module's top level"),
+        (inner_app(route()(run_in("process")(lambda: None))), "define it with def at a module's top level"),
+        (
+            inner_app(route()(functools.partial(run_in("process")(plain), 1))),
+            "define it with def at a module's top level",
+        ),
     ],
 )
 def test_the_impossible_is_a_setup_error(app: App, says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -18,7 +19,8 @@ from micropie import App, HttpMiddleware, SessionBackend
 from micropie.sessions import Session
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
-from tests.support.waiting import until
+from tests.support.environment import unmeasured
+from tests.support.waiting import PATIENCE, until
 
 ROOT = Path(micropie.__file__).parent.parent
 WRITERS = 20
@@ -224,11 +226,12 @@ def place(shared: Any) -> list[str]:
 
 
 def start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=unmeasured(), stderr=subprocess.PIPE, text=True)
 
 
 def run_to_the_end(processes: list[subprocess.Popen[str]]) -> None:
-    ended = [(process.communicate(timeout=50)[1], process.returncode) for process in processes]
+    ended = [(process.communicate(timeout=2 * PATIENCE)[1], process.returncode) for process in processes]
     assert ended == [("", 0)] * len(processes)
 
 
@@ -341,6 +344,40 @@ def test_R50_what_stores_nothing_makes_no_session(make_client: MakeClient, backe
     client = make_client(Site(backend))
     for path in ("/look", "/logout"):
         assert "set-cookie" not in client.get(path).headers
+
+
+# What is left of 1000 bytes for the text in ``{"a":""}``.
+ROOM = 992
+
+
+@pytest.mark.parametrize("last", ["x", "\xe9"])
+def test_R50_a_session_has_a_size(
+    make_client: MakeClient, backend: SessionBackend, last: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Site(backend, max_session_size=1000))
+    fits = "x" * (ROOM - len(json.dumps(last).strip('"'))) + last
+    refused = client.get(f"/keep/a/x{fits}")
+    assert (refused.status_code, "set-cookie" in refused.headers) == (500, False)
+    assert "the session has 1001 bytes, 1001 of them in 'a', and App(max_session_size=1000)" in caplog.text
+    assert client.get(f"/keep/a/{fits}").status_code == 200
+    assert client.get("/keep/b/1").status_code == 500
+    # What was stored stays, and may shrink and end.
+    assert client.get("/look").json() == {"a": fits}
+    assert client.get("/keep/a/1").status_code == client.get("/keep/b/1").status_code == 200
+    client.get("/logout")
+    assert client.get("/look").json() == {}
+
+
+def test_R50_what_two_requests_store_at_once_is_counted_together(
+    make_client: MakeClient, shared: SessionBackend
+) -> None:
+    app = Site(shared, max_session_size=1000)
+    client = make_client(app)
+    client.get("/keep/a/1")
+    session_id = client.cookies["session_id"]
+    Site._meanwhile = lambda: other(app, session_id, f"/keep/b/{'x' * 600}")
+    assert client.get(f"/slow/c/{'x' * 600}").status_code == 500
+    assert client.get("/look").json() == {"a": "1", "b": "x" * 600}
 
 
 class Picky(Site):

@@ -152,37 +152,65 @@ class Root(App):
 
 
 @pytest.mark.parametrize(
-    ("url", "mount", "settings", "attributes"),
+    ("url", "mount", "settings", "name", "attributes"),
     [
-        ("http://testserver", "", {}, "Path=/; HttpOnly; SameSite=Lax"),
-        ("https://testserver", "", {}, "Path=/; Secure; HttpOnly; SameSite=Lax"),
-        ("http://testserver", "/shop", {}, "Path=/shop; HttpOnly; SameSite=Lax"),
-        ("http://testserver", "/a;b é", {}, "Path=/a%3Bb%20%C3%A9; HttpOnly; SameSite=Lax"),
-        ("http://testserver", "", {"session_cookie_secure": True}, "Path=/; Secure; HttpOnly; SameSite=Lax"),
-        ("https://testserver", "", {"session_cookie_secure": False}, "Path=/; HttpOnly; SameSite=Lax"),
+        ("http", "", {}, "", "Path=/; HttpOnly; SameSite=Lax"),
+        ("https", "", {}, "__Host-", "Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ("https", "/shop", {}, "__Secure-", "Path=/shop; Secure; HttpOnly; SameSite=Lax"),
+        ("https", "", {"session_cookie": "session_id"}, "", "Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ("http", "/shop", {}, "", "Path=/shop; HttpOnly; SameSite=Lax"),
+        ("http", "/a;b é", {}, "", "Path=/a%3Bb%20%C3%A9; HttpOnly; SameSite=Lax"),
+        ("http", "", {"session_cookie_secure": True}, "__Host-", "Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ("https", "", {"session_cookie_secure": False}, "", "Path=/; HttpOnly; SameSite=Lax"),
     ],
 )
 def test_R45_the_cookie_and_its_deletion_have_the_same_flags(
-    make_client: MakeClient, url: str, mount: str, settings: dict[str, Any], attributes: str
+    make_client: MakeClient, url: str, mount: str, settings: dict[str, Any], name: str, attributes: str
 ) -> None:
-    client = make_client(Root(**settings), base_url=url, root_path=mount)
+    client = make_client(Root(**settings), base_url=f"{url}://testserver", root_path=mount)
     answer = client.get("/keep/a")
     value, _, rest = answer.headers["set-cookie"].partition("; ")
     assert rest == f"Max-Age=28800; {attributes}"
-    cleared = client.get("/clear", headers={"Cookie": value}).headers["set-cookie"]
-    assert cleared == f"session_id=; Max-Age=0; {attributes}"
+    # A sibling host can plant the plain name in front of it.
+    read = {"Cookie": value if name == "" else f"session_id={ID}; {value}"}
+    assert client.get("/look", headers=read).json() == {"a": "1"}
+    cleared = client.get("/clear", headers=read).headers["set-cookie"]
+    assert cleared == f"{name}session_id=; Max-Age=0; {attributes}"
+
+
+@pytest.mark.parametrize(("mount", "prefix"), [("", "__Host-"), ("/shop", "__Secure-")])
+def test_R42_over_https_a_session_of_the_plain_name_is_none(make_client: MakeClient, mount: str, prefix: str) -> None:
+    """An attacker has a session, and plants its id from another host of the domain."""
+    client = make_client(Root(), base_url="https://testserver", root_path=mount)
+    value = client.get("/keep/a").headers["set-cookie"].partition(";")[0]
+    client.cookies.clear()
+    for planted in ("", *{"__Host-", "__Secure-"} - {prefix}):
+        assert client.get("/look", headers={"Cookie": planted + value.removeprefix(prefix)}).json() == {}
+    assert client.get("/look", headers={"Cookie": value}).json() == {"a": "1"}
 
 
 def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_own(make_client: MakeClient) -> None:
     app: Any = Root()
     app.inner = Root(InMemorySessionBackend())
-    app.heir = Root(session_timeout=60, session_cookie_secure=True)
+    app.heir = Root(session_timeout=60, session_cookie_samesite="Strict")
+    app.small = Root(max_session_size=20)
     client = make_client(app)
     assert "Path=/inner;" in client.get("/inner/keep/a").headers["set-cookie"]
     assert "Max-Age=28800; Path=/;" in client.get("/keep/b").headers["set-cookie"]
     seen = [client.get(path).json() for path in ("/look", "/inner/look", "/heir/look")]
     assert seen == [{"b": "1"}, {"a": "1"}, {"b": "1"}]
-    assert "Max-Age=60; Path=/; Secure" in client.get("/heir/keep/c").headers["set-cookie"]
+    assert "Max-Age=60; Path=/; HttpOnly; SameSite=Strict" in client.get("/heir/keep/c").headers["set-cookie"]
+    assert (client.get("/small/keep/d").status_code, client.get("/keep/d").status_code) == (500, 200)
+
+
+def test_R45_over_https_an_inner_application_with_sessions_of_its_own_has_another_name(make_client: MakeClient) -> None:
+    app: Any = Root()
+    app.inner = Root(InMemorySessionBackend())
+    client = make_client(app, base_url="https://testserver")
+    for path in ("/keep/b", "/inner/keep/a"):
+        assert client.get(path).status_code == 200
+    assert client.cookies.keys() == {"__Host-session_id", "__Secure-session_id"}
+    assert [client.get(path).json() for path in ("/look", "/inner/look")] == [{"b": "1"}, {"a": "1"}]
 
 
 def test_ids_are_made_and_checked_by_the_author_s_functions(make_client: MakeClient) -> None:
@@ -691,11 +719,9 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
         assert answer.headers["retry-after"] == "5"
         assert "set-cookie" not in answer.headers
     assert [record.getMessage() for record in caplog.records] == [
-        f"the session backend {backend.__name__} is out of reach: "
+        f"the session backend {backend.__name__} is out of reach, {when} fails: "
         + ("TimeoutError: " if when == "load" else "ConnectionRefusedError: ")
     ]
-    assert caplog.records[0].exc_info is not None
-    assert isinstance(caplog.records[0].exc_info[1], OSError)
 
 
 @pytest.mark.parametrize("backend", [Down, DownAsync])
@@ -703,7 +729,8 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
 def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
     make_client: MakeClient, backend: Any, when: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("micropie.sessions.store._REPORT_AGAIN", 0.0)
+    monkeypatch.setattr("micropie.execution.outage._REPORT_AGAIN", 0.0)
+    monkeypatch.setattr("micropie.execution.outage.RETRY_AFTER", 0.0)
     down = backend(when)
     client = make_client(Root(down))
     for method in (when, "", when):
@@ -746,6 +773,41 @@ def test_a_mistake_in_a_backend_is_a_500(make_client: MakeClient) -> None:
 
 
 # -- in memory ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", [*OWN, Duck])
+def test_R50_the_sessions_of_an_author_s_backend_have_a_size(
+    make_client: MakeClient, backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = backend()
+    client = make_client(Root(kept, max_session_size=1000))
+    assert client.get(f"/keep/a/{'x' * 1000}").status_code == 500
+    assert kept.data == {}
+    client.get("/keep/a")
+    assert client.get(f"/keep/{'x' * 1000}/1").status_code == 500
+    assert [*kept.data.values()] == [{"a": "1"}]
+    failures = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert ["max_session_size=1000" in failure for failure in failures] == [True, True]
+    assert len(failures[1]) < 300  # a long key is cut
+
+
+def test_R50_values_that_only_an_author_s_backend_stores_count(make_client: MakeClient) -> None:
+    class Dates(App):
+        def keep(self, days: int) -> None:
+            self.request.session["days"] = {(2000, day): time.gmtime(day) for day in range(days)}
+            self.request.session["when"] = [threading.Lock()] * days
+
+    kept = Own()
+    client = make_client(Dates(kept, max_session_size=1000))
+    assert client.get("/keep/100").status_code == 500
+    assert kept.data == {}
+    assert client.get("/keep/1").status_code == 200
+
+
+def test_R50_an_empty_session_has_no_size(make_client: MakeClient) -> None:
+    client = make_client(Root(max_session_size=0))
+    assert client.get("/keep/a").status_code == 500
+    assert client.get("/clear").status_code == 200
 
 
 def test_R50_memory_is_bounded(make_client: MakeClient) -> None:
@@ -878,8 +940,8 @@ def test_debug_does_not_warn_of_posts_tokens_removals_and_reads(
     client = make_client(ByLink(debug=True))
     client.post("/greet", data={"name": "Ann"})
     client.post("/tell")
-    tokens = client.get("/form").text, client.get("/form").text
-    assert tokens[0] == tokens[1]  # stored in the session
+    for _ in range(2):
+        client.get("/form")  # its secret is stored in the session
     assert [client.get(path).text for path in ("/shown", "/shown", "/read", "/logout")] == [
         "hello",
         "None",

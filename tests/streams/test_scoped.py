@@ -11,7 +11,7 @@ import httpx
 import pytest
 from anyio.lowlevel import checkpoint
 
-from micropie import App, HttpMiddleware, inline
+from micropie import App, HttpMiddleware, run_in
 from micropie.execution.background import close_background_loops
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run, serve, with_and_without_lifespan
 from tests.conftest import MakeClient
@@ -92,7 +92,7 @@ class Root(App):
         finally:
             self.log.append("ended")
 
-    @inline
+    @run_in("loop")
     def iterator(self) -> Any:
         """No generator: what is cancelled in it can be cleaned up after that only."""
         return Waiting(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -199,6 +200,20 @@ def test_R60_a_stream_that_fails_later_is_aborted(
         client.get(f"/{kind}")
     assert (app.begun, app.ended) == (1, 1)
     assert [f"/{kind}" in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+def test_a_service_out_of_reach_in_a_stream_is_one_line(
+    make_client: MakeClient, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(level, "micropie")
+    client = make_client(Streams("a", HTTPError(503, "No messages.")), raise_app_exceptions=False)
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get("/sync")
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    line = "GET '/sync' failed after its head was sent: aborted"
+    assert record.getMessage() == (line if record.exc_info else f"{line}: No messages.")
+    assert bool(record.exc_info) is (level == logging.DEBUG)
 
 
 @every_kind

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, SetupError, WebSocket, WebSocketMiddleware
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    ResponseError,
+    SetupError,
+    WebSocket,
+    WebSocketMiddleware,
+)
 from micropie.middleware import ProxyHeaders, SecurityHeaders, TrustedHosts
 from micropie.sessions import SignedCookieSessionBackend, SQLiteSessionBackend
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused
@@ -307,6 +316,42 @@ def test_the_session_is_that_of_http(open_client: OpenClient, backend_name: str,
         assert ws.receive_json() == ["ann", True]
 
 
+@pytest.mark.parametrize("root_path", ["", "/shop"])
+def test_over_https_it_is_that_of_http_too(open_client: OpenClient, root_path: str) -> None:
+    client = open_client(Shop(), base_url="https://testserver", root_path=root_path)
+    client.get("/login")
+    with client.websocket("/whoami") as ws:
+        assert ws.receive_json() == ["ann", True]
+
+
+@every_backend
+def test_R50_a_session_that_is_too_large_is_not_saved(
+    open_client: OpenClient, backend_name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Small(Shop):
+        async def ws_grow(self, ws: WebSocket) -> None:
+            ws.session["before"] = "x" * 1000
+            with pytest.raises(ResponseError, match="max_session_size=1000"):
+                await ws.accept()
+            ws.session["before"] = "small"
+            await ws.accept()
+            ws.session["after"] = "x" * 1000
+            with pytest.raises(ResponseError, match="max_session_size=1000"):
+                await ws.save_session()
+            ws.session["after"] = "small"
+            await ws.save_session()
+            await ws.send_text("saved")
+            ws.session["end"] = "x" * 1000
+
+    client = open_client(Small(session_backend=BACKENDS[backend_name](tmp_path), max_session_size=1000))
+    with client.websocket("/grow") as ws:
+        assert ws.receive_text() == "saved"
+        with pytest.raises(WebSocketClosed):
+            ws.receive_text()
+    assert "max_session_size=1000" in caplog.text
+    assert client.get("/show").json() == {"before": "small", "after": "small"}
+
+
 @every_backend
 def test_a_session_begun_before_accept_gets_its_cookie(
     open_client: OpenClient, backend_name: str, tmp_path: Path
@@ -394,7 +439,8 @@ def test_a_session_id_may_be_given_to_accept(open_client: OpenClient, scheme: st
 
     with open_client(app_of(handler), base_url=f"{scheme}://testserver").websocket("/") as ws:
         assert ws.receive_text() == "chosen"
-        assert ws.headers["set-cookie"].startswith("session_id=chosen; Max-Age=")
+        prefix = "__Host-" if scheme == "https" else ""
+        assert ws.headers["set-cookie"].startswith(f"{prefix}session_id=chosen; Max-Age=")
         assert ("Secure" in ws.headers["set-cookie"]) is (scheme == "https")
 
 

@@ -242,6 +242,7 @@ def test_a_handshake_that_arrives_as_a_request_gets_426(make_client: MakeClient)
     assert client.get("/nowhere", headers=HANDSHAKE).status_code == 404
     assert client.get("/chat", headers={"Upgrade": "h2c"}).text == "page of chat"
     assert client.get("/all", headers={"Upgrade": "h2c"}).status_code == 404
+    assert client.get("/all", headers={f"X-{number}": "1" for number in range(1001)}).status_code == 404
 
 
 # -- mistakes of the author ----------------------------------------------------------------------------------------------

@@ -799,7 +799,7 @@ def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(back
 
 @every_loop
 def test_R54_a_clean_up_is_not_endless(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.asgi.websocket_connection.CLEAN_UP_WITHIN", 0.05)
+    monkeypatch.setattr("micropie.asgi.websocket_connection.CLEAN_UP_WITHIN", 0.5)
     notes: list[str] = []
 
     async def handler(ws: WebSocket) -> None:

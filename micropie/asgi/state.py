@@ -1,0 +1,15 @@
+"""The part of an application that the driver changes. A module of its own: WSGI needs nothing else of this package."""
+
+from __future__ import annotations
+
+from micropie.routing import Site
+
+
+class ASGIState:
+    """An application under ASGI. ``site`` is for the hot path: None until started, and after a change."""
+
+    __slots__ = ("site", "started")
+
+    def __init__(self) -> None:
+        self.site: Site | None = None
+        self.started = False

@@ -1,0 +1,80 @@
+"""The outage of a service: a database on a network, a file that others lock."""
+
+from __future__ import annotations
+
+import logging
+from threading import Lock
+from time import monotonic
+from traceback import format_exception
+
+from micropie.execution.steps import Flow, Result
+
+logger = logging.getLogger("micropie")
+
+# Seconds between two calls that try a service, at most.
+RETRY_AFTER = 5.0
+
+# Seconds until the log says again that a service is still out of reach.
+_REPORT_EVERY = 60.0
+# The same after it has answered in between, as one does whose connections fail now and then.
+_REPORT_AGAIN = 5.0
+
+
+class Outage:
+    """Remembers that a service is out of reach. Then one call at a time tries it, all others fail at once.
+
+    So a service that hangs keeps one thread waiting. After a failure nobody tries for four times as long as that took,
+    at most ``RETRY_AFTER`` seconds: no time is lost after a connection that broke. ``subject`` and ``consequence`` are
+    for the log, which has a line for the beginning and one for the end.
+    """
+
+    def __init__(self, subject: str, consequence: str = "") -> None:
+        self._subject = subject
+        self._consequence = consequence
+        self._lock = Lock()
+        self._trial = Lock()  # held for the one call that tries
+        self._is_on = self._is_reported = False
+        self._next_try = self._next_report = 0.0
+
+    def lasts(self) -> bool:
+        """Return whether nobody may ask the service now."""
+        return self._is_on and (monotonic() < self._next_try or self._trial.locked())
+
+    def watch(self, question: Flow[Result]) -> Flow[Result]:
+        """Ask the service by a flow, and return its answer. Raises ``OSError`` if the service is out of reach."""
+        is_trial = self._is_on
+        if self.lasts() or (is_trial and not self._trial.acquire(blocking=False)):
+            raise ConnectionError(f"{self._subject} is out of reach")
+        began = monotonic()
+        try:
+            answer = yield from question
+        except OSError as error:
+            self._begin(error, monotonic() - began)
+            raise
+        finally:
+            if is_trial:
+                self._trial.release()
+        if self._is_on:
+            self._end()
+        return answer
+
+    def _begin(self, error: OSError, seconds: float) -> None:
+        with self._lock:
+            now = monotonic()
+            self._is_on, self._next_try = True, now + min(4 * seconds, RETRY_AFTER)
+            if now < self._next_report:
+                return
+            self._is_reported, self._next_report = True, now + _REPORT_EVERY
+        # As text: a record that is kept would keep the traceback, and with it all that waits for the answer.
+        reason = f"{type(error).__name__}: {error}"
+        if logger.isEnabledFor(logging.DEBUG):
+            reason = "\n".join([reason, *format_exception(error)])
+        logger.error("%s is out of reach%s: %s", self._subject, self._consequence, reason)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._is_on = False
+            if not self._is_reported:
+                return
+            self._is_reported, self._next_report = False, monotonic() + _REPORT_AGAIN
+        logger.warning("%s answers again", self._subject)

@@ -1,0 +1,226 @@
+"""A service that is out of reach or hangs: one call at a time tries it, and it takes only so many threads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from micropie.execution import BLOCK, Flow, Outage, ServiceThreads, call, in_thread, no_function, outage
+from tests.asgi.calls import every_loop, run
+from tests.support.waiting import PATIENCE
+
+OUT = "the bakery is out of reach, no cake: ConnectionError: closed"
+BACK = "the bakery answers again"
+
+
+@pytest.fixture
+def pass_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """`pass_by(seconds)`: the clock of outages, which does not go on by itself."""
+    now = 1000.0
+    monkeypatch.setattr(outage, "monotonic", lambda: now)
+
+    def pass_by(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    return pass_by
+
+
+def begun(watcher: Outage) -> Flow[Any]:
+    """A question that waits for its answer. Raises ``ConnectionError`` if nobody may ask now."""
+    flow = watcher.watch(call(BLOCK, no_function))
+    assert flow.send(None) == (BLOCK, no_function, ())
+    return flow
+
+
+def fail(flow: Flow[Any]) -> None:
+    with pytest.raises(ConnectionError, match="closed"):
+        flow.throw(ConnectionError("closed"))
+
+
+def answer(flow: Flow[Any]) -> None:
+    with pytest.raises(StopIteration) as end:
+        flow.send("cake")
+    assert end.value.value == "cake"
+
+
+def refused(watcher: Outage) -> None:
+    with pytest.raises(ConnectionError, match=r"the bakery is out of reach$"):
+        begun(watcher)
+
+
+def test_one_tries_and_the_others_fail_at_once(pass_by: Callable[[float], None]) -> None:
+    bakery = Outage("the bakery", ", no cake")
+    first, second = begun(bakery), begun(bakery)  # nobody knows yet
+    fail(first)
+    trial = begun(bakery)
+    refused(bakery)
+    fail(second)
+    refused(bakery)  # the trial goes on
+    answer(trial)
+    answer(begun(bakery))
+    both = begun(bakery), begun(bakery)  # it is over
+    answer(both[0])
+    answer(both[1])
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.25, 1), (1, 4), (5, 5), (60, 5)])
+def test_what_hangs_is_left_alone_for_a_while(pass_by: Callable[[float], None], took: float, pause: float) -> None:
+    bakery = Outage("the bakery")
+    for _ in range(2):
+        flow = begun(bakery)
+        pass_by(took)
+        fail(flow)
+        pass_by(pause - 0.125)
+        refused(bakery)
+        pass_by(0.125)
+    answer(begun(bakery))
+
+
+def make_a_mistake(flow: Flow[Any]) -> None:
+    with pytest.raises(KeyError):
+        flow.throw(KeyError())
+
+
+@pytest.mark.parametrize("end", [lambda flow: flow.close(), make_a_mistake])
+def test_a_trial_that_breaks_off_leaves_its_place(pass_by: Callable[[float], None], end: Callable[[Any], None]) -> None:
+    bakery = Outage("the bakery")
+    fail(begun(bakery))
+    end(begun(bakery))
+    trial = begun(bakery)
+    refused(bakery)
+    answer(trial)
+
+
+def test_an_outage_is_a_line_a_minute_and_so_is_its_end(
+    pass_by: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    bakery = Outage("the bakery", ", no cake")
+    for _ in range(3):
+        fail(begun(bakery))
+    assert caplog.messages == [OUT]
+    pass_by(60)
+    fail(begun(bakery))
+    assert caplog.messages == [OUT, OUT]
+    answer(begun(bakery))
+    assert caplog.messages == [OUT, OUT, BACK]
+    fail(begun(bakery))  # one whose connections break now and then does not fill the log
+    answer(begun(bakery))
+    assert caplog.messages == [OUT, OUT, BACK]
+    pass_by(5)
+    fail(begun(bakery))
+    assert caplog.messages == [OUT, OUT, BACK, OUT]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_the_level_debug_adds_its_traceback_as_text(
+    pass_by: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "micropie")
+    fail(begun(Outage("the bakery", ", no cake")))
+    sentence, first, *_, last = caplog.messages[0].strip().splitlines()
+    assert (sentence, first, last) == (OUT, "Traceback (most recent call last):", "ConnectionError: closed")
+    assert caplog.records[0].exc_info is None
+
+
+# -- threads ------------------------------------------------------------------------------------------------------------
+
+
+class Hangs:
+    """``begun`` is released by each call, which waits for ``go_on``."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.go_on = threading.Event()
+
+    def __call__(self) -> str:
+        self.begun.release()
+        assert self.go_on.wait(PATIENCE)
+        return "done"
+
+
+@pytest.mark.parametrize(("servers", "may_wait"), [(2, 1), (3, 1), (8, 4), (120, 40)])
+def test_R67_half_of_the_servers_threads_may_wait(servers: int, may_wait: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServiceThreads, "patience", PATIENCE)
+    threads, hangs, all_here = ServiceThreads(), Hangs(), threading.Barrier(servers)
+    with ThreadPoolExecutor(servers) as server:
+        for _ in server.map(lambda _: [all_here.wait(PATIENCE), threads.call(no_function, ())], range(servers)):
+            pass  # so that all its threads have been here
+        monkeypatch.setattr(ServiceThreads, "patience", 0)
+        waiting = [server.submit(threads.call, hangs, ()) for _ in range(may_wait)]
+        for _ in range(may_wait):
+            assert hangs.begun.acquire(timeout=PATIENCE)
+        try:
+            with pytest.raises(TimeoutError, match="all threads that may wait for it are waiting"):
+                server.submit(threads.call, hangs, ()).result()
+        finally:
+            hangs.go_on.set()
+        assert [future.result() for future in waiting] == ["done"] * may_wait
+    assert threads.call(hangs, ()) == "done"
+
+
+def test_R67_a_call_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServiceThreads, "patience", PATIENCE)
+    threads, hangs = ServiceThreads(), Hangs()
+    with ThreadPoolExecutor(2) as server:
+        first = server.submit(threads.call, hangs, ())
+        assert hangs.begun.acquire(timeout=PATIENCE)
+        second = server.submit(threads.call, hangs, ())
+        assert not second.done()
+        hangs.go_on.set()
+        assert (first.result(), second.result()) == ("done", "done")
+
+
+def test_R67_a_call_waits_as_long_as_others_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is slow refuses nobody: only one that ends no call within the patience hangs."""
+    threads, hangs = ServiceThreads(), Hangs()
+    woken = threading.Semaphore(0)
+
+    def wait_on(seconds: float) -> bool:  # as if other calls ended, whose places are taken before this one looks
+        woken.release()
+        return not hangs.go_on.is_set() or threading.Condition.wait(threads._change, seconds)
+
+    monkeypatch.setattr(ServiceThreads, "patience", PATIENCE)
+    with ThreadPoolExecutor(2) as server:
+        first = server.submit(threads.call, hangs, ())
+        assert hangs.begun.acquire(timeout=PATIENCE)
+        monkeypatch.setattr(threads._change, "wait", wait_on)
+        second = server.submit(threads.call, hangs, ())
+        for _ in range(3):
+            assert woken.acquire(timeout=PATIENCE)
+        hangs.go_on.set()
+        assert (first.result(), second.result()) == ("done", "done")
+
+
+@every_loop
+def test_R67_forty_threads_of_a_loop_may_wait(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServiceThreads, "patience", 0.0)
+    threads, hangs = ServiceThreads(), Hangs()
+    done: list[str] = []
+
+    async def ask() -> None:
+        done.append(await in_thread(threads, hangs))
+
+    async def main() -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(40):
+                    tasks.start_soon(ask)
+                for _ in range(40):
+                    await anyio.to_thread.run_sync(hangs.begun.acquire)
+                with pytest.raises(TimeoutError, match="all threads that may wait for it are waiting"):
+                    await ask()
+                assert await in_thread(ServiceThreads(), str, 1) == "1"  # another service
+                hangs.go_on.set()
+        finally:
+            hangs.go_on.set()
+
+    run(backend, main)
+    assert done == ["done"] * 40

@@ -1,0 +1,156 @@
+"""Code that blocks an event loop is named in the log, under both protocols; nothing is left of the thread that looks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import anyio
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from micropie import App
+from micropie.execution import loop_lag, watch_loop, watchdog
+from micropie.execution.background import close_background_loops
+from micropie.routing.settings import Settings
+from tests.asgi.calls import every_loop, run
+from tests.conftest import LOOP_PATIENCE, MakeClient
+from tests.support.waiting import PATIENCE, until
+
+STANDS = "the event loop has stood still for "
+
+
+class Root(App):
+    looked = threading.Semaphore(0)
+
+    async def slow(self) -> str:
+        return self._until_looked_at()
+
+    async def other(self) -> str:
+        return self._until_looked_at()
+
+    def _until_looked_at(self) -> str:
+        Root.looked = threading.Semaphore(0)
+        for _ in range(3):  # the first look may have begun before this call; by the third, the second one is in the log
+            assert self.looked.acquire(timeout=PATIENCE)
+        return "done"
+
+
+@pytest.fixture(autouse=True)
+def threads_end() -> Iterator[None]:
+    close_background_loops()  # another test's is not watched
+    yield
+    close_background_loops()
+    until(lambda: not watching())
+
+
+def watching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "micropie watchdog"]
+
+
+def test_each_handler_is_named_once_a_minute(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = watchdog._described
+
+    def noted(frame: FrameType) -> tuple[str, str]:
+        code, place = described(frame)
+        if f"{__name__}.Root." in code:
+            Root.looked.release()
+        return code, place
+
+    monkeypatch.setattr(watchdog, "_described", noted)
+    monkeypatch.setattr(Settings, "loop_patience", 0.04)
+    client = make_client(Root())
+    for path in ("/slow", "/slow", "/other"):
+        assert client.get(path).text == "done"
+    now = time.monotonic() + 60
+    monkeypatch.setattr(watchdog, "monotonic", lambda: now)
+    assert client.get("/slow").text == "done"
+    messages = [record.getMessage() for record in caplog.records]
+    places = [message.partition(" seconds: ")[2].split(", in ") for message in messages if message.startswith(STANDS)]
+    found = [place for place in places if place[0].startswith(f"{__name__}.Root.")]
+    slow, other = (
+        f"{__name__}.Root.{one.__name__} ({__file__}:{one.__code__.co_firstlineno + 1})"
+        for one in (Root.slow, Root.other)
+    )
+    assert [place[0] for place in found] == [slow, other, slow]
+    assert all(place[1].startswith(("threading.", __name__)) for place in found)  # where it waits
+    assert loop_lag() >= 0.03
+
+
+def test_code_that_nobody_has_called_for_a_request_is_named_alone() -> None:
+    code, place = watchdog._described(sys._getframe())
+    assert code == f"{__name__}.test_code_that_nobody_has_called_for_a_request_is_named_alone"
+    assert place.startswith(f"{code} ({__file__}:")
+    assert ", in " not in place
+
+
+@every_loop
+def test_a_loop_that_waits_for_the_processor_is_not_to_blame(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    watchdogs: list[watchdog._Watchdog] = []
+
+    async def sleeps() -> None:
+        watchdogs.append(watchdog._Watchdog())
+        await anyio.sleep_forever()
+
+    with start_blocking_portal(backend) as portal:
+        task = portal.start_task_soon(sleeps)
+        until(lambda: watchdogs and _is_idle(watchdogs[0]))
+        watchdogs[0]._report(1.0)
+        task.cancel()
+    assert not caplog.records
+
+
+def _is_idle(one: watchdog._Watchdog) -> bool:
+    return sys._current_frames()[one._loop_thread].f_code.co_name in ("select", "get_events")
+
+
+@pytest.mark.parametrize(
+    ("settings", "patience"),
+    [({}, 1.0), ({"debug": True}, 0.1), ({"debug": "force"}, 0.1), ({"loop_watchdog": False, "debug": True}, None)],
+)
+def test_the_patience_goes_by_the_settings(settings: dict[str, Any], patience: float | None) -> None:
+    assert LOOP_PATIENCE.__get__(Settings(**settings)) == patience
+
+
+@every_loop
+def test_a_loop_has_one_thread_or_none(backend: str) -> None:
+    async def started(*patience: float | None) -> int:
+        for seconds in patience:
+            watch_loop(seconds)
+        return len(watching())
+
+    assert run(backend, started, None) == 0
+    assert run(backend, started, 0.04, 0.04) == 1
+
+
+def test_a_thread_that_ends_without_closing_its_loop_is_left_alone() -> None:
+    loop = asyncio.new_event_loop()
+
+    async def watched() -> None:
+        watch_loop(0.04)
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(watched()))
+    thread.start()
+    thread.join()
+    until(lambda: not watching())
+    loop.close()
+
+
+def test_nothing_is_watched_where_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def watched() -> float:
+        with monkeypatch.context() as patch:
+            patch.setattr(watchdog, "Thread", type("NoThread", (threading.Thread,), {"start": start}))
+            watch_loop(0.04)
+        return loop_lag()
+
+    assert run("asyncio", watched) == 0
