@@ -2,17 +2,21 @@
 
 A signature is compiled once into a ``Plan`` (``signatures.py``) of parameters, each of which knows where its value is
 found (``parameters.py``, ``sources.py``) and how text or JSON becomes its type (``converters.py``, ``constraints.py``,
-``structures.py``).
+``structures.py``). ``results.py`` reads what is said of the handler's result.
 """
 
+from micropie.binding.constraints import KEYWORDS
+from micropie.binding.converters import OwnTypes, schemas, taken_by, without_aliases
 from micropie.binding.parameters import BoundParameter
-from micropie.binding.signatures import Plan, ProvidedParameter
+from micropie.binding.results import ResultFilter, answers_of, result_filter
+from micropie.binding.signatures import Plan, ProvidedParameter, asked_after_first
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_source
 from micropie.binding.structures import is_pydantic, is_structure
 
 # fmt: off
 __all__ = [
-    "Body", "BoundParameter", "Cookie", "Form", "Header", "Plan", "ProvidedParameter", "Query", "is_pydantic",
-    "is_structure", "stated_source",
+    "KEYWORDS", "Body", "BoundParameter", "Cookie", "Form", "Header", "OwnTypes", "Plan", "ProvidedParameter", "Query",
+    "ResultFilter", "answers_of", "asked_after_first", "is_pydantic", "is_structure", "result_filter", "schemas",
+    "stated_source", "taken_by", "without_aliases",
 ]
 # fmt: on

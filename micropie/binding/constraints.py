@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any, NamedTuple, get_origin
+from typing import Any, NamedTuple, TypeAlias, TypeVar, get_origin
 
 from micropie.errors import SetupError
 
@@ -14,31 +14,37 @@ from micropie.errors import SetupError
 MOST_MATCHED = 1000
 
 
+_Given = TypeVar("_Given")
+Holds: TypeAlias = Callable[[Any], bool]
+
+
 class Constraint(NamedTuple):
     """A condition that a value must fulfil, and the words for it."""
 
-    holds: Callable[[Any], bool]
+    holds: Holds
     words: str
     is_own: bool = False
     """Whether ``holds`` is a function of the author's."""
 
 
-def _matches(pattern: str) -> Callable[[Any], bool]:
+def _matches(pattern: str) -> Holds:
     expression = re.compile(pattern)
     return lambda text: len(text) <= MOST_MATCHED and expression.search(text) is not None
 
 
-# By the attribute that the three libraries have in common.
-_KINDS: dict[str, tuple[Callable[[Any], Callable[[Any], bool]], str]] = {
-    "gt": (lambda bound: lambda value: value > bound, "above {}"),
-    "ge": (lambda bound: lambda value: value >= bound, "at least {}"),
-    "lt": (lambda bound: lambda value: value < bound, "below {}"),
-    "le": (lambda bound: lambda value: value <= bound, "at most {}"),
-    "multiple_of": (lambda bound: lambda value: value % bound == 0, "a multiple of {}"),
-    "min_length": (lambda bound: lambda value: len(value) >= bound, "of length {} or more"),
-    "max_length": (lambda bound: lambda value: len(value) <= bound, "of length {} or less"),
-    "pattern": (_matches, "matching {}"),
+# By the attribute that the three libraries have in common: the check, its words, and the keyword of JSON Schema.
+_KINDS: dict[str, tuple[Callable[[Any], Holds], str, str]] = {
+    "gt": (lambda bound: lambda value: value > bound, "above {}", "exclusiveMinimum"),
+    "ge": (lambda bound: lambda value: value >= bound, "at least {}", "minimum"),
+    "lt": (lambda bound: lambda value: value < bound, "below {}", "exclusiveMaximum"),
+    "le": (lambda bound: lambda value: value <= bound, "at most {}", "maximum"),
+    "multiple_of": (lambda bound: lambda value: value % bound == 0, "a multiple of {}", "multipleOf"),
+    "min_length": (lambda bound: lambda value: len(value) >= bound, "of length {} or more", "minLength"),
+    "max_length": (lambda bound: lambda value: len(value) <= bound, "of length {} or less", "maxLength"),
+    "pattern": (_matches, "matching {}", "pattern"),
 }
+
+KEYWORDS: Mapping[str, str] = {name: keyword for name, (_, _, keyword) in _KINDS.items()}
 
 # Attributes that describe and do not restrict.
 _DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema", "extra"})
@@ -96,16 +102,16 @@ def _constraints(item: object, parameter: str) -> Iterator[Constraint]:
     for name in [name for name in _KINDS if name in names] + [name for name in names if name not in _KINDS]:
         value = getattr(item, name)
         if name in _KINDS and value is not None:
-            make, words = _KINDS[name]
+            make, words, _ = _KINDS[name]
             yield Constraint(make(value), words.format(value))
         elif name not in _KINDS and name not in _DESCRIBING and value not in (None, False):
             raise SetupError(f"parameter {parameter!r}: {type(item).__name__}({name}={value!r}) can't be enforced here")
 
 
-def checked(convert: Callable[[Any], object], constraints: list[Constraint]) -> Callable[[Any], object]:
+def checked(convert: Callable[[_Given], object], constraints: list[Constraint]) -> Callable[[_Given], object]:
     """Return ``convert`` followed by the constraints. It raises ``ValueError`` for a value that breaks one."""
 
-    def convert_and_check(given: object) -> object:
+    def convert_and_check(given: _Given) -> object:
         value = convert(given)
         if value is None:  # of an optional parameter
             return None

@@ -8,13 +8,18 @@ refused. Its ``expected`` completes the sentence "Parameter 'x' must be ...".
 from __future__ import annotations
 
 import enum
+import functools
+import inspect
 import math
+import operator
 import re
 import types
+from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from inspect import Parameter
+from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -27,10 +32,10 @@ from typing import (
     get_args,
     get_origin,
 )
-from uuid import UUID
 
 from micropie.binding.constraints import Constraint, check_type, checked, constraints_of
 from micropie.errors import SetupError
+from micropie.lazily import pattern
 
 T = TypeVar("T")
 
@@ -41,7 +46,7 @@ class Converter(NamedTuple):
     """Two functions that return the converted value and raise ``ValueError`` for anything but what is ``expected``.
 
     ``optional``: None is a value as well. ``many``: if set, the parameter takes every value of its name; ``many``
-    makes a list, a tuple or a set of the converted ones.
+    makes a list, a tuple or a set of the converted ones. ``schema``: in JSON Schema, for one type alone.
     """
 
     expected: str
@@ -49,7 +54,22 @@ class Converter(NamedTuple):
     from_json: Callable[[object], object]
     optional: bool = False
     many: Collect | None = None
+    schema: Mapping[str, str] | None = None
 
+
+class OwnTypes(NamedTuple):
+    """An application's own types by class: ``App(encoders=..., decoders=...)``."""
+
+    encoders: Mapping[type, Callable[[Any], object]]
+    decoders: Mapping[type, Callable[[Any], object]]
+
+    def choices(self, kind: type[enum.Enum]) -> list[object]:
+        """Return the values of an enumeration's members, or what the encoder of their class makes of these."""
+        encode = next((self.encoders[base] for base in kind.__mro__ if base in self.encoders), None)
+        return [member.value if encode is None else encode(member) for member in kind]
+
+
+NO_OWN_TYPES = OwnTypes({}, {})
 
 # The limits below keep a client from choosing values that take quadratic time, here or in the handler.
 MAX_DIGITS = 4300  # of a number, as in JSON and in CPython's int()
@@ -58,14 +78,21 @@ MAX_EXPONENT = 308  # of a Decimal, as of a float: int(Decimal("1e300000")) take
 # added is compared with all before it; the hash of text is secret.
 MAX_HASHED = 1000
 
-_WHOLE = re.compile(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")  # int() would take "1_0", " 1 " and other scripts' digits
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")  # int() would take "1_0", " 1 " and other scripts' digits
+_NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 # UUID() would take braces, signs, hyphens anywhere and other scripts' digits.
-_UUID = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
+_UUID = pattern("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 # fromisoformat() would take any character for the T, and digits without end for a fraction.
 _TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?)?(?:Z|[+-][0-9:.]{2,15})?"
-_ISO_TIME = re.compile(f"T?{_TIME}")
-_ISO_DATETIME = re.compile(f"[0-9W-]{{7,10}}(?:[T ]{_TIME})?")
+_ISO_TIME = pattern(f"T?{_TIME}")
+_ISO_DATETIME = pattern(f"[0-9W-]{{7,10}}(?:[T ]{_TIME})?")
+_DURATION = pattern(
+    "(-)?P(?=[0-9T])(?:(?P<weeks>[0-9]{1,9})W)?(?:(?P<days>[0-9]{1,9})D)?(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,9})H)?"
+    r"(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9}(?:\.[0-9]{1,9})?)S)?)?"
+)
+_PATH = pattern("[^\0]+")
+_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # no zone, which is any text: "::1%<script>"
+_FROM_URLS = str.maketrans("-_", "+/")  # base64 for URLs has other letters (RFC 4648, section 5)
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
 
@@ -109,6 +136,17 @@ def _to_decimal(text: str) -> Decimal:
     return number
 
 
+def _to_timedelta(text: str) -> timedelta:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    try:
+        duration = timedelta(**{unit: float(number) for unit, number in found.groupdict("0").items()})
+        return -duration if found[1] else duration
+    except OverflowError:
+        raise ValueError(text) from None
+
+
 def is_moderate(number: Decimal) -> bool:
     """Return whether a number is finite and its digits lie between 10**308 and 10**-308."""
     # ``adjusted`` is the exponent of the first digit, ``exponent`` that of the last.
@@ -129,6 +167,7 @@ def _identity(value: T) -> T:
 def _scalar(
     kind: type,
     expected: str,
+    schema: Mapping[str, str],
     from_text: Callable[[str], object],
     from_number: Callable[[int | float], object] | None = None,
 ) -> Converter:
@@ -146,64 +185,157 @@ def _scalar(
             raise ValueError(value)
         return from_text(value)
 
-    return Converter(expected, from_text, from_json)
+    return Converter(expected, from_text, from_json, schema=schema)
+
+
+def _string(form: str) -> Mapping[str, str]:
+    return {"type": "string", "format": form}
 
 
 ANYTHING = Converter("a value", _identity, _identity)
 
-# A type that is added here needs a schema (``openapi/schemas.py``), a way out as JSON (``http/json.py``), and
-# a row in docs/binding.md. The fields of structures are converted by msgspec and pydantic, which know other types.
-_SIMPLE: dict[object, Converter] = {
+_BUILT_IN: dict[object, Converter] = {
     Parameter.empty: ANYTHING,  # no annotation
     Any: ANYTHING,
     object: ANYTHING,
-    str: _scalar(str, "text", _identity),
-    int: _scalar(int, "a whole number", _if_matches(_WHOLE, int)),
-    float: _scalar(float, "a number", _to_float, from_number=float),
-    bool: _scalar(bool, "true or false", _to_bool),
-    Decimal: _scalar(Decimal, "a decimal number", _to_decimal, from_number=lambda number: _to_decimal(str(number))),
-    UUID: _scalar(UUID, "a UUID", _if_matches(_UUID, UUID)),
-    date: _scalar(date, "a date such as 2026-01-31", date.fromisoformat),
-    time: _scalar(time, "a time such as 13:45:00", _if_matches(_ISO_TIME, time.fromisoformat)),
-    datetime: _scalar(
-        datetime,
-        "a date and time such as 2026-01-31T13:45:00",
-        _if_matches(_ISO_DATETIME, datetime.fromisoformat),
-    ),
+    str: _scalar(str, "text", {"type": "string"}, _identity),
+    int: _scalar(int, "a whole number", {"type": "integer"}, _if_matches(_WHOLE, int)),
+    float: _scalar(float, "a number", {"type": "number"}, _to_float, float),
+    bool: _scalar(bool, "true or false", {"type": "boolean"}, _to_bool),
 }
 
-_TEXT = (_SIMPLE[str], ANYTHING)
+
+# A type that is added here needs a way out as JSON (``http/json.py``), and a row in docs/binding.md. The fields of
+# structures are converted by msgspec and pydantic, which know other types.
+@functools.cache
+def _simple() -> dict[object, Converter]:
+    """Return the converters of all types that have no others inside."""
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+    from uuid import UUID  # with what it imports it takes longer than the rest of this room
+
+    return {
+        **_BUILT_IN,
+        Decimal: _scalar(Decimal, "a decimal number", {"type": "number"}, _to_decimal, lambda n: _to_decimal(str(n))),
+        UUID: _scalar(UUID, "a UUID", _string("uuid"), _if_matches(_UUID, UUID)),
+        date: _scalar(date, "a date such as 2026-01-31", _string("date"), date.fromisoformat),
+        time: _scalar(time, "a time such as 13:45:00", _string("time"), _if_matches(_ISO_TIME, time.fromisoformat)),
+        datetime: _scalar(
+            datetime,
+            "a date and time such as 2026-01-31T13:45:00",
+            _string("date-time"),
+            _if_matches(_ISO_DATETIME, datetime.fromisoformat),
+        ),
+        timedelta: _scalar(timedelta, "a duration such as PT1H30M", _string("duration"), _to_timedelta),
+        bytes: _scalar(
+            bytes,
+            "base64",
+            {"type": "string", "contentEncoding": "base64"},
+            lambda text: a2b_base64(text.translate(_FROM_URLS), strict_mode=True),
+        ),
+        Path: _scalar(Path, "a path", _string("path"), _if_matches(_PATH, Path)),
+        IPv4Address: _scalar(IPv4Address, "an IPv4 address", _string("ipv4"), IPv4Address),
+        IPv6Address: _scalar(IPv6Address, "an IPv6 address", _string("ipv6"), _if_matches(_ADDRESS, IPv6Address)),
+        IPv4Network: _scalar(IPv4Network, "an IPv4 network such as 192.0.2.0/24", {"type": "string"}, IPv4Network),
+        IPv6Network: _scalar(
+            IPv6Network, "an IPv6 network such as 2001:db8::/32", {"type": "string"}, _if_matches(_ADDRESS, IPv6Network)
+        ),
+    }
 
 
-def converter_for(annotation: object, parameter: str) -> Converter:
+def schemas() -> dict[object, Mapping[str, str]]:
+    """Return the JSON schemas of the types that have no others inside."""
+    return {kind: one.schema for kind, one in _simple().items() if one.schema is not None}
+
+
+_TEXT = (_BUILT_IN[str], ANYTHING)
+
+
+def without_aliases(annotation: Any, around: tuple[object, ...] = ()) -> Any:
+    """Return an annotation with the types that ``type Alias = ...`` stands for. An alias inside itself is any value."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    alias = origin or annotation
+    inner = tuple(without_aliases(one, around) for one in arguments)
+    if alias in around:
+        return Any
+    if hasattr(alias, "__value__") and hasattr(alias, "__type_params__"):
+        value = alias.__value__
+        if arguments:
+            given = dict(zip(alias.__type_params__, inner, strict=True))
+            value = value[tuple(given[one] for one in value.__parameters__)]
+        return without_aliases(value, (*around, alias))
+    if origin is Literal or all(map(operator.is_, inner, arguments)):
+        return annotation
+    return (Union if origin is types.UnionType else origin)[inner] if origin is not Annotated else Annotated[inner]
+
+
+def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYPES) -> Converter:
     """Return the converter for an annotation. Raises ``SetupError`` for one without a conversion."""
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
         constraints = constraints_of(metadata, parameter)
         check_type(constraints, annotation, parameter)
-        return _constrained(converter_for(annotation, parameter), constraints)
-    if annotation in _SIMPLE:
-        return _SIMPLE[annotation]
-    if isinstance(annotation, TypeVar):
-        return ANYTHING
+        return _constrained(converter_for(annotation, parameter, own), constraints)
+    if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
+        return _BUILT_IN.get(annotation, ANYTHING)
+    if annotation in own.decoders:
+        return _decoded(annotation, parameter, own)
+    simple = _simple()
+    if annotation in simple:
+        return simple[annotation]
     if is_enum(annotation):
-        return _one_of({str(member.value): member for member in annotation})
+        return _one_of(dict(zip(map(str, own.choices(annotation)), annotation, strict=True)))
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return _one_of({str(value): value for value in arguments})
     if origin in (Union, types.UnionType):
-        return _union(arguments, parameter)
+        return _union(arguments, parameter, own)
     if annotation in COLLECTIONS or origin in COLLECTIONS:
-        return _collection(origin or annotation, arguments, parameter)
+        return _collection(origin or annotation, arguments, parameter, own)
     if annotation is dict or origin is dict:
-        key, member = (converter_for(argument, parameter) for argument in arguments or (str, Any))
+        key, member = (converter_for(argument, parameter, own) for argument in arguments or (str, Any))
         return _json_object(key, member)
-    known = ", ".join(kind.__name__ for kind in _SIMPLE if isinstance(kind, type) and _SIMPLE[kind] is not ANYTHING)
+    known = ", ".join(kind.__name__ for kind in simple if isinstance(kind, type) and simple[kind] is not ANYTHING)
     raise SetupError(
         f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts to: use {known}, an Enum, "
-        "Literal, Optional, list[...], a dataclass, a TypedDict, a msgspec.Struct or a pydantic model; or have a "
-        "function open it for each request: @app.provides(...) above it"
+        "Literal, Optional, list[...], a dataclass, a TypedDict, a msgspec.Struct or a pydantic model; write "
+        "App(decoders={...: ...}) with a function that makes one of a text; or have a function open it for each "
+        "request: @app.provides(...) above it"
     )
+
+
+def _decoded(kind: Any, parameter: str, own: OwnTypes) -> Converter:
+    """Return the converter for a class that the application has a decoder for."""
+    taken = taken_by(kind, own)
+    inner = converter_for(taken, parameter, own)
+
+    def decode(given: object) -> object:
+        try:
+            return own.decoders[kind](given)
+        except (ValueError, ArithmeticError, LookupError):  # also those of Decimal and of an Enum's names
+            raise ValueError(given) from None
+
+    def from_text(text: str) -> object:
+        if inner.many is not None:
+            raise ValueError(text)
+        return decode(inner.from_text(text))
+
+    return Converter(f"a {kind.__name__}", from_text, lambda value: decode(inner.from_json(value)))
+
+
+def taken_by(kind: type, own: OwnTypes) -> object:
+    """Return the type that the decoder of ``kind`` takes: the annotation of its parameter, or ``str`` without one."""
+    decode = own.decoders[kind]
+    try:
+        parameters = [*inspect.signature(decode, eval_str=True).parameters.values()]
+    except (ValueError, NameError):  # a built-in, or a name that only type checkers see
+        return str
+    required = [
+        one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    taken = next((one.annotation for one in parameters), kind)
+    if len(required) > 1 or taken is kind:
+        raise SetupError(f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str")
+    return str if taken is Parameter.empty else taken
 
 
 def _constrained(converter: Converter, constraints: list[Constraint]) -> Converter:
@@ -249,9 +381,9 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
     return Converter("one of " + ", ".join(choices), choose, choose_json)
 
 
-def _union(members: tuple[object, ...], parameter: str) -> Converter:
+def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Converter:
     optional = type(None) in members
-    inner = [converter_for(member, parameter) for member in members if member is not type(None)]
+    inner = [converter_for(member, parameter, own) for member in members if member is not type(None)]
     if len(inner) == 1:
         return _optional(inner[0]) if optional else inner[0]
     # int before str in any union: every text is a str.
@@ -299,12 +431,12 @@ def _hashed(kind: Callable[[list[object]], object]) -> Collect:
 COLLECTIONS: dict[object, Collect] = {list: list, tuple: tuple, set: _hashed(set), frozenset: _hashed(frozenset)}
 
 
-def _collection(kind: object, arguments: tuple[object, ...], parameter: str) -> Converter:
+def _collection(kind: object, arguments: tuple[object, ...], parameter: str, own: OwnTypes) -> Converter:
     if kind is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         arguments = arguments[:1]
     if len(arguments) > 1:
         raise SetupError(f"parameter {parameter!r}: a tuple of fixed length comes from no form; write tuple[X, ...]")
-    item = converter_for(arguments[0], parameter) if arguments else ANYTHING
+    item = converter_for(arguments[0], parameter, own) if arguments else ANYTHING
     make = COLLECTIONS[kind]
 
     def from_json(value: object) -> object:

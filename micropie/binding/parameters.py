@@ -7,25 +7,28 @@ only. That is decided once, by ``bound_parameter``; a request calls ``parameter.
 
 from __future__ import annotations
 
-import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import Parameter
 from types import UnionType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from micropie.binding.converters import ANYTHING, Converter, converter_for
+from micropie.binding.converters import ANYTHING, Converter, OwnTypes, converter_for
 from micropie.binding.sources import Body, Form, Query, Source, stated_source
-from micropie.binding.structures import is_structure, structure_converter
+from micropie.binding.structures import members_of, name_of, structure_converter
 from micropie.errors import HTTPError, SetupError
 from micropie.http import BindingError, BindingErrors, ParameterError, Request, UploadFile, WebSocketRequest
+from micropie.lazily import pattern
 
 _Value = TypeVar("_Value")
+_Made = TypeVar("_Made")
 
 REQUIRED = Parameter.empty
 MOST_ERRORS = 100  # in one body, to be described
 
 Find: TypeAlias = "Callable[[BoundParameter, Request, Mapping[str, object]], object]"
+
+Read: TypeAlias = "Callable[[BoundParameter, Any, str], object]"
 
 
 class BoundParameter(NamedTuple):
@@ -64,7 +67,7 @@ class BoundParameter(NamedTuple):
 # -- choosing the source, once -----------------------------------------------------------------------------------------
 
 
-def bound_parameter(parameter: Parameter, is_provider: bool) -> BoundParameter:
+def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> BoundParameter:
     """Return the parameter of a handler or of a provider. Raises ``SetupError`` for an annotation of no use.
 
     A provider's parameter without an annotation keeps its default: no client can fill it.
@@ -76,10 +79,10 @@ def bound_parameter(parameter: Parameter, is_provider: bool) -> BoundParameter:
         if default is REQUIRED:
             raise SetupError(f"its parameter {name!r} has no annotation, which would tell what fills it")
         return BoundParameter(name, ANYTHING, default, _kept_default)
-    if stated is not None and is_structure(kind) and type(stated) is not Body:
-        return _of_whole_source(name, kind, many, default, stated)
-    if stated is not None and not is_structure(kind):
-        return _of_source(name, annotation, default, stated)
+    if stated is not None and members_of(kind) and type(stated) is not Body:
+        return _of_whole_source(name, kind, many, default, stated, own)
+    if stated is not None and not members_of(kind):
+        return _of_source(name, annotation, default, stated, own)
     if kind is BindingErrors:
         return BoundParameter(name, ANYTHING, BindingErrors, _kept_default)  # the plan puts the errors in its place
     if kind is Request or kind is WebSocketRequest:
@@ -87,22 +90,25 @@ def bound_parameter(parameter: Parameter, is_provider: bool) -> BoundParameter:
     if kind is UploadFile:
         converter = ANYTHING._replace(expected="a file", optional=optional, many=list if many else None)
         return BoundParameter(name, converter, default, _file)
-    if is_structure(kind):
+    if members_of(kind):
         expected = "a JSON array of objects" if many else "a JSON object or a form"
         converter = ANYTHING._replace(expected=expected, optional=optional)
-        return BoundParameter(name, converter, default, _body_reader(kind, many, name), takes_document=True)
-    return BoundParameter(name, converter_for(annotation, name), default, by_name)
+        return BoundParameter(name, converter, default, _body_reader(kind, many, name, own), takes_document=True)
+    return BoundParameter(name, converter_for(annotation, name, own), default, by_name)
 
 
 def unwrapped(annotation: Any) -> tuple[object, bool, bool]:
-    """Return the X of ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether a list; whether optional."""
+    """Return the X of ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether a list; whether optional.
+
+    A union of structures stays in its ``Annotated``, which may tell pydantic how to choose.
+    """
     optional = many = False
-    if typing.get_origin(annotation) is typing.Annotated:
+    if typing.get_origin(annotation) is typing.Annotated and len(members_of(annotation)) < 2:
         annotation = annotation.__origin__
     if typing.get_origin(annotation) in (typing.Union, UnionType):
         members = [member for member in typing.get_args(annotation) if member is not type(None)]
-        if len(members) == 1:
-            annotation, optional = members[0], True
+        if len(members) < len(typing.get_args(annotation)):
+            annotation, optional = typing.Union[tuple(members)], True  # noqa: UP007 - it may be of one
     if typing.get_origin(annotation) is list:
         annotation, many = (typing.get_args(annotation) or (str,))[0], True  # ``typing.List`` has no X
     return annotation, many, optional
@@ -154,13 +160,7 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
 
 
 # The places of a parameter's value, in order: the place's name in errors, its values, and how they are read.
-_PLACES: Sequence[
-    tuple[
-        str,
-        Callable[[Request, Mapping[str, object]], Mapping[str, Any] | None],
-        Callable[[BoundParameter, Any, str], object],
-    ]
-] = (
+_PLACES: Sequence[tuple[str, Callable[[Request, Mapping[str, object]], Mapping[str, Any] | None], Read]] = (
     ("path", lambda request, values: values, from_path),
     ("query", lambda request, values: request._exchange.query, _from_texts),
     ("form", lambda request, values: request._exchange.form_fields, _from_texts),
@@ -199,6 +199,9 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     missing = f"Parameter {parameter.name!r} is missing"
     if parameter.find is by_name and exchange.document is not None and type(exchange.document) is not dict:
         return _absent(parameter, f"{missing}: the JSON body is not an object.")
+    if parameter.find is _file and parameter.name in (exchange.form_fields or ()):
+        advice = 'its name came without the file, as the form needs enctype="multipart/form-data"'
+        return _absent(parameter, f"{missing}; {advice}.")
     problem = exchange.unread_body()
     if problem is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
@@ -237,14 +240,12 @@ def _default(parameter: BoundParameter, request: Request) -> object:
     raise _missing(parameter, request)
 
 
-def _of_source(name: str, annotation: object, default: object, stated: Source) -> BoundParameter:
+def _of_source(name: str, annotation: object, default: object, stated: Source, own: OwnTypes) -> BoundParameter:
     """Return the parameter whose value comes from ``stated`` alone."""
-    converter, key = converter_for(annotation, name), stated.name_for(name)
+    converter, key = converter_for(annotation, name, own), stated.name_for(name)
     is_document = type(stated) is Body
-
-    def convert(texts: Sequence[str]) -> object:
-        found = [converter.from_text(text) for text in texts]
-        return found[0] if converter.many is None else converter.many(found)
+    is_one = stated.is_joined and converter.many is None
+    read: Read = _from_json if is_document else _from_texts
 
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
         given: Any = request._exchange.json_value() if is_document else stated.texts(request, key)
@@ -252,85 +253,86 @@ def _of_source(name: str, annotation: object, default: object, stated: Source) -
             if default is REQUIRED and not converter.optional:
                 raise _absent(parameter, f"{parameter.label} is missing; expected {converter.expected}.")
             return _default(parameter, request)
-        if is_document:
-            return _from_json(parameter, given, stated.place)
-        is_one = converter.many is None and stated.is_joined
-        return _converted(parameter, stated.place, convert, [", ".join(given)] if is_one else given)
+        return read(parameter, [", ".join(given)] if is_one else given, stated.place)
 
     label = f"{stated.place.capitalize()} {key!r}"
     return BoundParameter(name, converter, default, find, is_stated=True, takes_document=is_document, label=label)
 
 
-def _of_whole_source(name: str, structure: type, many: bool, default: object, stated: Source) -> BoundParameter:
+def _of_whole_source(
+    name: str, structure: object, many: bool, default: object, stated: Source, own: OwnTypes
+) -> BoundParameter:
     """Return the parameter that takes the whole query, or the whole form, as one structure."""
     if many or not isinstance(stated, Query | Form):
         raise SetupError(f"{name!r}: a structure takes a whole query, form or body: write Query(), Form() or Body()")
-    converter = structure_converter(structure, name)
+    converter = structure_converter(structure, name, own)
 
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
         fields = stated.fields(request)
         if not fields and default is not REQUIRED:
             return default
-        try:
-            return converter.from_form(fields)
-        except ValueError as error:
-            problems = _problems(error, name, stated.place, f"The {stated.place} does not fit: ")
-        raise BindingError(problems)
+        return _made(converter.from_form, fields, name, stated.place, f"The {stated.place} does not fit")
 
-    expected = ANYTHING._replace(expected=f"the fields of a {structure.__name__}")
+    expected = ANYTHING._replace(expected=f"the fields of a {name_of(structure)}")
     return BoundParameter(name, expected, default, find, is_stated=True)
 
 
-def _body_reader(structure: type, many: bool, name: str) -> Find:
+def _body_reader(structure: object, many: bool, name: str, own: OwnTypes) -> Find:
     """Return the ``find`` of a parameter that takes the whole body: a JSON document, or a form."""
-    converter = structure_converter(structure, name)
+    converter = structure_converter(structure, name, own)
+    begin = f"Parameter {name!r} does not fit"
 
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
-        document = request._exchange.json_value()
-        is_form = document is None and bool(request._exchange.form_fields)
-        if document is None and not is_form:
-            return _default(parameter, request)
-        made: list[object] = []
-        try:
-            if not many:
-                return converter.from_form(request._exchange.fields) if is_form else converter.from_json(document)
-            if not isinstance(document, list):
-                raise ValueError("Expected `array`")
-            for element in document:
-                made.append(converter.from_json(element))  # noqa: PERF401 - its length is for the error
-        except ValueError as error:
-            is_element = isinstance(document, list) and many
-            where, before = (f" in element {len(made) + 1}", (len(made),)) if is_element else ("", ())
-            begin = f"Parameter {name!r} does not fit{where}: "
-            problems = _problems(error, name, "form" if is_form else "json", begin, before)
-        else:
-            return made
-        raise BindingError(problems)
+        document, place = request._exchange.json_value(), "json"
+        if document is None:
+            if not request._exchange.form_fields:
+                return _default(parameter, request)
+            place = "form"
+        if many:
+            elements = enumerate(_made(_array, document, name, place, begin))
+            make = converter.from_json
+            return [_made(make, one, name, place, f"{begin} in element {at + 1}", (at,)) for at, one in elements]
+        if document is None:
+            return _made(converter.from_form, request._exchange.fields, name, place, begin)
+        return _made(converter.from_json, document, name, place, begin)
 
     return find
 
 
-def _problems(
-    error: ValueError, name: str, place: str, begin: str, before: tuple[int, ...] = ()
-) -> list[ParameterError]:
-    """Return the errors of a structure; each sentence starts with ``begin``, each path with ``before``."""
-    return [
-        ParameterError(name, place, given, problem, (*before, *path), f"{begin}{problem}.")
-        for problem, path, given in _described(error)
-    ]
+def _array(document: object) -> list[object]:
+    if not isinstance(document, list):
+        raise ValueError("Expected `array`")
+    return document
 
 
-_PLACE = re.compile(r" - at `\$(.*)`$")
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+def _made(
+    make: Callable[[_Value], _Made], given: _Value, name: str, place: str, begin: str, before: tuple[int, ...] = ()
+) -> _Made:
+    """Make a structure. The sentence of each error starts with ``begin``, each path in the body with ``before``."""
+    try:
+        return make(given)
+    except ValueError as error:
+        problems = [
+            ParameterError(name, place, value, problem, (*before, *path), f"{begin}: {problem}.")
+            for problem, path, value in described(error)
+        ]
+    raise BindingError(problems)
 
 
-def _described(error: ValueError) -> Iterator[tuple[str, tuple[str | int, ...], object]]:
+_PLACE = pattern(r" - at `\$(.*)`$")
+_STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+# msgspec and pydantic name keys and tags that a client has made up, and an author may send the sentence as HTML.
+_MARKUP = pattern(r'<(?=[A-Za-z/!?])|"')
+
+
+def described(error: Exception) -> Iterator[tuple[str, tuple[str | int, ...], object]]:
     """Yield the problems of a body: a line without the client's values, the place, and the value.
 
     msgspec stops at the first one. pydantic has collected all, but half a million in one body take 10 s to describe.
     """
     if not hasattr(error, "error_count"):
-        text = str(error)
+        text = _MARKUP.sub("", str(error))
         place = _PLACE.search(text)
         steps = _STEP.findall(place[1]) if place is not None else ()
         yield text, tuple(name or (int(index) if index.isdigit() else index) for name, index in steps), None
@@ -340,4 +342,5 @@ def _described(error: ValueError) -> Iterator[tuple[str, tuple[str | int, ...], 
         yield f"{count} values are wrong", (), None
         return
     for one in error.errors(include_url=False, include_context=False):  # type: ignore[attr-defined]
-        yield ": ".join(filter(None, [".".join(map(str, one["loc"])), one["msg"]])), one["loc"], one["input"]
+        text = ": ".join(filter(None, [".".join(map(str, one["loc"])), one["msg"]]))
+        yield _MARKUP.sub("", text), one["loc"], one["input"]

@@ -11,14 +11,14 @@ import functools
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from inspect import Parameter
 from itertools import chain, repeat
 from operator import itemgetter
 from types import SimpleNamespace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NewType, TypeAlias
 
-from micropie.binding.converters import ANYTHING, converter_for
+from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, without_aliases
 from micropie.binding.parameters import REQUIRED, BoundParameter, bound_parameter, by_name, from_path, unwrapped
 from micropie.binding.sources import stated_source
 from micropie.errors import BadRequest, HTTPError, SetupError
@@ -46,7 +46,7 @@ class Plan:
 
     ``provided``: the types that providers give. A parameter that is annotated with one of them is not bound; the plan's
     own ``provided`` lists these. ``is_provider``: the function
-    is a provider, whose parameters without an annotation keep their defaults.
+    is a provider, whose parameters without an annotation keep their defaults. ``own``: the application's own types.
 
     ``most_segments``: how many segments of a path may become arguments. ``function`` and ``parameters``, which have
     their annotations, are for descriptions of the handler.
@@ -58,6 +58,7 @@ class Plan:
         takes_socket: bool = False,
         provided: Collection[object] = (),
         is_provider: bool = False,
+        own: OwnTypes = NO_OWN_TYPES,
     ) -> None:
         self.function = self.call = function
         signature = [*inspect.signature(function).parameters.values()]
@@ -71,15 +72,17 @@ class Plan:
         signature = _annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
         self._taken |= {one.name for one in self.provided}
+        self._taken |= _own_names(signature, self._taken)
         parameters = [one for one in signature if one.name not in self._taken]
         if is_provider:
             parameters = [one for one in parameters if one.kind not in _VARIABLE]
         self.parameters = [one for one in parameters if not is_provider or one.annotation is not REQUIRED]
 
-        self._positional = [bound_parameter(one, is_provider) for one in parameters if one.kind in _POSITIONAL]
-        self._keywords = [bound_parameter(one, is_provider) for one in parameters if one.kind is Parameter.KEYWORD_ONLY]
+        bound = [(one.kind, bound_parameter(one, is_provider, own)) for one in parameters if one.kind not in _VARIABLE]
+        self._positional = [one for kind, one in bound if kind in _POSITIONAL]
+        self._keywords = [one for kind, one in bound if kind is Parameter.KEYWORD_ONLY]
         variable = {
-            one.kind: BoundParameter(one.name, converter_for(one.annotation, one.name), REQUIRED, by_name)
+            one.kind: BoundParameter(one.name, converter_for(one.annotation, one.name, own), REQUIRED, by_name)
             for one in parameters
             if one.kind in _VARIABLE
         }
@@ -258,12 +261,32 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
 
 
 def _provided_parameters(parameters: Sequence[Parameter], provided: Collection[object]) -> Iterator[ProvidedParameter]:
-    """Yield the parameters that are annotated with a provided type, also within ``Annotated`` and ``X | None``."""
+    """Yield the parameters that are annotated with a provided type, also within ``Annotated`` and ``X | None``, or with
+    the function that provides them: ``Annotated[User, current_user]``.
+    """
     for index, parameter in enumerate(parameters):
-        kind, many, _ = unwrapped(parameter.annotation)
-        is_provided = not many and isinstance(kind, Hashable) and kind in provided
+        key, many, _ = unwrapped(parameter.annotation)
+        metadata = getattr(parameter.annotation, "__metadata__", ())
+        stated = next((item for item in metadata if inspect.isfunction(item) or inspect.ismethod(item)), None)
+        is_provided = stated is not None or (not many and isinstance(key, type | NewType) and key in provided)
         if is_provided and parameter.kind not in _VARIABLE and stated_source(parameter.annotation)[0] is None:
-            yield ProvidedParameter(parameter.name, kind, index if parameter.kind in _POSITIONAL else None)
+            yield ProvidedParameter(parameter.name, stated or key, index if parameter.kind in _POSITIONAL else None)
+
+
+def asked_after_first(function: Callable[..., object], provided: Collection[object]) -> Sequence[ProvidedParameter]:
+    """Return the parameters of a function of the request, behind that, which providers fill.
+
+    Raises ``SetupError`` for one without a default that nothing fills.
+    """
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        return ()
+    # A decorator's own parameters count.
+    others = [*inspect.signature(function, follow_wrapped=False).parameters.values()][1:]
+    asked = [*_provided_parameters(_annotated(function, others), provided)]
+    for one in others:
+        if one.default is REQUIRED and one.kind not in _VARIABLE and all(one.name != known.name for known in asked):
+            raise SetupError(f"nothing provides its parameter {one.name!r}: write @app.provides for its type")
+    return asked
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:
@@ -279,6 +302,26 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
     return names
 
 
+def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[str]:
+    """Return the names of the parameters that begin with an underscore: no request fills them, so each has its default.
+
+    Raises ``SetupError`` for one without a default, and for one in a position that the path would fill.
+    """
+    names: set[str] = set()
+    fills_positions = False  # whether an argument by position follows
+    for one in reversed(parameters):
+        if one.name.startswith("_") and one.name not in taken and one.kind not in _VARIABLE:
+            if one.default is REQUIRED or (fills_positions and one.kind is not Parameter.KEYWORD_ONLY):
+                raise SetupError(
+                    f"no request fills its parameter {one.name!r}, whose name begins with _: write it last, with a "
+                    "default, or choose another name"
+                )
+            names.add(one.name)
+        elif one.kind in _POSITIONAL or one.kind is Parameter.VAR_POSITIONAL:
+            fills_positions = True
+    return names
+
+
 def _annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:
     """Return ``parameters`` with their annotations as types.
 
@@ -291,7 +334,8 @@ def _annotated(function: Callable[..., object], parameters: Sequence[Parameter])
     try:
         annotations = {name: hint for name, hint in inner.__annotations__.items() if name in names}
         wanted = SimpleNamespace(__annotations__=annotations)
-        hints = typing.get_type_hints(wanted, inner.__globals__, include_extras=True)
+        found = typing.get_type_hints(wanted, inner.__globals__, include_extras=True)
+        hints = {name: without_aliases(hint) for name, hint in found.items()}
     except (NameError, AttributeError, SyntaxError) as error:
         where = inner.__qualname__
         raise SetupError(f"an annotation of {where} can't be read: {error}; import it at run time as well") from None

@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -28,7 +31,17 @@ from typing import (
     is_typeddict,
 )
 
-from micropie.binding.converters import COLLECTIONS, MAX_EXPONENT, MAX_HASHED, converter_for, is_enum, is_moderate
+from micropie.binding.converters import (
+    COLLECTIONS,
+    MAX_EXPONENT,
+    MAX_HASHED,
+    NO_OWN_TYPES,
+    OwnTypes,
+    converter_for,
+    is_enum,
+    is_moderate,
+    without_aliases,
+)
 from micropie.errors import SetupError
 
 _FormReader: TypeAlias = Callable[[list[str]], object]
@@ -71,29 +84,49 @@ def is_pydantic(annotation: object) -> TypeGuard[_PydanticModel]:
     return hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
 
 
-def structure_converter(structure: type, parameter: str) -> StructureConverter:
+def members_of(annotation: object) -> tuple[type, ...]:
+    """Return the structure that a whole body becomes, or those of a union without None; none for another type."""
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return members if all(map(is_structure, members)) else ()
+
+
+def name_of(structure: object) -> str:
+    """Return the name of a structure, "Cat | Dog" of a union."""
+    return " | ".join(one.__name__ for one in members_of(structure))
+
+
+def structure_converter(structure: Any, parameter: str, own: OwnTypes = NO_OWN_TYPES) -> StructureConverter:
     """Return the converter for a structure. Raises ``SetupError`` if msgspec is missing, or can't make it."""
     try:
-        readers = {name: _form_reader(hint) for name, hint in _fields_of(structure).items()}
-        make = structure.model_validate if is_pydantic(structure) else _by_msgspec(structure, parameter)
+        members = members_of(structure)
+        readers = {name: _form_reader(hint) for one in members for name, hint in _fields_of(one).items()}
+        is_all_pydantic = all(map(is_pydantic, members))
+        if is_all_pydantic:  # which has been imported
+            make = sys.modules["pydantic"].TypeAdapter(structure).validate_python
+        else:
+            make = _by_msgspec(structure, parameter, own)
         kinds = _kinds_in(structure)
     except (TypeError, NameError, AttributeError, SyntaxError) as error:
-        raise SetupError(f"parameter {parameter!r} is a {structure.__name__}, which can't be made: {error}") from None
+        advice = ": write class Cat(msgspec.Struct, tag=True), or take pydantic models" if len(members) > 1 else ""
+        raise SetupError(
+            f"parameter {parameter!r} is a {name_of(structure)}, which can't be made: {error}{advice}"
+        ) from None
     from fractions import Fraction
 
     if Fraction in kinds:
         raise SetupError(
-            f"parameter {parameter!r} is a {structure.__name__} with a Fraction, which takes minutes to make of "
+            f"parameter {parameter!r} is a {name_of(structure)} with a Fraction, which takes minutes to make of "
             '"1e99999999": use a Decimal'
         )
-    own = [] if is_pydantic(structure) else [*_fields_outside_init(kinds)]
-    if own:  # msgspec would set it all the same
+    outside = [] if is_all_pydantic else [*_fields_outside_init(kinds)]
+    if outside:  # msgspec would set it all the same
         raise SetupError(
-            f"parameter {parameter!r} is a {structure.__name__}, and a body must not set {own[0]}, which has init=False"
-            ": have a class with the fields that a body may set, or make it a property"
+            f"parameter {parameter!r} is a {name_of(structure)}, and a body must not set {outside[0]}, which has "
+            "init=False: have a class with the fields that a body may set, or make it a property"
         )
     is_hashed = any(map(_has_chosen_hashes, kinds))
-    has_numbers = Decimal in kinds or (float in kinds and is_pydantic(structure))  # it takes the text "nan" for a float
+    has_numbers = Decimal in kinds or (float in kinds and is_all_pydantic)  # it takes the text "nan" for a float
 
     def from_json(document: object) -> object:
         if is_hashed:
@@ -111,54 +144,97 @@ def structure_converter(structure: type, parameter: str) -> StructureConverter:
     return StructureConverter(from_json, from_form)
 
 
-def _by_msgspec(structure: type, parameter: str) -> Callable[..., object]:
+def _by_msgspec(structure: Any, parameter: str, own: OwnTypes) -> Callable[..., object]:
     """Return a function that makes a structure of a document, strictly or of a form's texts."""
     try:
         import msgspec
     except ImportError:
         raise SetupError(
-            f'parameter {parameter!r} is a {structure.__name__}: install msgspec, pip install "micropie-dual[standard]"'
+            f'parameter {parameter!r} is a {name_of(structure)}: install msgspec, pip install "micropie-dual[standard]"'
         ) from None
 
     msgspec.json.Decoder(structure)  # raises TypeError for a structure that msgspec can't make
-    _check_required_fields(structure, parameter)
+    decoded = {kind for kind in _kinds_in(structure) if isinstance(kind, type) and kind in own.decoders}
+    for kind in decoded:
+        if not isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType):
+            raise SetupError(
+                f"parameter {parameter!r} is a {name_of(structure)} with a {kind.__name__}, which msgspec makes by "
+                "itself there: App(decoders=...) makes plain classes in a structure, and no dataclass, Struct, Enum "
+                "or type of the standard library"
+            )
+    converters = {kind: converter_for(kind, parameter, own) for kind in (*decoded, *_OF_PARAMETERS)}
+    _check_required_fields(structure, parameter, converters)
+
+    def from_custom(kind: type, given: object) -> object:
+        converter = converters.get(kind)
+        try:
+            if converter is not None:
+                return converter.from_json(given)
+            if isinstance(given, kind):
+                return given
+        except ValueError:
+            pass
+        raise ValueError(f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}")
 
     def make(document: object, strict: bool = True) -> object:
         try:
-            return msgspec.convert(document, structure, strict=strict)
+            return msgspec.convert(document, structure, strict=strict, dec_hook=from_custom)
         except msgspec.ValidationError as error:  # not a ValueError in msgspec
             raise ValueError(_explained(str(error), structure)) from None
 
     return make
 
 
+def with_fields_of(kind: Any, value: object) -> object:
+    """Return a value with the fields of a structure alone, at any depth. Raises ``ValueError`` if it does not fit."""
+    import msgspec
+
+    try:  # not strictly: databases have 0 and 1 for booleans
+        return msgspec.convert(value, kind, strict=False, from_attributes=True)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+# Types of parameters that msgspec does not know.
+_OF_PARAMETERS = (Path, IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+
 # One of each kind that a document has.
 _DOCUMENTS: Sequence[object] = ("", 0, 0.5, True, None, [], {})
 
 
-def _check_required_fields(structure: type, parameter: str) -> None:
+def _check_required_fields(structure: Any, parameter: str, converters: Collection[type]) -> None:
     """Raise ``SetupError`` for a field whose type msgspec makes of no document: every request would be refused."""
     from msgspec import inspect
 
-    waiting = [inspect.type_info(structure)]
+    info = inspect.type_info(structure)
+    waiting = [*info.types] if isinstance(info, inspect.UnionType) else [info]
     seen: set[type] = set()
     while waiting:
         kind = waiting.pop()
-        if isinstance(kind, inspect.CustomType) and not any(isinstance(value, kind.cls) for value in _DOCUMENTS):
+        if (
+            isinstance(kind, inspect.CustomType)
+            and kind.cls not in converters
+            and not any(isinstance(value, kind.cls) for value in _DOCUMENTS)
+        ):
             raise SetupError(
-                f"parameter {parameter!r} is a {structure.__name__} that needs a {kind.cls.__name__}, which msgspec "
-                "makes of no JSON and no form: give it another type or a default, or use a pydantic model"
+                f"parameter {parameter!r} is a {name_of(structure)} that needs a {kind.cls.__name__}, which msgspec "
+                f"makes of no JSON and no form: write App(decoders={{{kind.cls.__name__}: ...}}) with a function that "
+                "does, give it another type or a default, or use a pydantic model"
             )
         if isinstance(kind, inspect.StructType | inspect.DataclassType | inspect.TypedDictType):
             waiting += [field.type for field in kind.fields if field.required and kind.cls not in seen]
             seen.add(kind.cls)
 
 
-def _explained(problem: str, structure: type) -> str:
-    """Return msgspec's sentence; where it quotes a value that an enumeration lacks, say which ones it has."""
+def _explained(problem: str, structure: Any) -> str:
+    """Return msgspec's sentence; where it quotes a value that is no choice or no tag, say which ones there are."""
+    _, dash, place = problem.rpartition(" - at ")
+    if problem.startswith("Invalid value "):
+        configs = [getattr(one, "__struct_config__", None) for one in members_of(structure)]
+        tags = [str(one.tag) for one in configs if one is not None and place == f"`$.{one.tag_field}`"]
+        return f"{'Expected one of ' + ', '.join(tags) if tags else 'Invalid value'}{dash}{place}"
     if not problem.startswith("Invalid enum value"):
         return problem
-    _, dash, place = problem.rpartition(" - at ")
     annotation: object = structure
     for name in re.findall(r"\.([^.\[\]`]+)", place):
         structures = [_fields_of(kind) for kind in _kinds_in(annotation) if is_structure(kind)]
@@ -171,8 +247,8 @@ def _explained(problem: str, structure: type) -> str:
 def _fields_of(structure: type) -> dict[str, object]:
     """Return the annotations of a structure's fields."""
     if is_pydantic(structure):
-        return {name: field.annotation for name, field in structure.model_fields.items()}
-    return get_type_hints(structure)
+        return {name: without_aliases(field.annotation) for name, field in structure.model_fields.items()}
+    return {name: without_aliases(hint) for name, hint in get_type_hints(structure).items()}
 
 
 def _kinds_in(annotation: object) -> list[object]:

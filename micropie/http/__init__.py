@@ -16,19 +16,17 @@ from micropie.http.conditional import (
     weight_of_coding,
 )
 from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
-from micropie.http.escaping import escape
+from micropie.http.escaping import escape, html, is_html
 from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS
-from micropie.http.forms.multipart import MultipartParser
 from micropie.http.forms.receiving import AHEAD, has_large_body, receive_body, receive_form
-from micropie.http.forms.uploads import CHUNK
-from micropie.http.headers import LONGEST_KEPT, Headers, MutableHeaders, NameCache, cached_if_short
-from micropie.http.json import dumps, loads
-from micropie.http.media_types import content_type
+from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
+from micropie.http.headers import LONGEST_KEPT, MAX_LENGTHS, Headers, MutableHeaders, Spellings, cached_if_short
+from micropie.http.json import BUILTINS, Dumps, Encoders, dumps, dumps_with, loads
+from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
-from micropie.http.pagination import Page
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer
 from micropie.http.request import Request, WebSocketRequest, bound_request, current_request
 from micropie.http.response import (
@@ -46,6 +44,7 @@ from micropie.http.response import (
     GivenStatus,
     Response,
     add_vary,
+    as_browsers_read,
     as_response,
     check_value,
     checked_headers,
@@ -58,8 +57,9 @@ from micropie.http.response import (
     start_failed,
     states_status,
     status_line,
+    with_html,
 )
-from micropie.http.session import Changes, Session, UnopenedSession, copied
+from micropie.http.session import Changes, Session, UnopenedSession, check_size, copied
 from micropie.http.state import State
 from micropie.http.types import (
     ChunkedBody,
@@ -73,7 +73,15 @@ from micropie.http.types import (
     Send,
     StartResponse,
 )
-from micropie.http.urls import DOTS_AND_EMPTY, checked_origins, escaped_path, is_host, normal_origin, raw_path_below
+from micropie.http.urls import (
+    DOTS_AND_EMPTY,
+    checked_origins,
+    escaped_path,
+    is_host,
+    leads_up,
+    normal_origin,
+    raw_path_below,
+)
 from micropie.http.websocket import (
     ACCEPT,
     CLOSE,
@@ -104,33 +112,34 @@ from micropie.http.websocket import (
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
+    from micropie.http.forms.multipart import MultipartParser
+    from micropie.http.pagination import Page
     from micropie.http.signing import CookieSigner, Secret, Signer
 
 # fmt: off
 __all__ = [
-    "ACCEPT", "AHEAD", "CHUNK", "CLOSE", "CLOSED", "CONDITIONS", "CONNECTING", "DEFAULT_LIMITS", "DOTS_AND_EMPTY",
-    "FAILED", "FORM", "GOING_AWAY", "GONE", "HTML", "INVALID_DATA", "JSON", "LEAVE", "LONGEST_KEPT", "LOST",
-    "MAX_COOKIE", "NORMAL", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "OPEN", "POLICY", "PREFIXES", "PRIVATE", "PROBLEM",
-    "PROBLEM_SCHEMA", "RECEIVE", "SEND", "TEXT", "TOKEN", "TOO_BIG", "VARY_COOKIE", "WRONG_KIND", "Address", "Answer",
-    "BindingError", "BindingErrors", "Body", "Changes", "ChunkedBody", "CookieSigner", "EncodedAnswer", "Environ",
-    "Exchange", "FileReference", "GivenStatus", "HeaderPairs", "Headers", "HeadersLike", "Limits", "Message",
-    "MessageConfig", "MessageError", "MultiDict", "MultipartParser", "MutableHeaders", "NameCache", "Page",
-    "ParameterError", "Parameters", "Progress", "Receive", "Request", "Response", "Scope", "Secret", "Selection",
-    "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest",
-    "accepts_coding", "add_vary", "as_response", "bound_request", "cached_if_short", "check_code", "check_value",
-    "checked_headers", "checked_origins", "coding_weights", "content_type", "copied", "current_request",
-    "disconnect_info", "dumps", "encode", "encode_body", "error_answer", "error_response", "escape", "escaped_path",
-    "flash", "format_cookie", "get_flashed_messages", "has_large_body", "http_date", "is_allowed_origin",
-    "is_cookie_name", "is_host", "is_origin", "is_too_big", "loads", "make_private", "merge_pending", "normal_origin",
-    "parse_cookies", "raw_path_below", "receive_body", "receive_form", "redirect_response", "select", "start_failed",
-    "states_status", "status_line", "truncate_reason", "weight_of_coding", "without_prefix",
+    "ACCEPT", "AHEAD", "BUILTINS", "CHUNK", "CLOSE", "CLOSED", "CONDITIONS", "CONNECTING", "DEFAULT_LIMITS",
+    "DOTS_AND_EMPTY", "FAILED", "FORM", "GOING_AWAY", "GONE", "HTML", "INVALID_DATA", "JSON", "LEAVE", "LONGEST_KEPT",
+    "LOST", "MAX_COOKIE", "MAX_FILENAME", "MAX_LENGTHS", "NORMAL", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "OPEN",
+    "POLICY", "PREFIXES", "PRIVATE", "PROBLEM", "PROBLEM_SCHEMA", "RECEIVE", "SEND", "TEXT", "TOKEN", "TOO_BIG",
+    "VARY_COOKIE", "WRONG_KIND", "Address", "Answer", "BindingError", "BindingErrors", "Body", "Changes", "ChunkedBody",
+    "CookieSigner", "Dumps", "EncodedAnswer", "Encoders", "Environ", "Exchange", "FileReference", "GivenStatus",
+    "HeaderPairs", "Headers", "HeadersLike", "Limits", "Message", "MessageConfig", "MessageError", "MultiDict",
+    "MultipartParser", "MutableHeaders", "Page", "ParameterError", "Parameters", "Progress", "Receive", "Request",
+    "Response", "Scope", "Secret", "Selection", "Send", "Session", "Signer", "Spellings", "StartResponse", "State",
+    "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary", "as_browsers_read",
+    "as_response", "bound_request", "cached_if_short", "check_code", "check_size", "check_value", "checked_headers",
+    "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request", "disconnect_info",
+    "dumps", "dumps_with", "encode", "encode_body", "error_answer", "error_response", "escape", "escaped_path", "flash",
+    "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date", "is_allowed_origin",
+    "is_cookie_name", "is_host", "is_html", "is_origin", "is_too_big", "leads_up", "loads", "make_private",
+    "merge_pending", "normal_origin", "parse_cookies", "raw_path_below", "receive_body", "receive_form",
+    "redirect_response", "select", "start_failed", "states_status", "status_line", "truncate_reason",
+    "weight_of_coding", "with_html", "without_prefix",
 ]
 # fmt: on
 
 # What a site does not use is not imported: it would take longer than the rest.
 __getattr__ = lazily(
-    __name__, {"CookieSigner": "signing", "Secret": "signing", "Signer": "signing", "Page": "pagination"}
+    __name__, {"signing": "CookieSigner Secret Signer", "pagination": "Page", "forms.multipart": "MultipartParser"}
 )
-
-# What a site does not use is not imported: it would take longer than the rest.
-__getattr__ = lazily(__name__, {"CookieSigner": "signing", "Secret": "signing", "Signer": "signing"})

@@ -12,17 +12,18 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from micropie.errors import HTTPError
+from micropie.lazily import pattern
 
-_ENTITY_TAG = re.compile(r'(W/)?("[^"]*+")')
+_ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')
 
 # One range; ``_range_of`` ignores several.
-_RANGE = re.compile(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
+_RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 
 # Section 12.4.2.
-_WEIGHT = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*")
+_WEIGHT = pattern(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*")
 
 # The shape of HTTP's three formats (section 5.6.7). email.utils alone accepts too much, two dates for example.
-_DATE = re.compile(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
+_DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
 
 # The headers that ``select`` looks at. Nearly all requests have none of them.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
+from micropie.lazily import pattern
+
 # RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`, `,`, `;`, `\`.
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(r"[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]*")
-_ATTRIBUTE = re.compile(r"[\x20-\x3A\x3C-\x7E]*")
+_NAME = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = pattern(r"[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]*")
+_ATTRIBUTE = pattern(r"[\x20-\x3A\x3C-\x7E]*")
 _SAMESITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 
 # Browsers keep a cookie's name, value and attributes up to 4096 bytes (RFC 6265, section 6.1) and drop longer ones.

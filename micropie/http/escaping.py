@@ -1,7 +1,16 @@
-"""Escape text for HTML. Written here and not taken from markupsafe, whose text escapes what is joined to it: a page
-must not depend on which packages are installed."""
+"""HTML whose values are escaped: ``escape``, ``html``, template strings. Written here and not taken from markupsafe,
+whose text escapes what is joined to it: a page must not depend on which packages are installed."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from inspect import isawaitable
+from itertools import chain
+from string import Formatter
+from typing import Any, LiteralString, Protocol, TypeGuard
+
+_CHUNK = 64 * 1024  # characters
 
 
 class Escaped(str):
@@ -13,16 +22,126 @@ class Escaped(str):
         return self
 
 
+class Template(Protocol):
+    """A template string of Python 3.14 (PEP 750), ``t"<p>{name}</p>"``, as far as it is used here."""
+
+    @property
+    def interpolations(self) -> Sequence[Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class _HasHtml(Protocol):
+    def __html__(self) -> str: ...
+
+
 def escape(value: object) -> str:
     """Return ``str(value)`` with ``& < > " '`` escaped, for HTML's text and quoted attributes.
 
         return f"Hello, {escape(name)}!"
 
     A value that is HTML already (with a method ``__html__``, as markupsafe's ``Markup``) is returned unchanged.
-    Templates escape by themselves.
+    Templates escape by themselves, and ``html`` escapes all values of a pattern.
     """
-    as_html = getattr(value, "__html__", None)
+    as_html = getattr(type(value), "__html__", None)  # of the class: clients choose the keys of dicts
     if as_html is not None:
-        return Escaped(as_html())
+        return Escaped(as_html(value))
     text = str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return Escaped(text.replace('"', "&#34;").replace("'", "&#39;"))
+
+
+def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named: object) -> str:
+    """Return a pattern as HTML, with each value escaped for text and quoted attributes, as ``str.format`` has it.
+
+        return html("<p>Hello, {}!</p>", name)
+
+    ``pattern`` is the author's own text, never an f-string. A list, a tuple or an iterator is joined, and a value that
+    is HTML already stays as it is: ``html("<ul>{}</ul>", [html("<li>{}</li>", one) for one in names])``. A template
+    string is such a pattern with its values, ``html(t"<p>Hello, {name}!</p>")``. Raises ``TypeError`` for text without
+    values, in which they may be unescaped already.
+    """
+    if is_html(pattern):
+        return Escaped("".join(_pieces(pattern)))
+    if not values and not named:
+        raise TypeError('html() escapes the values that it is given: write html("<p>{}</p>", name), without an f')
+    return Escaped(_FORMATTER.vformat(str(pattern), values, named))
+
+
+class _Formatter(Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return "".join(_pieces(value, format_spec))
+
+
+_FORMATTER = _Formatter()
+
+
+def is_template(value: object) -> TypeGuard[Template]:
+    """Return whether this is a template string."""
+    return _is_template_type(type(value))
+
+
+def _is_template_type(kind: type) -> bool:  # whose module is not imported for that: older Pythons have none
+    return kind.__name__ == "Template" and kind.__module__ == "string.templatelib"
+
+
+@lru_cache(256)
+def is_html_type(kind: type) -> bool:
+    """Return whether objects of this type are sent as HTML: template strings, and what has ``__html__``."""
+    return hasattr(kind, "__html__") or _is_template_type(kind)
+
+
+def is_html(value: object) -> TypeGuard[Template | _HasHtml]:
+    """Return whether this is sent as HTML: a template string, or an object with ``__html__``."""
+    kind: type = type(value)
+    return is_html_type(kind)
+
+
+def html_body(value: object) -> str | Iterator[str]:
+    """Return what ``is_html`` says as text. As its chunks, if it is large or has iterators, which may block."""
+    chunks = _chunks(_pieces(value))
+    if _has_iterators(value):
+        return chunks
+    first, second = next(chunks, ""), next(chunks, None)
+    return Escaped(first) if second is None else chain((first, second), chunks)
+
+
+def _pieces(value: object, spec: str = "") -> Iterator[str]:
+    """Yield the HTML of a value."""
+    if spec:
+        yield escape(format(value, spec))
+    elif is_template(value):
+        for part in value:
+            if isinstance(part, str):
+                yield part
+            else:
+                convert = _CONVERSIONS[part.conversion]
+                yield from _pieces(convert(part.value) if convert else part.value, part.format_spec)
+    elif isinstance(value, list | tuple | Iterator) and not is_html(value):
+        for one in value:
+            yield from _pieces(one)
+    elif isawaitable(value):
+        raise TypeError(f"a {type(value).__name__} can't be HTML: write await in front of the call")
+    else:
+        yield escape(value)
+
+
+_CONVERSIONS: dict[str | None, Any] = {None: None, "s": str, "r": repr, "a": ascii}
+
+
+def _has_iterators(value: object) -> bool:
+    if is_template(value):
+        return any(_has_iterators(one.value) for one in value.interpolations)
+    return isinstance(value, Iterator) or (isinstance(value, list | tuple) and any(map(_has_iterators, value)))
+
+
+def _chunks(pieces: Iterable[str]) -> Iterator[str]:
+    chunk: list[str] = []
+    size = 0
+    for piece in pieces:
+        chunk.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield "".join(chunk)
+            chunk, size = [], 0
+    if chunk:
+        yield "".join(chunk)

@@ -11,24 +11,23 @@ once, so that every value is the same under both protocols.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
-from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError
-from micropie.execution import Flow, Step, result_of
+from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError, authors_traceback
+from micropie.execution import Flow, Step, Threads, result_of
 from micropie.http.body import UNREAD, Body
-from micropie.http.forms.data import Limits, parse_query
-from micropie.http.forms.multipart import MULTIPART
+from micropie.http.forms.data import MULTIPART, Limits, parse_query
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import MAX_HEADERS, Headers, cached_if_short
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
 from micropie.http.response import Response
-from micropie.http.session import Session
+from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
-from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path
+from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
 
 logger = logging.getLogger("micropie")
 
@@ -79,6 +78,9 @@ class Settings(Protocol):
 
     @property
     def max_body_size(self) -> int: ...
+
+    @property
+    def portal_backend(self) -> str: ...
 
     @property
     def stream_head_delay(self) -> float | None: ...
@@ -154,33 +156,9 @@ class Closing(Protocol):
 class Exchange:
     """One request and its answer. A driver makes it, with ``method`` and ``path``; the flow fills in the rest."""
 
-    # A slot is read twice as fast as an attribute whose default is on the class, so all state that most requests
-    # read is in slots, which ``_set_defaults`` fills. Other state has its default on the class and costs nothing until
-    # it is set.
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "closers",
-        "config",
-        "document",
-        "form_fields",
-        "hooks",
-        "literal_path",
-        "method",
-        "parsed_framing",
-        "parsed_query",
-        "path",
-        "path_params",
-        "pending",
-        "received",
-        "route",
-        "session",
-        "stream",
-    )
-
     method: str
     path: str
-    path_params: Sequence[Any]
+    path_params: Sequence[Any] = ()
     config: MessageConfig
     route: RouteInfo | None
     id: str = ""
@@ -188,7 +166,7 @@ class Exchange:
     # For functions of ``on_close``.
     status: int | None = None
     length: int | None = None
-    broken_off: bool = False
+    broken_off: bool
 
     # The body, once it is received.
     received: Body | bytes | None  # None until it is asked for, bytes if the flow found it in one piece
@@ -196,23 +174,26 @@ class Exchange:
     form_fields: Parameters | None
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
     document: Any  # the JSON body, ``NULL`` for null
-    parse: Callable[[Exchange, bytes], None] | None = None  # parses the form or JSON that was received, if not yet done
+    parse: Callable[[Exchange, bytes], None] | None  # parses the form or JSON that was received, if not yet done
     received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
 
     # The answer.
     pending: Response | None  # what was set on ``self.response``
     session: Session | None
-    stream: ChunkedBody | None  # for the driver to close if nothing else does
+    is_without_session = False  # whether handler and hooks need none, so that no backend was asked for it
+    stream: ChunkedBody | None = None  # for the driver to close if nothing else does
     before_head: Sequence[Callable[[Response], object]] = ()
     closers: list[Callable[[], object]] | None  # called when the request is over
     releases: Sequence[Callable[[], object]] = ()  # called then, or after the tasks of ``after_response``
     tasks: Sequence[tuple[Callable[..., object], Sequence[object]]] = ()  # ``after_response``
     context: Context  # of the last call of ``after_response``
-    task: Callable[..., object] | None = None  # the function of ``after_response`` that runs
+    has_task_begun = False  # whether the first of them runs
     is_answered: bool = False  # whether the answer is over and ``after_response`` runs
     generators: Sequence[Closing] = ()  # generator middleware that has begun
     resources: Sequence[Closing] = ()  # opened by providers
-    csrf_token: str | None = None  # that was made for a client without a session
+    shared: tuple[object, dict[object, object]] | None = None  # those that checks asked for, and their providers
+    csrf_secret: str | None = None  # that was made for a client without a session
+    csrf_salt: str | None = None  # of the token that the answer shows; None if it shows none
 
     hooks: Any  # the plan of the hooks around the handler, which is the flow's alone
 
@@ -225,9 +206,11 @@ class Exchange:
     failure_reports: Sequence[Callable[[BaseException], object]] = ()  # called as ``on_error`` is
     enter_in_pool: Callable[[], object] | None = None  # called in the pool's process before the handler; is pickled
     list_routes: Callable[[], Sequence[Any]] | None = None  # set on a 404 with debug=True
+    passes_failure_on = False  # whether the server gets an exception that no handler of the author's answers
 
     # Where the flow runs.
     is_on_loop = False
+    reader: Threads | None = None  # under ASGI the threads, one of which waits for the body
     is_pooled = False  # whether this is the copy of a request in a process of the pool
 
     # Parsed values, kept.
@@ -240,14 +223,15 @@ class Exchange:
     known_host: str | None = None
 
     def _set_defaults(self) -> None:
-        """Set every slot but those that a driver fills in itself: ``method``, ``path`` and, with the route, ``config``.
+        """Set the state that most requests read: an object's own attribute is read faster than a default of its class.
 
-        A method and no ``__init__``: ``super().__init__()`` takes longer in CPython 3.11.
+        Other state has its default on the class, and costs nothing until it is set. A method and no ``__init__``:
+        ``super().__init__()`` takes longer in CPython 3.11.
         """
-        self.path_params = ()
         self.route = self.pending = self.session = self.closers = self.literal_path = None
         self.parsed_framing = self.parsed_query = self.received = self.form_fields = self.document = None
-        self.stream = self.hooks = None
+        self.hooks = self.parse = None
+        self.broken_off = False
 
     # -- the head -----------------------------------------------------------------------------------------------
 
@@ -339,9 +323,10 @@ class Exchange:
         segments = [decoded_segment(segment) for segment in raw[1:].split(b"/")]
         if not segments[-1]:
             del segments[-1]
-        if not DOTS_AND_EMPTY.isdisjoint(segments):
+        path = "/" + "/".join(segments)
+        if not DOTS_AND_EMPTY.isdisjoint(segments) or leads_up(path):  # "..%2Fx" is one segment
             raise HTTPError(404)
-        self.path = "/" + "/".join(segments)
+        self.path = path
         return segments
 
     # -- the body ------------------------------------------------------------------------------------------------
@@ -445,6 +430,12 @@ class Exchange:
         session.accessed = True
         return session
 
+    def open_session(self) -> Flow[None]:
+        """Ask a backend that may wait for the session, if it was left unopened until now."""
+        session = self.session
+        if isinstance(session, UnopenedSession) and session.id is not None:
+            self.session = yield from self.config.sessions.open(session.id)
+
     def guard_session(self, session: Session) -> None:
         """Refuse changes to a session that can't be sent any longer."""
         if self.is_head_sent:
@@ -467,6 +458,10 @@ class Exchange:
         """Call ``close`` when the request is over, whatever happens."""
         self.closers = [*(self.closers or ()), close]
 
+    def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
+        """Return a provider's generator, whose clean-up is not cancelled from outside where requests can be."""
+        return generator
+
     def cleanup_steps(self) -> Iterator[Step]:
         """Yield the steps that clean up after a request that broke off: they close its stream and its generators."""
         for part in (self.stream, *reversed(self.resources), *reversed(self.generators)):
@@ -476,6 +471,7 @@ class Exchange:
 
     def close(self) -> None:
         """End the request: call the functions of ``on_close``; release uploads, if no ``after_response`` needs them."""
+        self.shared = None  # they may refer to the request, which would be a cycle
         closers, self.closers = self.closers, None
         for close in closers or ():
             close()
@@ -495,8 +491,15 @@ class Exchange:
     # -- failures that no client sees -----------------------------------------------------------------------------
 
     def log_failure(self, sentence: str, failure: BaseException, /) -> None:
-        """Log an exception that the client does not see, and pass it to ``App(on_error=...)``."""
-        logger.error("%s", sentence, exc_info=failure)
+        """Log an exception that the client does not see, and pass it to ``App(on_error=...)``.
+
+        A service that is out of reach has said all by its sentence: its traceback is logged at the level DEBUG only.
+        """
+        is_outage = isinstance(failure, HTTPError) and failure.status == 503
+        if is_outage and not logger.isEnabledFor(logging.DEBUG):
+            logger.error("%s: %s", sentence, failure)
+        else:
+            logger.error("%s", sentence, exc_info=(type(failure), failure, authors_traceback(failure)))
         for report in (*self.failure_reports, self.config.settings.on_error):
             if report is not None:
                 try:

@@ -11,16 +11,18 @@ _KEY = "_flashes"
 
 # That no page has shown: a client that never asks for one must not fill the session with its texts.
 _MOST = 100
+_LONGEST = 500  # characters
 
 
 def flash(message: object, category: str = "message") -> None:
-    """Keep a message in the session until a page shows it. Its text is kept, and escaped where it is shown.
+    """Keep a message in the session until a page shows it. Its text is escaped where it is shown.
 
+    Of a longer text the first 500 characters are kept: it may be a client's.
     ``category`` is for the style sheet: "message", "error", "success". Of more than 100 messages that no page has shown
     the oldest go. Raises ``LookupError`` outside of a request.
     """
     session = current_request().session
-    session[_KEY] = [*session.get(_KEY, ()), [category, str(message)]][-_MOST:]
+    session[_KEY] = [*session.get(_KEY, ()), [category, str(message)[:_LONGEST]]][-_MOST:]
 
 
 def get_flashed_messages(with_categories: bool = False, category_filter: Iterable[str] = ()) -> list[Any]:

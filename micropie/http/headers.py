@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from functools import lru_cache, wraps
 from types import MappingProxyType
-from typing import Generic, TypeVar, overload
+from typing import TypeVar, overload
 
 from micropie.http.types import HeaderPairs, HeadersLike
 
-Name = TypeVar("Name")
+Key = TypeVar("Key")
 Default = TypeVar("Default")
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")
 
 MAX_NAMES = 256
+MAX_LENGTHS = 8192
 
 # Characters of a client's text that a cache keeps. uvicorn with httptools passes on headers of any length.
 LONGEST_KEPT = 500
@@ -27,17 +28,24 @@ LONGEST_KEPT = 500
 MAX_HEADERS = 1000
 
 
-class NameCache(dict[str, Name], Generic[Name]):
-    """A cache of header names in a protocol's spelling, made by ``make``. Bounded, because clients choose the names."""
+class Spellings(dict[Key, Value]):
+    """Parts of a head in a protocol's spelling, each made once by ``make``: names, content types, lengths.
 
-    def __init__(self, make: Callable[[str], Name], known: Mapping[str, Name] = MappingProxyType({})) -> None:
+    ``most`` are kept, and no long one, because clients choose the names, and a multipart answer's boundary differs
+    each time.
+    """
+
+    def __init__(
+        self, make: Callable[[Key], Value], most: int = MAX_NAMES, known: Mapping[Key, Value] = MappingProxyType({})
+    ) -> None:
         super().__init__(known)
         self._make = make
+        self._most = most
 
-    def __missing__(self, name: str) -> Name:
-        made = self._make(name)
-        if len(self) < MAX_NAMES and len(name) <= LONGEST_KEPT:
-            self[name] = made
+    def __missing__(self, key: Key) -> Value:
+        made = self._make(key)
+        if len(self) < self._most and len(str(key)) <= LONGEST_KEPT:
+            self[key] = made
         return made
 
 

@@ -5,10 +5,11 @@ written and read, and the same are refused; the words of an error are those of t
 exponents of floats alone: 1e-7 is written 1e-07 without orjson.
 
 Written: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences, datetime, date
-and time (``isoformat()``; a naive one stays naive), UUID and Decimal (strings: a float would lose digits),
-Enum (its value), dataclasses, msgspec structs, pydantic models. A subclass counts as its base, a mapping by
+and time (``isoformat()``; a naive one stays naive), timedelta (ISO 8601, ``P1DT7200S``), UUID, paths, IP addresses and
+Decimal (strings: a float would lose digits), bytes (base64), Enum (its value), dataclasses, msgspec structs, pydantic
+models; before all these, the types that an application has encoders for. A subclass counts as its base, a mapping by
 its ``items()``. A dict's keys may be anything that becomes a string, number, bool or None by these rules. Compact
-UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254 levels raise ``CodecError``.
+UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254 levels raise ``CodecError``, which names the key.
 
 Read: RFC 8259. The last of equal keys wins; integers are exact at any size. Refused with ``BadRequest``: malformed
 text, a byte order mark, NaN and Infinity, a float too large for a double, a number of more than 4300 characters, an
@@ -20,18 +21,23 @@ from __future__ import annotations
 import re
 import sys
 from array import array
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set, ValuesView
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache, partial
+from inspect import isawaitable
 from itertools import accumulate
 from json import JSONDecoder, JSONEncoder
+from pathlib import PurePath
 from types import ModuleType
 from typing import Any, NoReturn, TypeAlias
-from uuid import UUID
 
 from micropie.errors import BadRequest
+from micropie.execution import current
+from micropie.lazily import pattern
 
 try:
     import orjson
@@ -40,6 +46,7 @@ except ImportError:  # pragma: no cover - the tests call make_codec(None)
 
 Dumps: TypeAlias = Callable[[object], bytes]
 Loads: TypeAlias = Callable[[bytes | bytearray | memoryview | str], Any]
+Encoders: TypeAlias = Mapping[type, Callable[[Any], object]]
 
 OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values overran the stack
 
@@ -48,151 +55,222 @@ class CodecError(ValueError):
     """A value that can't be written as JSON. The message says why."""
 
 
-def make_codec(module: ModuleType | None) -> tuple[Dumps, Loads]:
-    """Return ``(dumps, loads)`` on the orjson ``module``, or on the standard library if it is None or too old."""
+def make_codec(module: ModuleType | None, own: Encoders | None = None) -> tuple[Dumps, Loads]:
+    """Return ``(dumps, loads)`` on the orjson ``module``, or on the standard library if it is None or too old.
+
+    ``own``: an application's functions by class, for the values of that class and of those derived from it.
+    """
     if module is None or tuple(map(int, re.findall(r"\d+", module.__version__)[:3])) < OLDEST_ORJSON:
-        return _dumps_plain, _loads_with(_decode_plain)
-    return _dumps_with(module), _loads_with(module.loads)
+        return _Encoder(None, own or {}).dumps, _loads_with(_decode_plain)
+    return _Encoder(module, own or {}).dumps, _loads_with(module.loads)
 
 
 # -- values become JSON ------------------------------------------------------------------------------------------------
 
 _MAX_DEPTH_OUT = 254  # orjson's own limit, counted in the same way
 _ATOMS = frozenset([str, int, float, bool, type(None)])
-_BUILTINS = _ATOMS | {dict, list, tuple}
+BUILTINS = _ATOMS | {dict, list, tuple}
 
 
-def _dumps_with(module: ModuleType) -> Dumps:
-    encode: Callable[..., bytes] = module.dumps
-    # Without these options orjson drops a dataclass's _names, and ignores a mapping's own items().
-    options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS
-    options |= module.OPT_PASSTHROUGH_SUBCLASS
+class _Encoder:
+    """``dumps`` with an application's ``own`` encoders, on the orjson ``module`` or without it."""
 
-    def dumps(value: object) -> bytes:
+    def __init__(self, module: ModuleType | None, own: Encoders) -> None:
+        self._own = own
+        self._encode: Callable[..., bytes] | None = None
+        if module is not None and not any(kind is object or issubclass(kind, _natives()) for kind in own):
+            # Without these options orjson drops a dataclass's _names, and ignores a mapping's own items().
+            options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS
+            options |= module.OPT_PASSTHROUGH_SUBCLASS
+            step = partial(self._step, is_whole=not own)
+            self._encode = lambda value: module.dumps(value, step, options)
+
+    def dumps(self, value: object) -> bytes:
+        """Return a value as JSON."""
         try:
-            data = encode(value, _to_builtin, options)
-        except TypeError:  # large integers, keys that are not str, mistakes: ``_dumps_plain`` decides
-            data = b""
-        if not data:
-            return _dumps_plain(value)
-        if data.find(b"null") >= 0:  # None, or a NaN
-            _refuse_nan((value,))
-        return data
+            if self._encode is not None:
+                data = self._encode(value)
+                if data.find(b"null") >= 0:  # None, or a NaN
+                    self._refuse_nan((value,))
+                return data
+        except (TypeError, CodecError):  # large integers, keys that are not str, mistakes: ``_dumps_plain`` decides
+            pass
+        return self._dumps_plain(value)
 
-    return dumps
+    def _dumps_plain(self, value: object) -> bytes:
+        path: list[object] = []
+        try:
+            tree = self._tree_of(value, path)
+        except RecursionError:
+            too_deep = f"More than {_MAX_DEPTH_OUT} levels, or a value that contains itself, can't be written as JSON"
+            raise CodecError(too_deep) from None
+        except CodecError as error:
+            place = "".join(f".{one}" if str(one).isidentifier() else f"[{one!r:.80}]" for one in path)
+            raise CodecError(f"${place}: {error}" if path else str(error)) from None
+        return _encode_plain(tree)
+
+    def _tree_of(self, value: Any, path: list[object]) -> Any:
+        """Return ``value`` made of dicts with str keys, lists and atoms alone. ``path`` leads to it, or to a mistake.
+
+        The standard library's encoder can't do that by itself: it limits no depth, calls ``default`` for no key, and
+        takes an Enum that is a str for that str. It has one frame per level: 254 levels fit into Python's recursion
+        limit.
+        """
+        steps = 0
+        while type(value) not in BUILTINS:
+            value = self._step(value)
+            steps += 1
+            if steps > _MAX_DEPTH_OUT:  # an author's encoders go round in circles
+                raise RecursionError
+        kind = type(value)
+        if kind in _ATOMS:
+            if kind is float:
+                _check_finite(value)
+            return value
+        if len(path) == _MAX_DEPTH_OUT:
+            raise RecursionError
+        tree: Any = {} if kind is dict else []
+        for key, item in value.items() if kind is dict else enumerate(value):
+            path.append(key)
+            if kind is dict:
+                tree[self._name_of(key)] = self._tree_of(item, path)
+            else:
+                tree.append(self._tree_of(item, path))
+            path.pop()
+        return tree
+
+    def _name_of(self, key: object) -> str:
+        name = key if type(key) in _ATOMS else self._step(key)
+        if type(name) not in _ATOMS:
+            raise CodecError(f"A dict key of type {type(key).__name__} can't be written as JSON; make it a str")
+        return name if isinstance(name, str) else _encode_plain(name).decode()
+
+    def _step(self, value: Any, is_whole: bool = False) -> object:
+        """Return ``value`` one step nearer to the types that JSON has. Raises ``CodecError``.
+
+        ``is_whole``: a struct may be converted with all that is inside, which no own encoder then sees.
+        """
+        kind = type(value)
+        if self._own:
+            encode = next((self._own[base] for base in kind.__mro__ if base in self._own), None)
+            if encode is not None:
+                return encode(value)
+        for kinds, convert in _conversions():
+            if isinstance(value, kinds):
+                return convert(value)
+        if is_dataclass(kind):
+            return {field.name: getattr(value, field.name) for field in fields(kind)}
+        if hasattr(kind, "__struct_fields__"):
+            return self._struct(value, is_whole)
+        if hasattr(kind, "model_dump"):
+            dumped: object = value.model_dump(mode="json", **({"fallback": self._step} if self._own else {}))
+            return _refuse(value) if type(dumped) is kind else dumped
+        for kinds, convert in _COLLECTIONS:
+            if isinstance(value, kinds):
+                return convert(value)
+        return _refuse(value)
+
+    def _struct(self, value: Any, is_whole: bool) -> object:
+        """Return a msgspec.Struct as a dict or list, by msgspec, which knows its names, its tag and its unset values.
+
+        Unless ``is_whole`` the values are as they are.
+        """
+        from uuid import UUID
+
+        leaves = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview)
+        hook = self._step if is_whole else lambda _: None
+        # msgspec has been imported, as there is a struct.
+        tree: Any = sys.modules["msgspec"].to_builtins(value, builtin_types=leaves, enc_hook=hook)
+        if is_whole:
+            return tree
+        values = [getattr(value, name) for name in value.__struct_fields__]
+        if type(tree) is list:
+            return [*tree[: len(tree) - len(values)], *values]
+        named = zip(value.__struct_encode_fields__, values, strict=True)
+        return {**tree, **{name: one for name, one in named if name in tree}}
+
+    def _refuse_nan(self, values: Iterable[Any]) -> None:
+        """Raise ``CodecError`` for a NaN or Infinity in ``values``, however deep."""
+        for value in values:
+            kind = type(value)
+            if kind is float:
+                _check_finite(value)
+            elif kind is dict:
+                self._refuse_nan(value.values())
+            elif kind not in _ATOMS:
+                self._refuse_nan(value if kind is list or kind is tuple else (self._step(value),))
 
 
-def _dumps_plain(value: object) -> bytes:
-    try:
-        tree = _tree_of(value, 0)
-    except RecursionError:
-        raise _too_deep() from None
-    return _encode_plain(tree)
+def _check_finite(value: float) -> None:
+    if value - value != 0.0:
+        raise CodecError("NaN and Infinity can't be written as JSON; return None or a str instead")
 
 
 def _encode_plain(tree: object) -> bytes:
     try:
         return _ENCODER.encode(tree).encode()
-    except ValueError as error:  # a NaN, a lone surrogate, or an int of too many digits
+    except ValueError as error:  # a lone surrogate, or an int of too many digits
         raise CodecError(f"The value can't be written as JSON: {error}") from None
 
 
 _ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
 
 
-def _too_deep() -> CodecError:
-    return CodecError(f"More than {_MAX_DEPTH_OUT} levels, or a value that contains itself, can't be written as JSON")
-
-
-def _tree_of(value: Any, depth: int) -> Any:
-    """Return ``value`` made of dicts with str keys, lists and atoms alone.
-
-    The standard library's encoder can't do that by itself: it limits no depth, calls ``default`` for no key, and takes
-    an Enum that is a str for that str. It has one frame per level: 254 levels fit into Python's recursion limit.
-    """
-    while type(value) not in _BUILTINS:
-        value = _to_builtin(value)
-    if type(value) in _ATOMS:
-        return value
-    if depth == _MAX_DEPTH_OUT:
-        raise _too_deep()
-    if type(value) is not dict:
-        items = []
-        for item in value:
-            items.append(_tree_of(item, depth + 1))  # noqa: PERF401 - a comprehension is a frame before Python 3.12
-        return items
-    tree = {}
-    for key, item in value.items():
-        name = key if type(key) in _ATOMS else _to_builtin(key)
-        if type(name) not in _ATOMS:
-            raise CodecError(f"A dict key of type {type(key).__name__} can't be written as JSON; make it a str")
-        tree[name if type(name) is str else _encode_plain(name).decode()] = _tree_of(item, depth + 1)
-    return tree
-
-
-def _to_builtin(value: Any) -> object:
-    """Return ``value`` one step nearer to the types that JSON has. Raises ``CodecError``."""
-    for kind, convert in _CONVERSIONS:
-        if isinstance(value, kind):
-            return convert(value)
-    kind = type(value)
-    if is_dataclass(kind):
-        return {field.name: getattr(value, field.name) for field in fields(kind)}
-    if hasattr(kind, "__struct_fields__"):
-        # msgspec knows its renamed fields, tags and unset values. It has been imported, as there is a struct.
-        leaves = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview)
-        tree: object = sys.modules["msgspec"].to_builtins(value, builtin_types=leaves, enc_hook=_to_builtin)
-        return tree
-    if hasattr(kind, "model_dump"):
-        dumped: object = value.model_dump(mode="json")
-        return _refuse(value) if type(dumped) is kind else dumped
-    for kinds, convert in _COLLECTIONS:
-        if isinstance(value, kinds):
-            return convert(value)
-    return _refuse(value)
-
-
-def _refuse_nan(values: Iterable[Any]) -> None:
-    """Raise ``CodecError`` for a NaN or Infinity in ``values``, however deep."""
-    for value in values:
-        kind = type(value)
-        if kind is float:
-            if value - value != 0.0:
-                raise CodecError("NaN and Infinity can't be written as JSON; return None or a str instead")
-        elif kind is dict:
-            _refuse_nan(value.values())
-        elif kind not in _ATOMS:
-            _refuse_nan(value if kind is list or kind is tuple else (_to_builtin(value),))
-
-
 def _decimal(value: Decimal) -> str:
     return str(value) if value.is_finite() else _refuse(value)
 
 
+def _duration(value: timedelta) -> str:
+    """Return a duration as ISO 8601 has it, in days and seconds as msgspec writes it."""
+    size = abs(value)
+    seconds = f"{size.seconds}.{size.microseconds:06}".rstrip("0").rstrip(".")
+    days = f"{size.days}D" if size.days or not size else ""
+    return f"{'-' if value.days < 0 else ''}P{days}{f'T{seconds}S' if seconds != '0' else ''}"
+
+
 def _refuse(value: object) -> NoReturn:
+    name = type(value).__name__
+    if isawaitable(value):
+        raise CodecError(f"A value of type {name} can't be written as JSON: write await in front of the call")
     raise CodecError(
-        f"A value of type {type(value).__name__} can't be written as JSON; return str (bytes: decoded, or by base64), "
-        "finite numbers, None, dict, list, a dataclass, datetime or UUID instead"
+        f"A value of type {name} can't be written as JSON; return a str, number, dict, list or dataclass instead, or "
+        f"write App(encoders={{{name}: ...}}) with a function that makes one of it"
     )
 
 
-_CONVERSIONS: tuple[tuple[type, Callable[[Any], object]], ...] = (
-    (datetime, datetime.isoformat),
-    (date, date.isoformat),
-    (time, time.isoformat),
-    (UUID, str),
-    (Decimal, _decimal),
-    (type, _refuse),
-    (Enum, lambda value: value.value),  # before str and int: it may be one
-    (str, str.__str__),
-    (int, int.__int__),
-    (float, float.__float__),
-    (dict, lambda value: dict(value.items())),
-    (list, list),
-)
+def _natives() -> tuple[type, ...]:
+    """Return the types that orjson writes without asking ``default``, although JSON has no such type."""
+    from uuid import UUID  # with what it imports it takes longer than the rest of this room
+
+    return Enum, UUID
+
+
+@cache
+def _conversions() -> tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...]:
+    import ipaddress as ip
+
+    addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)  # also of interfaces
+    return (
+        (datetime, datetime.isoformat),
+        (date, date.isoformat),
+        (time, time.isoformat),
+        (_natives()[1], str),
+        (Decimal, _decimal),
+        (type, _refuse),
+        (Enum, lambda value: value.value),  # before str and int: it may be one
+        (str, str.__str__),
+        (int, int.__int__),
+        (float, float.__float__),
+        (dict, lambda value: dict(value.items())),
+        (list, list),
+        (timedelta, _duration),
+        ((PurePath, *addresses), str),
+    )
+
+
 _COLLECTIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...] = (
     (tuple, list),  # after dataclasses, structs and models: each of those may be a collection as well
-    ((bytes, bytearray, memoryview), _refuse),
+    ((bytes, bytearray, memoryview), lambda value: b2a_base64(value, newline=False).decode()),
     (Mapping, lambda value: dict(value.items())),
     ((Set, Sequence, ValuesView), list),
 )
@@ -231,7 +309,7 @@ def _has_long_number(data: bytes) -> bool:
 
 
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
-_LONG_NUMBER = re.compile(rb"-[0-9]{19}|[0-9]{20}")
+_LONG_NUMBER = pattern(rb"-[0-9]{19}|[0-9]{20}")
 
 
 def _check_depth(data: bytes) -> None:
@@ -275,4 +353,16 @@ _DECODER = JSONDecoder(
 )
 _LENIENT_ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False)
 
-dumps, loads = make_codec(orjson)
+_dumps, loads = make_codec(orjson)
+
+
+def dumps_with(own: Encoders) -> Dumps:
+    """Return the ``dumps`` of an application that has ``own`` encoders, or none."""
+    return make_codec(orjson, own)[0] if own else _dumps
+
+
+def dumps(value: object) -> bytes:
+    """Return a value as JSON, with the encoders of the application that answers the current request, if any does."""
+    request = current.get(None)
+    config = None if request is None else getattr(request._exchange, "config", None)
+    return getattr(config, "dumps", _dumps)(value)

@@ -1,4 +1,5 @@
-"""Media types: ``Content-Type`` of a message, ``Content-Disposition`` of a form's part, and the choice for ``Accept``.
+"""Media types: ``Content-Type`` of a message, its charset, ``Content-Disposition`` of a form's part, and the choice for
+``Accept``.
 
 Header values with parameters are parsed exactly, in linear time, into plain values.
 """
@@ -7,12 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest
+from micropie.http.headers import cached_if_short
+from micropie.lazily import pattern
 
 # Possessive throughout, so it can't backtrack: a header of n bytes takes n steps (docs/risks.md, R28).
-_PARAMETER = re.compile(
+_PARAMETER = pattern(
     r"""
     ;[ \t]*+ ([^=;"\s]++) [ \t]*+=[ \t]*+       # its name
     (?: "((?:[^"\\]++|\\.)*+)" | ([^;"]*+) )    # a quoted string or a token
@@ -20,7 +25,7 @@ _PARAMETER = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-_ESCAPED = re.compile(r"\\(.)")
+_ESCAPED = pattern(r"\\(.)")
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:
@@ -60,15 +65,15 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
     return value[:end].strip().lower(), parameters
 
 
-def disposition(value: str) -> tuple[str, str | None]:
+def disposition(value: str, needs_name: bool = True) -> tuple[str, str | None]:
     """Return a part's name, and its file name or None. ``filename*`` counts only without a ``filename``.
 
-    Raises ``BadRequest`` for a part without a name, and for a malformed header.
+    Raises ``BadRequest`` for a part without a name, unless it needs none, and for a malformed header.
     """
     kind, parameters = _parameters(value, "Content-Disposition")
-    if kind != "form-data" or "name" not in parameters:
+    if needs_name and (kind != "form-data" or "name" not in parameters):
         raise BadRequest("A part of the form has no name.")
-    name, filename = _unescaped(parameters["name"]), parameters.get("filename")
+    name, filename = _unescaped(parameters.get("name", "")), parameters.get("filename")
     if filename is not None:
         return name, _unescaped(filename)
     return name, _extended(parameters["filename*"]) if "filename*" in parameters else None
@@ -109,7 +114,7 @@ SHORT_NAMES = {
     "xml": "application/xml",
 }
 
-_QUALITY = re.compile(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
+_QUALITY = pattern(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 
 
 def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
@@ -140,3 +145,21 @@ def _ranges(header: str) -> dict[str, float]:
         if "/" in media_range:
             weights.setdefault(media_range, float(stated[0][1]) if stated else 1.0)
     return weights
+
+
+# -- charsets ----------------------------------------------------------------------------------------------------------
+
+# Python remembers each name that it has ever looked up, and some of its codecs take quadratic time: punycode 15 s for
+# 200 KB. So only names of its table are looked up, and those of charsets that are missing there. The codecs for domains
+# and literals are in neither.
+_KNOWN = {*aliases, *aliases.values(), "koi8_t", "koi8_u", "utf_8_sig", "cp720", "cp737", "cp856", "cp874", "cp875"}
+_KNOWN |= {"cp1006", "mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"}
+
+
+@cached_if_short(256)
+def codec_of(charset: str) -> str:
+    """Return the name of a charset's codec. Raises ``LookupError`` for an unknown one."""
+    name = normalize_encoding(charset).lower()
+    if name not in _KNOWN:
+        raise LookupError(f"unknown encoding: {charset:.100}")
+    return name

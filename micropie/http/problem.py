@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from typing import TYPE_CHECKING
 
 from micropie.errors import PHRASES, HTTPError
 from micropie.http.binding_errors import BindingError
+from micropie.http.escaping import escape
 from micropie.http.headers import cached_if_short
 from micropie.http.media_types import choose_type
 from micropie.http.response import HTML, Response, error_response
@@ -94,7 +94,7 @@ def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:
         "type": "about:blank",
         "title": PHRASES.get(error.status, "Error"),
         "status": error.status,
-        "detail": error.message,
+        "detail": error.message.removeprefix(f"{error.status} "),  # a default sentence, as the status has a member
     }
     if isinstance(error, BindingError):
         document["errors"] = [

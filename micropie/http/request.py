@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextvars import copy_context
 from datetime import UTC, datetime
 from math import inf
-from typing import Any, NoReturn, Unpack, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Unpack, cast
 from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
@@ -19,8 +20,7 @@ from micropie.http.body import FlowIterator
 from micropie.http.conditional import TAG_SAFE, http_date, is_known
 from micropie.http.cookies import CookieAttributes, parse_cookies
 from micropie.http.exchange import EMPTY_JSON, NULL, Address, Exchange, RouteInfo
-from micropie.http.forms.multipart import MULTIPART, PartParser, boundary_of
-from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
+from micropie.http.forms.data import MULTIPART
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import Headers
 from micropie.http.media_types import choose_type, is_json
@@ -31,11 +31,21 @@ from micropie.http.state import State
 from micropie.http.types import Environ, Scope
 from micropie.http.urls import is_host
 
+if TYPE_CHECKING:
+    from micropie.http.forms.parts import Parts
+
+
+def _of_exchange(name: str, sets: str = "") -> Any:
+    """Return a property that is the exchange's attribute ``name``; set, it becomes that named ``sets``."""
+
+    def change(request: Request, value: object) -> None:
+        setattr(request._exchange, sets, value)
+
+    return property(attrgetter(f"_exchange.{name}"), change if sets else None)
+
 
 class Request(RequestHabits):
     """The client's request, which handlers see as ``self.request``. Authors may set attributes of their own on it."""
-
-    __slots__ = ("__dict__", "__weakref__", "_exchange")
 
     _exchange: Exchange
     _cookies: dict[str, str] | None = None
@@ -46,64 +56,36 @@ class Request(RequestHabits):
 
     # -- the head -----------------------------------------------------------------------------------------------
 
-    @property
-    def method(self) -> str:
-        """The method as the client wrote it; the standard ones are upper-case."""
-        return self._exchange.method
+    method: str = _of_exchange("method", sets="method")
+    """The method as the client wrote it; the standard ones are upper-case."""
 
-    @method.setter
-    def method(self, method: str) -> None:
-        self._exchange.method = method
+    path: str = _of_exchange("path", sets="path")
+    """The decoded path, without the mount's prefix, and without a slash at its end.
 
-    @property
-    def path(self) -> str:
-        """The decoded path, without the mount's prefix, and without a slash at its end.
+    It is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` has the slash. A mounted application gets
+    the slash as well.
+    """
 
-        It is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` has the slash. A mounted application gets
-        the slash as well.
-        """
-        return self._exchange.path
+    path_params: Final[Sequence[Any]] = _of_exchange("path_params")
+    """The values of the parameters in the path, in order."""
 
-    @path.setter
-    def path(self, path: str) -> None:
-        self._exchange.path = path
+    route: Final[RouteInfo | None] = _of_exchange("route")
+    """The route, with its ``name`` and its ``pattern``; None if no handler answers the path."""
 
-    @property
-    def path_params(self) -> Sequence[Any]:
-        """The values of the parameters in the path, in order."""
-        return self._exchange.path_params
+    id: str = _of_exchange("id", sets="id")
+    """The request's name in logs and on error pages; "" without the middleware ``RequestId``."""
 
-    @property
-    def route(self) -> RouteInfo | None:
-        """The route, with its ``name`` and its ``pattern``; None if no handler answers the path."""
-        return self._exchange.route
+    scope: Final[Scope] = _of_exchange("scope")
+    """The ASGI scope; under WSGI one that is made from the environ."""
 
-    @property
-    def id(self) -> str:
-        """The request's name in logs and on error pages; "" without the middleware ``RequestId``."""
-        return self._exchange.id
+    environ: Final[Environ | None] = _of_exchange("environ")
+    """The WSGI environ; None under ASGI."""
 
-    @id.setter  # noqa: A003 - the name of a property is its own
-    def id(self, name: str) -> None:
-        self._exchange.id = name
+    headers: Final[Headers] = _of_exchange("headers")
+    """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1 text.
 
-    @property
-    def scope(self) -> Scope:
-        """The ASGI scope; under WSGI one that is made from the environ."""
-        return self._exchange.scope
-
-    @property
-    def environ(self) -> Environ | None:
-        """The WSGI environ; None under ASGI."""
-        return self._exchange.environ
-
-    @property
-    def headers(self) -> Headers:
-        """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1 text.
-
-        Raises 431 if there are more than 1000.
-        """
-        return self._exchange.headers
+    Raises 431 if there are more than 1000.
+    """
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -158,15 +140,11 @@ class Request(RequestHabits):
         """The path below ``root_path`` as the client sent it, still escaped; b"" if it is not below."""
         return self._exchange.raw_path()
 
-    @property
-    def root_path(self) -> str:
-        """The decoded path that the application is mounted at, without a slash at its end; "" for none."""
-        return self._exchange.root_path
+    root_path: Final[str] = _of_exchange("root_path")
+    """The decoded path that the application is mounted at, without a slash at its end; "" for none."""
 
-    @property
-    def query_string(self) -> str:
-        """The query without the ``?``, still escaped, as latin-1 text."""
-        return self._exchange.query_string
+    query_string: Final[str] = _of_exchange("query_string")
+    """The query without the ``?``, still escaped, as latin-1 text."""
 
     @property
     def query(self) -> MultiDict[str]:
@@ -207,23 +185,11 @@ class Request(RequestHabits):
 
     # The server knows its peer only. Middleware sets these from the headers of a proxy that it trusts.
 
-    @property
-    def scheme(self) -> str:
-        """``http`` or ``https``."""
-        return self._exchange.scheme
+    scheme: str = _of_exchange("scheme", sets="known_scheme")
+    """``http`` or ``https``."""
 
-    @scheme.setter
-    def scheme(self, scheme: str) -> None:
-        self._exchange.known_scheme = scheme
-
-    @property
-    def client(self) -> Address | None:
-        """The client's address, None if the server does not know it (a UNIX socket)."""
-        return self._exchange.client
-
-    @client.setter
-    def client(self, client: Address) -> None:
-        self._exchange.known_client = client
+    client: Address | None = _of_exchange("client", sets="known_client")
+    """The client's address, None if the server does not know it (a UNIX socket)."""
 
     @property
     def host(self) -> str:
@@ -326,6 +292,9 @@ class Request(RequestHabits):
         With ``@reads_body`` above the handler, the parts come as they arrive, once; otherwise the form was received
         before. Raises 415 if the body is not a multipart form, and 400, 408 and 413 while it is read.
         """
+        from micropie.http.forms.multipart import PartParser, boundary_of
+        from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
+
         exchange = self._exchange
         media_type, parameters, _ = exchange.framing()
         if media_type != MULTIPART:
@@ -376,23 +345,17 @@ class Request(RequestHabits):
         """Call ``close`` when the request is over, whatever happens. ``status`` and ``broken_off`` are settled then."""
         self._exchange.on_close(close)
 
-    @property
-    def status(self) -> int | None:
-        """The status of the answer, once that is settled; None if the client left before."""
-        return self._exchange.status
+    status: Final[int | None] = _of_exchange("status")
+    """The status of the answer, once that is settled; None if the client left before."""
 
-    @property
-    def length(self) -> int | None:
-        """The length of the answer's body in bytes; None for a stream that states none."""
-        return self._exchange.length
+    length: Final[int | None] = _of_exchange("length")
+    """The length of the answer's body in bytes; None for a stream that states none."""
 
-    @property
-    def broken_off(self) -> bool:
-        """Whether the answer did not reach its end as far as the server tells.
+    broken_off: Final[bool] = _of_exchange("broken_off")
+    """Whether the answer did not reach its end as far as the server tells.
 
-        The client left, a stream failed, or the server timed out. Settled when ``on_close`` functions run.
-        """
-        return self._exchange.broken_off
+    The client left, a stream failed, or the server timed out. Settled when ``on_close`` functions run.
+    """
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!r}>"

@@ -13,20 +13,28 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Protocol, TypeAlias, Unpack
+from numbers import Number
+from typing import Any, Final, Protocol, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
-from micropie.http.headers import MutableHeaders
+from micropie.http.escaping import html_body, is_html_type
+from micropie.http.headers import MutableHeaders, cached_if_short
 from micropie.http.json import dumps
+from micropie.http.media_types import codec_of
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
+from micropie.lazily import pattern
 
 logger = logging.getLogger("micropie")
 
 HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
+
+# The type of what is HTML by itself, such as a template string, and states none. Another object than ``HTML``, so that
+# a type that the author sets on ``self.response`` goes before it.
+_HTML_BY_ITSELF: Final = f"{HTML} "[:-1]
 
 VARY_COOKIE: Final = ("vary", "Cookie")
 PRIVATE: Final = ("cache-control", "private")
@@ -37,8 +45,8 @@ NO_OTHER_HEADERS: Final = (NOSNIFF,)
 _NOSNIFF_NAME = NOSNIFF[0]
 
 # A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section 5.5).
-TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+TOKEN: Final = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = pattern(r"[\t\x20-\x7e\x80-\xff]*")
 
 # They describe the connection, which belongs to the server (RFC 9110, section 7.6.1; PEP 3333 forbids them).
 _HOP_BY_HOP = frozenset(
@@ -50,7 +58,7 @@ _SPECIAL = _HOP_BY_HOP | {"content-type", "content-length"}
 
 # The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not escaped again.
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
-_URL = re.compile(rf"[{re.escape(_URL_SAFE)}\w.-]*", re.ASCII)
+_URL = pattern(rf"[{re.escape(_URL_SAFE)}\w.-]*", re.ASCII)
 
 
 class Response:
@@ -100,9 +108,22 @@ class Response:
 
 
 class GivenStatus(int):
-    """The status of a mounted application's answer: any from 100 to 999, with a reason if the application gives one."""
+    """The status of a mounted application's answer: any from 200 to 999, with a reason if the application gives one.
 
-    reason = ""
+    ``reason`` is visible latin-1, spaces and tabs (RFC 9112, section 4). Raises ``ResponseError`` for any other text,
+    which might be a second header, and for 1xx: what follows it would be taken for another answer.
+    """
+
+    reason: str
+
+    def __new__(cls, number: int | str, reason: str = "") -> Self:
+        status = super().__new__(cls, number)
+        if not 200 <= status <= 999:
+            raise ResponseError(f"an answer's status is a whole number from 200 to 999, not {int(status)}")
+        if not _VALUE.fullmatch(reason):
+            raise ResponseError(f"the reason of a status can't have line ends or control characters: {reason[:100]!r}")
+        status.reason = reason
+        return status
 
 
 class FileReference:
@@ -111,14 +132,17 @@ class FileReference:
     Neither a tuple nor a dataclass: one that is not opened must be an error, not the JSON of a path.
     """
 
-    __slots__ = ("cached", "follow_symlinks", "max_age", "path", "root")
+    __slots__ = ("cached", "follow_symlinks", "max_age", "path", "root", "saved_as")
 
-    def __init__(self, root: str, path: str, max_age: int | None, cached: bool, follow_symlinks: bool) -> None:
+    def __init__(
+        self, root: str, path: str, max_age: int | None, cached: bool, follow_symlinks: bool, saved_as: str | None
+    ) -> None:
         self.root = root
         self.path = path
         self.max_age = max_age
         self.cached = cached
         self.follow_symlinks = follow_symlinks
+        self.saved_as = saved_as  # the name under which a browser saves it
 
 
 # All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers
@@ -136,22 +160,44 @@ class EncodedAnswer(tuple[int, "str | None", "int | None", Sequence[tuple[str, s
 def as_response(result: object) -> Response:
     """Return a handler's result as a new ``Response``, because an author may return the same object twice.
 
-    Raises an ``HTTPError`` or ``Redirect`` that was returned, and ``ResponseError`` for a body before its status.
+    A template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was
+    returned, and ``ResponseError`` for a body before its status, or an answer with a second status beside it.
     """
+    return with_html(_as_it_is(result))
+
+
+def with_html(response: Response) -> Response:
+    """Return a response, with its text and type if the body is HTML by itself: a template string, for example."""
+    kind: type = type(response.body)
+    if is_html_type(kind):
+        response.body = html_body(response.body)
+        if response.content_type is None:
+            response.content_type = _HTML_BY_ITSELF
+    return response
+
+
+def _as_it_is(result: object) -> Response:
     if isinstance(result, Response):
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
     if type(result) is EncodedAnswer:
         status, content_type, _, pairs, body, _ = result
         return Response(body, status, pairs, content_type)
     if isinstance(result, tuple) and 2 <= len(result) <= 3:
+        for part in result[:2]:
+            if isinstance(part, _WITH_STATUS):
+                kind = type(part).__name__
+                raise ResponseError(
+                    f"a handler returned {result!r:.200}: a {kind} has its status, headers and body in itself: write "
+                    f"{kind}(..., status=...), and return it alone"
+                )
         if _states_status(result):
             headers = result[2] if len(result) == 3 and result[2] is not None else ()
             if isinstance(headers, str) or not isinstance(headers, Iterable):
                 raise ResponseError(f"headers are a dict or (name, value) pairs, not {headers!r}")
             return Response(result[1], int(result[0]), headers)
-        if isinstance(result[0], str | bytes) and _is_status(result[1]):
+        if _is_status(result[1]) and not isinstance(result[0], Number):
             raise ResponseError(
-                f"a handler returned {result!r}: a status comes first, return status, body; for JSON return a list"
+                f"a handler returned {result!r:.200}: a status comes first, return status, body; for JSON return a list"
             )
     if isinstance(result, _ERRORS):
         raise result
@@ -161,6 +207,7 @@ def as_response(result: object) -> Response:
 _WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
 _ERRORS = (HTTPError, Redirect)  # not ``HTTPError | Redirect``, which would make a union with each call
+_WITH_STATUS = (Response, *_ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
 
@@ -194,7 +241,8 @@ def merge_pending(response: Response, pending: Response, keeps_status: bool) -> 
         if name.lower() not in _KEPT_FROM_BOTH and name in merged.headers:
             del merged.headers[name]
     merged.headers.pairs += response.headers.pairs
-    merged.content_type = pending.content_type if response.content_type is None else response.content_type
+    is_stated = response.content_type is not None and response.content_type is not _HTML_BY_ITSELF
+    merged.content_type = response.content_type if is_stated or pending.content_type is None else pending.content_type
     return merged
 
 
@@ -252,7 +300,7 @@ def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text
 
 def _checked_status(status: object) -> int:
     """Return a status that can be sent, a mounted application's as it is."""
-    if type(status) is GivenStatus and 100 <= status <= 999:
+    if type(status) is GivenStatus:
         return status
     # 1xx belongs to the server; 101 would turn the connection into another protocol.
     if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
@@ -271,7 +319,7 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
         if charset is None:
             return body.encode(), False
         try:
-            return body.encode(charset), False
+            return body.encode(codec_of(charset)), False
         except (LookupError, UnicodeEncodeError) as error:
             problem = str(error)
         raise ResponseError(f"text can't be sent as {content_type!r}: {problem}")
@@ -282,10 +330,10 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
     return dumps(body), True
 
 
-_CHARSET = re.compile(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
+_CHARSET = pattern(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
 
 
-@lru_cache(maxsize=256)  # content types are few and the same in every answer
+@cached_if_short(256)  # content types are few, but an author may send back that of an upload
 def _other_charset(content_type: str) -> str | None:
     """Return the charset that a content type states, None if it states none or UTF-8."""
     found = _CHARSET.search(content_type)
@@ -301,10 +349,11 @@ def checked_headers(
     application's, whose Location stays as it is. ``others``: headers to send as well, ``NO_OTHER_HEADERS`` or none; one
     that is stated takes its place.
 
-    Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control characters.
+    Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control characters, and for two
+    Content-Lengths that differ.
     """
     headers: HeaderPairs = [*others]
-    content_type, length = None, None
+    content_type, length, stated_length = None, None, None
     try:
         for name, value in pairs:
             key = _key_of(name) if isinstance(name, str) else None
@@ -318,7 +367,9 @@ def checked_headers(
             elif key == "content-type":
                 content_type = text
             elif key == "content-length":
-                length = int(text) if text.isascii() and text.isdigit() else None
+                if stated_length not in (None, text):  # a client may read either one (RFC 9110, section 8.6)
+                    raise ResponseError(f"an answer has one Content-Length, not {stated_length!r} and {text!r}")
+                stated_length, length = text, int(text) if text.isascii() and text.isdigit() else None
             else:
                 warn_once(name)
     except (TypeError, ValueError):
@@ -364,41 +415,43 @@ class Site(Protocol):
 def redirect_response(redirect: Redirect, site: Site) -> Response:
     """Return the response for a ``Redirect`` in the answer to a request for ``site``.
 
-    Raises ``ResponseError`` for another host, and for plain http from https, unless the redirect allows it.
+    Raises 400 for another host, and for plain http from https, unless the redirect allows it: a client may have chosen
+    the location. The log says what to write if it is the author's.
     """
-    location = redirect.location
+    location, problem = redirect.location, ""
     if not redirect.allow_external:
         if _leads_away(location, site):
-            raise ResponseError(
-                f"a redirect to {redirect.location!r} leaves this site; "
-                "if that is meant, write Redirect(location, allow_external=True)"
-            )
-        if site.scheme == "https" and not redirect.allow_http and _as_browsers_read(location).startswith("http:"):
-            raise ResponseError(
-                f"a redirect to {redirect.location!r} leads from https to plain http; "
-                "if that is meant, write Redirect(location, allow_http=True)"
-            )
+            problem, option = "leaves this site", "allow_external"
+        elif site.scheme == "https" and not redirect.allow_http and as_browsers_read(location).startswith("http:"):
+            problem, option = "leads from https to plain http", "allow_http"
+    if problem:
+        advice = f"if that is meant, write Redirect(location, {option}=True)"
+        logger.warning("a redirect to %.500r %s and is refused; %s", location, problem, advice)
+        raise HTTPError(400, f"The address to go to {problem}.")
     return Response(b"", redirect.status, [*redirect.headers, ("Location", location)])
 
 
-def _as_browsers_read(location: str) -> str:
-    # Browsers drop tabs and line ends, trim blanks and read "\" as "/" (WHATWG URL, section 4.4), so "/\evil.com"
-    # and "\t//evil.com" mean "//evil.com".
+def as_browsers_read(location: str) -> str:
+    """Return an address as browsers read it, in lower case: "/\\evil.com" and "\\t//evil.com" mean "//evil.com".
+
+    They drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL, section 4.4).
+    """
     return re.sub(r"[\t\r\n]", "", location).strip(_BLANKS).replace("\\", "/").lower()
 
 
+_SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # of any length
 _LONGEST_SPLIT = 2000  # characters; a host has 253 at most
 
 
 def _leads_away(location: str, site: Site) -> bool:
-    seen = _as_browsers_read(location)
+    seen = as_browsers_read(location)
+    if _SCHEME.match(seen) is None and not seen.startswith("//"):
+        return False
     try:
         # Scheme and host are at the beginning; ``urlsplit`` keeps what it was given, however long that is.
         parts = urlsplit(seen[:_LONGEST_SPLIT])
     except ValueError:
         return True
-    if not parts.scheme and not seen.startswith("//"):
-        return False
     if "\\" in location:  # it would be sent escaped, "http://us%5C@evil.com", and that is another host
         return True
     return parts.scheme not in ("", "http", "https") or not parts.netloc or parts.netloc != site.host

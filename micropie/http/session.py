@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from types import NoneType
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -34,11 +36,30 @@ def copied(value: object) -> Any:
     return copy.deepcopy(value)
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).encode
+
+
+def check_size(data: Mapping[str, object], most: int, setting: str) -> None:
+    """Raise ``ResponseError`` if a session is too large: else clients could fill the store with their texts.
+
+    ``setting`` is the author's name for ``most``, bytes of JSON. Values that JSON lacks count with their ``repr``.
+    """
+    size = len(_encode(data))
+    if size > most and data:  # an empty one ends
+        sizes = {key: len(_encode({key: value})) for key, value in data.items()}
+        largest = max(sizes, key=sizes.__getitem__)
+        raise ResponseError(
+            f"the session has {size} bytes, {sizes[largest]} of them in {largest!r:.100}, "
+            f"and {setting.format(most)} allows no more: it is not saved"
+        )
+
+
 @dataclass(slots=True, eq=False)
 class Changes:
     """One request's changes to its session, to apply to the stored data, which others may have changed meanwhile.
 
-    ``new_id`` is the id under which to store the result, with the old id deleted; None to keep the id.
+    ``new_id`` is the id under which to store the result, with the old id deleted; None to keep the id. ``check`` is
+    called with the result, and raises ``ResponseError`` if it must not be stored.
     """
 
     values: dict[str, object]
@@ -46,6 +67,7 @@ class Changes:
     updates: dict[str, list[Callable[[Any], object]]] = field(default_factory=dict)
     emptied: bool = False
     new_id: str | None = None
+    check: Callable[[dict[str, object]], object] | None = None
 
     def apply(self, stored: Mapping[str, object]) -> dict[str, object]:
         """Return ``stored`` with the changes, key by key; an empty result means: delete the session.
@@ -61,12 +83,25 @@ class Changes:
             for function in functions:
                 value = function(value)
             data[key] = value
+        if self.check is not None:
+            self.check(data)
         return data
 
 
 _SEALED = "the session was saved before the head was sent: change it before the first yield, not after the response"
 _COOKIELESS = "the WebSocket was accepted without this session's cookie: change it before ws.accept()"
 _ACCEPTED = "the WebSocket is accepted, a new session id can't be sent: regenerate before ws.accept()"
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of ``dict`` that changes it, for a session: it raises ``ResponseError`` after the answer."""
+
+    @wraps(method)
+    def change(session: Session, *arguments: Any, **values: Any) -> Any:
+        session._check()
+        return method(session, *arguments, **values)
+
+    return change
 
 
 class Session(dict[str, Any]):
@@ -195,37 +230,17 @@ class Session(dict[str, Any]):
 
     # -- the methods of ``dict`` that change it ---------------------------------------------------------------------
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._check()
-        super().__setitem__(key, value)
-
-    def __delitem__(self, key: str) -> None:
-        self._check()
-        super().__delitem__(key)
+    __setitem__ = _checked(dict.__setitem__)
+    __delitem__ = _checked(dict.__delitem__)
+    clear = _checked(dict.clear)
+    pop = _checked(dict.pop)
+    popitem = _checked(dict.popitem)
+    setdefault = _checked(dict.setdefault)
+    update = _checked(dict.update)
 
     def __ior__(self, values: Any) -> Self:  # type: ignore[override, misc]
         self.update(values)
         return self
-
-    def clear(self) -> None:
-        self._check()
-        super().clear()
-
-    def pop(self, *arguments: Any) -> Any:
-        self._check()
-        return super().pop(*arguments)
-
-    def popitem(self) -> tuple[str, Any]:
-        self._check()
-        return super().popitem()
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        self._check()
-        return super().setdefault(key, default)
-
-    def update(self, *arguments: Any, **values: Any) -> None:
-        self._check()
-        super().update(*arguments, **values)
 
 
 class UnopenedSession(Session):

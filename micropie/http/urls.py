@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest, SetupError, refuse_text
+from micropie.lazily import pattern
 
 # The characters that a URL's path may have unescaped: RFC 3986, section 3.3.
 SEGMENT_SAFE = ":@!$&'()*+,;=~"
 PATH_SAFE = f"/{SEGMENT_SAFE}"
 
 # RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in brackets.
-_HOST = re.compile(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
+_HOST = pattern(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
 
 
 def is_host(host: str) -> bool:
@@ -37,7 +37,7 @@ def is_host(host: str) -> bool:
 # for example of a sandboxed frame, is never valid here, so it can't be trusted.
 
 # Any scheme: the origin of applications on phones is "capacitor://localhost".
-_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_ORIGIN = pattern(r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
 
@@ -68,6 +68,11 @@ def _checked(origin: object, argument: str) -> str:
 
 # Browsers and proxies resolve them, so the router would see another path than they do (RFC 3986, section 5.2.4).
 DOTS_AND_EMPTY = frozenset({"", ".", ".."})
+
+
+def leads_up(text: str) -> bool:
+    """Return whether a path, or a segment with escaped slashes, leads out of a directory that it is joined to."""
+    return ".." in text and ".." in text.split("/")
 
 
 def escaped_path(path: bytes) -> bytes:

@@ -10,23 +10,35 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from inspect import Parameter
-from types import NoneType, SimpleNamespace, UnionType
+from types import NoneType, UnionType
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
-from micropie.binding import Cookie, Header, Query, is_structure, stated_source
+from micropie.binding import Cookie, Header, Query, answers_of, is_structure, stated_source
 from micropie.errors import PHRASES, Redirect
 from micropie.execution import layers
 from micropie.http import PROBLEM, PROBLEM_SCHEMA, BindingErrors, Request, Response, UploadFile, WebSocketRequest
 from micropie.openapi.schemas import Schema, Schemas
-from micropie.routing import DESCRIPTION, Checks, Route, RouteEntry, Site, body_parameter, describe
+from micropie.routing import (
+    DESCRIPTION,
+    WILDCARD,
+    Check,
+    Checks,
+    Config,
+    Route,
+    RouteEntry,
+    Site,
+    body_parameter,
+    describe,
+)
 from micropie.streams import EventStream
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
-_WILDCARD = re.compile(r"<(?P<name>\w+)(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>")
-_KINDS: dict[str | None, Schema] = {"int": {"type": "integer"}, "float": {"type": "number"}}
+_KINDS: dict[str, Schema] = {"int": {"type": "integer"}, "float": {"type": "number"}}
 _JSON, _FORM, _MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 
 # An answer whose status and type the annotation does not tell.
@@ -42,18 +54,40 @@ class _Sorted(NamedTuple):
     document: Parameter | None
 
 
-def build_document(site: Site, title: str, version: str = "1.0.0") -> dict[str, Any]:
-    """Return the OpenAPI document of a site."""
-    builder = _Builder(site)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Docs:
+    """The document of an application, and who may see it: ``App(docs=Docs(title="Pies", requires=[members]))``.
+
+    ``path``: that of its page. ``title``: by default the class's name; ``description``: its docstring. ``servers``: the
+    addresses of the application, by default the one below which it is asked. ``requires``: checks as those of
+    ``@requires``, for the page and the document alone.
+    """
+
+    path: str = "/docs"
+    title: str | None = None
+    version: str = "1.0.0"
+    description: str | None = None
+    servers: Sequence[str] = ()
+    requires: Sequence[Check] = ()
+
+
+def build_document(site: Site, config: Config, docs: Docs) -> dict[str, Any]:
+    """Return the OpenAPI document of one application of a site: paths and names are those below ``config``'s."""
+    builder = _Builder(config)
     for entry in site.entries():
-        builder.add(entry)
-    document: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": title, "version": version}}
-    about = _doc_of(type(site.config.app))
+        if config.prefix in entry.route.config.scopes:
+            builder.add(entry)
+    info = {"title": docs.title or type(config.app).__name__, "version": docs.version}
+    document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
+    servers = docs.servers or ([quote(config.prefix)] if config.prefix else ())
+    if servers:
+        document["servers"] = [{"url": url} for url in servers]
+    about = docs.description or _doc_of(type(config.app))
     if about:
         document["info"]["description"] = about
     document["paths"] = dict(sorted(builder.paths.items()))
     if builder.tags:  # the operations of the outermost application stand first, below its own name
-        own = type(site.config.app).__name__
+        own = type(config.app).__name__
         for operations in document["paths"].values():
             for operation in operations.values():
                 operation.setdefault("tags", [own])
@@ -63,17 +97,18 @@ def build_document(site: Site, title: str, version: str = "1.0.0") -> dict[str, 
         "schemas": builder.schemas.components,
         "securitySchemes": builder.security_schemes,
     }
-    if any(components.values()):
+    if builder.paths:
         document["components"] = {name: dict(sorted(found.items())) for name, found in components.items() if found}
     return document
 
 
 class _Builder:
-    def __init__(self, site: Site) -> None:
-        self.root = site.config.app
+    def __init__(self, config: Config) -> None:
+        self.config = config
         self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        self.schemas = Schemas()
+        self.schemas = Schemas(config.own_types)
+        self.schemas.components["Problem"] = PROBLEM_SCHEMA  # before an author's own, which then has its module's name
         self.security_schemes: dict[str, Mapping[str, str]] = {}
         self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> its names
         self._ids: set[str] = set()
@@ -81,6 +116,7 @@ class _Builder:
     def add(self, entry: RouteEntry) -> None:
         """Add the operations of a route."""
         route, function = entry.route, entry.route.plan.function
+        self.schemas.own = route.config.own_types
         marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
         description: describe = next((mark for mark in marks if mark is not None), describe())
         is_own = getattr(inspect.unwrap(function), "__module__", "").partition(".")[0] == "micropie"  # static files
@@ -105,7 +141,7 @@ class _Builder:
 
         OpenAPI takes ``/{a}`` and ``/{b}`` for the same path, so the first route decides about the names.
         """
-        pattern = _WILDCARD.sub(lambda found: f"{{{found['name']}}}", route.pattern)
+        pattern = WILDCARD.sub(lambda found: f"{{{found['name']}}}", route.pattern.removeprefix(self.config.prefix))
         if not route.wildcards:
             pattern = pattern.rstrip("/") + "".join(f"/{{{one.name}}}" for one in placed.path) or "/"
         own = re.findall(r"\{(\w+)\}", pattern)
@@ -123,52 +159,54 @@ class _Builder:
         is_one_of_several: bool,
     ) -> dict[str, object]:
         summary, _, rest = _doc_of(route.plan.function).partition("\n")
-        identifier = description.operation_id or route.name + (f"_{method.lower()}" if is_one_of_several else "")
+        name = route.name.removeprefix(self.config.scope)
+        identifier = description.operation_id or name + (f"_{method.lower()}" if is_one_of_several else "")
         while identifier in self._ids:
             identifier += f"_{method.lower()}"
         self._ids.add(identifier)
-        texts = {"summary": description.summary or summary, "description": description.description or rest.strip()}
-        operation: dict[str, object] = {"operationId": identifier, **{key: text for key, text in texts.items() if text}}
-        tags = description.tags
-        if tags is None and route.config.app is not self.root:
-            application = type(route.config.app)
-            about = _doc_of(application)
-            self.tags[application.__name__] = {"description": about} if about else {}
-            tags = [application.__name__]
-        if tags:
-            operation["tags"] = [*tags]
-        if description.deprecated:
-            operation["deprecated"] = True
         parameters = [*self._path_parameters(route, placed, names), *map(self._query_parameter, placed.query)]
-        if parameters:
-            operation["parameters"] = parameters
-        body = self._body(placed)
-        if body is not None:
-            operation["requestBody"] = body
-        security = self._security(route)
-        if security:
-            operation["security"] = [security]
-        errors = {
-            "400": "A parameter is missing or does not fit" if parameters or body else None,
-            "401": PHRASES[401] if security else None,
-            "403": PHRASES[403] if any(isinstance(hook, Checks) for hook in route.config.middlewares) else None,
-            "404": PHRASES[404] if route.wildcards else None,
-            "413": PHRASES[413] if body else None,
-            "415": PHRASES[415] if body else None,
+        body, security = self._body(placed), self._security(route)
+        causes: dict[int, object] = {
+            401: security,
+            403: any(isinstance(hook, Checks) for hook in route.config.middlewares),
+            404: route.wildcards,
+            413: body,
+            415: body,
         }
-        operation["responses"] = self._responses(route, description, errors)
-        return operation
+        errors = {str(status): PHRASES[status] for status, cause in causes.items() if cause}
+        if parameters or body:
+            errors["400"] = "A parameter is missing or does not fit"
+        operation = {
+            "operationId": identifier,
+            "summary": description.summary or summary,
+            "description": description.description or rest.strip(),
+            "tags": self._tags(route) if description.tags is None else [*description.tags],
+            "deprecated": description.deprecated,
+            "parameters": parameters,
+            "requestBody": body,
+            "security": security and [security],
+            "responses": self._responses(route, description, errors),
+        }
+        return {name: value for name, value in operation.items() if value}
+
+    def _tags(self, route: Route) -> list[str]:
+        """Return the tag of a route inside the outermost application: its own application."""
+        application = type(route.config.app)
+        if route.config.app is self.config.app:
+            return []
+        about = _doc_of(application)
+        self.tags[application.__name__] = {"description": about} if about else {}
+        return [application.__name__]
 
     def _path_parameters(self, route: Route, placed: _Sorted, names: Mapping[str, str]) -> Iterator[dict[str, object]]:
-        kinds = {found["name"]: found for found in _WILDCARD.finditer(route.pattern)}
         known = {one.name: one for one in placed.path}
         for own, name in names.items():
-            found = kinds.get(own)
-            schema = dict(_KINDS.get(found["kind"], {})) if found is not None else {}
+            rule = route.wildcards.get(own, "")
+            schema = dict(_KINDS.get(rule, {}))
             if not schema and own in known:
                 schema = self.schemas.of(known[own].annotation)
-            if found is not None and found["rule"]:
-                schema["pattern"] = f"^(?:{found['rule']})$"
+            if rule.startswith("re:"):
+                schema["pattern"] = f"^(?:{rule[3:]})$"
             yield {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}
 
     def _query_parameter(self, parameter: Parameter) -> dict[str, object]:
@@ -200,10 +238,10 @@ class _Builder:
         kinds = [_MULTIPART] if has_files else [_JSON, _FORM]
         return {"required": bool(needed), "content": {kind: {"schema": schema} for kind in kinds}}
 
-    def _responses(self, route: Route, description: describe, errors: Mapping[str, str | None]) -> dict[str, object]:
+    def _responses(self, route: Route, description: describe, errors: Mapping[str, str]) -> dict[str, object]:
         responses: dict[str, Any] = {}
         is_known = True
-        for annotation in _answers_of(route.plan.function):
+        for annotation in answers_of(route.plan.function, description.response_model):
             found = self._response(route, annotation, description.status)
             is_known = is_known and found is not None
             if found is not None:
@@ -215,9 +253,8 @@ class _Builder:
         if not is_known and description.status is not None:
             responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
         for status, about in errors.items():
-            if about is not None:  # those who guard may answer as they like
-                is_own = status in ("401", "403")
-                responses.setdefault(status, {"description": about} if is_own else self._error(route, about))
+            is_own = status in ("401", "403")  # those who guard may answer as they like
+            responses.setdefault(status, {"description": about} if is_own else self._error(route, about))
         other = self._error(route, "Any other error") if is_known else {"description": "Any other answer"}
         return {**dict(sorted(responses.items())), "default": other}
 
@@ -234,6 +271,8 @@ class _Builder:
             return status, answer
         if origin is EventStream:  # no schema: tools differ in whether it is of an event or of the whole text
             return status, {**answer, "content": {"text/event-stream": {}}}
+        if hasattr(origin, "__html__") or getattr(origin, "__module__", "") == "string.templatelib":
+            return status, {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
         is_text = annotation in (str, bytes) or (isinstance(origin, type) and issubclass(origin, _STREAMS))
         if is_text:
             media_type = route.config.text_type.partition(";")[0]
@@ -250,9 +289,9 @@ class _Builder:
 
     def _error(self, route: Route, sentence: str) -> dict[str, object]:
         """Return a plain error's description. An author's own error handlers may answer anything."""
-        if any(route.config.error_handlers):
+        if any(handlers for handlers, _ in route.config.error_handlers):
             return {"description": sentence}
-        text, problem = {"schema": {"type": "string"}}, {"schema": PROBLEM_SCHEMA}
+        text, problem = {"schema": {"type": "string"}}, {"schema": {"$ref": "#/components/schemas/Problem"}}
         forms: dict[str, object] = {"text/plain": text, "text/html": text, PROBLEM: problem}
         if route.config.settings.errors == "json":
             forms = {PROBLEM: problem}
@@ -313,19 +352,6 @@ def _kinds_of(annotation: object) -> set[object]:
 
 def _is_document(annotation: object) -> bool:
     return any(map(is_structure, _kinds_of(annotation)))
-
-
-def _answers_of(function: Callable[..., object]) -> tuple[object, ...]:
-    """Return the types that a handler's annotation says it returns; "empty" for one that can't be read."""
-    *_, inner = layers(function)
-    annotation = getattr(inner, "__annotations__", {}).get("return", Parameter.empty)
-    try:
-        wanted = SimpleNamespace(__annotations__={"return": annotation})
-        hints = typing.get_type_hints(wanted, getattr(inner, "__globals__", {}), include_extras=True)
-    except (NameError, AttributeError, SyntaxError, TypeError):
-        return (Parameter.empty,)
-    found = hints.get("return", Parameter.empty)
-    return typing.get_args(found) if typing.get_origin(found) in (typing.Union, UnionType) else (found,)
 
 
 def _doc_of(owner: Callable[..., object]) -> str:

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from micropie.errors import HTTPError, SetupError, check
 from micropie.files import static_file
 from micropie.http import Response, current_request
-from micropie.openapi.document import build_document
-from micropie.routing import Site, config_of
+from micropie.openapi.document import Docs, build_document
+from micropie.routing import Config, Site, config_of, requires
 
 _ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
 
@@ -37,34 +37,35 @@ _PAGE = """\
 
 
 def document_routes(
-    docs: bool | str, compiled: Callable[[], Site], title: str
+    docs: Docs, described: Callable[[], tuple[Site, Config]]
 ) -> list[tuple[str, Callable[..., object]]]:
-    """Return the paths and handlers that ``App(docs=...)`` adds. ``compiled`` returns the site that is described.
+    """Return the paths and handlers that ``App(docs=...)`` adds. ``described``: see ``build_document``.
 
     Raises ``SetupError`` for a wrong path, and if swagger-ui-py is missing.
     """
-    is_path = isinstance(docs, str) and docs.startswith("/") and docs.strip("/") != "" and "<" not in docs
-    check("App(docs=...)", docs is True or is_path, docs, 'True, False or a path such as "/docs"')
-    path = "/docs" if docs is True else f"/{str(docs).strip('/')}"
+    is_path = isinstance(docs.path, str) and docs.path.startswith("/") and docs.path.strip("/") and "<" not in docs.path
+    check("App(docs=...)", bool(is_path), docs.path, 'True, False, a path such as "/docs", or Docs(...)')
+    path = f"/{docs.path.strip('/')}"
     found = find_spec("swagger_ui")  # its modules are for other frameworks: none is imported
     if found is None or not found.submodule_search_locations:
         raise SetupError('App(docs=...) needs the files of swagger-ui-py: pip install "micropie-dual[docs]"')
     directory = Path(found.submodule_search_locations[0]) / "static"
 
-    built: tuple[Site, dict[str, Any]] | None = None
+    built: tuple[Config, dict[str, Any]] | None = None
 
     def openapi_json() -> Response:
         nonlocal built
-        site = compiled()
-        if built is None or built[0] is not site:  # once for each site: 0.1 s for 200 routes
-            built = site, build_document(site, title)
+        site, config = described()
+        if built is None or built[0] is not config:  # once for each site: 0.1 s for 200 routes
+            built = config, build_document(site, config, docs)
         document, below = built[1], _below()
-        return Response({**document, "servers": [{"url": below}]} if below else document)
+        return Response({**document, "servers": [{"url": below}]} if below and not docs.servers else document)
 
     def docs_page() -> Response:
         below = _below()
         base, document = escape(f"{below}{quote(path)}"), escape(f"{below}/openapi.json")
-        page = _PAGE.format(title=escape(title), base=base, document=document)
+        title = escape(docs.title or type(described()[1].app).__name__)
+        page = _PAGE.format(title=title, base=base, document=document)
         return Response(page, content_type="text/html; charset=utf-8")
 
     def docs_asset(name: str) -> Response:
@@ -74,7 +75,14 @@ def document_routes(
             raise HTTPError(404)
         return static_file(name, directory, max_age=3600)
 
-    return [("/openapi.json", openapi_json), (path, docs_page), (f"{path}/<name>", docs_asset)]
+    found_at: dict[str, Callable[..., object]] = {
+        "/openapi.json": openapi_json,
+        path: docs_page,
+        f"{path}/<name>": docs_asset,
+    }
+    if docs.requires:
+        found_at = {place: requires(*docs.requires)(function) for place, function in found_at.items()}
+    return [*found_at.items()]
 
 
 def _below() -> str:

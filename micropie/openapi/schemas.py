@@ -7,30 +7,19 @@ as ``binding.converters`` reads it. A type that nothing is known of has the sche
 from __future__ import annotations
 
 import enum
+import inspect
 import types
 from collections.abc import Collection, Mapping
-from datetime import date, datetime, time
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Literal, NewType, Protocol, TypeAlias, Union, cast, get_args, get_origin
-from uuid import UUID
 
-from micropie.binding import is_pydantic, is_structure
-from micropie.http import UploadFile
+from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, is_structure, schemas, taken_by
+from micropie.http import BUILTINS, UploadFile
 
 Schema: TypeAlias = dict[str, Any]
 
-_SCALARS: dict[object, Schema] = {
-    str: {"type": "string"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    bool: {"type": "boolean"},
-    Decimal: {"type": "number"},
-    bytes: {"type": "string"},
-    UUID: {"type": "string", "format": "uuid"},
-    date: {"type": "string", "format": "date"},
-    time: {"type": "string", "format": "time"},
-    datetime: {"type": "string", "format": "date-time"},
+_SCALARS: Mapping[object, Mapping[str, Any]] = schemas() | {
     UploadFile: {"type": "string", "format": "binary"},
     None: {"type": "null"},
     types.NoneType: {"type": "null"},
@@ -38,30 +27,25 @@ _SCALARS: dict[object, Schema] = {
 _ARRAYS = (list, tuple, set, frozenset)
 _JSON_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", types.NoneType: "null"}
 
-# Attributes of ``msgspec.Meta``, of ``annotated_types`` and of pydantic's ``Field`` -> keywords; the second for arrays.
-_CONSTRAINTS = {
-    "ge": ("minimum", "minimum"),
-    "gt": ("exclusiveMinimum", "exclusiveMinimum"),
-    "le": ("maximum", "maximum"),
-    "lt": ("exclusiveMaximum", "exclusiveMaximum"),
-    "multiple_of": ("multipleOf", "multipleOf"),
-    "pattern": ("pattern", "pattern"),
-    "min_length": ("minLength", "minItems"),
-    "max_length": ("maxLength", "maxItems"),
-    "title": ("title", "title"),
-    "description": ("description", "description"),
-}
+# Attributes of metadata -> keywords.
+_KEYWORDS = {**KEYWORDS, "title": "title", "description": "description"}
 
 
 class Schemas:
-    """The schemas of one document. ``components`` has those that have a name, which others refer to."""
+    """The schemas of one document. ``components`` has those that have a name, which others refer to.
 
-    def __init__(self) -> None:
+    ``own``: the types of the application whose routes are described.
+    """
+
+    def __init__(self, own: OwnTypes) -> None:
+        self.own = own
         self.components: dict[str, Schema] = {}
         self._known: dict[type, Schema] = {}
 
     def of(self, annotation: object) -> Schema:
         """Return the schema of an annotation, ``{}`` for any value."""
+        if isinstance(annotation, type) and annotation not in BUILTINS and (own := self._own(annotation)) is not None:
+            return own
         if annotation in _SCALARS:
             return dict(_SCALARS[annotation])
         if isinstance(annotation, NewType):
@@ -78,19 +62,29 @@ class Schemas:
         if annotation in (dict, Mapping) or origin in (dict, Mapping):
             members = self.of(arguments[1]) if arguments else {}
             return {"type": "object", **({"additionalProperties": members} if members else {})}
-        if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-            return _choice([member.value for member in annotation])
         return self._structure(annotation) if is_structure(annotation) else {}
+
+    def _own(self, kind: type) -> Schema | None:
+        """Return the schema of an enumeration or of one of the application's own types, None for another type."""
+        if kind in self.own.decoders:
+            return self.of(taken_by(kind, self.own))
+        if issubclass(kind, enum.Enum):
+            return _choice(self.own.choices(kind))
+        encode = next((self.own.encoders[base] for base in kind.__mro__ if base in self.own.encoders), None)
+        if encode is None or isinstance(encode, type):
+            return None if encode is None else self.of(encode)
+        return self.of(inspect.signature(encode, eval_str=True).return_annotation)
 
     def _constrained(self, annotation: object, metadata: tuple[object, ...]) -> Schema:
         schema = self.of(annotation)
         is_array = schema.get("type") == "array"
         for given in metadata:
             for part in (given, *getattr(given, "metadata", ())):
-                for name, keywords in _CONSTRAINTS.items():
+                for name, keyword in _KEYWORDS.items():
                     value = getattr(part, name, None)
                     if isinstance(value, int | float | str | Decimal):
-                        schema[keywords[is_array]] = float(value) if isinstance(value, Decimal) else value
+                        key = keyword.replace("Length", "Items") if is_array else keyword
+                        schema[key] = float(value) if isinstance(value, Decimal) else value
         return schema
 
     def _array(self, kind: object, arguments: tuple[object, ...]) -> Schema:
@@ -105,7 +99,7 @@ class Schemas:
     def _structure(self, structure: type) -> Schema:
         """Add the named schemas of a structure, with its module in their names if another has the name already."""
         if structure not in self._known:
-            describe = partial(_by_pydantic if is_pydantic(structure) else _by_msgspec, structure)
+            describe = partial(_by_pydantic if is_pydantic(structure) else self._by_msgspec, structure)
             schema, components = describe("#/components/schemas/{name}")
             prefix = ""
             if any(self.components.get(name, found) != found for name, found in components.items()):
@@ -115,23 +109,24 @@ class Schemas:
             self._known[structure] = schema
         return dict(self._known[structure])
 
+    def _by_msgspec(self, structure: type, template: str) -> tuple[Schema, dict[str, Schema]]:
+        try:
+            import msgspec
+
+            describe = msgspec.json.schema_components
+            (schema,), components = describe([structure], schema_hook=self.of, ref_template=template)
+        except (ImportError, TypeError):  # it is not installed, or a field is none of the types that it knows
+            names = getattr(structure, "__dataclass_fields__", structure.__annotations__)
+            return {"type": "object", "title": structure.__name__, "properties": {name: {} for name in names}}, {}
+        own = {kind.__name__: kind for kind in (*self.own.encoders, *self.own.decoders)}
+        return schema, {name: self.of(own[name]) if name in own else found for name, found in components.items()}
+
 
 def _choice(values: Collection[object]) -> Schema:
     kinds = {_JSON_NAMES.get(type(value)) for value in values}
     schema: Schema = {"enum": [value if type(value) in _JSON_NAMES else str(value) for value in values]}
     kind = kinds.pop()
     return {"type": kind, **schema} if kind is not None and not kinds else schema
-
-
-def _by_msgspec(structure: type, template: str) -> tuple[Schema, dict[str, Schema]]:
-    try:
-        import msgspec
-
-        (schema,), components = msgspec.json.schema_components([structure], ref_template=template)
-    except (ImportError, TypeError):  # it is not installed, or a field is none of the types that it knows
-        names = getattr(structure, "__dataclass_fields__", structure.__annotations__)
-        return {"type": "object", "title": structure.__name__, "properties": {name: {} for name in names}}, {}
-    return schema, components
 
 
 class _Model(Protocol):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, TypeVar, Union
 from uuid import UUID
@@ -15,7 +16,7 @@ from uuid import UUID
 import pytest
 
 from micropie import App, SetupError, route
-from micropie.binding.converters import _SIMPLE, ANYTHING, converter_for
+from micropie.binding.converters import ANYTHING, _simple, converter_for
 from tests.conftest import MakeClient
 from tests.support.errors import said
 
@@ -83,6 +84,17 @@ FROM_TEXT: list[tuple[Any, str, object]] = [
     (datetime, "2026-01-31 12:00", NOON),
     (datetime, "2026-01-31T12:00:00Z", NOON.replace(tzinfo=UTC)),
     (datetime, "2026-01-31T12:00:00+02:00", NOON.replace(tzinfo=timezone(timedelta(hours=2)))),
+    (timedelta, "PT1H30M", timedelta(hours=1, minutes=30)),
+    (timedelta, "P1W2DT3H4M5.000006S", timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5, microseconds=6)),
+    (timedelta, "-PT0.5S", timedelta(seconds=-0.5)),
+    (timedelta, "P0D", timedelta(0)),
+    (bytes, "YWI/", b"ab?"),
+    (bytes, "_-8=", b"\xff\xef"),
+    (Path, "a/b", Path("a/b")),
+    (IPv4Address, "192.0.2.1", IPv4Address("192.0.2.1")),
+    (IPv6Address, "::1", IPv6Address("::1")),
+    (IPv4Address | IPv6Address, "::1", IPv6Address("::1")),
+    (IPv4Network, "192.0.2.0/24", IPv4Network("192.0.2.0/24")),
     (Color, "red", Color.RED),
     (Size, "2", Size.LARGE),
     (Level, "low", Level.LOW),
@@ -132,6 +144,17 @@ WRONG_TEXT: list[tuple[Any, list[str], str]] = [
     (datetime, ["2026-01-31x12:00", "2026-01-31\u00e912:00", "2026-01-31\ud80012:00"], "a date and time such as"),
     (datetime, ["2026-01-31T12:00 ", "2026-01-31  12:00", "２０２６-01-31T12:00", "2026-01-31T"], "a date and time"),
     (datetime, ["1" * 14, "20260131112000", "2026-01-31T1111111111", "2026-01-31T12:00Z1"], "a date and time such as"),
+    (
+        timedelta,
+        ["", "P", "PT", "P1DT", "90", "P1Y", "1H", "PT1H ", "P١D", "P1.5D", "P" + "9" * 10 + "D"],
+        "a duration",
+    ),
+    (timedelta, ["P999999999W", "-P999999999DT1S", "PT1e5S", "--PT1S", "p1d"], "a duration such as PT1H30M"),
+    (bytes, ["x", "YWI", "YW I=", "YWI=YWI=", "éééé"], "base64"),
+    (Path, ["", "a\0b"], "a path"),
+    (IPv4Address, ["", "::1", "192.0.2", "192.0.2.01", "192.0.2.1/24", "١.1.1.1"], "an IPv4 address"),
+    (IPv6Address, ["", "192.0.2.1", "::1%eth0", "::1%<b>", "::1%" + "x" * 5000], "an IPv6 address"),
+    (IPv6Network, ["2001:db8::%<b>", "2001:db8::1/32", "x", "192.0.2.0/24"], "an IPv6 network"),
     (Color, ["", "RED", "blue"], "one of red, green"),
     (Size, ["", "3", "SMALL", "1.0"], "one of 1, 2"),
     (Literal["a", "b"], ["", "c", "A"], "one of a, b"),
@@ -224,6 +247,10 @@ WRONG_JSON: list[tuple[Any, object]] = [
     (Decimal, []),
     (UUID, 5),
     (date, 20260131),
+    (timedelta, 90),
+    (bytes, [1]),
+    (Path, 5),
+    (IPv4Address, 3221225985),
     (datetime, 1769860800),
     (Color, 1),
     (Color, ["red"]),
@@ -270,7 +297,7 @@ class Custom:
 
 @pytest.mark.parametrize(
     "annotation",
-    [Custom, complex, bytes, Callable, type, "text", 5, tuple[int, str], list[Custom], Custom | None, None],
+    [Custom, complex, bytearray, Callable, type, "text", 5, tuple[int, str], list[Custom], Custom | None, None],
 )
 def test_an_annotation_that_nothing_converts_to_fails_at_set_up(annotation: Any) -> None:
     with pytest.raises(SetupError, match="'thing'"):
@@ -297,10 +324,17 @@ SAMPLES: dict[object, str] = {
     date: "2026-01-31",
     time: "13:45:00",
     datetime: "2026-01-31T13:45:00",
+    timedelta: "P1DT5S",
+    bytes: "YWI=",
+    Path: "a/b",
+    IPv4Address: "192.0.2.1",
+    IPv6Address: "2001:db8::1",
+    IPv4Network: "192.0.2.0/24",
+    IPv6Network: "2001:db8::/32",
 }
 
 
-@pytest.mark.parametrize("kind", [kind for kind, converter in _SIMPLE.items() if converter is not ANYTHING])
+@pytest.mark.parametrize("kind", [kind for kind, converter in _simple().items() if converter is not ANYTHING])
 def test_each_type_goes_in_and_out_and_is_described(make_client: MakeClient, kind: Any) -> None:
     def handler(*, value: Any) -> Any:
         return {"value": value}

@@ -397,15 +397,24 @@ def test_a_list_of_files_takes_every_file_of_the_name(make_client: MakeClient, a
 
 
 @pytest.mark.parametrize(
-    "sent", [{}, {"data": {"avatar": "text"}}, {"json": {"avatar": "text"}}, {"params": {"avatar": "x"}}]
+    ("sent", "sentence"),
+    [
+        ({}, "expected a file."),
+        ({"json": {"avatar": "text"}}, "expected a file."),
+        ({"params": {"avatar": "x"}}, "expected a file."),
+        (
+            {"data": {"avatar": "a.png"}},  # as a browser sends it from a form of the other type
+            'its name came without the file, as the form needs enctype="multipart/form-data".',
+        ),
+    ],
 )
-def test_a_file_comes_from_an_upload_only(make_client: MakeClient, sent: dict[str, Any]) -> None:
+def test_a_file_comes_from_an_upload_only(make_client: MakeClient, sent: dict[str, Any], sentence: str) -> None:
     def handler(avatar: UploadFile) -> Any:
         return described(avatar)
 
     client = make_client(app_of(handler))
     response = client.post("/page", **sent)
-    assert (response.status_code, said(response)) == (400, "Parameter 'avatar' is missing; expected a file.")
+    assert (response.status_code, said(response)) == (400, f"Parameter 'avatar' is missing; {sentence}")
     assert client.post("/page/text").status_code == 404
 
 
@@ -530,7 +539,7 @@ class OvenDict(TypedDict):
 @pytest.mark.parametrize("kind", [WithOven, AroundOven, OvenStruct, OvenDict])
 def test_a_structure_that_no_body_can_fill_fails_at_set_up(kind: Any) -> None:
     with pytest.raises(
-        SetupError, match=rf"'item' is a {kind.__name__} that needs a Oven, .* another type or a default"
+        SetupError, match=rf"'item' is a {kind.__name__} that needs a Oven, .*decoders={{Oven: .* another type or a def"
     ):
         structure_app(kind)._micropie.compiled()
 
@@ -1245,3 +1254,81 @@ def test_R28_many_errors_in_one_body_are_only_counted(make_client: MakeClient, c
     response = make_client(app_of(handler)).post("/page", json={"name": "x", "tags": [1] * count})
     assert response.status_code == 400
     assert said(response).startswith(f"Parameter 'item' does not fit: {problem}")
+
+
+# -- parameters that no request fills ------------------------------------------------------------------------------------
+
+
+class Prices(App):
+    def pay(self, number: int, _discount: int = 0) -> list[Any]:
+        return [number, _discount]
+
+    def named(self, number: int, *, _discount: int = 0, **others: Any) -> list[Any]:
+        return [number, _discount, others]
+
+    @get("/explicit/<number:int>")
+    def explicit(self, number: int, _discount: int = 0) -> list[Any]:
+        return [number, _discount]
+
+    def rest(self, *_parts: str) -> list[Any]:
+        return [*_parts]
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("/pay/5", [5, 0]),
+        ("/pay/5?_discount=99", [5, 0]),
+        ("/pay?number=5&_discount=99", [5, 0]),
+        ("/pay/5/99", 404),
+        ("/named/5?_discount=99&more=1", [5, 0, {"more": "1"}]),
+        ("/explicit/5?_discount=99", [5, 0]),
+        ("/rest/a/b", ["a", "b"]),
+    ],
+)
+def test_R78_no_request_fills_a_name_that_begins_with_an_underscore(
+    make_client: MakeClient, target: str, answer: Any
+) -> None:
+    found = make_client(Prices()).get(target)
+    assert (found.json() if found.status_code == 200 else found.status_code) == answer
+
+
+@pytest.mark.parametrize("sent", [{"json": {"number": 5, "_discount": 99}}, {"data": {"number": 5, "_discount": 99}}])
+@pytest.mark.parametrize("path", ["/pay", "/named"])
+def test_R78_nor_does_a_body(make_client: MakeClient, path: str, sent: Any) -> None:
+    assert make_client(Prices()).post(path, **sent).json()[:2] == [5, 0]
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda _name: "",
+        lambda name, *, _other: "",
+        lambda _name="", *rest: "",
+        lambda _name="", other="": "",
+        lambda name, _form=None, *rest, _other=1, **others: "",
+    ],
+)
+def test_such_a_name_has_a_default_and_is_the_last(handler: Any) -> None:
+    with pytest.raises(SetupError, match=r"no request fills its parameter '_\w+', whose name begins with _"):
+        app_of(handler)._micropie.compiled()
+
+
+def test_a_wildcard_does_not_fill_it_either() -> None:
+    with pytest.raises(SetupError, match=r"has <_name>, but its handler has no parameter '_name'"):
+        app_of(lambda _name="": "", "/page/<_name>")._micropie.compiled()
+
+
+class Connection:
+    """A resource."""
+
+
+def test_a_provider_may_fill_it(make_client: MakeClient) -> None:
+    app = App()
+    app.provides(Connection)(Connection)
+
+    @app.get("/<number:int>")
+    def page(number: int, _connection: Connection) -> str:
+        return type(_connection).__name__
+
+    assert make_client(app).get("/5").text == "Connection"

@@ -7,12 +7,13 @@ import itertools
 import logging
 import math
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
 
-from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, inline
+from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, run_in
 from micropie.http.body import Body
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -734,7 +735,8 @@ class Trickle(Call):
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A clock for the waits of a body: each of them takes a second."""
     clock = itertools.count()
-    monkeypatch.setattr("micropie.asgi.exchange.current_time", lambda: next(clock))
+    faked = SimpleNamespace(Event=anyio.Event, current_time=lambda: next(clock))
+    monkeypatch.setattr("micropie.asgi.exchange.anyio", faked)
     return clock
 
 
@@ -812,7 +814,7 @@ class Misplaced(App):
     async def chunks(self) -> Any:
         return b"".join(self.request.chunks())
 
-    @inline
+    @run_in("loop")
     def inlined(self) -> Any:
         return self.request.read()
 

@@ -49,6 +49,22 @@ def test_R50_a_client_that_sees_no_page_keeps_the_newest(make_client: MakeClient
     assert client.get("/shown").json() == [str(number) for number in range(20, 120)]
 
 
+def test_R50_a_long_text_is_cut(make_client: MakeClient) -> None:
+    class Pies(App):
+        @post
+        def bake(self, name: str) -> str:
+            flash(name)
+            return "baked"
+
+        def shown(self) -> Any:
+            return get_flashed_messages()
+
+    client = make_client(Pies())
+    for length in (500, 501, 100_000):
+        client.post("/bake", data={"name": "x" * length})
+    assert client.get("/shown").json() == ["x" * 500] * 3
+
+
 def test_every_call_of_a_request_sees_them(make_client: MakeClient) -> None:
     client = make_client(Root())
     client.post("/save")

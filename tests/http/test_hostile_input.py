@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
+from encodings.aliases import aliases
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -26,22 +28,26 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, HTTPError, Redirect, ResponseError
+from micropie import App, HTTPError, Redirect, Response, ResponseError
 from micropie.binding.converters import converter_for
 from micropie.binding.structures import structure_converter
 from micropie.compat.bottle import Bottle
 from micropie.compat.bottle import request as bottle_request
+from micropie.compat.carrier import status_of
 from micropie.compat.cherrypy import Application as CherryPyApplication
 from micropie.compat.cherrypy import expose, request
+from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MultipartParser, boundary_of
 from micropie.http.json import make_codec
-from micropie.http.media_types import content_type, disposition
-from micropie.http.response import redirect_response
+from micropie.http.media_types import codec_of, content_type, disposition
+from micropie.http.response import encode, redirect_response
 from micropie.middleware import Compress
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.fuzz import client_texts
+from tests.fuzz.client_texts import ENTRIES, grows_too_fast
 from tests.support.errors import said
 from tests.support.selection import WORLDS
 from tests.support.steps import steps_of
@@ -97,7 +103,7 @@ def as_text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "query": lambda data: parse_query(data, MANY),
     "query of wsgi": as_text(lambda text: parse_query(text, MANY)),
-    "limited query": parse_query,
+    "limited query": lambda data: parse_query(b"a" * 1001 + b"&" + data),  # a shorter one is not counted, and cheaper
     "orjson": make_codec(orjson)[1],
     "json": make_codec(None)[1],
     "multipart": multipart,
@@ -340,8 +346,80 @@ def test_R28_no_redirect_keeps_a_long_address() -> None:
     """Python's ``urlsplit`` keeps what it was given."""
     site = SimpleNamespace(scheme="https", host="example.com")
     assert _kept_after(lambda number: redirect_response(Redirect(f"{number}{'a' * 100_000}"), site)) < 300_000
-    with pytest.raises(ResponseError):
+    with pytest.raises(HTTPError):
         redirect_response(Redirect(f"//example.com{'a' * 100_000}"), site)
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda text: encode(Response("x", content_type=f"text/plain; charset={text}"), None, head_only=False),
+        lambda text: Compress().may_compress(Response(b"x", content_type=f"text/{text}"), None),
+        lambda text: status_of(f"400 {text}"),
+        lambda text: valid_status(f"400 {text}"),
+    ],
+    ids=["charset", "compressed", "status of a stand-in", "status of CherryPy's"],
+)
+def test_R28_no_cache_keeps_a_long_text_that_an_author_passes_on(keep: Callable[[str], object]) -> None:
+    def ask(number: int) -> None:
+        with suppress(ResponseError):
+            keep(f"{number}{'a' * 100_000}")
+
+    assert _kept_after(ask) < 300_000
+
+
+MORE_MARKS = [
+    "a",
+    "1",
+    ":",
+    "-",
+    ",",
+    ";",
+    "=",
+    '"',
+    "\\",
+    " ",
+    "/",
+    "=?a?q?",
+    "\u0301\u0316",
+    "%",
+    ".",
+    "[",
+    "-1",
+    "../",
+]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_R28_the_time_for_a_text_grows_with_its_length_alone(name: str) -> None:
+    for mark in MORE_MARKS:
+        assert not grows_too_fast(ENTRIES[name], "a", mark, '!"', 32 * 1024), mark
+
+
+@pytest.mark.parametrize("charset", sorted({*aliases.values()} - {"mbcs"} | {"cp874", "koi8_t", "mac_farsi"}))
+def test_R28_a_charset_takes_linear_time(charset: str) -> None:
+    def in_both_ways(text: str) -> None:
+        with suppress(LookupError, UnicodeError):
+            text.encode(codec_of(charset)).decode(codec_of(charset))
+
+    for mark in ("a", "+", "-", "\u0301\u0316", "~{", "\x1b$B", "\xe9"):
+        assert not grows_too_fast(lambda text: partial(in_both_ways, text), "a", mark, "!", 128 * 1024)
+
+
+def test_growth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(client_texts, "thread_time", lambda: now)
+
+    def takes(seconds: Callable[[int], float]) -> client_texts.Entry:
+        def ask(length: int) -> None:
+            nonlocal now
+            now += seconds(length)
+
+        return lambda text: lambda: ask(len(text))
+
+    assert grows_too_fast(takes(lambda length: length**2), "a", "b", "!", 1000)
+    assert not grows_too_fast(takes(lambda length: length**1.1), "a", "b", "!", 1000)
+    assert not grows_too_fast(takes(lambda length: length**2 / 10**8), "a", "b", "!", 1000)
 
 
 def _kept_after(ask: Callable[[int], object]) -> int:

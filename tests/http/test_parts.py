@@ -22,7 +22,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, SetupError, UploadFile, inline, reads_body
+from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, SetupError, UploadFile, reads_body, run_in
 from micropie.execution.steps import Flow
 from micropie.http.forms.data import Limits
 from micropie.http.forms.multipart import PartParser
@@ -222,7 +222,7 @@ WRONG = {
     "headers": (form(section('name="a"', b"", *["X: y"] * 8)), 400),
     "header": (form(section('name="a"', b"", "X: " + "y" * 5000)), 400),
     "body": (form(section('name="f"; filename="f"', b"x" * 100_000)), 413),
-    "preamble": (b"x" + form(FIELD), 400),
+    "preamble": (b"x" * 5000 + form(FIELD), 400),
     "malformed": (section('name="a"') + b"--Bx", 400),
     "cut off": (FIELD, 400),
     "nothing": (b"", 400),
@@ -641,7 +641,7 @@ class Wrong(App):
         return [part.name for part in self.request.parts()]
 
     @reads_body
-    @inline
+    @run_in("loop")
     def inlined(self) -> Any:
         return [part.name for part in self.request.parts()]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from micropie import App, HttpMiddleware, post
 from micropie.asgi.exchange import ASGIExchange
-from micropie.execution.steps import MOUNT
+from micropie.execution.steps import ANSWER, MOUNT
 from micropie.flow.http import respond
 from micropie.http.request import Request
 from micropie.routing.site import Handover
@@ -78,12 +78,11 @@ def wsgi_request(root: bytes, path: bytes, target: str | None) -> Request:
 def routed(request: Request) -> str | None:
     """Return the path that a handler or a mount gets, put together again; None if the request is refused."""
     flow = respond(SITE, request)
-    try:
-        step: Any = flow.send(None)
-    except StopIteration as end:  # a mount that answers by itself, or the answer of an error
-        return end.value.path.path.removeprefix(request.root_path) if isinstance(end.value, Handover) else None
+    step: Any = flow.send(None)
     flow.close()
     kind, _, arguments = step
+    if kind is ANSWER:  # a mount that answers by itself, or the answer of an error
+        return arguments.path.path.removeprefix(request.root_path) if isinstance(arguments, Handover) else None
     if kind is MOUNT:
         return str(arguments[2].path.removeprefix(request.root_path))
     assert request.route is not None

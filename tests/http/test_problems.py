@@ -105,6 +105,7 @@ def test_every_error_is_a_problem(make_client: MakeClient, path: str, status: in
     answer = make_client(Shop()).get(path, headers={"Accept": "application/json"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM)
     assert answer.json()["status"] == status
+    assert not answer.json()["detail"].startswith(str(status))  # it has a member of its own
     assert "secret" not in answer.text
 
 

@@ -27,9 +27,9 @@ from micropie import (
     UploadFile,
     max_body_size,
     max_data_size,
-    pooled,
     post,
     reads_body,
+    run_in,
 )
 from micropie.asgi import steps as performing
 from micropie.http import json
@@ -683,11 +683,11 @@ class Data(App):
     def own(self) -> Any:
         return len(self.request.read())
 
-    @pooled
+    @run_in("process")
     def process(self) -> Any:
         return self.request.form["x"][:3]
 
-    @pooled
+    @run_in("process")
     def process_nothing(self) -> Any:
         return "nothing"
 

@@ -621,8 +621,18 @@ def test_an_uploads_content_is_read_like_a_queue(make_client: MakeClient, size: 
     assert answer.json() == ["a.txt", size, True, None]
 
 
-def test_every_slot_of_a_request_is_set_from_the_start() -> None:
+def test_every_attribute_of_an_exchange_is_set_from_the_start() -> None:
     exchange = Exchange()
     exchange._set_defaults()
-    unset = {slot for slot in Exchange.__slots__ if not slot.startswith("__") and not hasattr(exchange, slot)}
-    assert unset == {"method", "path", "config"}  # a driver sets the first two, the flow the last
+    unset = {name for name in Exchange.__annotations__ if not hasattr(exchange, name)}
+    # The driver, the flow, ``after_response`` and WebSockets set these.
+    assert unset == {"method", "path", "scope", "root_path", "config", "context", "hooks_begun"}
+
+
+def test_the_log_says_that_json_is_not_awaited(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            return await self.request.json()
+
+    assert make_client(Root()).post("/", json={}).status_code == 500
+    assert "request.json(), form and files are there without waiting: leave await out." in caplog.text

@@ -24,12 +24,12 @@ from micropie import (
     describe,
     get,
     hidden,
-    inline,
     patch,
     post,
     put,
     reads_body,
     route,
+    run_in,
 )
 from micropie.middleware import BasicAuth, BearerAuth
 
@@ -107,7 +107,7 @@ class Kitchen(App):
         super().__init__(**settings)
         self.inner = Inner()
         self.inner.middlewares.append(BasicAuth({"ann": "pie"}))
-        self.inner.middlewares.append(BearerAuth(inline(lambda token: token == "pie")))
+        self.inner.middlewares.append(BearerAuth(run_in("loop")(lambda token: token == "pie")))
         self.mount("/mounted", Plain())
 
     # -- parameters

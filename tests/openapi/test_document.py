@@ -8,11 +8,14 @@ from dataclasses import dataclass, make_dataclass
 from typing import Annotated, Any
 
 import pytest
+from markupsafe import Markup
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from micropie import App, Header, Request, SetupError, describe, get, post, requires
+from micropie.binding import OwnTypes
 from micropie.openapi.schemas import Schemas
 from tests.openapi.kitchen import Kitchen
+from tests.support.templatelib import Template
 from tests.support.waiting import PATIENCE
 
 
@@ -169,6 +172,9 @@ def test_answers(document: dict[str, Any]) -> None:
     assert baked["422"]["description"] == "Too hot."
     assert baked["418"]["content"][JSON] == {"schema": {"$ref": "#/components/schemas/Note"}}
     assert set(baked) == {"201", "400", "409", "413", "415", "418", "422", "default"}
+    assert baked["413"]["description"] == "Content Too Large"
+    assert baked["413"]["content"]["application/problem+json"] == {"schema": {"$ref": "#/components/schemas/Problem"}}
+    assert "errors" in document["components"]["schemas"]["Problem"]["properties"]
     assert set(operation(document, "/invite", "post")["responses"]) == {"201", "400", "413", "415", "default"}
 
 
@@ -241,7 +247,7 @@ def test_ids_are_unique() -> None:
 
 
 def test_two_classes_of_one_name_are_two_components() -> None:
-    schemas = Schemas()
+    schemas = Schemas(OwnTypes({}, {}))
     first, second = make_dataclass("Twin", [("a", int)]), make_dataclass("Twin", [("b", str)])
     second.__module__ = "two"
     assert schemas.of(first) == {"$ref": "#/components/schemas/Twin"}
@@ -256,7 +262,7 @@ def test_without_msgspec_a_structure_has_its_fields_names(monkeypatch: pytest.Mo
         a: int
 
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    assert Schemas().of(Lone) == {"type": "object", "title": "Lone", "properties": {"a": {}}}
+    assert Schemas(OwnTypes({}, {})).of(Lone) == {"type": "object", "title": "Lone", "properties": {"a": {}}}
 
 
 @pytest.mark.parametrize("wrong", [{"status": 99}, {"status": 600}, {"responses": {True: "yes"}}])
@@ -316,3 +322,16 @@ def test_what_is_provided_is_no_input_but_providers_have_parameters() -> None:
     }
     assert set(parameters(document, "/add", "post")) == {"X-Token"}
     assert body(document, "/add")[2]["required"] == ["kind"]
+
+
+def test_an_answer_that_is_html_by_itself_is_described() -> None:
+    class Pages(App):
+        def element(self) -> Markup:
+            raise NotImplementedError
+
+        def page(self) -> Template:
+            raise NotImplementedError
+
+    document = Pages(text="plain").openapi()
+    for path in ("/element", "/page"):
+        assert content(document, path) == {"text/html": {"schema": {"type": "string"}}}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from micropie import App, SetupError
+from micropie import App, Request, SetupError
 from micropie.middleware import SecurityHeaders
-from micropie.openapi import build_document
-from micropie.routing.site import Site
+from micropie.openapi import Docs, build_document
+from micropie.routing import Config, Site
 from tests.conftest import MakeClient
 from tests.openapi.kitchen import Kitchen
 
@@ -65,9 +65,9 @@ def test_the_document_is_built_once_and_again_after_a_change(
 ) -> None:
     built: list[Site] = []
 
-    def counted(site: Site, title: str) -> dict[str, Any]:
+    def counted(site: Site, config: Config, docs: Docs) -> dict[str, Any]:
         built.append(site)
-        return build_document(site, title)
+        return build_document(site, config, docs)
 
     monkeypatch.setattr("micropie.openapi.pages.build_document", counted)
     app = Kitchen(docs=True)
@@ -78,6 +78,29 @@ def test_the_document_is_built_once_and_again_after_a_change(
     app.get("/added")(lambda: "late")
     assert client.get("/openapi.json").json()["paths"].keys() - first["paths"].keys() == {"/added"}
     assert len(built) == 2
+
+
+def test_the_document_is_described_and_guarded(make_client: MakeClient) -> None:
+    def members(request: Request) -> bool:
+        return request.query.get("key") == "sesame"
+
+    servers = ["https://api.example.org"]
+    docs = Docs(
+        path="/help", title="Pies & more", version="2.1", description="Hot.", servers=servers, requires=[members]
+    )
+    app = Kitchen(docs=docs)
+    client = make_client(app)
+    document = client.get("/openapi.json?key=sesame").json()
+    assert document["info"] == {"title": "Pies & more", "version": "2.1", "description": "Hot."}
+    assert document["servers"] == [{"url": "https://api.example.org"}]
+    assert document == app.openapi()
+    assert app.openapi("Other", "3")["info"] == {"title": "Other", "version": "3", "description": "Hot."}
+    assert "<title>Pies &amp; more</title>" in client.get("/help?key=sesame").text
+    assert [client.get(path).status_code for path in ("/help", "/openapi.json", "/help/start.js")] == [403] * 3
+    assert client.get("/pies/1").status_code != 403
+    root = App()
+    root.mount("/kitchen", Kitchen(docs=Docs(servers=servers)))
+    assert make_client(root).get("/kitchen/openapi.json").json()["servers"] == document["servers"]
 
 
 def test_no_docs_without_the_setting(make_client: MakeClient) -> None:

@@ -8,6 +8,8 @@ from urllib.parse import unquote_to_bytes
 from micropie.errors import BadRequest, HTTPError
 from micropie.http.forms.uploads import UploadFile
 
+MULTIPART = "multipart/form-data"
+
 MEBIBYTE = 1024 * 1024
 
 

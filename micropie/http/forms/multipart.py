@@ -7,7 +7,6 @@ order of the bytes, and a part's head is read once it is complete.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Generator, Iterator
 from enum import Enum
 from functools import lru_cache
@@ -18,10 +17,10 @@ from micropie.errors import BadRequest, HTTPError
 from micropie.http.forms.data import DEFAULT_LIMITS, Budget, FormData, Limits, require_utf8, text_of
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.media_types import content_type, disposition
+from micropie.lazily import pattern
 
 logger = logging.getLogger("micropie")
 
-MULTIPART = "multipart/form-data"
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
 """Returns the text of a field, given its headers, names in lower case, and its bytes."""
@@ -54,19 +53,22 @@ Parsing: TypeAlias = Generator[Event | Literal[_Need.MORE], bytes, _Result]
 class PartParser:
     """A push parser that passes the parts on as their bytes arrive, and keeps nothing of them.
 
-    Stricter than RFC 2046: no preamble, no folded lines and no control characters in part headers. The bytes after the
-    last boundary are ignored. A file input that was left empty is no part. ``any_charset``: a field may state another
-    charset than UTF-8; otherwise that is a 415.
+    Stricter than RFC 2046: a short preamble, no folded lines and no control characters in part headers. The bytes
+    after the last boundary are ignored. A file input that was left empty is no part. ``any_charset``: a field may state
+    another charset than UTF-8; otherwise that is a 415. ``needs_names``: whether a part without one, as those of
+    ``multipart/mixed``, is a 400.
     """
 
-    def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False) -> None:
+    def __init__(
+        self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False, needs_names: bool = True
+    ) -> None:
         if not _BOUNDARY.fullmatch(boundary):
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
         self.unselected: list[str] = []
         """The names of file inputs that were left empty."""
         # The generator knows the list and not this object: a cycle would be left to the garbage collector.
         arrived, checks = _Arrived(b"\r\n--" + boundary.encode()), _PartChecks(limits, any_charset)
-        self._parsing = _parse(arrived, limits, checks, self.unselected)
+        self._parsing = _parse(arrived, limits, checks, self.unselected, needs_names)
         next(self._parsing)
         self._is_complete = False
         self._failure: tuple[int, str] | None = None
@@ -111,12 +113,17 @@ class _Arrived:
         self.data += yield _MORE
 
 
-def _parse(arrived: _Arrived, limits: Limits, checks: _PartChecks, unselected: list[str]) -> Parsing[None]:
+_MOST_PREAMBLE = 4096  # bytes
+
+
+def _parse(
+    arrived: _Arrived, limits: Limits, checks: _PartChecks, unselected: list[str], needs_names: bool
+) -> Parsing[None]:
     """Yield the events of a form, and ``_MORE`` to be sent the next chunk; return after the last boundary."""
     yield from _pass_opening(arrived)
     has_part = yield from _pass_mark(arrived)
     while has_part:
-        head = yield from _read_head(arrived, limits)
+        head = yield from _read_head(arrived, limits, needs_names)
         checks.begin(head)
         is_part = yield from _pass_content(arrived, head, checks)
         has_part = yield from _pass_mark(arrived)
@@ -128,16 +135,13 @@ def _parse(arrived: _Arrived, limits: Limits, checks: _PartChecks, unselected: l
 
 
 def _pass_opening(arrived: _Arrived) -> Parsing[None]:
-    """Pass the first boundary, where the line end before it may be missing."""
-    delimiter = arrived.delimiter
-    yield from arrived.more()
-    if not arrived.data.startswith(b"\r"):
-        arrived.data = b"\r\n" + arrived.data
-    while len(arrived.data) < len(delimiter) and delimiter.startswith(arrived.data):
+    """Pass a short text before the first boundary, which RFC 2046 allows, and that boundary."""
+    arrived.data = b"\r\n"  # it may be missing before the first boundary
+    while (at := arrived.data.find(arrived.delimiter)) < 0 and len(arrived.data) < _MOST_PREAMBLE:
         yield from arrived.more()
-    if not arrived.data.startswith(delimiter):
+    if not 0 <= at < _MOST_PREAMBLE:
         raise BadRequest("The multipart form does not begin with its boundary.")
-    arrived.at = len(delimiter)
+    arrived.at = at + len(arrived.delimiter)
 
 
 def _pass_mark(arrived: _Arrived) -> Parsing[bool]:
@@ -150,7 +154,7 @@ def _pass_mark(arrived: _Arrived) -> Parsing[bool]:
     return mark == b"\r\n"
 
 
-def _read_head(arrived: _Arrived, limits: Limits) -> Parsing[PartHead]:
+def _read_head(arrived: _Arrived, limits: Limits, needs_names: bool) -> Parsing[PartHead]:
     """Return the head of a part, whose lines are checked once it is complete; until then its length is limited."""
     most_headers, most_bytes = limits.max_part_headers, limits.max_part_header_size
     while (end := arrived.data.find(b"\r\n\r\n", arrived.at)) < 0:
@@ -159,7 +163,7 @@ def _read_head(arrived: _Arrived, limits: Limits) -> Parsing[PartHead]:
         yield from arrived.more()
     lines = arrived.data[arrived.at + 2 : end]
     arrived.at = end + 4
-    return (_known_head if len(lines) <= _SHORT_HEAD else _head_of)(lines, most_headers, most_bytes)
+    return (_known_head if len(lines) <= _SHORT_HEAD else _head_of)(lines, most_headers, most_bytes, needs_names)
 
 
 def _pass_content(arrived: _Arrived, head: PartHead, checks: _PartChecks) -> Parsing[bool]:
@@ -233,7 +237,7 @@ class _PartChecks:
 _TOO_LONG_HEAD = "A part of the form has too many or too long headers."
 
 
-def _head_of(block: bytes, most_headers: int, most_bytes: int) -> PartHead:
+def _head_of(block: bytes, most_headers: int, most_bytes: int, needs_names: bool) -> PartHead:
     """Return the head of a part with the header lines in ``block``. Raises 400."""
     lines = block.split(b"\r\n")
     if len(lines) > most_headers or len(max(lines, key=len)) > most_bytes:
@@ -250,7 +254,7 @@ def _head_of(block: bytes, most_headers: int, most_bytes: int) -> PartHead:
             headers[name] = match[2].decode()
         except UnicodeDecodeError:
             raise BadRequest("The multipart form is malformed: a header is not valid UTF-8.") from None
-    part_name, filename = disposition(headers.get("content-disposition", ""))
+    part_name, filename = disposition(headers.get("content-disposition", ""), needs_names)
     if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
         raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
     return PartHead(part_name, filename, headers)
@@ -265,11 +269,17 @@ class MultipartParser:
     """A push parser for a whole form: fields go to memory, files to temporary files. An error closes everything.
 
     ``feed`` may run in another thread than ``close``, which is called at any time: when a request is cancelled.
-    ``read_field`` makes text of a field in any charset; without it all are UTF-8.
+    ``read_field`` makes text of a field in any charset; without it all are UTF-8. ``needs_names``: see ``PartParser``.
     """
 
-    def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS, read_field: FieldReader | None = None) -> None:
-        self._parser = PartParser(boundary, limits, any_charset=read_field is not None)
+    def __init__(
+        self,
+        boundary: str,
+        limits: Limits = DEFAULT_LIMITS,
+        read_field: FieldReader | None = None,
+        needs_names: bool = True,
+    ) -> None:
+        self._parser = PartParser(boundary, limits, read_field is not None, needs_names)
         self._limits = limits
         self._read_field = read_field
         self._form = FormData()
@@ -371,5 +381,5 @@ def boundary_of(parameters: dict[str, str]) -> str:
 
 
 # RFC 2046, section 5.1.1, allows 70 characters of a smaller set; some clients send more, and others.
-_BOUNDARY = re.compile("[!-~](?:[ -~]{0,254}[!-~])?")
-_HEADER_LINE = re.compile(rb"([A-Za-z0-9_-]+)[ \t]*:[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_BOUNDARY = pattern("[!-~](?:[ -~]{0,254}[!-~])?")
+_HEADER_LINE = pattern(rb"([A-Za-z0-9_-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")

@@ -10,15 +10,14 @@ from typing import Final, Literal
 from micropie.execution import IO, RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 from micropie.http import json as codec
 from micropie.http.exchange import FORM, NULL, Exchange
-from micropie.http.forms.data import parse_query, require_utf8
-from micropie.http.forms.multipart import MULTIPART, MultipartParser, boundary_of
+from micropie.http.forms.data import MULTIPART, parse_query, require_utf8
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.media_types import is_json
 
 JSON = "application/json"
 
-# For a handler that receives the body itself, in a thread: a short one is received ahead, which saves the thread a way
-# to the event loop and back.
+# For a handler that receives the body itself, in a thread: a short one is received ahead, so that no thread waits for a
+# slow client, and none has to ask the event loop for it.
 AHEAD: Final = "ahead"
 
 # Bytes of JSON or of a form from which parsing and binding have a thread of their own. 64 KiB take 0.2 to 4 ms, a
@@ -33,15 +32,14 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     """Receive a form, files or JSON.
 
     JSON and urlencoded forms are parsed when they are first asked for (``exchange.parse``), a multipart form as it
-    arrives. ``reads_body``: the handler receives the body itself, or all but the first piece of a short one
-    (``AHEAD``).
+    arrives. ``reads_body``: the handler receives the body itself, or only one that is long (``AHEAD``).
 
     Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415 for a bad body.
     """
     media_type, parameters, length = exchange.framing()
     if length is not None and length > exchange.config.settings.max_body_size:
         exchange.incoming  # noqa: B018 - raises 413
-    accept = None
+    accept, most = None, LARGE
     if reads_body:
         is_short = reads_body is AHEAD and (exchange.environ is not None or exchange.has_short_body)
         if not is_short or not 0 < (length or 0) <= LARGE:
@@ -53,18 +51,18 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         accept = _PARSERS.get(media_type) or (accept_json if is_json(media_type) else None)
         if accept is None or exchange.form_fields is not None:  # nothing is to be parsed, or a hook did it
             return
+        most = exchange.config.limits.max_data_size
     if exchange.received is None:  # the first piece nearly always is the whole body
         piece, more = yield RECEIVE_STEP
-        if more or len(piece) > exchange.config.limits.max_data_size:
+        if more or len(piece) > most:
             exchange.put_back = piece, more
         else:
             exchange.received = piece
-    if accept is not None:
-        if type(exchange.received) is not bytes:
-            incoming = exchange.incoming
-            incoming.restrict(exchange.config.limits.max_data_size)
-            yield from incoming.whole()
-        exchange.parse = accept
+    if type(exchange.received) is not bytes:
+        incoming = exchange.incoming
+        incoming.restrict(most)
+        yield from incoming.whole()
+    exchange.parse = accept
 
 
 def receive_form(exchange: Exchange) -> Flow[None]:
@@ -109,6 +107,8 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 for a bad one."""
     if exchange.form_fields is not None:
         return
+    from micropie.http.forms.multipart import MultipartParser, boundary_of
+
     parser = MultipartParser(boundary_of(parameters), exchange.config.limits)
     exchange.release_after(parser.close)
     incoming = exchange.incoming

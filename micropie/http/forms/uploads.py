@@ -15,6 +15,7 @@ from threading import Lock
 from typing import IO
 
 from micropie.habits import UploadHabits
+from micropie.lazily import pattern
 
 CHUNK = 64 * 1024
 
@@ -26,8 +27,8 @@ MOST_PIECES = 64  # of one batch: 256 KiB in pieces of a byte would take 20 MiB
 MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
 
 # Controls, marks of writing direction ("gpj.exe" is shown as "exe.jpg"), and characters that Windows reserves.
-_UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]')
-_DEVICES = re.compile("(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin[$]|conout[$])[ ]*([.]|$)", re.IGNORECASE)
+_UNSAFE = pattern('[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]')
+_DEVICES = pattern("(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin[$]|conout[$])[ ]*([.]|$)", re.IGNORECASE)
 
 
 def safe_filename(raw: str) -> str:

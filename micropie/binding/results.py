@@ -1,0 +1,87 @@
+"""What a handler's annotation says of its results: the types of its answers, and the fields that are sent of them."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from inspect import Parameter
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, Optional, Union
+
+from micropie.binding.converters import without_aliases
+from micropie.binding.parameters import described
+from micropie.binding.structures import is_pydantic, members_of, with_fields_of
+from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
+from micropie.execution import layers
+from micropie.http import Response, dumps, loads
+
+# Beside a structure in a union, these are answers of their own.
+_OTHER_ANSWERS = (NoneType, Response, HTTPError, Redirect)
+
+
+def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
+    """Return the types that a handler returns: of its annotation, or of the one that is ``stated`` in its place.
+
+    They are "empty" for an annotation that can't be read: it may name imports that only type checkers see.
+    """
+    *_, inner = layers(function)
+    annotation = getattr(inner, "__annotations__", {}).get("return", Parameter.empty) if stated is None else stated
+    try:
+        wanted = SimpleNamespace(__annotations__={"return": annotation})
+        hints = typing.get_type_hints(wanted, getattr(inner, "__globals__", {}), include_extras=True)
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return (Parameter.empty,)
+    found = without_aliases(hints.get("return", Parameter.empty))
+    return typing.get_args(found) if typing.get_origin(found) in (Union, UnionType) else (found,)
+
+
+def result_filter(function: Callable[..., object], stated: object = None) -> ResultFilter | None:
+    """Return what makes of a handler's result what its annotation names, with no other fields.
+
+    That is a structure or a list of structures; None is returned where it names another type. Raises ``SetupError`` for
+    a ``stated`` type that names no structure.
+    """
+    answers = answers_of(function, stated)
+    kinds = [one for one in answers if not (isinstance(one, type) and issubclass(one, _OTHER_ANSWERS))]
+    body: Any = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
+    is_list = typing.get_origin(body) in (list, Sequence)
+    members = members_of((*typing.get_args(body), None)[0] if is_list else body)
+    if members:
+        kind: Any = Optional[body] if NoneType in answers else body  # noqa: UP045
+        adapter = sys.modules["pydantic"].TypeAdapter(kind) if all(map(is_pydantic, members)) else None
+        name = getattr(function, "__qualname__", "a handler")
+        return ResultFilter(name, kind, adapter, {*members}, is_list)
+    if stated is not None:
+        raise SetupError(
+            f"response_model={stated!r} names no fields: write a dataclass, TypedDict, Struct or pydantic model, or a "
+            "list of one"
+        )
+    return None
+
+
+class ResultFilter:
+    """Makes of a result what ``kind`` names: one of the classes ``exact``, or a list. ``adapter``: pydantic's."""
+
+    def __init__(self, name: str, kind: Any, adapter: Any, exact: set[type], is_list: bool) -> None:
+        self._name, self._kind, self._adapter, self._exact, self._is_list = name, kind, adapter, exact, is_list
+
+    def passes(self, result: Any) -> bool:
+        """Return whether a result is sent as it is: objects of exactly the classes, and not of derived ones."""
+        if isinstance(result, list) is not self._is_list:
+            return False
+        return self._exact.issuperset(map(type, result if self._is_list else (result,)))
+
+    def make(self, result: Any) -> object:
+        """Return a result with the fields of ``kind``. Raises ``ResponseError``, which names the key."""
+        try:
+            if self._adapter is None:
+                return with_fields_of(self._kind, result)
+            made = self._adapter.validate_python(result, from_attributes=True)
+            # It is dumped by the annotation: what was made of a derived class may still be an object of that.
+            return self._adapter.dump_python(made, mode="json", fallback=lambda value: loads(dumps(value)))
+        except (ValueError, TypeError, ImportError) as error:
+            given, (problem, *_) = type(result).__name__, next(described(error))
+            raise ResponseError(
+                f"{self._name} returned a {given}, which does not fit its annotation: {problem}"
+            ) from None

@@ -1,0 +1,123 @@
+"""``type Alias = ...`` (PEP 695) in annotations, as typing_extensions has it for older Pythons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import pytest
+from typing_extensions import TypeAliasType
+
+from micropie import App, Query, SetupError, post
+from micropie.binding import without_aliases
+from tests.conftest import MakeClient
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+Number = TypeAliasType("Number", int)
+Few = TypeAliasType("Few", Annotated[Number, msgspec.Meta(le=3)])
+Rows = TypeAliasType("Rows", list[T], type_params=(T,))
+Turned = TypeAliasType("Turned", dict[U, T], type_params=(T, U))
+Colour = TypeAliasType("Colour", Literal["red", "green"])
+
+
+class Recursive:
+    """As the interpreter makes it of ``type Json = dict[str, Json] | list[Json] | str``: the value is made when asked."""
+
+    __type_params__ = ()
+
+    @property
+    def __value__(self) -> Any:
+        return dict[str, self] | list[self] | str  # type: ignore[valid-type]
+
+
+JSON = Recursive()
+
+
+@dataclass
+class Pie:
+    name: str
+    slices: int = 8
+
+
+Order = TypeAliasType("Order", Pie)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "meant"),
+    [
+        (Number, int),
+        (Rows[Number], list[int]),
+        (Turned[Number, str], dict[str, int]),
+        (Rows[Rows[str]] | None, list[list[str]] | None),
+        (Annotated[Number, 1, [2]], Annotated[int, 1, [2]]),
+        (tuple[Number, ...], tuple[int, ...]),
+        (Literal["Number"], Literal["Number"]),
+        (JSON, dict[str, Any] | list[Any] | str),
+        (int | None, int | None),
+    ],
+)
+def test_an_alias_means_its_value(annotation: Any, meant: Any) -> None:
+    assert without_aliases(annotation) == meant
+
+
+class Shop(App):
+    def few(self, number: Few, colour: Colour = "red") -> list[object]:
+        return [number, colour]
+
+    def total(self, numbers: Annotated[Rows[Number], Query("n")]) -> int:
+        return sum(numbers)
+
+    @post
+    def order(self, order: Order) -> Order:
+        return order
+
+    @post
+    def orders(self, orders: Rows[Order]) -> Rows[Order]:
+        return orders
+
+
+@pytest.mark.parametrize(
+    ("url", "document", "status", "expected"),
+    [
+        ("/few/3/green", None, 200, [3, "green"]),
+        ("/few/4", None, 400, "Parameter 'number' must be a whole number, at most 3."),
+        ("/few/1?colour=blue", None, 400, "Parameter 'colour' must be one of red, green."),
+        ("/total?n=1&n=2", None, 200, 3),
+        ("/order", {"name": "apple"}, 200, {"name": "apple", "slices": 8}),
+        ("/orders", [{"name": "apple"}], 200, [{"name": "apple", "slices": 8}]),
+    ],
+)
+def test_aliases_bind(make_client: MakeClient, url: str, document: Any, status: int, expected: Any) -> None:
+    client = make_client(Shop(errors="json"))
+    answer = client.get(url) if document is None else client.post(url, json=document)
+    found = answer.json()
+    assert (answer.status_code, found if status == 200 else found["detail"]) == (status, expected)
+
+
+def test_aliases_are_described() -> None:
+    document = Shop().openapi()
+    number, _ = document["paths"]["/few/{number}"]["get"]["parameters"]
+    assert number["schema"] == {"type": "integer", "maximum": 3}
+    answer = document["paths"]["/orders"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert answer == {"type": "array", "items": {"$ref": "#/components/schemas/Pie"}}
+
+
+class Unknown(Recursive):
+    @property
+    def __value__(self) -> Any:
+        raise NameError("name 'Nowhere' is not defined")
+
+
+def test_an_alias_of_what_does_not_exist_fails_at_set_up() -> None:
+    def handler(value: Any) -> Iterator[str]:
+        yield value
+
+    handler.__annotations__["value"] = Unknown()
+    app = App()
+    app.get("/x")(handler)
+    with pytest.raises(SetupError, match="'Nowhere' is not defined"):
+        app._micropie.compiled()

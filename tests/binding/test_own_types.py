@@ -1,0 +1,344 @@
+"""An application's own types: ``App(encoders=..., decoders=...)``, in, out, and in the document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum, auto
+from ipaddress import IPv4Address
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+import pytest
+
+from micropie import App, Cookie, EventStream, Form, HTTPError, Response, SetupError, event, post
+from micropie.binding import OwnTypes
+from micropie.openapi.schemas import Schemas
+from tests.conftest import MakeClient
+
+
+class Money:
+    def __init__(self, amount: Decimal, unit: str) -> None:
+        self.amount, self.unit = amount, unit
+
+    @classmethod
+    def parse(cls, text: str) -> Money:
+        amount, _, unit = text.partition(" ")
+        return cls(Decimal(amount), {"EUR": "EUR", "€": "EUR"}[unit])
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.unit}"
+
+
+class Point:
+    def __init__(self, x: float, y: float) -> None:
+        self.x, self.y = x, y
+
+
+def point(pair: list[float]) -> Point:
+    return Point(*pair)
+
+
+def written_point(given: Point) -> list[float]:
+    return [given.x, given.y]
+
+
+class Size(Enum):
+    SMALL = auto()
+    LARGE = auto()
+
+
+@dataclass
+class Order:
+    price: Money
+    size: int = 1
+    paid: list[Money] = field(default_factory=list)
+    at: Point | None = None
+    source: IPv4Address | None = None
+
+
+class Inner(App):
+    def show(self, price: Money, size: Size = Size.SMALL) -> dict[str, Any]:
+        return {"price": price, "size": size}
+
+
+class Shop(App):
+    def buy(self, price: Money, *prices: Money) -> dict[str, Any]:
+        return {"price": price, "more": [*prices]}
+
+    def several(self, prices: list[Money] | None = None) -> list[Money]:
+        return prices or []
+
+    def seen(self, *, last: Annotated[Money | None, Cookie()] = None) -> Response:
+        return Response([last], 201)
+
+    def size(self, size: Size) -> list[Size]:
+        return [size]
+
+    @post
+    def pay(self, price: Money, at: Point, size: Size = Size.LARGE) -> list[object]:
+        return [price, at, size]
+
+    @post
+    def order(self, order: Order) -> Order:
+        return order
+
+    @post
+    def form(self, order: Annotated[Order, Form()]) -> Order:
+        return order
+
+    def ticks(self) -> EventStream:
+        def prices() -> Iterator[object]:
+            yield {"price": Money(Decimal(1), "EUR")}
+            yield event([Size.SMALL], id=1)
+
+        return EventStream(prices())
+
+    def refused(self) -> None:
+        raise HTTPError(402, {"price": Money(Decimal(1), "EUR")})
+
+    async def ws_prices(self, ws: Any, price: Money) -> None:
+        await ws.accept()
+        await ws.send_json([price])
+
+
+def shop() -> Shop:
+    app = Shop(
+        encoders={Money: str, Point: written_point, Enum: attrgetter("name")},
+        decoders={Money: Money.parse, Point: point},
+        errors="json",
+    )
+    app.inner = Inner()
+    app.other = Inner(encoders={Money: lambda money: {"amount": money.amount}}, decoders={Size: Size.__getitem__})
+    return app
+
+
+ANSWERS: list[tuple[str, str, dict[str, Any], int, Any]] = [
+    ("GET", "/buy/3.50 EUR", {}, 200, {"price": "3.50 EUR", "more": []}),
+    ("GET", "/buy/3.50 EUR/1 €", {}, 200, {"price": "3.50 EUR", "more": ["1 EUR"]}),
+    ("GET", "/buy?price=x EUR", {}, 400, "Parameter 'price' must be a Money."),
+    ("GET", "/buy?price=1 USD", {}, 400, "Parameter 'price' must be a Money."),
+    ("GET", "/several?prices=1 EUR&prices=2 EUR", {}, 200, ["1 EUR", "2 EUR"]),
+    ("GET", "/several", {}, 200, []),
+    ("GET", "/seen", {"headers": {"Cookie": "last=3 EUR"}}, 201, ["3 EUR"]),
+    ("GET", "/seen", {}, 201, [None]),
+    ("GET", "/size/SMALL", {}, 200, ["SMALL"]),
+    ("GET", "/size/1", {}, 400, "Parameter 'size' must be one of SMALL, LARGE."),
+    ("GET", "/refused", {}, 402, {"price": "1 EUR"}),
+    ("POST", "/pay", {"json": {"price": "3 EUR", "at": [1, 2]}}, 200, ["3 EUR", [1.0, 2.0], "LARGE"]),
+    (
+        "POST",
+        "/pay",
+        {"json": {"price": "3 EUR", "at": ["x"], "size": 1}},
+        400,
+        "Parameter 'at' must be a Point. Parameter 'size' must be one of SMALL, LARGE.",
+    ),
+    ("POST", "/pay", {"json": {"price": 3, "at": [1, 2]}}, 400, "Parameter 'price' must be a Money."),
+    ("POST", "/pay", {"data": {"price": "3 EUR", "at": "1"}}, 400, "Parameter 'at' must be a Point."),
+    (
+        "POST",
+        "/order",
+        {"json": {"price": "3 EUR", "paid": ["1 EUR"], "at": [1, 2], "source": "192.0.2.1"}},
+        200,
+        {"price": "3 EUR", "size": 1, "paid": ["1 EUR"], "at": [1.0, 2.0], "source": "192.0.2.1"},
+    ),
+    ("POST", "/order", {"json": {"price": 3}}, 400, "Parameter 'order' does not fit: Expected a Money - at `$.price`."),
+    (
+        "POST",
+        "/order",
+        {"json": {"price": "1 EUR", "source": "x"}},
+        400,
+        "Parameter 'order' does not fit: Expected an IPv4 address - at `$.source`.",
+    ),
+    (
+        "POST",
+        "/form",
+        {"data": {"price": "3 EUR", "size": "2"}},
+        200,
+        {"price": "3 EUR", "size": 2, "paid": [], "at": None, "source": None},
+    ),
+    ("GET", "/inner/show/3 EUR/LARGE", {}, 200, {"price": "3 EUR", "size": "LARGE"}),
+    ("GET", "/other/show/3 EUR/LARGE", {}, 200, {"price": {"amount": "3"}, "size": "LARGE"}),
+    ("GET", "/other/show/3 EUR/HUGE", {}, 400, "Parameter 'size' must be a Size."),
+]
+
+
+@pytest.mark.parametrize(("method", "url", "given", "status", "expected"), ANSWERS)
+def test_own_types_go_in_and_out(
+    make_client: MakeClient, method: str, url: str, given: dict[str, Any], status: int, expected: Any
+) -> None:
+    answer = make_client(shop()).request(method, url, **given)
+    assert answer.status_code == status
+    found = answer.json()
+    assert (found if not isinstance(expected, str) else found["detail"]) == expected
+
+
+def test_own_types_are_written_in_events(make_client: MakeClient) -> None:
+    with make_client(shop()).stream("GET", "/ticks") as answer:
+        assert answer.read() == b'data: {"price":"1 EUR"}\n\nid: 1\ndata: ["SMALL"]\n\n'
+
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+def test_own_types_are_written_in_messages_of_a_websocket(connect: Any, world: str) -> None:
+    with connect(shop(), world).websocket("/prices/3 EUR") as socket:
+        assert socket.receive_json() == ["3 EUR"]
+
+
+def test_the_document_has_the_types_that_are_sent() -> None:
+    app = shop()
+    document = app.openapi()
+    paths = document["paths"]
+    (price,) = paths["/buy/{price}"]["get"]["parameters"]
+    assert price["schema"] == {"type": "string"}
+    sizes = {"type": "string", "enum": ["SMALL", "LARGE"]}
+    assert paths["/size/{size}"]["get"]["parameters"][0]["schema"] == sizes
+    assert paths["/several"]["get"]["responses"]["200"]["content"]["application/json"]["schema"] == {
+        "type": "array",
+        "items": {"type": "string"},
+    }
+    properties = document["components"]["schemas"]["Order"]["properties"]
+    assert properties["price"] == {"type": "string"}
+    assert properties["at"]["anyOf"][0] == {"type": "array", "items": {"type": "number"}}
+    assert properties["source"]["anyOf"][0] == {"type": "string", "format": "ipv4"}
+    # Of a decoder the parameter's annotation counts, which this one has not.
+    (_, size) = paths["/other/show/{price}"]["get"]["parameters"]
+    assert size["schema"] == {"type": "string"}
+
+
+class Team:
+    pass
+
+
+@dataclass
+class Rated:
+    money: Price | None = None
+    team: Team | None = None
+
+
+class Price(msgspec.Struct):
+    cents: int
+
+
+def stars(team: Team) -> int:
+    return 5
+
+
+def unknown(team):  # type: ignore[no-untyped-def]
+    return "?"
+
+
+@pytest.mark.parametrize(
+    ("encoders", "expected"),
+    [
+        ({Team: stars}, {"type": "integer"}),
+        ({object: str}, {"type": "string"}),
+        ({Team: unknown}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_schema_of_a_type_that_is_only_written(encoders: Any, expected: Any) -> None:
+    schemas = Schemas(OwnTypes(encoders, {}))
+    assert schemas.of(Team) == expected
+
+
+def test_an_own_type_in_a_structure_that_msgspec_knows_is_described_as_it_is_written() -> None:
+    schemas = Schemas(OwnTypes({Price: str, Team: stars}, {}))
+    schemas.of(Rated)
+    assert schemas.components["Price"] == {"type": "string"}
+    assert {"type": "integer"} in schemas.components["Rated"]["properties"]["team"]["anyOf"]
+
+
+# -- mistakes at set-up ------------------------------------------------------------------------------------------------
+
+
+class Body(TypedDict):
+    price: Price
+
+
+def two(one: str, two: str) -> Team:
+    return Team()
+
+
+def itself(team: Team) -> Team:
+    return team
+
+
+def hidden(text: Nowhere) -> Team:  # type: ignore[name-defined]  # noqa: F821
+    return Team()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"encoders": {"Money": str}}, r"App\(encoders=...\) .*a dict of functions by class, {Money: str}"),
+        ({"encoders": {str: repr}}, r"for classes that JSON has no values of"),
+        ({"decoders": {Money: "parse"}}, r"App\(decoders=...\)"),
+        ({"decoders": [Money]}, r"App\(decoders=...\)"),
+    ],
+)
+def test_a_wrong_setting_says_what_to_write(settings: Any, words: str) -> None:
+    with pytest.raises(SetupError, match=words):
+        App(**settings)
+
+
+def handler_of(kind: Any) -> Any:
+    def handler(value: Any) -> None: ...
+
+    handler.__annotations__["value"] = kind
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("kind", "decoders", "words"),
+    [
+        (Team, {Team: two}, "decoders={Team: ...} takes a function of one value"),
+        (Team, {Team: itself}, "decoders={Team: ...} takes a function of one value"),
+        (Team, {Team: lambda: None}, "decoders={Team: ...} takes a function of one value"),
+        (Body, {Price: str}, "'value' is a Body with a Price, which msgspec makes by itself there"),
+        (Team, {}, "App(decoders={...: ...})"),
+    ],
+)
+def test_a_decoder_that_can_not_be_used_fails_at_set_up(kind: Any, decoders: Any, words: str) -> None:
+    app = App(decoders=decoders)
+    app.post("/x")(handler_of(kind))
+    with pytest.raises(SetupError, match=re.escape(words)):
+        app._micropie.compiled()
+
+
+@pytest.mark.parametrize("decode", [hidden, Path, lambda text, strict=True: text, lambda *texts: texts])
+def test_a_decoder_without_a_readable_annotation_takes_text(make_client: MakeClient, decode: Any) -> None:
+    app = App(decoders={Team: decode})
+    app.post("/x")(handler_of(Team))
+    client = make_client(app)
+    assert client.post("/x", json={"value": "a"}).status_code == 200
+    assert client.post("/x", json={"value": 1}).status_code == 400
+
+
+def test_a_provider_takes_own_types(make_client: MakeClient) -> None:
+    app = shop()
+
+    @app.provides(Team)
+    def team(price: Money) -> Iterator[str]:
+        yield f"team for {price}"
+
+    @app.get("/team")
+    def show(team: Team) -> str:
+        return str(team)
+
+    assert make_client(app).get("/team?price=3 EUR").text == "team for 3 EUR"
+
+
+def test_a_structure_with_an_optional_type_of_nobody_takes_only_null(make_client: MakeClient) -> None:
+    app = App()
+    app.post("/x")(handler_of(Rated))
+    client = make_client(app)
+    assert client.post("/x", json={"team": None}).status_code == 200
+    answer = client.post("/x", json={"team": "x"})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "Parameter 'value' does not fit: Expected `Team` - at `$.team`.",
+    )

@@ -1,0 +1,345 @@
+"""The annotation of a result: only the fields of the structure that it names are sent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, List, Optional, TypedDict  # noqa: UP035
+
+import msgspec
+import pydantic
+import pytest
+
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    Redirect,
+    Request,
+    Response,
+    SetupError,
+    describe,
+    get,
+    requires,
+    run_in,
+)
+from micropie.binding import result_filter
+from micropie.errors import ResponseError
+from tests.conftest import MakeClient
+from tests.support.decorators import foreign
+
+if TYPE_CHECKING:
+    from collections.abc import Sized  # which is not there at run time
+
+
+@dataclass
+class UserOut:
+    name: str
+    admin: bool = False
+
+
+@dataclass
+class User(UserOut):
+    password: str = "secret"
+
+
+class Struct(msgspec.Struct):
+    name: str
+
+
+class Model(pydantic.BaseModel):
+    name: str
+
+
+class Account(Model):
+    password: str = "secret"
+
+
+class Team(TypedDict):
+    lead: UserOut
+
+
+class Money:
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+
+
+class Priced(pydantic.BaseModel, arbitrary_types_allowed=True):
+    price: Money
+
+
+class Session:
+    is_open = True
+    thread = 0
+
+
+class Row:
+    """A row of a database, read when its session is open."""
+
+    def __init__(self, session: Session, password: str = "secret") -> None:
+        self.session = session
+        self.password = password
+
+    @property
+    def name(self) -> str:
+        assert self.session.is_open
+        self.session.thread = get_ident()
+        return "ann"
+
+
+class Rows:
+    admin = 1
+    name = "ann"
+    password = "secret"
+
+
+class Users(App):
+    """A handler for each kind of annotation and result."""
+
+    def from_object(self) -> UserOut:
+        return Rows()  # type: ignore[return-value]
+
+    def from_dict(self) -> Struct:
+        return {"name": "ann", "password": "secret"}  # type: ignore[return-value]
+
+    @run_in("loop")
+    def from_derived(self) -> UserOut:
+        return User("ann")
+
+    async def from_model(self) -> Model:
+        return Account(name="ann")
+
+    @describe(response_model=UserOut)
+    @foreign
+    async def decorated(self) -> UserOut:
+        return User("ann")
+
+    def models(self) -> list[Model]:
+        return [Model(name="bob"), Account(name="ann"), Rows()]  # type: ignore[list-item]
+
+    def some(self) -> Sequence[UserOut]:
+        return (User("ann"), UserOut("bob"))
+
+    def nested(self) -> Team:
+        return {"lead": User("ann"), "password": "secret"}  # type: ignore[typeddict-unknown-key]
+
+    @describe(include_in_schema=False)
+    def priced(self) -> Priced:
+        return {"price": Money(5)}  # type: ignore[return-value]
+
+    def optional(self, found: bool = True) -> Optional[UserOut]:
+        return User("ann") if found else None
+
+    def or_redirect(self, found: bool = True) -> UserOut | Redirect:
+        return User("ann") if found else Redirect("/optional")
+
+    @describe(response_model=UserOut)
+    def stated(self) -> Any:
+        return 201, User("ann"), {"X-Made": "yes"}
+
+    @describe(response_model=UserOut, status=204)
+    def nothing(self) -> Any:
+        return 204, None
+
+    @describe(response_model=UserOut)
+    def whole(self) -> Any:
+        return Response({"password": "own"})
+
+    @describe(response_model=UserOut)
+    def streamed(self) -> Any:
+        yield "a"
+        yield "b"
+
+    @describe(response_model=UserOut)
+    def streamed_with_status(self) -> Any:
+        return 202, iter(["a", "b"])
+
+    @get("/unread")
+    def unread(self) -> Sized:
+        return {"password": "own"}
+
+    def other(self) -> dict[str, UserOut]:
+        return {"ann": User("ann")}
+
+    def missing(self) -> UserOut:
+        return {"password": "hidden"}  # type: ignore[return-value]
+
+    def wrong(self) -> list[UserOut]:
+        return [{"name": 5}]  # type: ignore[list-item]
+
+    def wrong_model(self) -> Model:
+        return {"name": 5}  # type: ignore[return-value]
+
+    def missing_in_model(self) -> Model:
+        return {"password": "hidden"}  # type: ignore[return-value]
+
+    def one(self) -> list[Model]:
+        return Model(name="ann")  # type: ignore[return-value]
+
+    def several(self) -> UserOut:
+        return [UserOut("ann")]  # type: ignore[return-value]
+
+    def bare(self) -> List:  # type: ignore[type-arg]  # noqa: UP006
+        return [User("ann")]
+
+
+ANN = {"name": "ann", "admin": False}
+ANSWERS: dict[str, Any] = {
+    "/from_object": {"name": "ann", "admin": True},
+    "/from_dict": {"name": "ann"},
+    "/from_derived": ANN,
+    "/from_model": {"name": "ann"},
+    "/decorated": ANN,
+    "/models": [{"name": "bob"}, {"name": "ann"}, {"name": "ann"}],
+    "/some": [ANN, {"name": "bob", "admin": False}],
+    "/nested": {"lead": ANN},
+    "/priced": {"price": 5},
+    "/optional": ANN,
+    "/or_redirect": ANN,
+    "/stated": ANN,
+    "/whole": {"password": "own"},
+    "/unread": {"password": "own"},
+    "/bare": [{**ANN, "password": "secret"}],
+    "/other": {"ann": {**ANN, "password": "secret"}},
+}
+
+
+def test_only_the_fields_of_the_annotation_are_sent(make_client: MakeClient) -> None:
+    client = make_client(Users(encoders={Money: lambda money: money.amount}))
+    assert {path: client.get(path).json() for path in ANSWERS} == ANSWERS
+    stated = client.get("/stated")
+    assert (stated.status_code, stated.headers["x-made"]) == (201, "yes")
+
+
+def test_none_redirects_and_streams_stay_as_they_are(make_client: MakeClient) -> None:
+    client = make_client(Users())
+    assert client.get("/optional?found=0").content == b""
+    assert client.get("/or_redirect?found=0", follow_redirects=False).headers["location"] == "/optional"
+    assert client.get("/nothing").status_code == 204
+    assert [client.get(path).text for path in ("/streamed", "/streamed_with_status")] == ["ab", "ab"]
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/missing", "Users.missing returned a dict, which does not fit its annotation: Object missing required field `name`"),
+        ("/wrong", "Users.wrong returned a list, which does not fit its annotation: Expected `str`, got `int` - at `$[0].name`"),
+        ("/wrong_model", "Users.wrong_model returned a dict, which does not fit its annotation: name: Input should be a valid string"),
+        ("/missing_in_model", "Users.missing_in_model returned a dict, which does not fit its annotation: name: Field required"),
+        ("/one", "Users.one returned a Model, which does not fit its annotation: 0: Input should be a valid dictionary"),
+        ("/several", "Users.several returned a list, which does not fit its annotation: Expected `object`, got `array`"),
+    ],
+)  # fmt: skip
+def test_a_result_that_does_not_fit_is_a_500_and_the_log_names_the_key(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, problem: str
+) -> None:
+    answer = make_client(Users()).get(path)
+    assert answer.status_code == 500
+    assert problem in caplog.text
+    assert "hidden" not in answer.text + caplog.messages[0] + str(caplog.records[0].exc_info)
+
+
+@pytest.mark.parametrize("is_on_loop", [False, True])
+def test_a_row_is_read_before_its_session_is_closed(make_client: MakeClient, is_on_loop: bool) -> None:
+    sessions: list[Session] = []
+    threads: list[int] = []
+
+    def opened() -> Iterator[Session]:
+        sessions.append(Session())
+        yield sessions[-1]
+        sessions[-1].is_open = False
+
+    class Site(App):
+        @get
+        @run_in("loop" if is_on_loop else "thread")
+        @describe(response_model=list[UserOut])
+        def users(self, session: Session):  # type: ignore[no-untyped-def]
+            threads.append(get_ident())
+            return [Row(session)]
+
+        @run_in("loop")
+        def loop(self) -> str:
+            threads.append(get_ident())
+            return ""
+
+    Site.users.__annotations__["session"] = Session
+    app = Site()
+    app.provides(Session)(opened)
+    client = make_client(app)
+    assert client.get("/users").json() == [ANN]
+    client.get("/loop")
+    assert not sessions[0].is_open
+    assert (sessions[0].thread == threads[1]) == (threads[0] == threads[1])  # where the handler ran, or as it
+
+
+class Answering(HttpMiddleware):
+    def before_request(self, request: Request) -> object:
+        return {"body": {"from": "a hook"}} if "hook" in request.query else None
+
+
+def refuse(request: Request) -> object:
+    return "check" not in request.query or Response({"from": "a check"})
+
+
+def test_the_answers_of_hooks_checks_and_error_handlers_are_not_filtered(make_client: MakeClient) -> None:
+    class Site(App):
+        @requires(refuse)
+        def user(self) -> UserOut:
+            raise HTTPError(404)
+
+    app = Site()
+    app.middlewares.append(Answering())
+
+    @app.error(404)
+    def missing(error: HTTPError) -> object:
+        return {"from": "an error handler"}
+
+    client = make_client(app)
+    answers = [client.get(path).json()["from"] for path in ("/user?hook=1", "/user?check=1", "/user")]
+    assert answers == ["a hook", "a check", "an error handler"]
+
+
+def test_objects_of_exactly_the_class_stay_as_they_are() -> None:
+    def users() -> list[UserOut] | None: ...
+
+    users.__annotations__["return"] = list[UserOut] | None
+    convert = result_filter(users)
+    assert convert is not None
+    found = [UserOut("ann")]
+    assert convert.passes(found)
+    assert not any(map(convert.passes, (None, [User("ann")], UserOut("ann"), [*found, None])))
+    assert convert.make(None) is None
+    assert convert.make([User("ann")]) == found
+    with pytest.raises(ResponseError):
+        convert.make([None])
+
+
+def test_without_msgspec_objects_of_the_class_are_sent_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    convert = result_filter(Users.from_object)
+    assert convert is not None
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    assert convert.passes(UserOut("ann"))
+    with pytest.raises(ResponseError, match=r"returned a User, which does not fit its annotation: .*msgspec"):
+        convert.make(User("ann"))
+
+
+@pytest.mark.parametrize("stated", [dict, int | None, Response, list[int]])
+def test_a_response_model_without_fields_is_a_mistake(stated: object) -> None:
+    class Site(App):
+        @describe(response_model=stated)
+        def user(self) -> Any: ...
+
+    with pytest.raises(SetupError, match="names no fields: write a dataclass"):
+        Site().openapi()
+
+
+def test_a_response_model_is_the_answer_in_the_document() -> None:
+    document = Users().openapi()
+    for path, status, schema in [
+        ("/stated", "200", {"$ref": "#/components/schemas/UserOut"}),
+        ("/models", "200", {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}),
+    ]:
+        content = document["paths"][path]["get"]["responses"][status]["content"]
+        assert content == {"application/json": {"schema": schema}}

@@ -1,0 +1,205 @@
+"""A body that is one of several structures: tagged Structs, or pydantic's models with or without a discriminator."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypedDict
+
+import msgspec
+import pytest
+from pydantic import BaseModel, Field
+
+from micropie import App, Body, Query, SetupError, post
+from tests.conftest import MakeClient
+
+
+class Cat(msgspec.Struct, tag="cat"):
+    lives: int = 9
+
+
+class Dog(msgspec.Struct, tag="dog"):
+    loud: bool
+    friend: Cat | Dog | None = None
+
+
+class Car(BaseModel):
+    kind: Literal["car"] = "car"
+    doors: int
+
+
+class Bike(BaseModel):
+    kind: Literal["bike"] = "bike"
+    gears: int
+
+
+Ride = Annotated[Car | Bike, Field(discriminator="kind")]
+
+
+class Zoo(App):
+    @post
+    def pet(self, pet: Cat | Dog) -> list[Any]:
+        return [type(pet).__name__, pet]
+
+    @post
+    def stated(self, pet: Annotated[Cat | Dog, Body()], *, times: int = 1) -> list[Any]:
+        return [pet] * times
+
+    @post
+    def maybe(self, pet: Cat | Dog | None = None) -> list[Any]:
+        return [pet]
+
+    @post
+    def pets(self, pets: list[Cat | Dog]) -> list[str]:
+        return [type(pet).__name__ for pet in pets]
+
+    def found(self, pet: Annotated[Cat | Dog, Query()]) -> list[Any]:
+        return [pet]
+
+    @post
+    def ride(self, ride: Ride) -> list[Any]:
+        return [type(ride).__name__, ride]
+
+    @post
+    def rides(self, rides: list[Ride]) -> list[str]:
+        return [type(ride).__name__ for ride in rides]
+
+    @post
+    def plain(self, ride: Car | Bike | None = None) -> list[Any]:
+        return [type(ride).__name__]
+
+
+ANSWERS: list[tuple[str, dict[str, Any], int, Any]] = [
+    ("/pet", {"json": {"type": "cat", "lives": 3}}, 200, ["Cat", {"type": "cat", "lives": 3}]),
+    ("/pet", {"json": {"type": "dog", "loud": True}}, 200, ["Dog", {"type": "dog", "loud": True, "friend": None}]),
+    ("/pet", {"data": {"type": "dog", "loud": "on"}}, 200, ["Dog", {"type": "dog", "loud": True, "friend": None}]),
+    ("/pet", {"json": {"type": "cow"}}, 400, "Parameter 'pet' does not fit: Expected one of cat, dog - at `$.type`."),
+    (
+        "/pet",
+        {"json": {"type": "dog", "loud": True, "friend": {"type": "cow"}}},
+        400,
+        "Parameter 'pet' does not fit: Invalid value - at `$.friend.type`.",
+    ),
+    ("/pet", {"json": {}}, 400, "Parameter 'pet' does not fit: Object missing required field `type`."),
+    ("/pet", {}, 400, "Parameter 'pet' is missing; expected a JSON object or a form."),
+    ("/stated?times=2", {"json": {"type": "cat"}}, 200, [{"type": "cat", "lives": 9}] * 2),
+    ("/maybe", {"json": {"type": "cat"}}, 200, [{"type": "cat", "lives": 9}]),
+    ("/maybe", {}, 200, [None]),
+    ("/pets", {"json": [{"type": "cat"}, {"type": "dog", "loud": False}]}, 200, ["Cat", "Dog"]),
+    (
+        "/pets",
+        {"json": [{"type": "cow"}]},
+        400,
+        "Parameter 'pets' does not fit in element 1: Expected one of cat, dog - at `$.type`.",
+    ),
+    ("/ride", {"json": {"kind": "bike", "gears": 3}}, 200, ["Bike", {"kind": "bike", "gears": 3}]),
+    ("/ride", {"data": {"kind": "car", "doors": "3"}}, 200, ["Car", {"kind": "car", "doors": 3}]),
+    ("/rides", {"json": [{"kind": "car", "doors": 3}]}, 200, ["Car"]),
+    ("/plain", {"json": {"gears": 3}}, 200, ["Bike"]),
+    ("/plain", {}, 200, ["NoneType"]),
+]
+
+
+@pytest.mark.parametrize(("url", "body", "status", "expected"), ANSWERS)
+def test_a_body_is_one_of_several(
+    make_client: MakeClient, url: str, body: dict[str, Any], status: int, expected: Any
+) -> None:
+    answer = make_client(Zoo(errors="json")).post(url, **body)
+    found = answer.json()
+    assert (answer.status_code, found if status == 200 else found["detail"]) == (status, expected)
+
+
+def test_a_discriminator_leaves_one_error(make_client: MakeClient) -> None:
+    answer = make_client(Zoo(errors="json")).post("/ride", json={"kind": "bus", "doors": 3})
+    assert answer.status_code == 400
+    assert answer.json()["detail"].count("does not fit") == 1
+    assert "'car', 'bike'" in answer.json()["detail"]
+
+
+def test_a_query_is_one_of_several(make_client: MakeClient) -> None:
+    assert make_client(Zoo()).get("/found?type=cat&lives=2").json() == [{"type": "cat", "lives": 2}]
+
+
+def test_each_of_them_is_described() -> None:
+    document = Zoo().openapi()
+    for path, names in {"/pet": ("Cat", "Dog"), "/ride": ("Car", "Bike")}.items():
+        content = document["paths"][path]["post"]["requestBody"]["content"]
+        schema = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]}
+        assert content == {
+            "application/json": {"schema": schema},
+            "application/x-www-form-urlencoded": {"schema": schema},
+        }
+    assert document["components"]["schemas"]["Cat"]["properties"]["type"] == {"enum": ["cat"]}
+
+
+@dataclass
+class Red:
+    red: int
+
+
+class Blue(TypedDict):
+    blue: int
+
+
+class Oven:
+    pass
+
+
+class Baker(msgspec.Struct, tag=True):
+    oven: Oven
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Red | Blue, "'value' is a Red | Blue, which can't be made: "),
+        (Red | Blue, ": write class Cat(msgspec.Struct, tag=True), or take pydantic models"),
+        (Car | Cat, "'value' is a Car | Cat, which can't be made: "),
+        (Baker | Cat, "'value' is a Baker | Cat that needs a Oven"),
+        (Cat | int, "'value' is annotated with"),
+    ],
+)
+def test_a_union_that_no_tag_decides_fails_at_set_up(kind: Any, words: str) -> None:
+    def handler(value: Any) -> None: ...
+
+    handler.__annotations__["value"] = kind
+    app = App()
+    app.post("/x")(handler)
+    with pytest.raises(SetupError, match=re.escape(words)):
+        app._micropie.compiled()
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
+    size: int = 0
+
+
+class Model(BaseModel, extra="forbid"):
+    sizes: dict[str, int] = Field(default_factory=dict)
+    pet: Annotated[Car | Bike, Field(discriminator="kind")] | None = None
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "text"),
+    [
+        ("/strict", {"<b>": 1}, "Object contains unknown field `b>`"),
+        ("/model", {'"<b>': 1}, "b>: Extra inputs are not permitted"),
+        ("/model", {"sizes": {"</b": ""}}, "sizes./b: Input should be a valid integer"),
+        ("/model", {"pet": {"kind": "<!--"}}, "Input tag '!--' found"),
+    ],
+)
+def test_the_sentence_begins_no_tag(make_client: MakeClient, path: str, document: Any, text: str) -> None:
+    app = App()
+    app.error(400)(lambda error: f"<p>{error}")
+
+    @app.post("/strict")
+    def strict(body: Strict) -> None:
+        raise AssertionError
+
+    @app.post("/model")
+    def model(body: Model) -> None:
+        raise AssertionError
+
+    answer = make_client(app).post(path, json=document).text
+    assert text in answer
+    assert answer.rfind("<") == 0
+    assert '"' not in answer
