@@ -1,9 +1,9 @@
 """micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at once."""
 
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from micropie.app import App, Server
-from micropie.asgi import WebSocket
+from micropie.app import App, Server, dual
 from micropie.binding import Body, Cookie, Form, Header, Query
 from micropie.errors import (
     BadRequest,
@@ -17,14 +17,11 @@ from micropie.errors import (
 )
 from micropie.errors import refuse_namesake as _refuse_namesake
 from micropie.execution import run_async, where
-from micropie.files import static_file
-from micropie.habits import inline, pooled, threaded
 from micropie.http import (
     BindingError,
     BindingErrors,
     Headers,
     MutableHeaders,
-    Page,
     Request,
     Response,
     UploadFile,
@@ -32,10 +29,12 @@ from micropie.http import (
     escape,
     flash,
     get_flashed_messages,
+    html,
 )
 from micropie.http import (
     bound_request as request,
 )
+from micropie.lazily import lazily as _lazily
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.routing import (
     delete,
@@ -56,6 +55,13 @@ from micropie.routing import (
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.streams import EventStream, event
 from micropie.templates import template
+
+if _TYPE_CHECKING:
+    from micropie.asgi import WebSocket
+    from micropie.files import static_file
+    from micropie.http import Page
+
+__getattr__ = _lazily(__name__, {"asgi": "WebSocket", "files": "static_file", "http": "Page"})
 
 _refuse_namesake(_Path(__file__).parent.parent)
 
@@ -95,17 +101,17 @@ __all__ = [
     "__version__",
     "delete",
     "describe",
+    "dual",
     "escape",
     "event",
     "flash",
     "get",
     "get_flashed_messages",
     "hidden",
-    "inline",
+    "html",
     "max_body_size",
     "max_data_size",
     "patch",
-    "pooled",
     "post",
     "put",
     "reads_body",
@@ -116,7 +122,6 @@ __all__ = [
     "run_in",
     "static_file",
     "template",
-    "threaded",
     "websocket",
     "where",
 ]

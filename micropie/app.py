@@ -5,81 +5,105 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 from urllib.parse import quote
 
-from micropie.asgi import serve as serve_asgi
-from micropie.asgi import serve_http as answer_asgi
-from micropie.asgi import serve_websocket
+from micropie import asgi, files, wsgi
 from micropie.channels import Channels
 from micropie.errors import SetupError
 from micropie.execution import current
-from micropie.files import directory_route
 from micropie.flow import lifespan_opener
 from micropie.habits import ServerHabits
 from micropie.http import HeadersLike, MutableHeaders, Receive, Request, Response, Scope, Send, State, current_request
-from micropie.middleware.health import health_endpoint, health_mark
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
 from micropie.routing import (
     REQUIRES,
-    Decorator,
     ErrorHandler,
     ErrorKey,
     Function,
-    HasDelete,
-    HasError,
-    HasGet,
-    HasPatch,
-    HasPost,
-    HasPut,
     Settings,
     check_error_key,
     checked_key,
     checked_provider,
-    config_of,
     is_function,
     is_method,
     make_mark,
     name_of,
-    overridable,
 )
 from micropie.sessions import SessionBackend
 from micropie.templates import NO_VALUES, stream
 from micropie.tree import Node, Tree
-from micropie.wsgi import serve_http as answer_wsgi
-from micropie.wsgi import start_and_serve as serve_wsgi
 
 if TYPE_CHECKING:
+    from dataclasses import dataclass
+
     from micropie.middleware import SecurityDefaults
+    from micropie.openapi import Docs
+
+    @dataclass(frozen=True)
+    class _Keywords(Settings):
+        """The arguments of ``App``, for type checkers: these, and a keyword for each setting."""
+
+        session_backend: SessionBackend | None = None
+        lifespan: Callable[..., Any] | None = None
+        channels: Channels | None = None
+        security: SecurityDefaults | bool | None = None
+        docs: bool | str | Docs = False
+
 
 Self = TypeVar("Self", bound="App")
-Method = TypeVar("Method", bound=Callable[..., object])
 Arguments = ParamSpec("Arguments")
-
-
-@dataclass(frozen=True)
-class _Keywords(Settings):
-    """The arguments of ``App``, for type checkers: these, and a keyword for each setting."""
-
-    session_backend: SessionBackend | None = None
-    lifespan: Callable[..., Any] | None = None
-    channels: Channels | None = None
-    security: SecurityDefaults | bool | None = None
-    docs: bool | str = False
+Result = TypeVar("Result")
+Unchanged = TypeVar("Unchanged")
+Unchanged_contra = TypeVar("Unchanged_contra", contravariant=True)
+Decorator_co = TypeVar("Decorator_co", covariant=True)
+Method = TypeVar("Method", bound=Callable[..., object])
 
 
 def _typed_as(
-    model: Callable[Arguments, object],
+    model: Callable[[], Callable[Arguments, object]],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[App, Arguments], None]]:
-    """Tell type checkers that a method takes the arguments of ``model``."""
+    """Tell type checkers that a method takes the arguments of ``model``, which only they see."""
     return lambda method: method
 
 
-def _overridable(method: Method) -> Method | Callable[..., object]:
+# Authors' handlers may have the names of App's decorators: ``def get(self, number: int)``. A type checker takes such a
+# handler for a wrong override: it isn't called as the decorator is. So the decorator is declared as a descriptor,
+# ``_Overridable``, which functions are, too; ``__get__`` has the decorator's own type. mypy compares the value of
+# ``__get__`` instead. For it the type depends on the class: in one that has a handler of that name it is that of any
+# function. pyright reads a protocol's member without ``__get__``, so it can't be given the same. Nothing of this exists
+# while an application runs.
+MYPY = False  # mypy takes a name like this for true
+
+
+class _Overridable(Protocol[Unchanged_contra, Decorator_co]):
+    """A method whose name an author's handler may have; ``Unchanged_contra`` is a class without such a handler."""
+
+    if MYPY:
+
+        @overload
+        def __get__(self, app: Unchanged_contra, cls: type | None = None, /) -> Decorator_co: ...
+        @overload
+        def __get__(self, app: object, cls: type | None = None, /) -> Callable[..., Any]: ...
+        def __get__(self, app: Any, cls: type | None = None, /) -> Any: ...
+
+    else:
+
+        def __get__(self, app: object, cls: type | None = None, /) -> Decorator_co: ...
+
+
+def _overridable(
+    unchanged: Callable[..., Unchanged],
+) -> Callable[[Callable[Concatenate[Any, Arguments], Result]], _Overridable[Unchanged, Callable[Arguments, Result]]]:
+    """Tell type checkers that a handler may have this method's name. ``unchanged``: of the protocols below."""
+    return lambda method: method
+
+
+def _overridable_method(method: Method) -> Method | Callable[..., object]:
     """Tell type checkers that an author's class may have a handler of this name.
 
     Not for decorators: the union would make a function below one untyped to mypy.
@@ -87,11 +111,68 @@ def _overridable(method: Method) -> Method | Callable[..., object]:
     return method
 
 
+class Decorator(Protocol):
+    """The decorator that ``app.get("/pies")`` returns."""
+
+    def __call__(self, function: Function, /) -> Function:
+        """Register ``function``, and return it as it is."""
+
+
+class _Verb(Protocol):
+    def __call__(self, path: str, *, name: str | None = None) -> Decorator: ...
+
+
+class _Error(Protocol):
+    def __call__(self, key: ErrorKey) -> Decorator: ...
+
+
+class _HasGet(Protocol):
+    """An ``App`` whose ``get`` is the decorator."""
+
+    @property
+    def get(self) -> _Verb: ...
+
+
+class _HasPost(Protocol):
+    """An ``App`` whose ``post`` is the decorator."""
+
+    @property
+    def post(self) -> _Verb: ...
+
+
+class _HasPut(Protocol):
+    """An ``App`` whose ``put`` is the decorator."""
+
+    @property
+    def put(self) -> _Verb: ...
+
+
+class _HasPatch(Protocol):
+    """An ``App`` whose ``patch`` is the decorator."""
+
+    @property
+    def patch(self) -> _Verb: ...
+
+
+class _HasDelete(Protocol):
+    """An ``App`` whose ``delete`` is the decorator."""
+
+    @property
+    def delete(self) -> _Verb: ...
+
+
+class _HasError(Protocol):
+    """An ``App`` whose ``error`` is the decorator."""
+
+    @property
+    def error(self) -> _Error: ...
+
+
 class _Root:
     """``self.root``: the outermost application around this one. An author may assign something else to that name."""
 
     def __get__(self, app: App, owner: type[App]) -> App:
-        root = app._micropie.outwards()[-1]
+        root = app._micropie.root()
         assert isinstance(root, App)  # noqa: S101
         return root
 
@@ -110,7 +191,8 @@ class App(Node):
     stores the sessions, and ``channels`` becomes ``self.channels`` (default of both: this process's memory).
     ``security`` is ``SecurityDefaults("example.com")``, from ``micropie.middleware``, for a site; with False the log
     does not name at the start what is missing.
-    ``docs=True`` serves ``/openapi.json`` and a page to try it out at ``/docs``, or at the path that ``docs`` is.
+    ``docs=True`` serves ``/openapi.json`` and a page to try it out at ``/docs``, or at the path that ``docs`` is;
+    ``micropie.openapi.Docs`` states more.
     ``lifespan`` is a function that takes the application and returns an async context manager, entered before the first
     request. A wrong value raises ``SetupError``.
 
@@ -162,14 +244,14 @@ class App(Node):
         )
         return app
 
-    @_typed_as(_Keywords)
+    @_typed_as(lambda: _Keywords)
     def __init__(
         self,
         session_backend: SessionBackend | None = None,
         lifespan: Callable[..., Any] | None = None,
         channels: Channels | None = None,
         security: SecurityDefaults | bool | None = None,
-        docs: bool | str = False,
+        docs: bool | str | Docs = False,
         **settings: Any,
     ) -> None:
         values = settings
@@ -192,9 +274,11 @@ class App(Node):
         self._micropie.security = security
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
         if docs is not False:
-            from micropie.openapi import document_routes
+            from micropie.openapi import Docs, document_routes
 
-            for path, function in document_routes(docs, self._micropie.compiled, type(self).__name__):
+            path: Any = "/docs" if docs is True else docs
+            self._micropie.docs = docs if isinstance(docs, Docs) else Docs(path=path)
+            for path, function in document_routes(self._micropie.docs, self._micropie.described):
                 App.route(self, path, ["GET"])(function)
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -219,16 +303,16 @@ class App(Node):
             site = tree.wsgi.site
             if site is not None:
                 context = copy_context()
-                return context.run(answer_wsgi, site, scope, receive, context)
-            return serve_wsgi(tree, tree.wsgi, scope, receive)
+                return context.run(wsgi.serve_http, site, scope, receive, context)
+            return wsgi.start_and_serve(tree, tree.wsgi, scope, receive)
         site = tree.asgi.site
         if site is not None:
             kind = scope["type"]
             if kind == "http":
-                return answer_asgi(site, scope, receive, send)
+                return asgi.serve_http(site, scope, receive, send)
             if kind == "websocket":
-                return serve_websocket(site, scope, receive, send)
-        return serve_asgi(tree, tree.asgi, scope, receive, send)
+                return asgi.serve_websocket(site, scope, receive, send)
+        return asgi.serve(tree, tree.asgi, scope, receive, send)
 
     def run(
         self,
@@ -299,15 +383,7 @@ class App(Node):
         They connect the code of this process, or all processes with ``App(channels=RedisChannels(url))``. An
         application inside another has those of the outer one.
         """
-        request = current.get(None)
-        config = config_of(request._exchange).tree.get(id(self)) if request is not None else None
-        if config is not None:
-            channels: Channels = config.channels
-            return channels
-        if self._micropie.channels is not None:
-            return self._micropie.channels
-        outer = self._micropie.outwards()[1:2]
-        return App.channels.__get__(outer[0]) if outer else self._micropie.own_channels
+        return self._micropie.current_channels()
 
     @channels.setter
     def channels(self, channels: Channels) -> None:
@@ -319,38 +395,38 @@ class App(Node):
         self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
     ) -> Callable[[Function], Function]:
         """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards."""
-        return self._micropie.registering(self._micropie.functions, make_mark(path, methods, name))
+        return self._micropie.registering(make_mark(path, methods, name))
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
-        return self._micropie.registering(self._micropie.sockets, make_mark(path, None, name, "app.websocket"))
+        return self._micropie.registering(make_mark(path, ["GET"], name, "app.websocket", takes_socket=True))
 
-    @overridable(HasGet)
+    @_overridable(_HasGet)
     def get(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
         return App.route(self, path, ["GET"], name=name)
 
-    @overridable(HasPost)
+    @_overridable(_HasPost)
     def post(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer POST of ``path`` with the function below."""
         return App.route(self, path, ["POST"], name=name)
 
-    @overridable(HasPut)
+    @_overridable(_HasPut)
     def put(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer PUT of ``path`` with the function below."""
         return App.route(self, path, ["PUT"], name=name)
 
-    @overridable(HasPatch)
+    @_overridable(_HasPatch)
     def patch(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer PATCH of ``path`` with the function below."""
         return App.route(self, path, ["PATCH"], name=name)
 
-    @overridable(HasDelete)
+    @_overridable(_HasDelete)
     def delete(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer DELETE of ``path`` with the function below."""
         return App.route(self, path, ["DELETE"], name=name)
 
-    @_overridable
+    @_overridable_method
     def static(
         self,
         prefix: str,
@@ -370,7 +446,7 @@ class App(Node):
         ``static_file`` explains the other options, and which files are not served. A relative ``directory`` begins at
         the current working directory. Raises ``SetupError`` if there is no such directory, and for a wrong prefix.
         """
-        path, serve = directory_route(
+        path, serve = files.directory_route(
             prefix,
             directory,
             download=download,
@@ -394,7 +470,9 @@ class App(Node):
         an exception or False. ``timeout``: seconds for all of them. ``live=True`` is for liveness probes: only
         ``checks`` count. No hook of the application is in the way. Raises ``SetupError`` for a wrong argument.
         """
-        self._micropie.registering(self._micropie.functions, health_mark(*arguments, **options))(health_endpoint)
+        from micropie.middleware.health import health_endpoint, health_mark
+
+        self._micropie.registering(health_mark(*arguments, **options))(health_endpoint)
 
     def metrics(self, *arguments: Any, **options: Any) -> Any:
         """Count and time the requests of this application, and answer a path with the numbers for Prometheus::
@@ -408,32 +486,40 @@ class App(Node):
         found = import_module("micropie.middleware.metrics")  # prometheus_client takes as long to import as micropie
         mark, hook = found.metrics(*arguments, **options)
         self.middlewares.insert(0, hook)
-        self._micropie.registering(self._micropie.functions, mark)(found.metrics_endpoint)
+        self._micropie.registering(mark)(found.metrics_endpoint)
 
-    @_overridable
-    def mount(self, prefix: str, target: object, kind: str | None = None, isolated: bool = False) -> None:
+    @_overridable_method
+    def mount(
+        self, prefix: str, target: object, kind: str | None = None, isolated: bool = False, strip: bool = False
+    ) -> None:
         """Hand over what is below ``prefix`` to another application: ``app.mount("/shop", Shop())``.
 
         ``target`` is an ``App``, an ASGI or a WSGI application, told apart by how it is called; ``kind``
         (``"app"``, ``"asgi"``, ``"wsgi"``) decides where that can't be told. An ``App`` has this one's sessions, hooks
         and settings, like one that is an attribute; with ``isolated=True`` it answers as if it stood alone.
-        The longest prefix comes first, before every route. Raises ``SetupError`` for what can't be mounted.
+        With ``strip=True`` an ASGI or WSGI application sees paths without the prefix: for those that ignore
+        ``root_path``. The longest prefix comes first, before every route; what is mounted at "/" answers where no route
+        does. Raises ``SetupError`` for what can't be mounted.
         """
         text = checked_prefix(prefix)
         if any(mount.prefix == text for mount in self._micropie.mounts):
-            raise SetupError(f"two applications are mounted at {text}: give one of them another prefix")
+            raise SetupError(f"two applications are mounted at {text or '/'}: give one of them another prefix")
         if isinstance(target, App) and kind in (None, APP):
             found = APP
+            if strip:
+                raise SetupError("strip=True is for what is ASGI or WSGI: an App finds its addresses below any prefix")
+            if not text:
+                raise SetupError("an App is not mounted at the root: give it to the server, or mount it at /shop")
         else:
             found = kind_of_target(target, kind)
             if isolated:
                 raise SetupError("isolated=True is for an App; what is ASGI or WSGI shares nothing anyway")
         if target is self:
             raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")
-        self._micropie.mounts.append(Mount(text, target, found, isolated))
+        self._micropie.mounts.append(Mount(text, target, found, isolated, strip))
         self._micropie.changed()
 
-    @overridable(HasError)
+    @_overridable(_HasError)
     def error(self, key: ErrorKey) -> Decorator:
         """Answer a status (``@app.error(404)``) or an exception class with the function below.
 
@@ -472,13 +558,16 @@ class App(Node):
 
         return register
 
-    def openapi(self, title: str | None = None, version: str = "1.0.0") -> dict[str, Any]:
+    def openapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Return this application's handlers as an OpenAPI 3.1 document, made of their names, annotations, docstrings
-        and ``@describe``. ``title`` is by default the class's name. Raises ``SetupError`` as the first request does.
+        and ``@describe``. ``title`` and ``version`` are by default those of ``App(docs=Docs(...))``, or the class's
+        name and "1.0.0". Raises ``SetupError`` as the first request does.
         """
-        from micropie.openapi import build_document
+        from micropie.openapi import Docs, build_document
 
-        return build_document(self._micropie.compiled(), title or type(self).__name__, version)
+        docs = self._micropie.docs or Docs()
+        docs = replace(docs, title=title or docs.title, version=version or docs.version)
+        return build_document(*self._micropie.described(), docs)
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:
         """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current request's mount.
@@ -486,18 +575,13 @@ class App(Node):
         A name that this application does not have is looked for in those around it, the nearest first. ``"/greet"``
         names a handler of the outermost one. ``segments`` follow the handler's name, ``values`` fill wildcards, what is
         left becomes the query: ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError``
-        for an unknown name, ``ValueError`` for a value that the route would not match.
+        for an unknown name, and outside of a request for an application in several places; ``ValueError`` for a value
+        that the route would not match.
         """
-        apps = self._micropie.outwards()
-        app = next((app for app in apps if app._micropie.compiled().has_route(name)), None)
-        if app is None and name.startswith("/"):
-            name, app = name[1:], apps[-1]
-        app = app or self
-        path = app._micropie.compiled().url_for(name, segments, values)
+        config = self._micropie.config()
+        path = config.names.url_for(name, config.scopes, segments, values)
         request = current.get(None)
-        if request is None:
-            return path
-        return quote(request.root_path + app._micropie.config().prefix) + path
+        return path if request is None else quote(request.root_path) + path
 
     def render(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> str:
         """Render the template ``name`` of the directory ``templates`` with ``values`` and ``context``, all escaped.
@@ -531,6 +615,19 @@ _RESERVED = frozenset(
     {"request", "response", "state", "middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers"}
     | {"session_backend", "channels", "wsgi_shutdown"}
 )
+
+
+def dual(application: Callable[..., Any], kind: Literal["asgi", "wsgi"] | None = None) -> App:
+    """Return an ``App`` around any WSGI or ASGI application, so that servers of both protocols serve it::
+
+        app = dual(SessionMiddleware(flask_app))
+
+    It is ``App()`` with ``mount("/", application, kind)``: it has ``run()``, lifespan, middlewares and routes, which
+    come first. Raises ``SetupError`` if ``application`` is none.
+    """
+    app = App()
+    app.mount("/", application, kind)
+    return app
 
 
 class Server(ServerHabits, App):

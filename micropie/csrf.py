@@ -3,92 +3,110 @@
 A page of another site can make a browser send a form with its cookies, but it can't read the token. This module makes
 and compares tokens; a middleware decides which requests need one.
 
-A client with a session has its token there. One without, who only looks at a form, gets it in a cookie of its own:
+A client with a session has its secret there. One without, who only looks at a form, gets it in a cookie of its own:
 nothing is stored for visitors, who would crowd out the sessions of users. That cookie is not signed. An attacker could
-get a signed one as any visitor does; what matters is that no other host can plant it, and over https its name begins
-with ``__Host-``, with which browsers let no other host set it.
+get a signed one as any visitor does. But no other host can plant the cookie over https: its name begins with
+``__Host-`` there, and browsers let no other host set such a cookie.
+
+A page has the secret in another form each time: a random salt, and the salt's HMAC under the secret. A token that stays
+the same could be guessed character by character, by the length of compressed pages that show a visitor's text (BREACH).
+The secret itself is accepted as well.
 """
 
 from __future__ import annotations
 
-import hmac
-import re
-import secrets
 from typing import TYPE_CHECKING, Final
 
 from micropie.errors import ResponseError
 from micropie.http import format_cookie, parse_cookies
+from micropie.lazily import pattern
 
 if TYPE_CHECKING:
     from micropie.http import Request
 
-# The token's key in the session, the name of the form's field, and that of the cookie.
+# The secret's key in the session, the name of the form's field, and that of the cookie.
 FIELD: Final = "csrf_token"
 
-_TOKEN = re.compile("[A-Za-z0-9_-]{43}")
+_SECRET = pattern("[A-Za-z0-9_-]{43}")
+_SALT_LENGTH: Final = 22  # characters, of 16 bytes
 
 
 def csrf_token(request: Request) -> str:
-    """Return the client's token. The first call makes it (256 bits) and stores it in the session or in a cookie.
+    """Return the token of this page. Every page has another one, and all of a client's are accepted.
 
-    Raises ``ResponseError`` if there is none yet and the answer's head has been sent: it could not be stored.
+    The first call for a client makes its secret (256 bits) and stores it in the session or in a cookie. Raises
+    ``ResponseError`` if the first call for a page comes when its head has been sent: a new secret could not be stored,
+    and the head has not kept the page out of shared caches.
     """
+    import secrets  # with what it imports it takes longer than the rest of a small application
+
     exchange = request._exchange
-    token = _find_token(request)
-    if token is not None:
-        return token
-    token = secrets.token_urlsafe(32)
-    session = request.session
-    try:
-        if session or session.id is not None:
-            session[FIELD] = token
-        else:
-            request.response.headers.add("Set-Cookie", _cookie(request, token))
-            exchange.csrf_token = token
-    except ResponseError:
-        if not exchange.is_head_sent:
-            raise
+    if exchange.csrf_salt is None and exchange.is_head_sent:
         raise ResponseError(
-            "a streamed page asks for the CSRF token after its first chunk, and this client has none yet: "
+            "a streamed page asks for the CSRF token after its first chunk: "
             "call csrf_token(request), from micropie.csrf, in the handler"
-        ) from None
-    return token
+        )
+    secret = _find_secret(request)
+    if secret is None:
+        secret = secrets.token_urlsafe(32)
+        _store(request, secret)
+    if exchange.csrf_salt is None:
+        exchange.csrf_salt = secrets.token_urlsafe(16)
+    return _masked(secret.encode(), exchange.csrf_salt.encode()).decode()
 
 
 def is_csrf_token(request: Request, token: object) -> bool:
-    """Return whether ``token`` is the client's, compared in constant time. False if the client has none."""
-    expected = _find_token(request)
-    if expected is None or not isinstance(token, str):
+    """Return whether ``token`` is one of the client's, compared in constant time. False if the client has none."""
+    secret = _find_secret(request)
+    if secret is None or not isinstance(token, str):
         return False
+    from hmac import compare_digest
+
     # As bytes: compare_digest accepts only ASCII text, and a client may send any.
-    return hmac.compare_digest(expected.encode(), token.encode(errors="surrogatepass"))
+    key, sent = secret.encode(), token.encode(errors="surrogatepass")
+    return any(compare_digest(accepted, sent) for accepted in (key, _masked(key, sent[:_SALT_LENGTH])))
 
 
 def deleting_cookie(request: Request) -> str | None:
     """Return the Set-Cookie value that ends a visitor's token, or None if the client has none in a cookie."""
-    return None if _token_in_cookie(request) is None else _cookie(request, "")
+    return None if _secret_in_cookie(request) is None else _cookie(request, "")
 
 
-def _find_token(request: Request) -> str | None:
+def _masked(secret: bytes, salt: bytes) -> bytes:
+    from hmac import digest
+
+    return salt + digest(secret, salt, "sha256").hex().encode()
+
+
+def _store(request: Request, secret: str) -> None:
     session = request.session
-    token = session.get(FIELD)
-    if isinstance(token, str) and token:
-        return token
+    if session or session.id is not None:
+        session[FIELD] = secret
+    else:
+        request.response.headers.add("Set-Cookie", _cookie(request, secret))
+        request._exchange.csrf_secret = secret
+
+
+def _find_secret(request: Request) -> str | None:
+    session = request.session
+    secret = session.get(FIELD)
+    if isinstance(secret, str) and secret:
+        return secret
     # At a log-in a visitor's token ends.
-    return request._exchange.csrf_token or (None if session.renewed else _token_in_cookie(request))
+    return request._exchange.csrf_secret or (None if session.renewed else _secret_in_cookie(request))
 
 
-def _token_in_cookie(request: Request) -> str | None:
-    token = parse_cookies(request._exchange.cookie_header()).get(_cookie_name(request))
-    return token if token is not None and _TOKEN.fullmatch(token) else None
+def _secret_in_cookie(request: Request) -> str | None:
+    secret = parse_cookies(request._exchange.cookie_header()).get(_cookie_name(request))
+    return secret if secret is not None and _SECRET.fullmatch(secret) else None
 
 
 def _cookie_name(request: Request) -> str:
     return f"__Host-{FIELD}" if request._exchange.config.sessions.is_secure(request.scheme) else FIELD
 
 
-def _cookie(request: Request, token: str) -> str:
+def _cookie(request: Request, secret: str) -> str:
     name = _cookie_name(request)
     return format_cookie(
-        name, token, max_age=None if token else 0, path="/", secure=name.startswith("__Host-"), httponly=True
+        name, secret, max_age=None if secret else 0, path="/", secure=name.startswith("__Host-"), httponly=True
     )

@@ -18,13 +18,22 @@ The functions at the end are here because every layer checks arguments, and this
 
 from __future__ import annotations
 
+import inspect
 import math
+import os
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
+# By RFC 9110, which has renamed four of those that Python knew before 3.13.
+PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 
 
 class HTTPError(Exception):
@@ -87,7 +96,7 @@ class Redirect(Exception):
 
     Raise it or return it. 303 turns a form's POST into a GET (RFC 9110, section 15.4.4).
 
-    A location on another host is refused (the client gets 500, the log the reason) unless ``allow_external=True``:
+    A location on another host is refused (the client gets 400, the log the reason) unless ``allow_external=True``:
     a location from ``?next=`` must not lead to an attacker's log-in page. From https, ``http://`` and this host is
     refused as well, unless ``allow_http=True``. Raises ``ValueError`` for any other status.
     """
@@ -156,6 +165,31 @@ def is_count(value: object, least: int) -> bool:
 def is_duration(value: object) -> bool:
     """Return whether ``value`` is a finite number of seconds above 0, and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def takes(function: Any, count: int) -> bool:
+    """Return whether ``function`` can be called with ``count`` arguments, as far as its signature can be read.
+
+    A decorator's own signature counts, and not that of the function below it.
+    """
+    try:
+        inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # some builtins have none
+        pass
+    return True
+
+
+def authors_traceback(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an exception from the author's first line on; all of it if there is no such line."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        step = step.tb_next
+    return step or error.__traceback__
+
+
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
 
 def refuse_namesake(directory: Path) -> None:

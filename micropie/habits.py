@@ -1,4 +1,4 @@
-"""Second spellings: names of MicroPie, which applications that were written for it have, and short decorators.
+"""Second spellings: names of MicroPie, which applications that were written for it have.
 
 Each is another spelling of a name that the documentation shows, and docs/reference/compatibility.md lists them all.
 ``App``, ``Request``, ``UploadFile`` and the hooks' plan take them from here, so this module imports none of these.
@@ -7,32 +7,29 @@ Each is another spelling of a name that the documentation shows, and docs/refere
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from micropie.errors import Redirect, ResponseError, SetupError
-from micropie.execution import LOOP, MARK, PROCESS, THREAD, Completed
+from micropie.errors import Redirect, ResponseError
+from micropie.execution import Completed
 
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def _short_for(placement: str, name: str) -> Callable[[Function], Function]:
-    def decorate(*functions: Function) -> Function:
-        if len(functions) != 1 or isinstance(functions[0], str):  # not "callable": a classmethod is not
-            raise SetupError(f"write @{name} above a function, without parentheses")
-        setattr(functions[0], MARK, placement)
-        return functions[0]
-
-    decorate.__name__ = name
-    decorate.__doc__ = f'Short for ``@run_in("{placement}")``.'
-    return decorate
+Value = TypeVar("Value")
+HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
-inline = _short_for(LOOP, "inline")
-"""Short for ``@run_in("loop")``."""
-threaded = _short_for(THREAD, "threaded")
-"""Short for ``@run_in("thread")``."""
-pooled = _short_for(PROCESS, "pooled")
-"""Short for ``@run_in("process")``."""
+class Alias(Generic[Value]):
+    """Another name of an attribute of an attribute: ``Alias("request.session")``."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._find: Callable[[object], Value] = attrgetter(path)
+
+    def __get__(self, owner: object, cls: type) -> Value:
+        return self._find(owner)
+
+    def __set__(self, owner: object, value: Value) -> None:
+        path, _, name = self._path.rpartition(".")
+        setattr(attrgetter(path)(owner), name, value)
 
 
 class RequestHabits:
@@ -44,17 +41,10 @@ class RequestHabits:
     _subapp: object = None  # a hook sets it: the application that gets the request instead
     _subapp_path: str | None = None
 
-    @property
-    def query_params(self) -> dict[str, list[str]]:
-        """The query's parameters: name -> values. ``query`` is a multi-dict of the same."""
-        found: dict[str, list[str]] = self._exchange.query
-        return found
-
-    @property
-    def body_params(self) -> dict[str, list[Any]]:
-        """The fields of the form or of the JSON body's top level: name -> values. ``form`` is a multi-dict of them."""
-        found: dict[str, list[Any]] = self._exchange.fields
-        return found
+    query_params = Alias[dict[str, list[str]]]("_exchange.query")
+    """The query's parameters: name -> values. ``query`` is a multi-dict of the same."""
+    body_params = Alias[dict[str, list[Any]]]("_exchange.fields")
+    """The fields of the form or of the JSON body's top level: name -> values. ``form`` is a multi-dict of them."""
 
     @property
     def get_json(self) -> Any:
@@ -67,13 +57,8 @@ class SocketHabits:
 
     __slots__ = ()
 
-    request: Any
-
-    @property
-    def query_params(self) -> dict[str, list[str]]:
-        """``request.query_params``"""
-        found: dict[str, list[str]] = self.request.query_params
-        return found
+    query_params = Alias[dict[str, list[str]]]("request.query_params")
+    """``request.query_params``"""
 
 
 class UploadHabits:
@@ -121,10 +106,10 @@ class AppHabits:
     def _redirect(
         self,
         location: str,
-        status: int | Mapping[str, str] | Iterable[tuple[str, str]] = 303,
+        status: int | HeadersLike = 303,
         *,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-        extra_headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        headers: HeadersLike = (),
+        extra_headers: HeadersLike | None = None,
         allow_external: bool = False,
         allow_http: bool = False,
     ) -> Redirect:
@@ -141,43 +126,19 @@ class ServerHabits:
 
     _micropie_is_framework = True
 
-    request: Any
     _render_template: Callable[..., Awaitable[str]]
     _redirect: Callable[..., Redirect]
 
-    @property
-    def session(self) -> dict[str, Any]:
-        """``self.request.session``"""
-        session: dict[str, Any] = self.request.session
-        return session
-
-    @session.setter
-    def session(self, values: dict[str, Any]) -> None:
-        self.request.session = values
-
-    @property
-    def query_params(self) -> dict[str, list[str]]:
-        """``self.request.query_params``"""
-        found: dict[str, list[str]] = self.request.query_params
-        return found
-
-    @property
-    def body_params(self) -> dict[str, list[Any]]:
-        """``self.request.body_params``"""
-        found: dict[str, list[Any]] = self.request.body_params
-        return found
-
-    @property
-    def path_params(self) -> Sequence[Any]:
-        """``self.request.path_params``"""
-        found: Sequence[Any] = self.request.path_params
-        return found
-
-    @property
-    def files(self) -> Mapping[str, Any]:
-        """``self.request.files``"""
-        found: Mapping[str, Any] = self.request.files
-        return found
+    session = Alias[dict[str, Any]]("request.session")
+    """``self.request.session``"""
+    query_params = Alias[dict[str, list[str]]]("request.query_params")
+    """``self.request.query_params``"""
+    body_params = Alias[dict[str, list[Any]]]("request.body_params")
+    """``self.request.body_params``"""
+    path_params = Alias[Sequence[Any]]("request.path_params")
+    """``self.request.path_params``"""
+    files = Alias[Mapping[str, Any]]("request.files")
+    """``self.request.files``"""
 
     def render_template(self, name: str, /, **context: object) -> Awaitable[str]:
         """``await self.render_template("index.html", ...)``"""

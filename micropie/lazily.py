@@ -1,18 +1,47 @@
-"""Names of a package's face that are imported when they are first asked for."""
+"""What is made when it is first asked for: the names of a package's face, and regular expressions.
+
+    __getattr__ = lazily(__name__, {"module": "Name other_name"})
+
+What a site does not use is not imported: it would take longer than the rest. ``from package import name`` imports the
+name's module at once, so what is to come later is written ``package.name``; from the second time on that is an
+attribute as any other.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, AnyStr, cast
 
 
-def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package. ``modules``: by the name, the module of the package that has it."""
+def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package. ``names``: by the module of the package, the names that it has."""
+    modules = {name: module for module, listed in names.items() for name in listed.split()}
 
     def get(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{modules[name]}"), name)
+        value = getattr(import_module(f"{package}.{modules[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
 
     return get
+
+
+class _Pattern:
+    """A regular expression that is compiled when one of its methods is first asked for."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._arguments = arguments
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(re.compile(*self._arguments), name)
+        setattr(self, name, found)
+        return found
+
+
+def pattern(expression: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
+    """Return what ``re.compile`` returns, but compile it when it is first used."""
+    return cast("re.Pattern[AnyStr]", _Pattern(expression, flags))

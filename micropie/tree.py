@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from inspect import isroutine
+from typing import TYPE_CHECKING, Any
 
-from micropie import mounts
-from micropie.asgi import ASGIState
+from micropie import asgi, mounts, wsgi
 from micropie.channels import Channels
 from micropie.errors import SetupError
-from micropie.execution import HANDLER, RouteKind, ShutdownSignal, current
+from micropie.execution import HANDLER, RouteKind, current
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
-from micropie.habits import AppHabits
+from micropie.habits import Alias, AppHabits
 from micropie.http import State
-from micropie.middleware.security_defaults import warn_of_missing_security
 from micropie.mounts import APP, ASGI
 from micropie.routing import (
     AppDefinition,
@@ -35,8 +34,11 @@ from micropie.routing import (
     public_name,
 )
 from micropie.sessions import InMemorySessionBackend, SessionBackend
+from micropie.streams import ShutdownSignal
 from micropie.templates import names_of
-from micropie.wsgi import WSGIState
+
+if TYPE_CHECKING:
+    from micropie.openapi import Docs
 
 
 class Node(AppHabits):
@@ -55,20 +57,26 @@ class Node(AppHabits):
 class Tree(Registrations):
     """One application with all that is inside it."""
 
+    startup_handlers = Alias[list[Callable[[], object]]]("_app.startup_handlers")
+    shutdown_handlers = Alias[list[Callable[[], object]]]("_app.shutdown_handlers")
+    state = Alias[State]("_app.state")
+
     def __init__(self, app: Node, url_for: Callable[..., str], channels: Channels | None) -> None:
         super().__init__()
         self._app = app
         self._url_for = url_for
-        self.asgi, self.wsgi = ASGIState(), WSGIState()
+        self.asgi, self.wsgi = asgi.ASGIState(), wsgi.WSGIState()
         self.channels = channels
         self.own_channels = Channels()
         self._own_sessions = InMemorySessionBackend()
         self.lifespan: Callable[[], Lifespan] | None = None
         self.security: object = None
+        self.docs: Docs | None = None
         self.sites: dict[str, Site] = {}
         self.shutdowns: dict[str, ShutdownSignal] = {}
         self._overrides: dict[object, Callable[..., object]] = {}
-        self._parents: dict[int, Node] = {}
+        self._inside: list[Node] = []  # when it was last compiled as the outermost one
+        self._roots: dict[int, Node] = {}  # the outermost applications that were compiled with this one inside
 
     # -- the site, for drivers -----------------------------------------------------------------------------------------
 
@@ -81,7 +89,17 @@ class Tree(Registrations):
             # Not made anew with the site: streams that were opened before a change end with the others.
             shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
             self.sites[blocking] = build_site(self.definition(()), shutdown, blocking)
+            for app in self._inside:
+                app._micropie._roots.pop(id(self._app), None)
+            self._inside = [app for app in self.walk() if app is not self._app]
+            for app in self._inside:
+                app._micropie._roots[id(self._app)] = self._app
         return self.sites[blocking]
+
+    @property
+    def site(self) -> Site:
+        """The site that is compiled already: under WSGI not that of ``compiled()``."""
+        return next(iter(self.sites.values()), None) or self.compiled()
 
     def definition(self, ancestors: tuple[Node, ...]) -> AppDefinition:
         """Return the definition of this application and of those inside it, which ``build_site`` compiles.
@@ -93,9 +111,8 @@ class Tree(Registrations):
         path = (*ancestors, app)
         for mount in self.mounts:
             if any(mount.target is around for around in path):
-                raise SetupError(f"{type(mount.target).__name__} is mounted at {mount.prefix} inside of itself")
+                raise SetupError(f"{type(mount.target).__name__} is mounted at {mount} inside of itself")
         for parent in ancestors[-1:]:
-            self._parents[id(parent)] = parent
             app.state._outer = parent.state
         return AppDefinition(
             app=app,
@@ -123,31 +140,59 @@ class Tree(Registrations):
 
     def changed(self) -> None:
         """Drop the compiled sites of this application and of those around it."""
-        self.sites.clear()
-        self.asgi.site = self.wsgi.site = None
-        parents = list(self._parents.values())
-        self._parents.clear()
-        for parent in parents:
-            parent._micropie.changed()
+        for app in (self._app, *self._roots.values()):
+            tree = app._micropie
+            tree.sites.clear()
+            tree.asgi.site = tree.wsgi.site = None
 
     def config(self) -> Config:
-        """Return this application's configuration in the tree that answers the current request, or else alone."""
+        """Return this application's configuration in the tree that it is in.
+
+        While a request is answered that is the request's tree, and in it the place that is nearest to the application
+        which answers. Raises ``LookupError`` if the application is in several places.
+        """
+        places = self._places()
+        if len(places) > 1:
+            known = [f"{one.prefix} of {type(one.tree[0].app).__name__}" for one in places]
+            raise LookupError(
+                f"{type(self._app).__name__} is in several places, {' and '.join(known)}, and no request tells which: "
+                f'ask the outermost application, as in url_for("{places[0].scope}NAME")'
+            )
+        return places[0]
+
+    def _places(self) -> list[Config]:
         request = current.get(None)
         if request is not None:
             config = config_of(request._exchange)
-            found = config if config.app is self._app else config.tree.get(id(self._app))
-            if found is not None:
-                return found
-        return self.compiled().config
+            if config.app is self._app:
+                return [config]
+            for prefix in config.scopes:
+                near = [one for one in config.tree if one.app is self._app and prefix in one.scopes]
+                if near:
+                    return near
+        trees = [root._micropie for root in [*self._roots.values()] if not root._micropie._roots]
+        if not trees:
+            return [self.site.config]
+        places = [one for tree in trees for one in tree.site.config.tree if one.app is self._app]
+        return places or self._places()  # none: it was taken out of a tree, which has forgotten it by now
 
-    # -- the applications around it, and those inside it ---------------------------------------------------------------
+    def root(self) -> Node:
+        """Return the outermost application of the tree that this one is in."""
+        root = self.config().tree[0].app if self._roots else self._app
+        assert isinstance(root, Node)  # noqa: S101
+        return root
 
-    def outwards(self) -> list[Node]:
-        """Return this application and those around it, the outermost last."""
-        apps = [self._app]
-        while outer := apps[-1]._micropie._parents:
-            apps.append(next(iter(outer.values())))
-        return apps
+    def described(self) -> tuple[Site, Config]:
+        """Return the site of the whole tree, and this application's configuration in it: what a document is made of."""
+        return self.root()._micropie.site, self.config()
+
+    def current_channels(self) -> Channels:
+        """Return the channels of the current request, or else those of this application or of one around it."""
+        if self.channels is None and (self._roots or current.get(None) is not None):
+            return self.config().channels
+        return self.own_channels if self.channels is None else self.channels
+
+    # -- those inside it -----------------------------------------------------------------------------------------------
 
     def walk(self, ancestors: tuple[Node, ...] = ()) -> Iterator[Node]:
         """Yield this application, then those inside it, without isolated mounts."""
@@ -178,36 +223,27 @@ class Tree(Registrations):
         ``"app"`` means isolated mounts. Called once at each start: logs what is missing for the security of a site.
         """
         apps = list({id(app): app for app in self.walk()}.values())
-        compiled = next(iter(self.sites.values()), None)  # under WSGI it is the only one
-        config = (compiled or self.compiled()).config
+        config = self.site.config
         keeps_sessions = any(app.session_backend is not None for app in apps)
         if keeps_sessions and self.security is not False and not config.settings.debug:
+            from micropie.middleware.security_defaults import warn_of_missing_security
+
             warn_of_missing_security(config)
         mounted = [mount for app in apps for mount in app._micropie.mounts if mount.kind in kinds]
         seconds = Settings().overridden(self.settings).mount_timeout
         lives = [mounts.MountedLife(mount, seconds) for mount in mounted if mount.kind == ASGI or mount.isolated]
         return Lifecycle([*(app._micropie for app in apps), *lives])
 
+    @property
+    def waits_at_start(self) -> bool:
+        """Whether the start of this application or of those inside it runs code of the author's."""
+        return any(app._micropie.lifespan or app.lifespan or app.startup_handlers for app in self.walk())
+
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager of this application's lifespan, or None."""
         if self.lifespan is not None:
             return self.lifespan()
         return lifespan_opener(self._app.lifespan)() if self._app.lifespan is not None else None
-
-    @property
-    def startup_handlers(self) -> list[Callable[[], object]]:
-        """The functions that are called before the first request."""
-        return self._app.startup_handlers
-
-    @property
-    def shutdown_handlers(self) -> list[Callable[[], object]]:
-        """The functions that are called after the last request."""
-        return self._app.shutdown_handlers
-
-    @property
-    def state(self) -> State:
-        """The application's state."""
-        return self._app.state
 
     def shut_down_wsgi(self) -> None:
         """Shut down now under WSGI, isolated mounts first."""
@@ -219,15 +255,13 @@ class Tree(Registrations):
 
     # -- registrations -------------------------------------------------------------------------------------------------
 
-    def registering(
-        self, functions: list[tuple[Callable[..., object], RouteMark]], mark: RouteMark
-    ) -> Callable[[Function], Function]:
-        """Return a decorator that adds a function to ``functions`` with ``mark``."""
+    def registering(self, mark: RouteMark) -> Callable[[Function], Function]:
+        """Return a decorator that registers a function with ``mark``."""
 
         def register(function: Function) -> Function:
             if not callable(function):
                 raise SetupError(f"a route stands above a function, not {function!r}")
-            functions.append((function, mark))
+            self.functions.append((function, mark))
             self.changed()
             return function
 
@@ -235,7 +269,7 @@ class Tree(Registrations):
 
     def override(self, key: object, fake: object) -> Callable[[], None]:
         """Put ``fake`` in the place of what provides ``key``, in the whole tree. Return the function that undoes it."""
-        if not any(key in app._micropie.providers for app in self.walk()):
+        if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
             raise SetupError(f"nothing provides {name_of(key)}: there is nothing to override")
         before = self._overrides.get(key)
         self._overrides[key] = in_place_of(key, fake)

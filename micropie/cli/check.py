@@ -12,11 +12,11 @@ from pathlib import Path
 
 from micropie.app import App
 from micropie.cli.moving import findings
-from micropie.cli.routes import function_of, mounts_of, place_of
+from micropie.cli.routes import mounts_of
 from micropie.cli.target import find_target
 from micropie.errors import SetupError
 from micropie.middleware.security_defaults import missing_security
-from micropie.routing import Site
+from micropie.routing import Site, function_of, place_of
 
 
 def execute(arguments: Namespace) -> int:
@@ -86,7 +86,7 @@ def _is_session(node: ast.AST, names: set[str]) -> bool:
 def _hidden_routes(app: App, site: Site) -> Iterator[str]:
     for mount in mounts_of(app):
         for entry in site.entries():
-            if (entry.route.pattern + "/").startswith(mount.prefix + "/"):
+            if mount.prefix and (entry.route.pattern + "/").startswith(mount.prefix + "/"):
                 place = place_of(function_of(entry.route))
                 yield f"{place}: {entry.route.name} is never reached: {mount.prefix} is mounted above it"
     apps = [*app._micropie.walk()]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
@@ -24,7 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 if it found mistakes, 2 if it can't do its work."""
     try:
         _read_env_file()
-        parsed = _parser().parse_args(arguments)
+        parsed, unknown = _parser().parse_known_args(arguments)
+        if unknown:  # argparse would show the usage of micropie, and not that of the command
+            near = get_close_matches(unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1)
+            hint = f"; do you mean {near[0]}?" if near else ""
+            parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         execute: Callable[[argparse.Namespace], int] = import_module(f"micropie.cli.{parsed.command}").execute
         return execute(parsed)
     except (CommandError, ServingError, SetupError) as error:
@@ -94,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--reload", action="store_true", default=_flag("RELOAD"), help="start anew when a file has changed"
     )
+    run.add_argument(
+        "--stand-in",
+        choices=["bottle", "cherrypy"],
+        default=_from_environment("STAND_IN"),
+        help="have every import of this framework give its stand-in (micropie.compat)",
+    )
     run.add_argument("--wsgi", action="store_true", default=_flag("WSGI"), help="serve by WSGI, without WebSockets")
     run.add_argument("--root-path", default=_from_environment("ROOT_PATH", ""), help="the prefix behind a proxy")
     run.add_argument("--ssl-certfile", default=_from_environment("SSL_CERTFILE"))
@@ -114,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
 
     shell = commands.add_parser("shell", help="Python with the application and a client")
     _add_target(shell)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 

@@ -29,8 +29,8 @@ class Root(App):
     @post
     def greet(self, name: str):
         session = self.request.session
-        session["names"] = [*session.get("names", []), name]
-        flash(f"Hello, {name}!")
+        session["names"] = [*session.get("names", []), name[:80]][-20:]  # the last ones: a session is small
+        flash(f"Hello, {name[:80]}!")
         return Redirect("/")
 
     async def status(self):
@@ -83,24 +83,23 @@ def test_it_greets():
 
 README = """# NAME
 
-    pip install -e ".[test]"
+    pip install "./wheels/micropie_dual-0.1.0-py3-none-any.whl[standard,test]"
     micropie run --reload        # http://127.0.0.1:8000/
     pytest
 
 `app.py` is the application, `templates/` has its pages, `static/` its other files. `.env` has the settings of this
 machine: `DEBUG=1`. `micropie routes` lists what is public, `DEBUG=0 micropie check` finds mistakes before a deployment.
 
-micropie-dual is installed from a clone of its repository, or from a wheel.
+The public index has no `micropie-dual`, so the project does not name it as a dependency: anybody could register the
+name. `wheels` has its wheel, made by `pip wheel --no-deps --wheel-dir wheels .` in a clone of its repository. Where it
+is installed already, the first line is not needed.
 """
 
 PYPROJECT = """[project]
 name = "NAME"
 version = "0.1.0"
 requires-python = ">=3.11"
-dependencies = ["micropie-dual[standard]"]
-
-[project.optional-dependencies]
-test = ["micropie-dual[test]", "pytest"]
+dependencies = []  # and micropie-dual, which is no package of the public index: see README.md
 
 [build-system]
 requires = ["hatchling"]
@@ -129,6 +128,8 @@ def execute(arguments: Namespace) -> int:
     folder = Path(arguments.name)
     if not folder.name.replace("-", "_").isidentifier():
         raise CommandError(f"{folder.name!r} can't be the name of a project: use letters, digits, - and _")
+    if folder.name.replace("-", "_").lower() in ("micropie", "micropie_dual"):
+        raise CommandError(f"{folder.name!r} is the framework's own name: choose another one")
     if folder.exists() and any(folder.iterdir()):
         raise CommandError(f"{folder} is there already, and not empty")
     for name, text in FILES.items():

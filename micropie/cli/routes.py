@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
+import re
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from inspect import Parameter
 from typing import Annotated, get_origin
@@ -14,9 +14,9 @@ from typing import Annotated, get_origin
 from micropie.app import App
 from micropie.binding import Plan
 from micropie.cli.target import find_target
-from micropie.execution import HANDLER, POOL, layers
+from micropie.execution import HANDLER, POOL
 from micropie.mounts import Mount
-from micropie.routing import Provider, Route, Site
+from micropie.routing import Provider, Route, Site, function_of, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def execute(arguments: Namespace) -> int:
     mounts = [
         PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "") for one in mounts_of(app)
     ]
-    routes = [*public_routes(app._micropie.compiled()), *mounts]
+    routes = [*public_routes(app._micropie.compiled(), arguments.json), *mounts]
     if arguments.json:
         print(json.dumps([asdict(route) for route in routes], indent=2))
         return 0
@@ -59,19 +59,19 @@ def mounts_of(app: App) -> list[Mount]:
     ]
 
 
-def public_routes(site: Site) -> Iterator[PublicRoute]:
+def public_routes(site: Site, with_providers: bool) -> Iterator[PublicRoute]:
     """Yield the routes of HTTP, then those of WebSockets."""
     for entry in site.entries():
         everything = {*entry.route.config.settings.methods} <= {*entry.methods} and not entry.route.methods
         methods = "any" if everything else ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
-        yield _public(methods, entry.route)
+        yield _public(methods, entry.route, with_providers)
     for entry in site.sockets.entries():
-        yield _public("WS", entry.route)
+        yield _public("WS", entry.route, with_providers)
 
 
-def _public(methods: str, route: Route) -> PublicRoute:
+def _public(methods: str, route: Route, with_providers: bool) -> PublicRoute:
     function = function_of(route)
-    shown = _all_shown(route.plan, {provider.key: provider for provider in route.providers})
+    shown = _all_shown(route.plan, {one.key: one for one in route.providers if with_providers})
     kinds = {HANDLER: "thread", POOL: "process"}
     return PublicRoute(
         methods, route.pattern, route.name, shown, kinds.get(route.step_kind, "loop"), place_of(function)
@@ -79,8 +79,8 @@ def _public(methods: str, route: Route) -> PublicRoute:
 
 
 def _all_shown(plan: Plan, providers: Mapping[object, Provider]) -> str:
-    """Return the parameters; for one that is provided, also the provider with those that it takes itself."""
-    provided = {one.name: providers[one.key] for one in plan.provided}
+    """Return the parameters; for one of ``providers``, also the provider with those that it takes itself."""
+    provided = {one.name: providers.get(one.key) for one in plan.provided}
     texts = []
     for name, parameter in inspect.signature(plan.function).parameters.items():
         provider = provided.get(name)
@@ -89,6 +89,7 @@ def _all_shown(plan: Plan, providers: Mapping[object, Provider]) -> str:
     return f"({', '.join(texts)})"
 
 
+_MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # in front of a type's name
 _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 
 
@@ -98,22 +99,8 @@ def _shown(parameter: Parameter) -> str:
     kind = parameter.annotation
     if kind is not Parameter.empty:
         kind = kind.__origin__ if get_origin(kind) is Annotated else kind
-        text += f": {kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else kind}"
+        name = kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
+        text += f": {re.sub(_MODULES, '', name)}"
     if parameter.default is Parameter.empty:
         return text
     return f"{text} = {parameter.default!r}" if kind is not Parameter.empty else f"{text}={parameter.default!r}"
-
-
-def function_of(route: Route) -> Callable[..., object]:
-    """Return the function that the author wrote, below its decorators."""
-    *_, function = layers(route.plan.function)
-    return function
-
-
-def place_of(function: Callable[..., object]) -> str:
-    """Return the file, relative to this folder if it is below, and the line of a function; "" for one of micropie."""
-    code = getattr(function, "__code__", None)
-    if code is None or function.__module__.partition(".")[0] == "micropie":
-        return ""
-    file = os.path.relpath(code.co_filename)
-    return f"{code.co_filename if file.startswith('..') else file}:{code.co_firstlineno}"

@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
 
 from micropie.cli.serving.options import Options
 from micropie.cli.serving.run import serve
 from micropie.cli.target import find_target
+from micropie.compat import install, name_for_processes
 
 
 def execute(arguments: Namespace) -> int:
     """Serve the application until the process is told to end."""
     options = {field.name: getattr(arguments, field.name) for field in fields(Options)}
-    _warn_of_typos([*options, "app", "reload"])
-    serve(find_target(arguments.target), Options(**options), reload=arguments.reload)
+    _warn_of_typos([*options, "app", "reload", "stand_in", "stand_in_for"])
+    if arguments.stand_in is None:
+        target = find_target(arguments.target)
+    else:
+        install(arguments.stand_in)
+        target = find_target(arguments.target)
+        name = name_for_processes(arguments.stand_in, target.named(arguments.stand_in))
+        target = replace(target, imported_as=name)
+    serve(target, Options(**options), reload=arguments.reload)
     return 0
 
 

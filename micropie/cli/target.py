@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from difflib import get_close_matches
@@ -46,13 +47,14 @@ def find_target(name: str) -> Target:
     app = _attribute(module, attribute)
     if isinstance(app, type) and issubclass(app, App):
         made = next((name for name, value in vars(module).items() if isinstance(value, app)), None)
-        advice = f"do you mean {module_name}:{made}?" if made else f"write app = {attribute}() below it"
+        advice = f"do you mean {module_name}:{made}?" if made else f"write app = {app.__name__}()"
         raise CommandError(f"{module_name}:{attribute} is a class: {advice}")
     if not isinstance(app, App):
         native = getattr(app, "native", None)
         if isinstance(native, App):  # it carries an application that has moved in
             return Target(native, f"{module_name}:{attribute}")
-        raise CommandError(f"{module_name}:{attribute} is no App but {type(app).__name__}: {app!r:.60}")
+        advice = f"; write {attribute} = micropie.dual(...) around any other application" if callable(app) else ""
+        raise CommandError(f"{module_name}:{attribute} is no App but {type(app).__name__}: {app!r:.60}{advice}")
     return Target(app, f"{module_name}:{attribute}")
 
 
@@ -77,6 +79,8 @@ def _imported(name: str, folder: Path) -> ModuleType:
             shown = traceback.format_list([frame for frame in authors if not _is_of_importing(frame)])
             raise CommandError(f"{error}\n{''.join(shown).rstrip()}") from None
         lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
+        if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
+            lines.append(f"Set the variable {error.args[0]} in the environment, or in a file .env in this folder.")
     raise CommandError(f"{name} can't be imported:\n{''.join(lines).rstrip()}")
 
 

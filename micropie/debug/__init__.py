@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.debug.access import may_see_debug_pages
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
+    from micropie.debug.access import may_see_debug_pages
     from micropie.debug.page import error_page, not_found_page
 
 __all__ = [
@@ -17,4 +17,4 @@ __all__ = [
 ]
 
 # What a site does not use is not imported: it would take longer than the rest.
-__getattr__ = lazily(__name__, {"error_page": "page", "not_found_page": "page"})
+__getattr__ = lazily(__name__, {"access": "may_see_debug_pages", "page": "error_page not_found_page"})

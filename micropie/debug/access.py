@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from micropie.http import Address
 from micropie.http import Request
+from micropie.lazily import pattern
 
-# The headers that a proxy adds, beside those that begin with "X-Forwarded-".
-_FORWARDING = frozenset({"forwarded", "via", "x-real-ip"})
+# Words in the names of headers that proxies add, to tell who the client is or that they stand between. Browsers never
+# send them: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray, X-Envoy-Original-Path.
+_FORWARDING = frozenset(
+    {"forwarded", "via", "proxy", "ip", "clientip", "socketip", "addr", "address", "cdn", "cf", "envoy", "fastly"}
+)
 
-_LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
+_LOCAL_HOST = pattern(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
 
-_WORKERS = re.compile(r"(?:--workers=?|-w=?)([0-9]*)")
+_WORKERS = pattern(r"(?:--workers=?|-w=?)([0-9]*)")
 
 
 def may_see_debug_pages(request: Request) -> bool:
@@ -45,7 +49,7 @@ def may_see_debug_pages(request: Request) -> bool:
     if stated is not None:
         if not _is_loopback(stated):
             return False
-    elif any(name in _FORWARDING or name.startswith("x-forwarded-") for name in headers):
+    elif not all(_FORWARDING.isdisjoint(name.split("-")) for name in headers):
         return False
     return exchange.config.settings.debug == "force" or not _has_several_workers(request)
 

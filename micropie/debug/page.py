@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from micropie.errors import PHRASES, HTTPError
+from micropie.errors import PHRASES, HTTPError, authors_traceback
 from micropie.http import TEXT, Request, Response
 from micropie.routing import RouteEntry, config_of
 
@@ -76,7 +76,8 @@ _HEADERS = (
 
 def error_page(request: Request, failure: Exception) -> Response:
     """Return the 500 for an unhandled exception, with its traceback."""
-    lines = _encodable(_hide_secrets("".join(traceback.format_exception(failure))))
+    formatted = traceback.format_exception(type(failure), failure, authors_traceback(failure))
+    lines = _encodable(_hide_secrets("".join(formatted)))
     kind = _format_of(request)
     if kind == "text":
         return Response(lines, 500, _HEADERS, TEXT)
@@ -104,7 +105,7 @@ def not_found_page(request: Request, failure: HTTPError, entries: Sequence[Route
     names = [_route_line(entry) for entry in near]
     if kind == "json":
         routes = [_route_line(entry) for entry in table.values()]
-        return _problem(404, failure.message, {"near": names, "routes": routes}, failure.headers)
+        return _problem(404, str(failure.message), {"near": names, "routes": routes}, failure.headers)
     if kind == "text":
         lines = [str(failure.message), "", *(["Did you mean:", *names, ""] if near else [])]
         lines += ["Routes:", *(_route_line(entry) for entry in table.values())]
@@ -124,9 +125,8 @@ def _format_of(request: Request) -> str:
     return "json" if "json" in accept or "json" in sent else "text"
 
 
-def _problem(
-    status: int, detail: object, more: Mapping[str, object], headers: Iterable[tuple[str, str]] = ()
-) -> Response:
+def _problem(status: int, detail: str, more: Mapping[str, object], headers: Iterable[tuple[str, str]] = ()) -> Response:
+    detail = detail.removeprefix(f"{status} ")
     document = {"type": "about:blank", "title": PHRASES[status], "status": status, "detail": detail, **more}
     return Response(document, status, [*headers, *_HEADERS], "application/problem+json")
 

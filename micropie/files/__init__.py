@@ -1,16 +1,22 @@
 """Static files as responses.
 
 ``static_file`` returns a ``FileReference``, and the flow opens it in one IO step, or without a step if a thread has
-looked at the file within the last second: then the kernel has it in memory (``recent.py``). The disk is asked each
-time; only the checked head of each version of a file is kept. A small file is bytes like any other answer. A large
-one is a ``FileRange``, an open file of which exactly so many bytes are sent. The request closes it when it is over,
-so no path through the drivers can leak it.
+looked at the file within the last second: then the kernel has it in memory (``recent_looks.py``). The disk is asked
+each time; only the checked head of each version of a file is kept. A small file is bytes like any other answer. A large
+one is a ``FileRange``, an open file of which exactly so many bytes are sent. The request closes it when it is over, so
+no path through the drivers can leak it.
 """
 
-from micropie.files.static import directory_route, open_file, static_file
+from __future__ import annotations
 
-__all__ = [
-    "directory_route",
-    "open_file",
-    "static_file",
-]
+from typing import TYPE_CHECKING
+
+from micropie.lazily import lazily
+
+if TYPE_CHECKING:
+    from micropie.files.content_types import in_ascii
+    from micropie.files.static import directory_route, open_file, static_file
+
+__all__ = ["directory_route", "in_ascii", "open_file", "static_file"]
+
+__getattr__ = lazily(__name__, {"content_types": "in_ascii", "static": "directory_route open_file static_file"})

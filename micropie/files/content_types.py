@@ -11,6 +11,8 @@ import unicodedata
 from functools import lru_cache
 from urllib.parse import quote
 
+from micropie.http import MAX_FILENAME
+
 UNKNOWN = "application/octet-stream"  # browsers neither run nor show it (RFC 9110, section 8.3)
 
 # Types that the web needs, and that ``mimetypes`` lacks or has differently in some versions: Python 3.12 gave scripts
@@ -46,7 +48,7 @@ _OWN_TYPES = {
 _EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # not ".png", a name without extension
 
 # In a quoted string, "\" escapes and '"' ends, and browsers decode "%" there, too (RFC 6266, appendix D).
-_NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%]')
+_NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%/]')
 _NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 # They are not seen, and some turn the direction of what follows: "invoice-\u202Efdp.exe" is shown as "invoice-exe.pdf".
 _NOT_SEEN = re.compile("[\x80-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
@@ -70,9 +72,18 @@ def _types() -> dict[str, str]:
 def attachment(name: str) -> str:
     """Return the Content-Disposition header that makes a browser save a file as ``name`` (RFC 6266).
 
-    A name that is not plain ASCII is sent twice: ``filename*`` for all current browsers, ``filename`` for others.
+    A name that is not plain ASCII is sent twice: ``filename*`` for all current browsers, ``filename`` for others. It
+    ends after 255 characters, as no file has a longer name.
     """
-    name = _NOT_IN_A_NAME.sub("_", _NOT_SEEN.sub("", name)).encode("utf-8", "replace").decode()
-    plain = _NOT_PLAIN.sub("_", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()) or "download"
+    name = _NOT_IN_A_NAME.sub("_", _NOT_SEEN.sub("", name[:MAX_FILENAME])).encode("utf-8", "replace").decode()
+    plain = _NOT_PLAIN.sub("_", in_ascii(name)) or "download"
     header = f'attachment; filename="{plain}"'
-    return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+    return header if plain == name or not name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def in_ascii(name: str) -> str:
+    """Return a file's name without accents and whatever else ASCII lacks, of 255 characters at most.
+
+    Longer ones are cut first: characters are taken apart in quadratic time.
+    """
+    return unicodedata.normalize("NFKD", name[:MAX_FILENAME]).encode("ascii", "ignore").decode()

@@ -23,6 +23,7 @@ from typing import NamedTuple, TypeAlias
 
 from micropie.errors import HTTPError
 from micropie.http import LONGEST_KEPT, accepts_coding, cached_if_short
+from micropie.lazily import pattern
 
 logger = logging.getLogger("micropie")
 
@@ -32,8 +33,8 @@ _CODINGS = ((".br", ("br",)), (".gz", ("gzip", "x-gzip")))
 _SUFFIXES = tuple(suffix for suffix, _ in _CODINGS)
 
 # Names that mean something else on Windows: a drive or a stream of NTFS, a device, a dot or space that it drops.
-_WINDOWS_OWN = re.compile(r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE)
-_DRIVE = re.compile(r"[A-Za-z]:")
+_WINDOWS_OWN = pattern(r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE)
+_DRIVE = pattern(r"[A-Za-z]:")
 
 # Errors for a name that no file can have, or a file that can't be read. EINVAL and EILSEQ: some systems' errors for
 # odd characters.
@@ -192,7 +193,8 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
         if not stat.S_ISLNK(facts.st_mode):
             return full, facts
     real = os.path.realpath(full)
-    if not real.startswith(full[:start]):  # with the separator: "/srv/files-old" is not below "/srv/files"
+    # With the separator: "/srv/files-old" is not below "/srv/files". A link may lead to no hidden name either.
+    if not real.startswith(full[:start]) or os.sep + "." in real[start - 1 :]:
         raise HTTPError(404)
     return real, os.lstat(real)
 

@@ -71,13 +71,9 @@ def static_file(
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age is a whole number of seconds, not {max_age!r}")
     name = os.fspath(path)
-    response = Response(
-        FileReference(os.fspath(root), name, max_age, cached, follow_symlinks), 200, headers, content_type
-    )
-    if download:
-        saved_as = download if isinstance(download, str) else name.rpartition("/")[2]
-        response.headers.setdefault("Content-Disposition", attachment(saved_as))
-    return response
+    saved_as = name.rpartition("/")[2] if download is True else download or None
+    reference = FileReference(os.fspath(root), name, max_age, cached, follow_symlinks, saved_as)
+    return Response(reference, 200, headers, content_type)
 
 
 def directory_route(
@@ -110,6 +106,7 @@ def directory_route(
             raise HTTPError(404)
         return static_file(path, root, **options)
 
+    vars(serve)["__micropie_needs_session__"] = False  # so a file is sent while a session backend is out of reach
     return f"{prefix.rstrip('/')}/<path:path>", serve
 
 
@@ -253,6 +250,8 @@ def _described(
     pairs = [("Cache-Control", cache_control)]
     if response.status == 200:  # not for an error page
         pairs += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
+    if response.body.saved_as is not None and selection.status != 304:
+        pairs.append(("Content-Disposition", attachment(response.body.saved_as)))
     # Not by ``setdefault``, which searches all headers each time: that took a tenth of the whole answer's time.
     if given:
         stated = {name.lower() for name, _ in given}

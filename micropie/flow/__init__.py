@@ -6,14 +6,21 @@ ask for, and closes it. Middleware with ``yield`` and providers are generators o
 ``generators.py`` advances. ``errors.py`` turns an exception into a response. ``lifecycle.py`` starts and stops an
 application.
 
-A route with providers has a hook that does nothing, so the flow looks for resources only where there are hooks, and
-other routes pay nothing.
+A route with providers, or with a filter of its result, has a hook that does nothing, so the flow looks for these only
+where there are hooks, and other routes pay nothing.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from micropie.flow.http import respond
 from micropie.flow.lifecycle import Application, Lifecycle, Lifespan, LifespanContext, lifespan_opener, log_failure
 from micropie.flow.resources import clean_up, end_resources
-from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse
+from micropie.lazily import lazily
+
+if TYPE_CHECKING:
+    from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse
 
 # fmt: off
 __all__ = [
@@ -21,3 +28,5 @@ __all__ = [
     "converse", "end_resources", "lifespan_opener", "log_failure", "respond",
 ]
 # fmt: on
+
+__getattr__ = lazily(__name__, {"websocket": "CloseInfo ask_guards cleanup converse"})

@@ -6,11 +6,13 @@ client on this machine if ``debug`` is on.
 
 from __future__ import annotations
 
-from micropie.debug import may_see_debug_pages
+import re
+
+from micropie import debug, files
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
-from micropie.execution import Flow
-from micropie.files import open_file
+from micropie.execution import POOL, Flow
 from micropie.http import (
+    Exchange,
     FileReference,
     Request,
     Response,
@@ -19,8 +21,8 @@ from micropie.http import (
     merge_pending,
     redirect_response,
 )
-from micropie.routing import config_of
-from micropie.streams import stream_of
+from micropie.routing import config_of, handlers_route
+from micropie.streams import is_stream, stream_of
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
@@ -34,7 +36,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         if isinstance(failure, HTTPError | Redirect):
             response = _with_pending(request, response)
         if type(response.body) is FileReference:  # the author's page for this error
-            response = yield from open_file(request, response)
+            response = yield from files.open_file(request, response)
         if exchange.stream is None:
             exchange.stream = stream_of(response.body)  # to be closed if a hook replaces it
     except HTTPError as error:  # from opening that file
@@ -56,7 +58,22 @@ def log_failure(request: Request, failure: Exception) -> None:
     """Log an exception with its traceback, and the handler's name."""
     exchange = request._exchange
     place = f" in {request.route.name}" if request.route is not None else ""
+    hint = _hint(exchange, failure)
+    if hint:
+        failure.add_note(hint)
     exchange.log_failure(f"{exchange.label} failed{place}", failure)
+
+
+def _hint(exchange: Exchange, failure: Exception) -> str:
+    """Return the advice that Python's own sentence lacks for two frequent mistakes, "" for any other failure."""
+    if type(failure) is TypeError and re.search("can't be (awaited|used in 'await')", str(failure)):
+        return "request.json(), form and files are there without waiting: leave await out."
+    route = handlers_route(exchange)
+    if type(failure) is AttributeError and route is not None and route.step_kind is POOL:
+        for name in vars(route.config.app):
+            if f"no attribute {name!r}" in str(failure):
+                return f"In a process, self has nothing that __init__ sets: keep {name} in the class or the module."
+    return ""
 
 
 def _chosen_response(request: Request, failure: Exception) -> Flow[Response]:
@@ -85,12 +102,14 @@ def _with_pending(request: Request, response: Response) -> Response:
 def _author_response(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response of the author's error handler; the plain one if there is none, or it must not see this."""
     status = failure.status if isinstance(failure, HTTPError) else 500
-    handler, expected = config_of(request._exchange).error_handler_for(failure, status)
+    handler, expected, text_type = config_of(request._exchange).error_handler_for(failure, status)
     if handler is None or isinstance(failure, ClientDisconnect | Redirect) or _is_options(request, failure):
         return _default_response(request, failure)
     if not expected and not isinstance(failure, HTTPError):
         log_failure(request, failure)
     response = yield from handler.respond(failure, status)
+    if response.content_type is None and (isinstance(response.body, str | bytes) or is_stream(response.body)):
+        response.content_type = text_type
     if isinstance(failure, HTTPError):  # Allow, WWW-Authenticate, Retry-After: part of what the status means
         for name, value in failure.headers:
             response.headers.setdefault(name, value)
@@ -111,14 +130,10 @@ def _default_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, HTTPError):
         if _is_options(request, failure):
             return Response(None, 204, failure.headers)
-        if failure.status == 404 and exchange.list_routes is not None and may_see_debug_pages(request):
-            from micropie.debug import not_found_page
-
-            return not_found_page(request, failure, exchange.list_routes())
+        if failure.status == 404 and exchange.list_routes is not None and debug.may_see_debug_pages(request):
+            return debug.not_found_page(request, failure, exchange.list_routes())
         return error_answer(request, failure)
-    if config_of(exchange).settings.debug and may_see_debug_pages(request):
+    if config_of(exchange).settings.debug and debug.may_see_debug_pages(request):
         log_failure(request, failure)
-        from micropie.debug import error_page
-
-        return error_page(request, failure)
+        return debug.error_page(request, failure)
     return internal_error(request, failure)

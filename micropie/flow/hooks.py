@@ -15,22 +15,24 @@ the exception of the handler or of a hook inside, as in ``contextlib.contextmana
 does not commit after a failure. A yielded value is an answer: ``yield 401, "no"`` before the handler answers in its
 place, ``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
 
-Each kind of middleware has a class here, with two flows. Which kind it is, and how its functions are called, is found
-out once, when it first runs (``HookPlan``).
+Each kind of middleware has a class here, with a part before the handler and one after it. Which kind it is, and how its
+functions are called, is found out once, when it first runs (``HookPlan``).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from micropie.errors import Redirect, ResponseError
+from micropie.errors import HTTPError, Redirect, ResponseError
 from micropie.execution import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
+from micropie.flow.resources import open_for_check
 from micropie.habits import status_of
 from micropie.http import POLICY, MutableHeaders, Response, UnopenedSession, as_response, check_code
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
@@ -54,31 +56,24 @@ _UNUSED = (
 _Outcome: TypeAlias = tuple[Response | None, Exception | None]
 
 
-class _Hook(Protocol):
+class _Hook:
     """A middleware, as it was planned: each kind has a class. ``has_before``, ``has_after``: whether the part exists.
 
-    ``sees_failures``: ``after`` takes an exception. Other hooks take the response to it.
+    ``before`` returns an answer, or None to continue; ``after`` the outcome for the next hook. A part that may wait
+    returns a flow. ``sees_failures``: ``after`` takes an exception. Other hooks take the response to it.
     """
 
-    needs_session: bool
-    has_before: bool
-    has_after: bool
-    sees_failures: bool
-
-    def before(self, request: Request) -> Flow[object]:
-        """Run the part before the handler. Return an answer, or None to continue."""
-
-    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
-        """Run the part after the handler, and return the outcome for the next hook."""
+    needs_session = True
+    has_before = has_after = True
+    sees_failures = False
+    before: Callable[[Request], object]
+    after: Callable[[Request, Response | None, Exception | None], _Outcome | Flow[_Outcome]]
 
 
-class _ClassHook:
+class _ClassHook(_Hook):
     """Middleware with ``before_request`` and ``after_request``."""
 
-    sees_failures = False
-
-    def __init__(self, middleware: Any, needs_session: bool) -> None:
-        self.needs_session = needs_session
+    def __init__(self, middleware: Any) -> None:
         self._name = type(middleware).__name__
         self._before, self._before_kind, self.has_before = _part(middleware, "before_request")
         self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
@@ -94,49 +89,84 @@ class _ClassHook:
         return response if changes is None else _changed(response, changes, self._name), failure
 
 
-class _FlowHook:
-    """Middleware of micropie's own: a ``FlowMiddleware``, or the checks of ``@requires``."""
+class _FlowHook(_Hook):
+    """Middleware with ``before`` and ``after``, as a ``FlowMiddleware`` has."""
 
-    sees_failures = False
-
-    def __init__(self, middleware: Any, needs_session: bool) -> None:
-        self.needs_session = needs_session
-        self._before, _, self.has_before = _part(middleware, "before")
+    def __init__(self, middleware: Any) -> None:
+        self.before, _, self.has_before = _part(middleware, "before")
         self._after, _, self.has_after = _part(middleware, "after")
 
-    def before(self, request: Request) -> Flow[object]:
-        answer = self._before(request)
-        return (yield from answer) if isinstance(answer, GeneratorType) else answer
-
-    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+    def after(
+        self, request: Request, response: Response | None, failure: Exception | None
+    ) -> _Outcome | Flow[_Outcome]:
         changed: Any = self._after(request, response)
-        if isinstance(changed, GeneratorType):
-            changed = yield from changed
+        if type(changed) is GeneratorType:
+            return _outcome_of(changed, response, failure)
         return response if changed is None else changed, failure
 
 
-class _GeneratorHook:
+class _ChecksHook(_Hook):
+    """The checks of ``@requires``."""
+
+    has_after = False
+
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
+
+    def before(self, request: Request) -> Flow[object]:
+        """Return the answer of the first check that refuses, or None if each check returns True.
+
+        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing: its author may have
+        forgotten to return what it found.
+        """
+        for asking in self._checks.checks:
+            check: Callable[..., object] = asking.check
+            if asking.asked:
+                check = partial(check, **(yield from open_for_check(request, asking, self._checks.available)))
+            answer = yield from call(asking.kind, check, request)
+            if answer is None:
+                raise ResponseError(
+                    f"the check {asking.name} returned None, which lets nobody in: at its end, write "
+                    "return True to let the request in, and return False to refuse it"
+                )
+            if answer is False:
+                raise HTTPError(403)
+            if answer is not True:
+                return answer
+        return None
+
+
+def _outcome_of(flow: Flow[Response | None], response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+    return (yield from flow) or response, failure
+
+
+class _GeneratorHook(_Hook):
     """Middleware that is a generator function."""
 
-    has_before = has_after = sees_failures = True
+    sees_failures = True
 
-    def __init__(self, function: Any, needs_session: bool) -> None:
-        self.needs_session = needs_session
+    def __init__(self, function: Any) -> None:
         self._function = function
+        self._name = getattr(function, "__name__", repr(function))
         self._kind = kind_of(function)
 
     def before(self, request: Request) -> Flow[object]:
         exchange = request._exchange
         generator = self._function(request)
         if not isinstance(generator, GeneratorType | AsyncGeneratorType):
-            name = getattr(self._function, "__name__", repr(self._function))
             raise ResponseError(
-                f"{name} in middlewares is no middleware: an object with before_request or after_request, or a "
+                f"{self._name} in middlewares is no middleware: an object with before_request or after_request, or a "
                 "generator function, def or async def, with one yield in it"
             )
         running = RunningGenerator(generator, self._kind, self)
         exchange.generators = [*exchange.generators, running]
-        return (yield from running.go_on(None))
+        answer = yield from running.go_on(None)
+        if answer is None and running.has_ended:  # its author may have meant to refuse the request
+            raise ResponseError(
+                f"{self._name} in middlewares has ended without a yield: write yield where the handler is to run, or "
+                "yield an answer, such as (403, 'No.'), to refuse the request"
+            )
+        return answer
 
     def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
         """Run the generator to its end. Raises ``failure`` if the generator lets it pass.
@@ -180,13 +210,16 @@ def _changed(response: Response, changes: object, hook: str) -> Response:
 
 
 def _planned(middleware: Any) -> _Hook:
-    needs_session: bool = getattr(middleware, "needs_session", True)
-    if isinstance(middleware, FlowMiddleware | Checks):
-        return _FlowHook(middleware, needs_session)
-    is_class = isinstance(middleware, HttpMiddleware) or not callable(middleware)
-    if is_class or hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
-        return _ClassHook(middleware, needs_session)
-    return _GeneratorHook(middleware, needs_session)
+    hook: _Hook
+    if isinstance(middleware, Checks):
+        hook = _ChecksHook(middleware)
+    elif hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
+        hook = _ClassHook(middleware)
+    else:
+        has_parts = hasattr(middleware, "before") or hasattr(middleware, "after")
+        hook = _FlowHook(middleware) if has_parts or not callable(middleware) else _GeneratorHook(middleware)
+    hook.needs_session = getattr(middleware, "needs_session", True)
+    return hook
 
 
 def _nothing(*arguments: object) -> None:
@@ -213,6 +246,7 @@ class HookPlan:
         hooks = [_planned(middleware) for middleware in middlewares]
         self.before = [hook for hook in hooks if hook.has_before]
         self.after = [hook for hook in reversed(hooks) if hook.has_after]
+        self.needs_session = any(hook.needs_session for hook in hooks)
         guards = [middleware for middleware in middlewares if getattr(middleware, "guards", False)]
         self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards)
 
@@ -241,19 +275,13 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
         exchange.session = UnopenedSession(session_id)
     for hook in hooks:
         if session_id and hook.needs_session:
-            yield from open_session(request)
-        answer = yield from hook.before(request)
+            yield from exchange.open_session()
+        answer = hook.before(request)
+        if type(answer) is GeneratorType:
+            answer = yield from answer
         if answer is not None:
             return answer
     return None
-
-
-def open_session(request: Request) -> Flow[None]:
-    """Ask the session backend for the session that ``run_before`` has left unopened, if it has."""
-    exchange = request._exchange
-    session = exchange.session
-    if isinstance(session, UnopenedSession) and session.id is not None:
-        exchange.session = yield from config_of(exchange).sessions.open(session.id)
 
 
 # -- after the handler -------------------------------------------------------------------------------------------------
@@ -269,6 +297,7 @@ def run_after(
     exception of a hook is the failure that the hooks before it see: each is called once.
     """
     raised = traceback = None
+    outcome: Any = None
     try:
         for hook in hooks:
             if failure is not None:
@@ -278,7 +307,10 @@ def run_after(
             try:
                 if response is None and failure is not None and not hook.sees_failures:
                     response = yield from respond_to(request, failure)
-                response, failure = yield from hook.after(request, response, failure)
+                outcome = hook.after(request, response, failure)
+                if type(outcome) is GeneratorType:
+                    outcome = yield from outcome
+                response, failure = outcome
                 continue
             except Exception as error:
                 raised = error
@@ -291,7 +323,7 @@ def run_after(
             response = yield from respond_to(request, failure)
         return response
     finally:
-        del failure, raised, traceback  # the traceback refers to this frame: without this it would be a cycle
+        del failure, raised, traceback, outcome  # the traceback refers to this frame: without this it would be a cycle
 
 
 # -- WebSockets --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 This is plain synchronous Python. A flow is a generator: it yields a step (``execution/steps.py``) where it may have to
 wait, and is sent the step's result. A driver (``asgi/``, ``wsgi/``) makes a ``Request``, performs the steps of
-``respond`` and sends the ``Answer`` that ``respond`` returns. ``respond`` has six stages:
+``respond`` and sends the ``Answer`` that is its last step. ``respond`` has six stages:
 
     1. Route: the path leads to a route, or to a mounted application that answers by itself (``Handover``).
     2. Hooks and session: the session is opened and ``before_request`` hooks run. If a hook answers, stages 3 and 4
@@ -25,19 +25,19 @@ way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
 from types import NoneType
 from typing import Any
 
+from micropie import files
 from micropie.csrf import FIELD, deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect
-from micropie.execution import AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
-from micropie.files import open_file
+from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
 from micropie.flow.errors import internal_error
-from micropie.flow.hooks import open_session, planned_hooks, run_after, run_before
-from micropie.flow.resources import close_resources, close_unless_streamed, open_resources
+from micropie.flow.hooks import planned_hooks, run_after, run_before
+from micropie.flow.resources import close_resources, close_unless_streamed, filtered, open_resources
 from micropie.http import (
     JSON,
     NO_OTHER_HEADERS,
@@ -46,12 +46,12 @@ from micropie.http import (
     Answer,
     ChunkedBody,
     EncodedAnswer,
+    Exchange,
     FileReference,
     Request,
     Response,
     add_vary,
     as_response,
-    dumps,
     encode,
     error_answer,
     has_large_body,
@@ -59,8 +59,19 @@ from micropie.http import (
     merge_pending,
     receive_body,
     states_status,
+    with_html,
 )
-from micropie.routing import Handover, Route, Site, config_of, delegate_route, route_of
+from micropie.routing import (
+    Handover,
+    Route,
+    Site,
+    config_of,
+    delegate_route,
+    function_of,
+    handlers_route,
+    place_of,
+    route_of,
+)
 from micropie.sessions import Session
 from micropie.streams import EarlyHead, Stream, follow_events, stream_of
 
@@ -70,17 +81,18 @@ _NO_ARGUMENTS: Sequence[Any] = ()
 _NO_VALUES: Mapping[str, object] = {}
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
+_ERRORS = range(400, 600)
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
-# How the most frequent bodies become bytes. They are neither streams nor files.
-_ENCODERS: Mapping[type, Callable[[Any], bytes]] = {str: str.encode, bytes: bytes, dict: dumps, list: dumps}
 # Results that are a response or its body, as nearly all are.
-_USUAL = frozenset({*_ENCODERS, NoneType, tuple, Response, EncodedAnswer})
+_USUAL = frozenset({str, bytes, dict, list, NoneType, tuple, Response, EncodedAnswer})
 
 
-def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
-    """Return the answer to a request, or the mounted application that answers by itself."""
+def respond(site: Site, request: Request) -> Flow[Any]:
+    """Answer a request: the last step is the answer, or the mounted application that answers by itself."""
     exchange = request._exchange
-    failure: Exception | None
+    answer: Answer | Handover
+    failure: Exception | None = None
     other: Handover | Exception | None = None
     try:
         # 1. Route. One look-up finds a path without arguments; the site looks for all others.
@@ -98,7 +110,7 @@ def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
             result = yield from _before_handler(request, other)
         if result is None:
             # 3. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
-            if method != "GET" and method != "HEAD":
+            if method not in _WITHOUT_BODY:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run.
             if len(arguments) != route.plain_args:
@@ -106,14 +118,14 @@ def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
                     arguments = route.bind(request, arguments, values)
                 else:
                     arguments = yield from _parse_and_bind(request, route, arguments, values)
-            if exchange.hooks is not None and (route.providers or exchange.time_limit is not None):
+            if exchange.hooks is not None and _is_special(exchange, route):
                 result = yield from _call_specially(request, route, arguments)
             elif route.step_kind is INLINE:
                 result = route.call(*arguments)
             else:
                 result = yield route.step_kind, route.call, arguments
         # 5. Result to response. Most results are a body, with nothing else to send.
-        encode_body = _ENCODERS.get(type(result))
+        encode_body = config.body_encoders.get(type(result))
         if (
             encode_body is not None
             and exchange.hooks is None
@@ -122,16 +134,19 @@ def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
             and method != "HEAD"
         ):
             body = encode_body(result)
-            content_type = JSON if encode_body is dumps else config.text_type
-            return 200, content_type, len(body), NO_OTHER_HEADERS, body, None
-        return (yield from _answer(request, result))
+            content_type = JSON if encode_body is config.dumps else config.text_type
+            answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
+        else:
+            answer = yield from _answer(request, result)
     except Exception as error:
         failure = error
     # 6. Errors.
-    try:
-        return (yield from _failed(request, failure))
-    finally:
-        failure = other = None
+    if failure is not None:
+        try:
+            answer = yield from _failed(request, failure)
+        finally:
+            failure = other = None
+    yield ANSWER, no_function, answer
 
 
 # -- stage 1 -----------------------------------------------------------------------------------------------------------
@@ -176,12 +191,16 @@ def _before_handler(request: Request, other: Handover | Exception | None) -> Flo
     if config.middlewares:
         exchange.hooks = hooks
     result = yield from run_before(hooks.before, request)
+    if exchange.resources and (result is not None or isinstance(other, Handover)):  # no handler shares them
+        result = yield from close_unless_streamed(exchange, result)
     if result is not None:
         return result
     if isinstance(other, Handover):
         return other
     if config.sessions.opens_ahead:
-        yield from open_session(request)
+        exchange.is_without_session = not (hooks.needs_session or getattr(exchange.route, "needs_session", True))
+        if not exchange.is_without_session:
+            yield from exchange.open_session()
     if request._subapp is not None:  # the application that a hook chose
         return (yield MOUNT, no_function, delegate_route(request))
     try:
@@ -214,8 +233,12 @@ def _bind_parsed(
     return route.bind(request, arguments, values)
 
 
+def _is_special(exchange: Exchange, route: Route) -> bool:
+    return bool(route.providers or route.result_filter or exchange.resources or exchange.time_limit is not None)
+
+
 def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
-    """Run the handler with the resources of its providers, with a time limit, or with both. Return its result."""
+    """Run the handler with its providers' resources, a time limit or both. Return its result, filtered."""
     exchange = request._exchange
     if route.providers:
         arguments = yield from open_resources(request, route, arguments)
@@ -225,6 +248,8 @@ def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) ->
         result = route.call(*arguments)
     else:
         result = yield route.step_kind, route.call, arguments
+    if route.result_filter is not None:
+        result = yield from filtered(route, route.result_filter, result)
     return (yield from close_unless_streamed(exchange, result)) if exchange.resources else result
 
 
@@ -261,13 +286,30 @@ def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
             result = yield AWAIT, itself, (result,)
     if type(result) is EncodedAnswer and exchange.hooks is None and exchange.session is None:
         return result
+    if exchange.config.settings.debug and (result is None or type(result) is int):
+        _warn_of_result(exchange, result)
     response = as_response(result)
     if exchange.pending is not None:
         response = merge_pending(response, exchange.pending, states_status(result))
         exchange.pending = None  # a generator may set headers anew before its first chunk
     if type(response.body) is FileReference:
-        response = yield from open_file(request, response)
+        response = yield from files.open_file(request, response)
     return (yield from _complete(request, response, None))
+
+
+def _warn_of_result(exchange: Exchange, result: int | None) -> None:
+    """Log that a handler has returned nothing without saying so, or a number that seems to be meant for the status."""
+    route = handlers_route(exchange)
+    if route is None or exchange.pending is not None:
+        return
+    function = function_of(route)
+    if result is None and "None" not in str(getattr(function, "__annotations__", {}).get("return", "")):
+        advice = "returned nothing, so the answer is empty: write return, or -> None if that is meant"
+    elif result in _ERRORS:
+        advice = f"returned {result}, the JSON of a number, with status 200: write raise HTTPError({result})"
+    else:
+        return
+    logger.warning("%s: %s %s", place_of(function), route.name, advice)
 
 
 def _complete(request: Request, response: Response | None, failure: Exception | None) -> Flow[Answer]:
@@ -311,9 +353,9 @@ def _changed_by_hooks(
     hooks = () if exchange.hooks is None else exchange.hooks.after
     response = yield from run_after(hooks, request, response, failure)
     if type(response.body) is FileReference:
-        response = yield from open_file(request, response)
+        response = yield from files.open_file(request, response)
     if response.body is not body:
-        replaced, stream = exchange.stream, stream_of(response.body)
+        replaced, stream = exchange.stream, stream_of(with_html(response).body)
         exchange.stream = stream or replaced
         if stream is not None:  # which may read from the replaced one
             follow_events(stream, replaced, response)
@@ -375,9 +417,9 @@ def _keep_private(request: Request, session: Session, response: Response, saves:
             pairs.append(VARY_COOKIE)
         if "cache-control" not in stated:
             pairs.append(PRIVATE)
-    if (saves or exchange.csrf_token is not None) and make_private(response.headers):
+    if (saves or exchange.csrf_salt is not None) and make_private(response.headers):
         logger.warning(
-            "%s: an answer with a client's own cookie can't be public: it is sent as private", exchange.label
+            "%s: an answer with a client's own cookie or token can't be public: it is sent as private", exchange.label
         )
 
 
@@ -411,16 +453,26 @@ def _encode(request: Request, response: Response, stream: ChunkedBody | None) ->
 
 
 def _failed(request: Request, failure: Exception) -> Flow[Answer]:
-    """Close the resources of the handler and return the answer to an exception. Raises nothing."""
+    """Close the resources of the handler and return the answer to an exception.
+
+    Raises that exception alone, if the server is to have it and no handler of the author's answers it.
+    """
     exchange = request._exchange
+    is_server_s = exchange.passes_failure_on and config_of(exchange).error_handler_for(failure, 500)[0] is None
     try:
         if exchange.resources:
             failure = (yield from close_resources(exchange, failure)) or failure
         if isinstance(failure, ClientDisconnect):
             exchange.hooks, exchange.broken_off = None, True
-        return (yield from _complete(request, None, failure))
+        elif exchange.is_without_session:
+            yield from exchange.open_session()  # for the author's error page
+        answer = yield from _complete(request, None, failure)
     except Exception as error:
         last = error
+    else:
+        if is_server_s:
+            raise failure
+        return answer
     finally:
         del failure
     try:

@@ -16,7 +16,7 @@ from functools import partial
 from threading import Timer
 from typing import Any, Protocol, TypeAlias
 
-from micropie.errors import SetupError
+from micropie.errors import SetupError, authors_traceback
 from micropie.execution import AWAIT, INLINE, Flow, Result, RouteKind, call, kind_of
 from micropie.http import State
 from micropie.routing import Config, Site
@@ -36,7 +36,7 @@ def log_failure(sentence: str, error: Exception) -> None:
     if isinstance(error, SetupError):
         logger.error("%s: %s", sentence, error)
     else:
-        logger.error("%s", sentence, exc_info=error)
+        logger.error("%s", sentence, exc_info=(type(error), error, authors_traceback(error)))
 
 
 class Component(Protocol):
@@ -124,6 +124,10 @@ class Lifecycle:
 
 class Application(Protocol):
     """A whole application, as the drivers start it."""
+
+    @property
+    def waits_at_start(self) -> bool:
+        """Whether its start runs code of the author's, which may wait."""
 
     def compiled(self, blocking: RouteKind = ..., /) -> Site:
         """Return the site, compiled when it is first needed; ``def`` handlers are called by ``blocking`` steps."""

@@ -3,7 +3,7 @@
 They are opened one after the other, each after those that it needs, and closed in reverse order: when the handler has
 returned, before the hooks see its response, or at the end of the stream that it returned. The exception of the handler
 is raised at a provider's ``yield``, as in ``contextlib.contextmanager``. It is answered even if a provider catches it,
-unless a provider raises another one.
+unless a provider raises another one. A result is filtered by its annotation while they are open.
 """
 
 from __future__ import annotations
@@ -15,23 +15,44 @@ from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from micropie.errors import ConnectionClosed, Redirect, ResponseError
-from micropie.execution import AWAIT, BLOCK, INLINE, Flow, entered_on_loop, itself
+from micropie.binding import ResultFilter
+from micropie.errors import ConnectionClosed, HTTPError, Redirect, ResponseError
+from micropie.execution import AWAIT, BLOCK, HANDLER, INLINE, Flow, entered_on_loop, itself
 from micropie.flow.generators import RunningGenerator
-from micropie.http import Exchange, Request, as_response
-from micropie.routing import Provider, Route, name_of
+from micropie.http import EncodedAnswer, Exchange, Request, Response, as_response, is_html, states_status
+from micropie.routing import Asking, Handover, Provider, Route, handlers_route, name_of
 from micropie.streams import is_stream
 
 
 def open_resources(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Sequence[Any]]:
     """Open what a handler's parameters ask for. Return its arguments, complete. Raises what a provider raises."""
-    in_path = dict(zip(route.wildcards or route.plan.names_in_path, request.path_params, strict=False))
+    shared = request._exchange.shared
+    values = {**shared[1]} if shared is not None and shared[0] is route.config.providers else {}
+    yield from _open_missing(request, route.providers, values)
+    return route.plan.with_provided(arguments, values)
+
+
+def open_for_check(request: Request, asking: Asking, available: object) -> Flow[dict[str, object]]:
+    """Open what a check's parameters ask for, and return that by their names. The handler gets the same objects."""
+    exchange = request._exchange
+    if exchange.shared is None or exchange.shared[0] is not available:
+        exchange.shared = available, {}
+        exchange.closers = exchange.closers or []  # the drivers look at no other attribute
+    values = exchange.shared[1]
+    yield from _open_missing(request, asking.providers, values)
+    return {one.name: values[one.key] for one in asking.asked}
+
+
+def _open_missing(request: Request, providers: Sequence[Provider], values: dict[object, object]) -> Flow[None]:
+    """Open what ``values`` has not, and add it there, by type."""
+    route = handlers_route(request._exchange)
+    names = (route.wildcards or route.plan.names_in_path) if route is not None else ()
+    in_path = dict(zip(names, request.path_params, strict=False))
     # All are bound before the first is opened: a wrong value in a query costs no connection.
-    bound = [(provider, provider.plan.bind(request, (), in_path)) for provider in route.providers]
-    values: dict[object, object] = {}
+    missing = [provider for provider in providers if provider.key not in values]
+    bound = [(provider, provider.plan.bind(request, (), in_path)) for provider in missing]
     for provider, own in bound:
         values[provider.key] = yield from _open(request._exchange, provider, provider.plan.with_provided(own, values))
-    return route.plan.with_provided(arguments, values)
 
 
 def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:
@@ -55,7 +76,9 @@ def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> F
         made = entered_on_loop(lambda: manager)
     elif hasattr(type(made), "__enter__"):
         made = _entered(made)
-    if not isinstance(made, GeneratorType | AsyncGeneratorType):
+    if isinstance(made, AsyncGeneratorType):
+        made = exchange.shielded(made)
+    elif not isinstance(made, GeneratorType):
         return made
     generator = RunningGenerator(made, provider.run_kind)
     exchange.resources = [*exchange.resources, generator]
@@ -72,17 +95,39 @@ def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
         yield value
 
 
+# Results that are a whole answer, which no filter changes.
+_WHOLE = (Response, EncodedAnswer, HTTPError, Redirect, Handover)
+
+
+def filtered(route: Route, result_filter: ResultFilter, result: Any) -> Flow[Any]:
+    """Return a handler's result with the fields that its annotation names. Whole answers and streams stay as they are.
+
+    A ``def`` handler's result may ask a database for more, so that is done in a thread as well.
+    """
+    if isawaitable(result):  # of a decorated ``async def``
+        result = yield AWAIT, itself, (result,)
+    if result_filter.passes(result) or isinstance(result, _WHOLE) or is_stream(result):
+        return result
+    if isinstance(result, tuple) and states_status(result):
+        status, body, *headers = result
+        return status, None if body is None else (yield from filtered(route, result_filter, body)), *headers
+    return (yield BLOCK, result_filter.make, (result,)) if route.step_kind is HANDLER else result_filter.make(result)
+
+
 def close_unless_streamed(exchange: Exchange, result: object) -> Flow[object]:
     """Close what a handler has used, unless its result is a stream, and return that. Raises what a provider raises."""
     if isawaitable(result):  # of a decorated ``async def``
         result = yield AWAIT, itself, (result,)
-    if not is_stream(as_response(result).body):
+    response = as_response(result)
+    if not is_stream(response.body):
         failure = yield from close_resources(exchange, None)
         if failure is not None:
             try:
                 raise failure
             finally:
                 del failure
+    if is_html(response.body):  # made of values that may need what is closed now
+        return response if states_status(result) else response.body
     return result
 
 
@@ -94,16 +139,19 @@ def close_resources(exchange: Exchange, failure: Exception | None) -> Flow[Excep
     """Close all, the last one first. Return the exception to answer: that of a provider, or else ``failure``."""
     other = failure.split(ConnectionClosed)[1] if isinstance(failure, ExceptionGroup) else failure
     thrown = None if isinstance(other, _NO_FAILURES) or other is None else failure
+    exchange.shared = None
     raised = traceback = None
     try:
         while exchange.resources:
-            *exchange.resources, generator = exchange.resources
-            traceback = thrown.__traceback__ if thrown is not None else None
+            *others, generator = exchange.resources
+            raised, traceback = None, thrown.__traceback__ if thrown is not None else None
             try:
                 yield from generator.finish(None, thrown)
-                continue
             except Exception as error:
                 raised = error
+            exchange.resources = others  # now: one that a cancellation has kept from beginning its end is closed later
+            if raised is None:
+                continue
             if raised is thrown:
                 raised.__traceback__ = traceback  # without the way through the provider, which tells nothing
             else:

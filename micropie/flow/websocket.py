@@ -21,8 +21,8 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
 from micropie.execution import AWAIT, Flow
 from micropie.flow.errors import internal_error
-from micropie.flow.hooks import open_session, planned_hooks, run_after_websocket, run_before, run_before_websocket
-from micropie.flow.resources import close_resources, open_resources
+from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
+from micropie.flow.resources import close_resources, end_resources, open_resources
 from micropie.http import (
     FAILED,
     NORMAL,
@@ -36,7 +36,8 @@ from micropie.http import (
     is_allowed_origin,
     redirect_response,
 )
-from micropie.routing import Config, Site, config_of
+from micropie.mounts import APP
+from micropie.routing import Config, Handover, Site, config_of
 
 logger = logging.getLogger("micropie")
 
@@ -108,14 +109,14 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
         refusal = yield from _run_guards(request)
         if refusal is not None:
             return refusal
-        yield from open_session(request)
+        yield from request._exchange.open_session()
     # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's page.
     _check_origin(request, config)
     refused = yield from run_before_websocket(config, request._exchange.hooks_begun, request)
     if refused is None:
         return None
     code, reason = refused
-    return CloseInfo(code, reason, _encode(error_response(403, reason or "This WebSocket was refused.")))
+    return _close_info(request, code, reason, error_response(403, reason or "This WebSocket was refused."))
 
 
 def _check_origin(request: WebSocketRequest, config: Config) -> None:
@@ -128,10 +129,21 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
         raise HTTPError(403, "Pages of this origin may not open WebSockets here.")
 
 
-def ask_guards(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
-    """Run the hooks that guard a mounted application's WebSockets. Return how one refuses the handshake, or None."""
-    request._exchange.config = config
-    return (yield from _or_failed(request, _run_guards(request)))
+def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
+    """Run what guards a mounted application's WebSockets. Return how the handshake is refused, or None."""
+    request._exchange.config = handover.config
+    refusal = yield from _or_failed(request, _guard_mounted(request, handover))
+    if request._exchange.resources:
+        yield from end_resources(request._exchange)
+    return refusal
+
+
+def _guard_mounted(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
+    refusal = yield from _run_guards(request)
+    is_foreign = handover.mount.kind != APP  # an isolated App checks the origin by its own settings
+    if refusal is None and is_foreign and handover.config.settings.websocket_origins_for_mounts:
+        _check_origin(request, handover.config)
+    return refusal
 
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
@@ -143,7 +155,7 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     response = as_response(answer)
     if response.status < 300:  # it would say that the handshake is all right
         response.status = 403
-    return CloseInfo(POLICY, "", _encode(response))
+    return _close_info(request, POLICY, "", response)
 
 
 def _or_failed(request: WebSocketRequest, flow: Flow[Value]) -> Flow[Value | CloseInfo]:
@@ -159,32 +171,31 @@ def _or_failed(request: WebSocketRequest, flow: Flow[Value]) -> Flow[Value | Clo
 
 
 def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
-    if request._exchange.is_accepted:
-        return CloseInfo(NORMAL, "", None)
-    return CloseInfo(NORMAL, "", _encode(error_response(403, "This WebSocket was not accepted.")))
+    return _close_info(request, NORMAL, "", error_response(403, "This WebSocket was not accepted."))
 
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
-    exchange = request._exchange
-    is_accepted = exchange.is_accepted
     # Whether all that failed is that the WebSocket is closed, be it in a task group.
     other = failure.split(ConnectionClosed)[1] if isinstance(failure, ExceptionGroup) else failure
     if other is None or isinstance(other, ConnectionClosed):
-        logger.debug("%s: %s", exchange.label, failure)
+        logger.debug("%s: %s", request._exchange.label, failure)
         return _close_info_after_return(request)
     try:
         if isinstance(failure, HTTPError):
             code = POLICY if failure.status < 500 else FAILED
             response = error_response(failure.status, failure.message, failure.headers)
-            return CloseInfo(code, failure.message, None if is_accepted else _encode(response))
-        if isinstance(failure, Redirect) and not is_accepted:
-            return CloseInfo(POLICY, "", _encode(redirect_response(failure, request)))
-    except Exception as error:  # a header that can't be sent, a redirect to another site
+            return _close_info(request, code, failure.message, response)
+        if isinstance(failure, Redirect) and not request._exchange.is_accepted:
+            return _close_info(request, POLICY, "", redirect_response(failure, request))
+    except Exception as error:  # for a header that can't be sent, or a redirect to another site
         failure = error
-    response = internal_error(request, failure)
+    if isinstance(failure, HTTPError):  # of a redirect
+        return _close_info_after_failure(request, failure)
     reason = f"Request id: {request.id}" if request.id else ""
-    return CloseInfo(FAILED, reason, None if is_accepted else _encode(response))
+    return _close_info(request, FAILED, reason, internal_error(request, failure))
 
 
-def _encode(response: Response) -> Answer:
-    return encode(response, None, head_only=False)
+def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:
+    """Return how to end. ``response`` is the answer to a handshake that was not accepted."""
+    is_accepted = request._exchange.is_accepted
+    return CloseInfo(code, reason, None if is_accepted else encode(response, None, head_only=False))

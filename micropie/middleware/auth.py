@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
-from micropie.errors import HTTPError
+from micropie.errors import HTTPError, takes
 from micropie.errors import check as check_argument
 from micropie.execution import Flow, call, kind_of
 from micropie.http import Request
@@ -39,9 +39,9 @@ class _AuthMiddleware(FlowMiddleware):
     security_scheme: Mapping[str, str]
     """How ``App.openapi`` describes it; a middleware of an author's own may have this attribute, too."""
 
-    def __init__(self, check: Callable[..., object], expected: str, realm: str, challenge: str) -> None:
+    def __init__(self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str) -> None:
         owner = type(self).__name__
-        check_argument(f"{owner}(check)", callable(check), check, expected)
+        check_argument(f"{owner}(check)", takes(check, count), check, expected)
         fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
         check_argument(f"{owner}(realm=...)", fine, realm, 'ASCII text without " and \\')
         self._check = check
@@ -68,7 +68,7 @@ class BasicAuth(_AuthMiddleware):
     ) -> None:
         function = _password_check(check) if isinstance(check, Mapping) else check
         challenge = f'Basic realm="{realm}", charset="UTF-8"'
-        super().__init__(function, "a function check(user, password), or a dict", realm, challenge)
+        super().__init__(function, 2, "a function check(user, password), or a dict", realm, challenge)
 
     def before(self, request: Request) -> Flow[None]:
         """Authenticate the user. Raises 401."""
@@ -121,7 +121,7 @@ class BearerAuth(_AuthMiddleware):
     security_scheme = MappingProxyType({"type": "http", "scheme": "bearer"})
 
     def __init__(self, check: Callable[[str], object], *, realm: str = "Please log in") -> None:
-        super().__init__(check, "a function check(token)", realm, f'Bearer realm="{realm}"')
+        super().__init__(check, 1, "a function check(token)", realm, f'Bearer realm="{realm}"')
 
     def before(self, request: Request) -> Flow[None]:
         """Authenticate the request. Raises 401, and 400 for a malformed header."""

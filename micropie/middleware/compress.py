@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
-from functools import lru_cache
 from threading import Lock
-from typing import cast
+from typing import Any, cast
 from weakref import ref
 
 from micropie.errors import check, is_count
@@ -75,7 +74,7 @@ class Compress(FlowMiddleware):
             check("Compress(types=...)", fine, name, 'media types such as "text/html", "text/*" and "*+json"')
         self._minimum = minimum
         self.level = level
-        self._is_listed = lru_cache(maxsize=256)(self._matches_types)
+        self._is_listed = cached_if_short(256)(self._matches_types)
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
         """Compress the answer if its headers, its type and its length allow it."""
@@ -94,7 +93,7 @@ class Compress(FlowMiddleware):
             return response
         stream = stream_of(response.body)
         if stream is not None:
-            return (self._file if stream.source.file is not None else self._stream)(request, response, stream)
+            return self._stream(request, response, stream)
         body, is_json = encode_body(response.body, response.headers.get("Content-Type") or response.content_type)
         suggested = JSON if is_json else exchange.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
@@ -126,20 +125,16 @@ class Compress(FlowMiddleware):
         return response
 
     def _stream(self, request: Request, response: Response, stream: Stream) -> Response:
-        length = response.headers.get("Content-Length") or ""  # streams of files have one
-        if not (length.isascii() and length.isdigit()) or int(length) >= self._minimum:
-            compressor = _DelayedGzip(self, request, response)
-            response.body = transform_stream(stream, compressor)
+        length = stream.length
+        if length is None:  # a mounted application may state one
+            stated = response.headers.get("Content-Length") or ""
+            length = int(stated) if stated.isascii() and stated.isdigit() else self._minimum
+        if length >= self._minimum:
+            compressor = _Gzip(self, request, response)
+            # For other clients a file on disk stays a file, which servers send most efficiently.
+            if stream.source.file is None or compressor.decide(request, response):
+                response.body = transform_stream(stream, compressor)
             request._exchange.call_before_head(compressor.describe)
-        return response
-
-    def _file(self, request: Request, response: Response, stream: Stream) -> Response:
-        """Compress a file on disk. For other clients it stays a file, which servers send most efficiently."""
-        if (stream.length or 0) >= self._minimum and self.may_compress(response, request._exchange.config.text_type):
-            add_vary(response.headers, "Accept-Encoding")
-            if _accepts_gzip(request):
-                response.body = transform_stream(stream, _Gzip(self.level))
-                _describe(response.headers)
         return response
 
     def _matches_types(self, content_type: str) -> bool:
@@ -152,27 +147,17 @@ class Compress(FlowMiddleware):
 
 
 class _Gzip:
-    """A compressor that flushes after each chunk, so that a reader gets each chunk without waiting for the next."""
+    """A compressor of a stream. It decides at the first chunk: by then a generator has set all headers of its answer.
 
-    def __init__(self, level: int) -> None:
-        self._compressor = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
-
-    def feed(self, chunk: bytes) -> bytes:
-        return self._compressor.compress(chunk) + self._compressor.flush(zlib.Z_SYNC_FLUSH) if chunk else b""
-
-    def finish(self) -> bytes:
-        return self._compressor.flush()
-
-
-class _DelayedGzip:
-    """A compressor that decides at the first chunk: by then a generator has set all headers of its answer."""
+    It flushes after each chunk, so that a reader gets each chunk without waiting for the next.
+    """
 
     def __init__(self, settings: Compress, request: Request, response: Response) -> None:
         self._settings = settings
         self._request = ref(request)  # the request refers to this object
         self._response = response
         self._may_compress: bool | None = None  # None until the first chunk
-        self._gzip: _Gzip | None = None
+        self._compressor: Any = None  # zlib's, if it compresses
         self._lock = Lock()
 
     def feed(self, chunk: bytes) -> bytes:
@@ -180,28 +165,33 @@ class _DelayedGzip:
             request, response = cast(Request, self._request()), self._response
             if request._exchange.pending is not None:
                 response = merge_pending(response, request._exchange.pending, keeps_status=True)
-            self._decide(request, response)
-        return chunk if self._gzip is None else self._gzip.feed(chunk)
+            self.decide(request, response)
+        if self._compressor is None or not chunk:
+            return chunk
+        compressed: bytes = self._compressor.compress(chunk) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+        return compressed
 
     def finish(self) -> bytes:
-        return b"" if self._gzip is None else self._gzip.finish()
+        return b"" if self._compressor is None else self._compressor.flush()
 
-    def _decide(self, request: Request, response: Response) -> None:
+    def decide(self, request: Request, response: Response) -> bool:
+        """Decide whether to compress, once, and return the decision."""
         with self._lock:  # the head may be completed while a thread makes the first chunk
             if self._may_compress is None:
                 self._may_compress = self._settings.may_compress(response, request._exchange.config.text_type)
                 if self._may_compress and _accepts_gzip(request):
-                    self._gzip = _Gzip(self._settings.level)
+                    self._compressor = zlib.compressobj(self._settings.level, zlib.DEFLATED, _GZIP)
+        return self._compressor is not None
 
     def describe(self, response: Response) -> None:
         """Set the headers of the answer, after its first chunk was made, or when the head is sent without it."""
         request = cast(Request, self._request())
         stream = request._exchange.stream
         if self._may_compress is None and stream is not None and not stream.is_empty:
-            self._decide(request, response)
+            self.decide(request, response)
         if self._may_compress:
             add_vary(response.headers, "Accept-Encoding")
-        if self._gzip is not None:
+        if self._compressor is not None:
             _describe(response.headers)
 
 

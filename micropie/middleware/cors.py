@@ -20,14 +20,16 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # Browsers send these without permission if the value is simple, and ask for others (``application/json``).
 _ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
-_VARY: Final = ("Vary", "Origin")
 _ALLOW_ORIGIN: Final = "Access-Control-Allow-Origin"
 _ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
-_ALLOW_CREDENTIALS: Final = "Access-Control-Allow-Credentials"
-_EXPOSE_HEADERS: Final = "Access-Control-Expose-Headers"
 
-# An origin that can't exist (RFC 2606). An expression that matches it most likely matches every origin.
-_IMPOSSIBLE: Final = "https://nobody.invalid"
+# The ends of origins that no author means. An expression that matches one of them most likely matches anybody's.
+_STRANGERS: Final = [
+    f"{start}notmysite.{end}{port}"
+    for start in ("", ".", "www.")
+    for end in ("com", "org", "net", "io", "dev", "app", "de", "co.uk", "invalid")
+    for port in ("", ":3000", ":8000", ":8443")
+]
 
 
 class CORSMiddleware(FlowMiddleware):
@@ -65,9 +67,9 @@ class CORSMiddleware(FlowMiddleware):
             raise SetupError('CORSMiddleware needs the origins to allow: origins=["https://app.example.com"], or ["*"]')
         if credentials and self._any_origin:
             raise SetupError('credentials=True and origins=["*"] would show all users\' data to every site: name them')
-        if credentials and regex is not None and regex.fullmatch(_IMPOSSIBLE):
+        if credentials and regex is not None and (stranger := _matched_stranger(regex)):
             raise SetupError(
-                f"credentials=True and origin_regex={regex.pattern!r} would show all users' data to every site: "
+                f"credentials=True and origin_regex={regex.pattern!r} would show all users' data to {stranger}: "
                 r'write one that ends with your host, such as r"https://[a-z0-9-]+\.example\.com"'
             )
         if credentials and "*" in exposed:
@@ -75,9 +77,10 @@ class CORSMiddleware(FlowMiddleware):
         if not is_count(max_age, least=0):
             raise SetupError(f"max_age is a whole number of seconds, 0 or more: not {max_age!r}")
 
-        common = [(_ALLOW_CREDENTIALS, "true")] if credentials else []
-        expose_headers = [(_EXPOSE_HEADERS, ", ".join(exposed))] if exposed else []
-        self._for_answers: HeaderPairs = [*common, *expose_headers]
+        common = [("Access-Control-Allow-Credentials", "true")] if credentials else []
+        self._for_answers: HeaderPairs = [*common]
+        if exposed:
+            self._for_answers.append(("Access-Control-Expose-Headers", ", ".join(exposed)))
         self._for_preflights: HeaderPairs = [
             *common,
             ("Access-Control-Allow-Methods", ", ".join(self._methods)),
@@ -92,31 +95,18 @@ class CORSMiddleware(FlowMiddleware):
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that tell browsers which scripts may read the answer."""
         headers = response.headers
-        origin = request._exchange.origin_header() or ""
-        if request.method != "OPTIONS" or not _is_preflight(request):
-            pairs = self._answer_headers(self._allowed_origin(origin))
-        else:
-            pairs = self._preflight_headers(request, self._allowed_origin(origin))
-        for name, value in pairs:
-            if name == _VARY[0]:
-                add_vary(headers, value)
-            else:
-                headers[name] = value
-
-    def _answer_headers(self, allowed: str | None) -> HeaderPairs:
-        """Return the headers of an answer to ``allowed``, an origin or "*"; None is an origin that is not allowed."""
-        pairs = [] if self._any_origin else [_VARY]  # also on a refusal, which a cache must not give to another origin
-        return pairs if allowed is None else [*pairs, (_ALLOW_ORIGIN, allowed), *self._for_answers]
-
-    def _preflight_headers(self, request: Request, allowed: str | None) -> HeaderPairs:
-        pairs = [] if self._any_origin else [_VARY]
-        if allowed is None or not self._permits(request):
-            return pairs
-        pairs += [(_ALLOW_ORIGIN, allowed), *self._for_preflights]
-        if "*" in self._headers:
+        if not self._any_origin:  # also on a refusal, which a cache must not give to another origin
+            add_vary(headers, "Origin")
+        is_preflight = request.method == "OPTIONS" and _is_preflight(request)
+        allowed = self._allowed_origin(request._exchange.origin_header() or "")
+        if allowed is None or (is_preflight and not self._permits(request)):
+            return
+        headers[_ALLOW_ORIGIN] = allowed
+        for name, value in self._for_preflights if is_preflight else self._for_answers:
+            headers[name] = value
+        if is_preflight and "*" in self._headers:
             # By name: "*" does not cover Authorization, and with credentials it covers no header.
-            pairs.append((_ALLOW_HEADERS, ", ".join(_requested_headers(request))))
-        return pairs
+            headers[_ALLOW_HEADERS] = ", ".join(_requested_headers(request))
 
     def _allowed_origin(self, origin: str) -> str | None:
         if self._any_origin:
@@ -148,6 +138,14 @@ def _compiled(expression: str | None) -> re.Pattern[str] | None:
     except re.error as error:
         raise SetupError(f"origin_regex={expression!r} is not a regular expression: {error}") from None
     raise SetupError(f"origin_regex is a regular expression as text, not {expression!r}")
+
+
+def _matched_stranger(regex: re.Pattern[str]) -> str:
+    """Return an origin of somebody else's that the expression matches, or ""."""
+    # Its own beginning, too: r"https://example\.com.*" matches https://example.com.notmysite.com.
+    own = [start.replace("\\", "") for start in re.findall(r"^\^?((?:[\w:/-]|\\[.-])+)", regex.pattern)]
+    origins = (normal_origin(start + end) for start in ("https://", "http://", *own) for end in _STRANGERS)
+    return next((origin for origin in origins if origin and regex.fullmatch(origin)), "")
 
 
 def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:

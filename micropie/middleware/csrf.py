@@ -36,8 +36,6 @@ class CSRFMiddleware(FlowMiddleware):
     Raises ``SetupError`` for a malformed origin or path.
     """
 
-    needs_session = True
-
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
         self._trusted = checked_origins(trusted_origins, "trusted_origins")
         refuse_text("exempt", exempt)
@@ -75,6 +73,7 @@ def _check_token(request: Request) -> Flow[None]:
     if token is None:
         yield from receive_form(request._exchange)
         token = (request._exchange.form_fields or {}).get(FIELD, [""])[0]
+    yield from request._exchange.open_session()
     if not is_csrf_token(request, token):
         raise HTTPError(403, "This form is out of date; please load its page again and send it once more.")
 

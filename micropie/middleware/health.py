@@ -31,7 +31,8 @@ MOST_HANGING = 10
 class HealthCheck(FlowMiddleware):
     """Answer 200 if all checks succeed, 503 if not or while the server ends, with their results as JSON.
 
-    The arguments are those of ``App.health``. What fails is logged when it begins to fail, and when it has ended.
+    The arguments are those of ``App.health``. A check's failure is logged when it begins and when
+    it has ended.
     """
 
     def __init__(self, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
@@ -110,7 +111,7 @@ def pings_of(config: Config) -> dict[str, Check]:
     found: dict[str, Check] = {}
     seen: set[int] = set()
     names: Counter[str] = Counter()
-    for one in config.tree.values():
+    for one in config.tree:
         parts = [("sessions", one.sessions.backend), ("channels", one.channels)]
         for name, part in [*parts, *((type(hook).__name__, hook) for hook in one.middlewares)]:
             ping = getattr(part, "ping", None)

@@ -17,11 +17,11 @@ from functools import partial
 from hmac import compare_digest
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Final
+from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
 from micropie.errors import HTTPError, SetupError, check, is_duration
-from micropie.execution import IO, Flow, usage_of
+from micropie.execution import IO, Flow, loop_lag, usage_of
 from micropie.http import Request, Response, WebSocketRequest
 from micropie.middleware.access_log import NO_ANSWER
 from micropie.middleware.base import FlowMiddleware
@@ -43,6 +43,9 @@ OTHER: Final = "OTHER"  # the method of a request that is not a standard one
 # Seconds; prometheus_client's own, and two below them: many answers take less than 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+# A version in an Accept header that is no short number: prometheus_client would compare any text with its own.
+_ODD_VERSION: Final = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
+
 # The attribute of a request for the time when it began.
 _BEGAN: Final = "_metrics_began"
 
@@ -51,8 +54,8 @@ class Instruments:
     """The counters, gauges and timers in one registry, for all applications of this process."""
 
     def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(name, text, registry=registry, multiprocess_mode="livesum")
+        def gauge(name: str, text: str, of_all: Literal["livesum", "livemax"] = "livesum") -> Gauge:
+            return Gauge(name, text, registry=registry, multiprocess_mode=of_all)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=registry)
@@ -70,14 +73,17 @@ class Instruments:
         self.threads_busy = gauge("micropie_threads_busy", "Worker threads that run a def handler (asgi).")
         self.threads_waiting = gauge("micropie_threads_waiting", "Handlers that wait for such a thread (asgi).")
         self.threads_limit = gauge("micropie_threads_limit", "The setting threads (asgi).")
+        lag = "The longest wait for a turn of the event loop within the last minute."
+        self.loop_lag = gauge("micropie_loop_lag_seconds", lag, "livemax")
         self.pool_busy = gauge("micropie_pool_busy", "Processes of the pool that run a handler.")
         self.pool_limit = gauge("micropie_pool_limit", "The setting processes.")
         self.channels = gauge("micropie_channels", "Channels with a subscriber in this process.")
         self.subscribers = gauge("micropie_channel_subscribers", "Subscribers in this process.")
 
     def read(self, config: Config, is_on_loop: bool) -> None:
-        """Set the gauges of threads, processes and channels in use. ``config`` has the tree of applications."""
-        configs = config.tree.values()
+        """Set the gauges of the loop, threads, processes and channels. ``config`` has the tree of applications."""
+        configs = config.tree
+        self.loop_lag.set(loop_lag())
         if is_on_loop:
             usages = [usage_of(threads) for threads in {one.threads for one in configs}]
             self.threads_busy.set(sum(busy for busy, _, _ in usages))
@@ -159,7 +165,8 @@ class MetricsEndpoint(FlowMiddleware):
             if not compare_digest(given, self._authorization):
                 raise HTTPError(401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")])
         self._all.read(config_of(request._exchange), request._exchange.is_on_loop)
-        make, content_type = prometheus_client.exposition.choose_encoder(request.headers.get("accept", ""))
+        accept = _ODD_VERSION.sub("", request.headers.get("accept", ""))
+        make, content_type = prometheus_client.exposition.choose_encoder(accept)
         body = yield IO, lambda: make(self._of_all_processes()), ()
         return Response(body, 200, [("Cache-Control", "no-store")], content_type)
 

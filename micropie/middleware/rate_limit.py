@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import logging
 import math
 import time
 from collections import OrderedDict
@@ -24,18 +23,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from threading import Lock
-from time import monotonic
 from typing import Any, NamedTuple
 
 from micropie.errors import HTTPError, check, is_count, is_duration
-from micropie.execution import INLINE, IO, Flow, call, kind_of
+from micropie.execution import INLINE, RETRY_AFTER, Flow, Outage, ServiceThreads, call, kind_of
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
-
-logger = logging.getLogger("micropie")
-
-# Seconds after which one request tries a store again that was out of reach.
-_RETRY_AFTER = 5.0
 
 # The request's attribute for its quota; of several limits, the one with the least remaining.
 _QUOTA = "_quota"
@@ -60,7 +53,7 @@ class RateLimit(FlowMiddleware):
     ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all machines together). Two
     limits with the same numbers on one store count together. ``when_unreachable``: what happens while the store is out
     of reach: ``"allow"`` lets all requests through, ``"refuse"`` answers 503, for limits that protect something.
-    An outage is logged once; every 5 seconds one request tries the store again.
+    The log says when an outage begins and ends. Meanwhile one request at a time tries the store again.
 
     Handshakes of WebSockets and requests to mounted applications count, too, unless ``guards`` is set to False.
     """
@@ -93,13 +86,13 @@ class RateLimit(FlowMiddleware):
         self._key = key or client_address
         self._exempt = exempt
         self.needs_session = key is not None or exempt is not None  # they may look at it
-        store = MemoryRates() if store is None else store
+        self.store = store = MemoryRates() if store is None else store
         self._hit = store.hit
-        self._kind = kind_of(store.hit, IO if getattr(store, "blocking", True) else INLINE)
+        self._kind = kind_of(store.hit, ServiceThreads() if getattr(store, "blocking", True) else INLINE)
         self._refuses = when_unreachable == "refuse"
         # For ``App.health``. Without the store, the other kind of limit answers all the same.
         self.ping: Callable[[], object] | None = getattr(store, "ping", None) if self._refuses else None
-        self._outage = _Outage()
+        self._outage = Outage("RateLimit: the rate store", ", requests are not counted")
 
     def before(self, request: Request) -> Flow[None]:
         """Count the request. Raises 429, and 503 if the store is out of reach and ``when_unreachable`` is "refuse"."""
@@ -116,7 +109,7 @@ class RateLimit(FlowMiddleware):
                 message = f"Too many requests. Please try again in {wait}."
                 raise HTTPError(429, message, [("Retry-After", str(seconds))])
         elif self._refuses:
-            raise HTTPError(503, "Please try again later.", [("Retry-After", f"{_RETRY_AFTER:.0f}")])
+            raise HTTPError(503, "Please try again later.", [("Retry-After", f"{RETRY_AFTER:.0f}")])
 
     def after(self, request: Request, response: Response) -> None:
         """Add the quota's headers."""
@@ -130,49 +123,11 @@ class RateLimit(FlowMiddleware):
 
     def _ask(self, key: str) -> Flow[Quota | None]:
         """Count a request of ``key``. Return None if the store is out of reach."""
-        if self._outage.lasts():
-            return None
         try:
-            quota: Quota = yield from call(self._kind, self._hit, key, self._limit, self._per)
-        except OSError as error:
-            self._outage.begin(error)
+            quota: Quota = yield from self._outage.watch(call(self._kind, self._hit, key, self._limit, self._per))
+        except OSError:
             return None
-        self._outage.end()
         return quota
-
-
-class _Outage:
-    """Remembers whether the store is out of reach. Every 5 seconds one request tries it again."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._is_on = False
-        self._next_try = 0.0
-
-    def lasts(self) -> bool:
-        """Return whether to skip the store now. When it is time to try it again, one caller gets False."""
-        if not self._is_on:
-            return False
-        with self._lock:
-            now = monotonic()
-            if now < self._next_try:
-                return True
-            self._next_try = now + _RETRY_AFTER  # other requests skip the store until this one has its result
-            return False
-
-    def begin(self, error: OSError) -> None:
-        """Note that the store could not be reached, and log it if that is new."""
-        with self._lock:
-            is_new, self._is_on = not self._is_on, True
-            self._next_try = monotonic() + _RETRY_AFTER
-        if is_new:
-            logger.error("RateLimit: the rate store is out of reach, requests are not counted: %s", error)
-
-    def end(self) -> None:
-        """Note that the store has answered, and log the end of an outage."""
-        if self._is_on:
-            self._is_on = False
-            logger.warning("RateLimit: the rate store answers again")
 
 
 def client_address(request: Request) -> str:

@@ -22,8 +22,9 @@ class SecurityDefaults:
     """The protection that a site needs: ``App(security=SecurityDefaults("example.com"))``.
 
     It puts ``TrustedHosts`` with the ``hosts``, ``SecurityHeaders`` and ``CSRFMiddleware`` in front of the
-    application's ``middlewares``, and gives the session's cookie the name ``__Host-session_id`` unless the application
-    sets ``session_cookie``. ``proxies``: the addresses of proxies, for ``ProxyHeaders``, which is then the first.
+    application's ``middlewares``. Unless the application sets them otherwise, the session's cookie has the name
+    ``__Host-session_id``, and pages of other sites may not open WebSockets of mounted ASGI applications
+    (``websocket_origins_for_mounts``). ``proxies``: the addresses of proxies, for ``ProxyHeaders``, the first then.
     ``csp``, ``hsts``: see ``SecurityHeaders``. ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``.
     Raises ``SetupError`` if there is no host, and for a wrong value.
     """
@@ -44,7 +45,7 @@ class SecurityDefaults:
         ]
         if proxies:
             self.middlewares.insert(0, ProxyHeaders(trusted=proxies))
-        self.settings = {"session_cookie": "__Host-session_id"}
+        self.settings = {"session_cookie": "__Host-session_id", "websocket_origins_for_mounts": True}
 
 
 def warn_of_missing_security(config: Config) -> None:
@@ -55,7 +56,7 @@ def warn_of_missing_security(config: Config) -> None:
 
 def missing_security(config: Config) -> Iterator[str]:
     """Yield each protection that the outermost application of a tree lacks, as the end of a sentence."""
-    hooks = {type(hook): hook for inner in config.tree.values() for hook in inner.middlewares}
+    hooks = {type(hook): hook for inner in config.tree for hook in inner.middlewares}
     if not any(issubclass(kind, TrustedHosts) for kind in hooks):
         yield "has no TrustedHosts: it answers for any Host, also in the links that it makes of it"
     if not any(issubclass(kind, CSRFMiddleware) for kind in hooks):
@@ -68,5 +69,5 @@ def missing_security(config: Config) -> Iterator[str]:
     settings = config.settings
     if settings.session_cookie_secure is False:
         yield "sends their cookie over plain http: leave out session_cookie_secure=False"
-    elif not settings.session_cookie.startswith(PREFIXES):
-        yield 'lets other hosts of its domain set their cookie: session_cookie="__Host-session_id"'
+    elif settings.session_cookie is not None and not settings.session_cookie.startswith(PREFIXES):
+        yield 'lets other hosts of its domain set their cookie: leave out session_cookie, or write "__Host-" before it'

@@ -2,31 +2,20 @@
 
 ``settings.py`` has an author's plain values, ``config.py`` the objects that a request uses, and ``inheritance.py``
 makes the second of the first. ``decorators.py`` leave marks on functions, ``discovery.py`` finds the handlers among
-an application's attributes, and ``compiler.py`` makes a ``Route`` (``route.py``) of each. ``patterns.py`` reads
+an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each. ``patterns.py`` reads
 explicit paths. ``providers.py`` has the providers of resources, and ``checks.py`` the checks of ``@requires``.
 
 ``router.py`` searches. Names, explicit routes and inner applications are in one tree of segments, and there is one
 more for WebSockets. No path takes more than linear time, because each node is reached in one way only. Two tables are
 short cuts through the tree: whole paths, and paths with one more segment as the argument. ``site.py`` looks for
-mounts first, then asks the router.
+mounts first, then asks the router. ``names.py`` makes paths of the names of a whole site's routes.
 """
 
-from micropie.routing.checks import REQUIRES, Checks
+from micropie.routing.checks import REQUIRES, Asking, Check, Checks
 from micropie.routing.compiler import build_site
 from micropie.routing.config import Config, ErrorHandler, ErrorKey, check_error_key, config_of
-from micropie.routing.decorator_types import (
-    Decorator,
-    HasDelete,
-    HasError,
-    HasGet,
-    HasPatch,
-    HasPost,
-    HasPut,
-    overridable,
-)
 from micropie.routing.decorators import (
     DESCRIPTION,
-    Function,
     delete,
     describe,
     get,
@@ -43,21 +32,31 @@ from micropie.routing.decorators import (
     run_in,
     websocket,
 )
-from micropie.routing.discovery import is_function, is_method, public_name
+from micropie.routing.discovery import Function, RouteMark, is_function, is_method, public_name
 from micropie.routing.inheritance import AppDefinition, Registrations
+from micropie.routing.patterns import WILDCARD
 from micropie.routing.providers import Provider, checked_key, checked_provider, in_place_of, name_of
-from micropie.routing.routes import Route, RouteEntry, RouteMark, body_parameter, checked_methods, route_of
+from micropie.routing.routes import (
+    Route,
+    RouteEntry,
+    body_parameter,
+    checked_methods,
+    function_of,
+    mentions,
+    place_of,
+    route_of,
+)
 from micropie.routing.settings import METHODS, Settings
-from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, delegate_route
+from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, delegate_route, handlers_route
 
 # fmt: off
 __all__ = [
-    "DESCRIPTION", "METHODS", "REQUIRES", "AppDefinition", "Checks", "Config", "Decorator", "ErrorHandler", "ErrorKey",
-    "Function", "Handover", "HasDelete", "HasError", "HasGet", "HasPatch", "HasPost", "HasPut", "MountRoute",
-    "OutsideRoute", "Provider", "Registrations", "Route", "RouteEntry", "RouteMark", "Settings", "Site",
-    "body_parameter", "build_site", "check_error_key", "checked_key", "checked_methods", "checked_provider",
-    "config_of", "delegate_route", "delete", "describe", "get", "hidden", "in_place_of", "is_function", "is_method",
-    "make_mark", "max_body_size", "max_data_size", "name_of", "overridable", "patch", "post", "public_name", "put",
+    "DESCRIPTION", "METHODS", "REQUIRES", "WILDCARD", "AppDefinition", "Asking", "Check", "Checks", "Config",
+    "ErrorHandler", "ErrorKey", "Function", "Handover", "MountRoute", "OutsideRoute", "Provider", "Registrations",
+    "Route", "RouteEntry", "RouteMark", "Settings", "Site", "body_parameter", "build_site", "check_error_key",
+    "checked_key", "checked_methods", "checked_provider", "config_of", "delegate_route", "delete", "describe",
+    "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method", "make_mark",
+    "max_body_size", "max_data_size", "mentions", "name_of", "patch", "place_of", "post", "public_name", "put",
     "reads_body", "requires", "route", "route_of", "run_in", "websocket",
 ]
 # fmt: on

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from micropie.errors import SetupError
-from micropie.execution import HANDLER, RouteKind, ShutdownSignal, Threads
+from micropie.errors import SetupError, takes
+from micropie.execution import HANDLER, RouteKind, Threads
 from micropie.mounts import Mount
 from micropie.routing.config import Config
-from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
+from micropie.routing.discovery import SOCKET_PREFIX, RouteMark, find_handlers
 from micropie.routing.inheritance import AppDefinition, make_config
 from micropie.routing.patterns import Pattern
 from micropie.routing.providers import check_providers
-from micropie.routing.router import Node, Resource, Router
-from micropie.routing.routes import Route, RouteMark, marks_of
+from micropie.routing.router import Node, Router, with_route
+from micropie.routing.routes import Route
 from micropie.routing.site import Mounted, MountRoute, Site
+from micropie.streams import ShutdownSignal
 
 logger = logging.getLogger("micropie")
 
@@ -36,18 +37,18 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
     INLINE where the flow's thread may block.
     """
-    config = make_config(root, None, "", shutdown)
-    compiler = _compiled(root, config, blocking, "", "")
-    return Site(config, compiler.http, compiler.sockets, compiler.mounted)
+    config = make_config(root, None, "", "", shutdown)
+    compiler = _compiled(root, config, blocking)
+    return Site(config, *compiler.routers, compiler.mounted)
 
 
-def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind, base: str, names: str) -> _Compiler:
+def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind) -> _Compiler:
     """Return the compiler that has filled two routers with the tree of applications that begins with ``definition``."""
-    http, sockets = Router(config), Router(config)
-    compiler = _Compiler(http, sockets, blocking, base, config, names, http.root, sockets.root)
+    routers = Router(config), Router(config)
+    compiler = _Compiler(routers, blocking, config, (routers[0].root, routers[1].root))
     compiler.compile(definition)
-    http.freeze()
-    sockets.freeze()
+    for router in routers:
+        router.freeze()
     return compiler
 
 
@@ -55,20 +56,12 @@ def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind, ba
 class _Compiler:
     """Compiles one application into the two routers of its tree."""
 
-    http: Router
-    sockets: Router
+    routers: tuple[Router, Router]
+    """Those for HTTP and for WebSockets: ``routers[mark.takes_socket]``."""
     blocking: RouteKind
-    base: str
-    """The prefix of the tree's mount, "" for the outermost."""
     config: Config
-    names: str
-    """The beginning of its routes' names: "" or "blog."."""
-    handlers: Node
-    """The application's node in the router of HTTP."""
-    socket_handlers: Node
-    """Its node in the router of WebSockets."""
-    prefix: str = ""
-    """The path of the application within the tree: "" or "/blog"."""
+    nodes: tuple[Node, Node]
+    """The application's node in each router."""
     mounted: list[Mounted] = field(default_factory=list)
     """The mounts in the tree."""
     stated_names: dict[str, str] = field(default_factory=dict)
@@ -78,108 +71,92 @@ class _Compiler:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
         _check_middlewares(definition)
         config = self.config
-        check_providers(config.providers)
-        config.tree.setdefault(id(definition.app), config)
+        check_providers(config.providers, config.own_types)
+        config.tree.append(config)
         explicit = config.settings.expose == "explicit"
         package = type(definition.app).__module__.partition(".")[0]
-        handlers, socket_handlers = find_handlers(definition.app, definition.framework, explicit)
-        for name, function in handlers.items():
-            self._add_method(name, function)
-            origin = getattr(inspect.unwrap(getattr(function, "func", function)), "__module__", package)
+        for handler in find_handlers(definition.app, definition.framework, explicit):
+            self._add_handler(*handler)
+            origin = getattr(inspect.unwrap(getattr(handler.function, "func", handler.function)), "__module__", package)
             if config.settings.debug and origin.partition(".")[0] != package:
-                logger.info("%s/%s is a URL: its function is from %s", self.prefix, name, origin)
+                logger.info("%s/%s is a URL: its function is from %s", config.prefix, handler.name, origin)
         for function, mark in definition.registered.functions:
-            self._add_explicit(function, mark, _name_of(function))
-        for name, function in socket_handlers.items():
-            if marks_of(function):
-                raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
-            for mark in marks_of(function, "__micropie_sockets__") or [RouteMark(None, (), None)]:
-                self._add_socket(function, mark, name)
-        for function, mark in definition.registered.sockets:
-            self._add_socket(function, mark, _name_of(function))
+            self._add_explicit(function, mark, getattr(function, "__name__", type(function).__name__))
         for name, child in definition.children.items():
             self._add_child(name, child)
         for mount, shared in definition.mounts:
             self._add_mount(mount, shared)
 
-    def _add_method(self, name: str, function: Callable[..., object]) -> None:
-        """Add a method's explicit routes, and the one by its name if it has no mark or a mark without a path."""
-        marks = marks_of(function)
+    def _add_handler(self, name: str, function: Callable[..., object], marks: Sequence[RouteMark]) -> None:
+        """Add a handler's explicit routes, and the one by its name if it has a mark without a path."""
         by_name = [mark for mark in marks if mark.path is None]
         for mark in marks:
             if mark.path is not None:
                 self._add_explicit(function, mark, name)
-        if by_name or not marks:
+        if by_name:
             methods = tuple(method for mark in by_name for method in mark.methods)
-            self._add_name(name, name, function, RouteMark(None, methods, None))
+            self._add_name(name, function, by_name[0]._replace(methods=methods))
 
-    def _add_name(
-        self, name: str, segment: str, function: Callable[..., object], mark: RouteMark, takes_socket: bool = False
-    ) -> None:
-        """Add a route that is found by its handler's name: ``segment``, or ``index`` and ``default``."""
-        node = self.socket_handlers if takes_socket else self.handlers
-        path = f"{self.prefix}/{segment}" if segment not in ("index", "default") else self.prefix or "/"
-        name = self.names + name
-        route = Route(function, name, self.config, mark, self.base + path, self.blocking, takes_socket)
+    def _add_name(self, name: str, function: Callable[..., object], mark: RouteMark) -> None:
+        """Add a route that is found by its handler's name: a segment, or ``index`` and ``default``."""
+        node, segment = self.nodes[mark.takes_socket], name
+        if mark.takes_socket:
+            name, segment = mark.name or name, name.removeprefix(SOCKET_PREFIX)
+        prefix = self.config.prefix
+        path = f"{prefix}/{segment}" if segment not in ("index", "default") else prefix or "/"
+        name = self.config.scope + name
+        route = Route(function, name, self.config, mark, path, self.blocking)
         if segment == "default":
-            node.default = Resource(route.as_fallback())
+            node.default = with_route(node.default, route.as_fallback())
             return
         if segment == "index":
             node.add(route)
-            node.index = Resource(route.as_fallback()) if route.most_segments else None
+            if route.most_segments:
+                node.index = with_route(node.index, route.as_fallback())
         named = node.child(segment)
         named.add(route)
-        named.arguments = Resource(route)
-        (self.sockets if takes_socket else self.http).add_name(name, quote(path.rstrip("/")))
+        named.arguments = with_route(named.arguments, route)
+        self.config.names.add(name, quote(path.rstrip("/")), takes_socket=mark.takes_socket)
 
-    def _add_explicit(
-        self, function: Callable[..., object], mark: RouteMark, name: str, takes_socket: bool = False
-    ) -> None:
+    def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
         pattern = mark.path or Pattern(f"/{name}")
         mark = mark._replace(path=pattern)
-        route_name, path = self.names + (mark.name or name), self.prefix + pattern.text
+        config = self.config
+        route_name, path = config.scope + (mark.name or name), config.prefix + pattern.text
         if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
             paths = f"{self.stated_names[route_name]} and {path}"
             raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
-        config = self.config
+        config.names.add(route_name, quote(config.prefix), pattern, takes_socket=mark.takes_socket)
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = replace(config, middlewares=[*mark.hooks], threads=Threads(_THREADS))
-        route = Route(function, route_name, config, mark, self.base + path, self.blocking, takes_socket)
-        (self.socket_handlers if takes_socket else self.handlers).descend(pattern).add(route)
-        (self.sockets if takes_socket else self.http).add_name(route_name, quote(self.prefix), pattern)
-
-    def _add_socket(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
-        if mark.path is not None:
-            self._add_explicit(function, mark, name, takes_socket=True)
-        else:
-            self._add_name(mark.name or name, name.removeprefix(SOCKET_PREFIX), function, mark, takes_socket=True)
+        route = Route(function, route_name, config, mark, path, self.blocking)
+        self.nodes[mark.takes_socket].descend(pattern).add(route)
 
     def _add_child(self, name: str, definition: AppDefinition) -> None:
-        prefix = f"{self.prefix}/{name}"
-        config = make_config(definition, self.config, self.base + prefix, self.config.shutdown)
-        handlers, sockets = self.handlers.child(name), self.socket_handlers.child(name)
-        handlers.config = sockets.config = config
-        names = f"{self.names}{name}."
-        inner = replace(self, config=config, prefix=prefix, names=names, handlers=handlers, socket_handlers=sockets)
-        inner.compile(definition)
+        outer = self.config
+        config = make_config(definition, outer, f"{outer.prefix}/{name}", f"{outer.scope}{name}.", outer.shutdown)
+        nodes = self.nodes[0].child(name), self.nodes[1].child(name)
+        for node in nodes:
+            node.config = config
+        replace(self, config=config, nodes=nodes).compile(definition)
 
     def _add_mount(self, mount: Mount, shared: AppDefinition | None) -> None:
-        prefix = self.base + self.prefix + mount.prefix
+        outer, prefix = self.config, self.config.prefix + mount.prefix
         if shared is not None:
-            config = make_config(shared, self.config, prefix, self.config.shutdown)
-            names = f"{self.names}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
-            inner = _compiled(shared, config, self.blocking, prefix, names)
-            self.mounted += [Site(config, inner.http, inner.sockets, prefix=prefix), *inner.mounted]
+            names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
+            config = make_config(shared, outer, prefix, names, outer.shutdown)
+            inner = _compiled(shared, config, self.blocking)
+            self.mounted += [Site(config, *inner.routers, prefix=prefix), *inner.mounted]
+        elif mount.prefix:
+            self.mounted.append(MountRoute(mount, prefix, outer))
         else:
-            self.mounted.append(MountRoute(mount, prefix, self.config))
+            outer.fallback = MountRoute(mount, prefix, outer)
 
 
-def _name_of(function: Callable[..., object]) -> str:
-    return getattr(function, "__name__", type(function).__name__)
-
-
-_SOCKET_HOOKS = ("before_websocket", "after_websocket")
-_HOOKS = ("before_request", "after_request", "before", "after")
+# The methods of middleware, with their parameters.
+_SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
+_HOOKS = {"before_request": "request", "after_request": "request, status, response_body, extra_headers"}
+_FLOW_HOOKS = {"before": "request", "after": "request, response"}
 
 
 def _check_middlewares(definition: AppDefinition) -> None:
@@ -187,25 +164,38 @@ def _check_middlewares(definition: AppDefinition) -> None:
         if isinstance(middleware, type):
             raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
     for middleware in definition.ws_middlewares:
-        if not _has_method(middleware, _SOCKET_HOOKS):
+        if not _has_hooks(middleware, _SOCKET_HOOKS):
             raise SetupError(
                 f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
             )
     for middleware in definition.middlewares:
         functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
         is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
-        if not is_generator and not _has_method(middleware, _HOOKS):
+        if not is_generator and not _has_hooks(middleware, _HOOKS) and not _has_hooks(middleware, _FLOW_HOOKS):
             raise SetupError(
                 f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
                 "generator function, def or async def, with one yield in it"
             )
-        if is_generator and callable(middleware):
-            try:
-                inspect.signature(middleware).bind(None)
-            except TypeError:
-                name = getattr(middleware, "__name__", repr(middleware))
-                raise SetupError(f"{name} in middlewares takes one argument, the request") from None
+        if is_generator and not takes(middleware, 1):
+            name = getattr(middleware, "__name__", repr(middleware))
+            raise SetupError(f"{name} in middlewares takes one argument, the request")
 
 
-def _has_method(middleware: object, names: tuple[str, ...]) -> bool:
-    return any(callable(getattr(middleware, name, None)) for name in names)
+def _has_hooks(middleware: object, hooks: Mapping[str, str]) -> bool:
+    """Return whether a middleware has one of these hooks.
+
+    Raises ``SetupError`` for one with other parameters, and for an ``async def`` that nobody would await.
+    """
+    methods = {name: method for name in hooks if callable(method := getattr(middleware, name, None))}
+    for name, method in methods.items():
+        if not takes(method, hooks[name].count(",") + 1):
+            owner = type(middleware).__name__
+            raise SetupError(
+                f"{owner}.{name} takes other arguments than it gets: write def {name}(self, {hooks[name]})"
+            )
+        if hooks is _FLOW_HOOKS and (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)):
+            raise SetupError(
+                f"{type(middleware).__name__}.{name} is async: write def {name}, which waits by yield from "
+                f"call(kind_of(function), function, ...), or async def {name}_request in an HttpMiddleware"
+            )
+    return bool(methods)

@@ -11,16 +11,19 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from micropie.binding import OwnTypes
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import Flow, call, kind_of
-from micropie.http import HTML, TEXT, Response, as_response, states_status
+from micropie.http import HTML, TEXT, Dumps, Response, as_response, dumps_with, states_status
+from micropie.routing.names import RouteNames
 from micropie.routing.settings import Settings
+from micropie.streams import ShutdownSignal
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
-    from micropie.execution import ShutdownSignal, Threads
+    from micropie.execution import Threads
     from micropie.http import CookieSigner, Limits
     from micropie.pool import ExecutorPool, Pool
     from micropie.sessions import SessionStore
@@ -51,6 +54,18 @@ class ErrorHandler:
         return response
 
 
+# By status or exception class, with the content type of their text: that of their own application.
+ErrorHandlers: TypeAlias = tuple[Mapping[ErrorKey, ErrorHandler], str]
+
+
+def handlers_of_classes(levels: Sequence[ErrorHandlers]) -> Sequence[ErrorHandlers]:
+    """Return the handlers for classes of exceptions, without those for a status or for any error."""
+    return [
+        ({key: one for key, one in handlers.items() if isinstance(key, type) and key not in _CATCH_ALL}, text_type)
+        for handlers, text_type in levels
+    ]
+
+
 def check_error_key(key: object) -> ErrorKey:
     """Return ``key`` if it is a status from 400 to 599 or an exception class; raise ``SetupError`` otherwise."""
     if isinstance(key, int) and not isinstance(key, bool) and 400 <= key <= 599:
@@ -60,7 +75,7 @@ def check_error_key(key: object) -> ErrorKey:
     raise SetupError(f"@app.error takes a status from 400 to 599 or an exception class, not {key!r}")
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Config:
     """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's ``hook_plan`` changes."""
 
@@ -81,11 +96,17 @@ class Config:
     """
     ws_middlewares: Middlewares
     """The same for WebSockets."""
-    error_handlers: Sequence[dict[ErrorKey, ErrorHandler]]
-    """By status or exception class: this application's own, then those of the applications around it."""
+    error_handlers: Sequence[ErrorHandlers]
+    """This application's own, then those of the applications around it that answer for it, too."""
     app: object
     prefix: str
     """The path of ``app`` in the tree: "" or "/blog"."""
+    scopes: Mapping[str, str]
+    """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "": ""} for example, and
+    of those of the applications around it.
+    """
+    names: RouteNames
+    """The routes of the whole tree by name."""
     templates: Templates
     channels: Channels
     """The channels in which it publishes and subscribes."""
@@ -93,21 +114,37 @@ class Config:
     """Set when the server is told to stop; one for the whole tree."""
     providers: Mapping[object, Callable[..., object]]
     """The providers of a request's resources by type: this application's own before those of the ones around it."""
-    tree: dict[int, Config]
-    """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""
+    tree: list[Config]
+    """The configs of the whole tree, the outermost application's first; two of an application that is in it twice."""
     text_type: str = field(init=False)
     """The content type of text, bytes and streams that state none."""
+    own_types: OwnTypes = field(init=False)
+    dumps: Dumps = field(init=False)
+    """Writes JSON, with its own encoders."""
+    body_encoders: Mapping[type, Callable[[Any], bytes]] = field(init=False)
+    """How the most frequent bodies become bytes. They are neither streams nor files."""
     limits: Limits = field(init=False)
     """The limits of a query and a form."""
+    fallback: Any = field(init=False, default=None)
+    """The route of the application that is mounted at ``app``'s own root, for what no route of ``app`` answers."""
     hook_plan: Any = field(init=False, default=None)
     """How ``middlewares`` run, once ``flow/hooks.py`` has found it out."""
 
+    @property
+    def scope(self) -> str:
+        """The beginning of the names of this application's routes: "" or "blog."."""
+        return self.scopes[self.prefix]
+
     def __post_init__(self) -> None:
         self.text_type = HTML if self.settings.text == "html" else TEXT
+        self.own_types = OwnTypes(self.settings.encoders, self.settings.decoders)
+        self.dumps = dumps_with(self.settings.encoders)
+        self.body_encoders = {str: str.encode, bytes: bytes, dict: self.dumps, list: self.dumps}
         self.limits = self.settings.limits()
 
-    def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
-        """Return the author's handler for an error, or None, and whether the author expected this error.
+    def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool, str]:
+        """Return the author's handler for an error, or None, whether the author expected this error, and the type of
+        the handler's text.
 
         The nearest application that has a handler for the error answers it: by the error's class, then its base
         classes, then its status, then ``HTTPError`` and ``Exception``, which mean any error. An error is expected if
@@ -115,11 +152,11 @@ class Config:
         """
         kinds = type(error).__mro__
         own = [kind for kind in kinds if kind not in _CATCH_ALL]
-        for handlers in self.error_handlers:
+        for handlers, text_type in self.error_handlers:
             for key in (*own, status, *_CATCH_ALL):
                 if key in handlers and (key is status or key in kinds):
-                    return handlers[key], key in own
-        return None, False
+                    return handlers[key], key in own, text_type
+        return None, False, self.text_type
 
 
 def config_of(answering: HasConfig) -> Config:
@@ -127,14 +164,15 @@ def config_of(answering: HasConfig) -> Config:
 
     The rooms below this one know only the part of it that messages depend on (``http/exchange.py``).
     """
-    return cast("Config", answering.config)
+    config: Config = answering.config
+    return config
 
 
 class HasConfig(Protocol):
     """An exchange or the context of a lifespan."""
 
     @property
-    def config(self) -> object: ...
+    def config(self) -> Any: ...
 
 
 _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)

@@ -12,11 +12,11 @@ from typing import TypeVar, overload
 
 from micropie.errors import SetupError, is_count
 from micropie.execution import MARK, checked_placement
-from micropie.routing.checks import Check, mark_checks
+from micropie.routing.checks import HOLDS, Check, mark_checks, refuse_unless_check
+from micropie.routing.discovery import Function, RouteMark
 from micropie.routing.patterns import Pattern
-from micropie.routing.routes import RouteMark, checked_methods, marks_of
+from micropie.routing.routes import checked_methods
 
-Function = TypeVar("Function", bound=Callable[..., object])
 Target = TypeVar("Target")
 
 
@@ -25,12 +25,13 @@ def make_mark(
     methods: Iterable[str] | None,
     name: str | None,
     decorator: str = "route",
+    takes_socket: bool = False,
 ) -> RouteMark:
     """Return a checked ``RouteMark``. Raises ``SetupError`` for a wrong path, an unknown method."""
     if path is not None and not isinstance(path, str):
         raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
     pattern = None if path is None else Pattern(path)
-    return RouteMark(pattern, () if methods is None else checked_methods(methods), name)
+    return RouteMark(pattern, () if methods is None else checked_methods(methods), name, takes_socket)
 
 
 def route(
@@ -45,7 +46,7 @@ def route(
     parameters of their names. Without ``path`` the handler keeps the path of its own name; without ``methods`` it
     answers every method. ``name`` is for ``url_for``. Raises ``SetupError`` for a mistake in these.
     """
-    return _marker(make_mark(path, methods, name))
+    return make_mark(path, methods, name).decorate
 
 
 def _with_mark(function: Function, attribute: str, mark: object) -> Function:
@@ -53,36 +54,12 @@ def _with_mark(function: Function, attribute: str, mark: object) -> Function:
     return function
 
 
-def _marker(mark: RouteMark, attribute: str = "__micropie_routes__") -> Callable[[Function], Function]:
-    """Return a decorator that adds ``mark`` to the marks of a function."""
-    # A new list for each mark: a subclass's override must not change the marks of its parent's method.
-    return lambda function: _with_mark(function, attribute, [*marks_of(function, attribute), mark])
-
-
-@overload
-def websocket(path: Function) -> Function: ...
-@overload
-def websocket(path: str | None = None, *, name: str | None = None) -> Callable[[Function], Function]: ...
-def websocket(
-    path: Function | str | None = None, *, name: str | None = None
-) -> Function | Callable[[Function], Function]:
-    """Answer WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
-
-    The method is an ``async def`` that takes the socket first, then parameters as any handler does. Without ``path``
-    it answers the path of its name. A method whose name begins with ``ws_`` needs no decorator: ``ws_chat`` answers
-    ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError``.
-    """
-    if callable(path):
-        return _marker(make_mark(None, None, None), "__micropie_sockets__")(path)
-    return _marker(make_mark(path, None, name, "websocket"), "__micropie_sockets__")
-
-
-class _MethodDecorator:
+class _RouteDecorator:
     """``@get``, ``@get()`` and ``@get("/path", name=...)``."""
 
-    def __init__(self, method: str) -> None:
-        self._method = method
-        self.__doc__ = f"Answer {method} only: as a bare decorator by the function's name, or with an explicit path."
+    def __init__(self, make: Callable[[str | None, str | None], RouteMark]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
 
     @overload
     def __call__(self, path: Function) -> Function: ...
@@ -91,16 +68,33 @@ class _MethodDecorator:
     def __call__(
         self, path: Function | str | None = None, *, name: str | None = None
     ) -> Function | Callable[[Function], Function]:
-        if callable(path):
-            return _marker(make_mark(None, [self._method], None))(path)
-        return _marker(make_mark(path, [self._method], name))
+        return self._make(None, None).decorate(path) if callable(path) else self._make(path, name).decorate
 
 
-get = _MethodDecorator("GET")
-post = _MethodDecorator("POST")
-put = _MethodDecorator("PUT")
-patch = _MethodDecorator("PATCH")
-delete = _MethodDecorator("DELETE")
+def _for_method(method: str) -> _RouteDecorator:
+    def make(path: str | None, name: str | None) -> RouteMark:
+        return make_mark(path, [method], name)
+
+    make.__doc__ = f"Answer {method} only: as a bare decorator by the function's name, or with an explicit path."
+    return _RouteDecorator(make)
+
+
+get = _for_method("GET")
+post = _for_method("POST")
+put = _for_method("PUT")
+patch = _for_method("PATCH")
+delete = _for_method("DELETE")
+
+
+@_RouteDecorator
+def websocket(path: str | None, name: str | None) -> RouteMark:
+    """Answer WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
+
+    The method is an ``async def`` that takes the socket first, then parameters as any handler does. Without ``path``
+    it answers the path of its name. A method whose name begins with ``ws_`` needs no decorator: ``ws_chat`` answers
+    ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError``.
+    """
+    return make_mark(path, ["GET"], name, "websocket", takes_socket=True)
 
 
 def run_in(placement: str) -> Callable[[Function], Function]:
@@ -176,20 +170,23 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         def account(self): ...
 
     A check is a function of the request, ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
-    ``async def``. It returns None or True to let the request in. It raises ``HTTPError`` or ``Redirect``, or returns an
-    answer, to refuse it; False is a 403. Checks run after the middleware, so that ``request.session`` and
-    ``request.state`` are there, and before the body is received. Above a class they hold for every path below the
-    application, also for those without a handler, for WebSockets and for what is mounted there. Raises ``SetupError``
-    for what is no function.
+    ``async def``. It returns True to let the request in. It raises ``HTTPError`` or ``Redirect``, or returns an answer,
+    to refuse it; False is a 403. None, of a forgotten ``return``, is a 500, and the log says what to write. Further
+    parameters take resources, which the handler shares. Checks run after the middleware, so that ``request.session``
+    and ``request.state`` are there, and before the body is received.
+    Above a class they hold for every path below the application, also for those without a handler, for WebSockets and
+    for what is mounted there. Raises ``SetupError`` for what is no function of one argument.
     """
     if not checks:
         raise SetupError("requires takes one function of the request or more: write @requires(check)")
+    for check in checks:
+        refuse_unless_check(check)
 
     def decorate(target: Target) -> Target:
         mark_checks(target, checks)
         return target
 
-    return decorate
+    return _with_mark(decorate, HOLDS, checks[0])
 
 
 DESCRIPTION = "__micropie_description__"
@@ -205,8 +202,9 @@ class describe:  # noqa: N801 - authors write it as a decorator
 
     ``summary`` and ``description``: by default the docstring's first line and the rest. ``tags``: by default the class
     of the application. ``status``: that of the annotated answer, 200 by default. ``responses``: further answers by
-    their status, each a sentence, a type, or both in a tuple. ``include_in_schema=False`` leaves the handler out.
-    Raises ``SetupError`` for a status that is none.
+    their status, each a sentence, a type, or both in a tuple. ``response_model``: the structure whose fields are sent,
+    or a list of it, where the annotation of the result can't name it. ``include_in_schema=False`` leaves the handler
+    out. Raises ``SetupError`` for a status that is none.
     """
 
     summary: str | None = None
@@ -214,6 +212,7 @@ class describe:  # noqa: N801 - authors write it as a decorator
     tags: Sequence[str] | None = None
     status: int | None = None
     responses: Mapping[int, object] | None = None
+    response_model: object = None
     operation_id: str | None = None
     deprecated: bool = False
     include_in_schema: bool = True

@@ -1,68 +1,122 @@
-"""Find the handlers among an application's attributes."""
+"""Find the handlers among an application's attributes, with the marks that decorators have left on them."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import site
 import sys
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import FunctionType, MethodType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeVar
 
 from micropie.errors import SetupError
+from micropie.routing.patterns import Pattern
 
-Handlers: TypeAlias = dict[str, Callable[..., object]]
+_MARKS = "__micropie_routes__"
+_EARLIER = "__micropie_earlier__"  # the method of the same name above this one
+
+Function = TypeVar("Function", bound=Callable[..., object])
 
 SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
 
-def find_handlers(instance: object, framework: tuple[type, ...], explicit: bool = False) -> tuple[Handlers, Handlers]:
-    """Return the handlers of an application by name, as bound functions: those for HTTP, and those for WebSockets.
+def marks_of(function: object) -> list[RouteMark]:
+    """Return the marks of a function. ``functools.wraps`` copies them to a wrapping function."""
+    marks: list[RouteMark] = getattr(function, _MARKS, [])
+    return marks
+
+
+class RouteMark(NamedTuple):
+    """The mark that ``@route``, ``@get``, ``@websocket`` and the other decorators leave on a function.
+
+    ``path``: None for the path of the function's name. ``methods``: () for those of the setting. ``name``: for
+    ``url_for``, None for the function's own. ``takes_socket``: it answers WebSockets, whose handshake is a GET.
+    ``hooks``: the route's only hooks, None for the application's.
+    """
+
+    path: Pattern | None = None
+    methods: tuple[str, ...] = ()
+    name: str | None = None
+    takes_socket: bool = False
+    hooks: Sequence[object] | None = None
+
+    def decorate(self, function: Function) -> Function:
+        """Leave this mark on a function beside those that it has, and return the function.
+
+        ``@get def login`` and ``@post def login`` in the body of one class are two handlers. Python keeps the later one
+        alone, so that one gets a reference to the earlier one.
+        """
+        # A new list: a subclass's override must not change the marks of its parent's method.
+        setattr(function, _MARKS, [*marks_of(function), self])
+        owner, _, name = getattr(function, "__qualname__", "").rpartition(".")
+        body = inspect.currentframe() if owner and not owner.endswith("<locals>") else None
+        while body is not None and body.f_locals.get("__qualname__") != owner:
+            body = body.f_back
+        earlier = body.f_locals.get(name) if body is not None else None
+        if is_method(earlier) and all(one is not earlier for one in wrapped_by(function)):
+            setattr(function, _EARLIER, earlier)
+        return function
+
+
+class Handler(NamedTuple):
+    """A bound function, its public name, and its marks: one without decorators has the mark of its name."""
+
+    name: str
+    function: Callable[..., object]
+    marks: list[RouteMark]
+
+
+def find_handlers(instance: object, framework: tuple[type, ...], explicit: bool = False) -> list[Handler]:
+    """Return the handlers of an application, for HTTP and for WebSockets.
 
     Handlers are the public methods that the author wrote in the bodies of classes, and the functions below a route's
     decorator, also where they are attributes of the instance; with ``explicit`` only the latter. ``framework`` classes,
     the standard library and other people's packages make none without a decorator. No function answers both protocols.
-    Raises ``SetupError`` if two have the same public name.
+    Raises ``SetupError`` if two have the same public name, or one has marks of both.
     """
-    http: Handlers = {}
-    sockets: Handlers = {}
-    for name, function in _candidates(instance, framework, explicit).items():
-        if function is None or name.startswith("_") or name == "lifespan" or _is_hidden(function):
+    found: list[Handler] = []
+    attributes: dict[tuple[str, bool], str] = {}
+    for attribute, function in _candidates(instance, framework, explicit):
+        if attribute.startswith("_") or attribute == "lifespan" or _is_hidden(function):
             continue
-        is_socket = name.startswith(SOCKET_PREFIX) or hasattr(function, "__micropie_sockets__")
-        (sockets if is_socket else http)[name] = function
-    return _by_public_name(http), _by_public_name(sockets)
+        name, marks = public_name(attribute), marks_of(function)
+        takes_socket = name.startswith(SOCKET_PREFIX) or any(mark.takes_socket for mark in marks)
+        if takes_socket and not all(mark.takes_socket for mark in marks):
+            raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
+        if attributes.setdefault((name, takes_socket), attribute) != attribute:
+            raise SetupError(f"{name}_ and {name} have the same public name: rename one of them")
+        of_name = RouteMark(methods=("GET",), takes_socket=True) if takes_socket else RouteMark()
+        found.append(Handler(name, function, marks or [of_name]))
+    return found
 
 
 def _candidates(
     instance: object, framework: tuple[type, ...], explicit: bool
-) -> dict[str, Callable[..., object] | None]:
-    """Return the functions that may be handlers; None hides a function of this name in a base class.
+) -> Iterator[tuple[str, Callable[..., object]]]:
+    """Yield the functions that may be handlers, with their names.
 
     Classes' attributes are read from their dictionaries, so no property's getter runs.
     """
-    found: dict[str, Callable[..., object] | None] = {}
+    found: dict[str, list[Callable[..., object]]] = {}  # an empty list hides the functions of a base class
     for cls in reversed(type(instance).__mro__):
         if cls in framework:
             continue
         is_authors = not explicit and not _is_others(cls, type(instance))
         for name, value in vars(cls).items():
-            if not is_method(value):
-                found[name] = None
-            elif (is_authors and _is_written_in(cls, value)) or _is_marked(value):
-                found[name] = _bound(value, instance)
+            methods = [one for one in _same_named(value) if (is_authors and _is_written_in(cls, one)) or marks_of(one)]
+            if methods or not is_method(value):
+                found[name] = [_bound(one, instance) for one in methods]
     for name, value in vars(instance).items():
-        found[name] = value if is_function(value) and _is_marked(value) else None
-    return found
+        found[name] = [value] if is_function(value) and marks_of(value) else []
+    return ((name, function) for name, functions in found.items() for function in functions)
 
 
-def _by_public_name(handlers: Handlers) -> Handlers:
-    for name in handlers:
-        if public_name(name) != name and public_name(name) in handlers:
-            raise SetupError(f"{name} and {public_name(name)} have the same public name: rename one of them")
-    return {public_name(name): function for name, function in handlers.items()}
+def _same_named(value: object) -> list[object]:
+    """Return the methods that stand under one name in the body of a class, in their order."""
+    earlier = getattr(value, _EARLIER, None)
+    return [*(_same_named(earlier) if earlier is not None else ()), value] if is_method(value) else []
 
 
 def public_name(name: str) -> str:
@@ -73,8 +127,12 @@ def public_name(name: str) -> str:
     return name.removesuffix("_")
 
 
-_STDLIB = sysconfig.get_path("stdlib")
-_PACKAGES = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()})
+@functools.cache
+def _installed() -> tuple[str, tuple[str, ...]]:
+    """Return where the standard library is, and where other people's packages are."""
+    from sysconfig import get_path
+
+    return get_path("stdlib"), tuple({get_path("purelib"), get_path("platlib"), *site.getsitepackages()})
 
 
 def _is_others(cls: type, application: type) -> bool:
@@ -85,9 +143,9 @@ def _is_others(cls: type, application: type) -> bool:
     package = cls.__module__.partition(".")[0]
     file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
     is_stdlib = package in sys.stdlib_module_names and cls.__module__ != "__main__"
-    if is_stdlib and (file is None or file.startswith(_STDLIB)):  # an author's module may be named "turtle"
+    if is_stdlib and (file is None or file.startswith(_installed()[0])):  # an author's module may be named "turtle"
         return True
-    return package != application.__module__.partition(".")[0] and (file or "").startswith(_PACKAGES)
+    return package != application.__module__.partition(".")[0] and (file or "").startswith(_installed()[1])
 
 
 def _is_written_in(cls: type, value: object) -> bool:
@@ -97,11 +155,6 @@ def _is_written_in(cls: type, value: object) -> bool:
     is assigned in a class's body is no method.
     """
     return any(getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value))
-
-
-def _is_marked(value: object) -> bool:
-    """Return whether a route's decorator is above the function, below any other decorators."""
-    return any(hasattr(value, mark) for mark in ("__micropie_routes__", "__micropie_sockets__"))
 
 
 def _is_hidden(value: object) -> bool:

@@ -8,23 +8,25 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from micropie import pool as pools
 from micropie.errors import SetupError
-from micropie.execution import ShutdownSignal, Threads, available_cpus
+from micropie.execution import Threads, available_cpus
 from micropie.mounts import Mount
-from micropie.pool import ExecutorPool, Pool
 from micropie.routing.checks import checks_of, with_checks
-from micropie.routing.config import Chain, Config, ErrorHandler, ErrorKey
+from micropie.routing.config import Chain, Config, ErrorHandler, ErrorKey, handlers_of_classes
+from micropie.routing.names import RouteNames
 from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend, SessionStore
+from micropie.streams import ShutdownSignal
 from micropie.templates import Directory, Templates
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
     from micropie.http import CookieSigner
-    from micropie.routing.routes import RouteMark
+    from micropie.routing.discovery import RouteMark
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Registrations:
     """The settings of one ``App``, and all that its author has registered with it by a call or a decorator."""
 
@@ -35,12 +37,10 @@ class Registrations:
     """By the type that they provide."""
     functions: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
     """Plain functions with an explicit route."""
-    sockets: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
-    """Plain functions that answer WebSockets."""
     mounts: list[Mount] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AppDefinition:
     """One ``App`` of a tree as its author wrote it, before it is compiled."""
 
@@ -67,8 +67,13 @@ _THREAD_SETTINGS = frozenset({"threads", "thread_queue"})
 _POOL_SETTINGS = frozenset({"processes", "pool"})
 
 
-def make_config(definition: AppDefinition, outer: Config | None, prefix: str, shutdown: ShutdownSignal) -> Config:
-    """Return the config of an application inside ``outer``'s, or of the outermost. Raises ``SetupError``."""
+def make_config(
+    definition: AppDefinition, outer: Config | None, prefix: str, names: str, shutdown: ShutdownSignal
+) -> Config:
+    """Return the config of an application inside ``outer``'s, or of the outermost. Raises ``SetupError``.
+
+    Below ``prefix`` in the tree it is called ``names``, "/blog" and "blog." for example.
+    """
     own = definition.registered.settings.keys()
     settings = (Settings() if outer is None else outer.settings).overridden(definition.registered.settings)
     if outer is None or own & _POOL_SETTINGS:
@@ -79,6 +84,7 @@ def make_config(definition: AppDefinition, outer: Config | None, prefix: str, sh
     if channels is None:
         assert outer is not None  # noqa: S101
         channels = outer.channels
+    outer_providers = outer.providers if outer else definition.providers
     config = Config(
         settings=settings,
         threads=_threads(settings) if outer is None or own & _THREAD_SETTINGS else outer.threads,
@@ -88,15 +94,21 @@ def make_config(definition: AppDefinition, outer: Config | None, prefix: str, sh
         sessions=_sessions(definition, settings, outer, prefix),
         middlewares=definition.middlewares,
         ws_middlewares=definition.ws_middlewares,
-        error_handlers=[definition.registered.error_handlers, *(outer.error_handlers if outer else ())],
+        error_handlers=outer.error_handlers if outer else (),
         app=definition.app,
         prefix=prefix,
+        scopes={prefix: names, **(outer.scopes if outer else {})},
+        names=outer.names if outer else RouteNames(),
         templates=_templates(definition, settings, outer.templates.directories if outer else ()),
         channels=channels,
         shutdown=shutdown,
-        providers={**(outer.providers if outer else {}), **definition.providers},
-        tree=outer.tree if outer else {},
+        # The very object of the outer application, if it has the same: resources are shared then.
+        providers={**outer.providers, **definition.providers} if outer and definition.providers else outer_providers,
+        tree=outer.tree if outer else [],
     )
+    if "errors" in own:  # it has decided how its errors look
+        config.error_handlers = handlers_of_classes(config.error_handlers)
+    config.error_handlers = [(definition.registered.error_handlers, config.text_type), *config.error_handlers]
     if outer is not None:
         config.middlewares = Chain(outer.middlewares, definition.middlewares)
         config.ws_middlewares = Chain(outer.ws_middlewares, definition.ws_middlewares)
@@ -107,10 +119,10 @@ def _threads(settings: Settings) -> Threads:
     return Threads(settings.threads, settings.thread_queue)
 
 
-def _pool(settings: Settings) -> tuple[Pool | ExecutorPool, Threads]:
+def _pool(settings: Settings) -> tuple[pools.Pool | pools.ExecutorPool, Threads]:
     if settings.pool is not None:
-        return ExecutorPool(settings.pool), _threads(settings)
-    pool = Pool(settings.processes or available_cpus())
+        return pools.ExecutorPool(settings.pool), _threads(settings)
+    pool = pools.Pool(settings.processes or available_cpus())
     return pool, Threads(pool.size, settings.thread_queue)
 
 
@@ -125,13 +137,13 @@ def _signer(settings: Settings) -> CookieSigner | None:
 def _sessions(definition: AppDefinition, settings: Settings, outer: Config | None, prefix: str) -> SessionStore:
     backend = definition.session_backend
     if outer is not None and backend is None:
-        if not any(name.startswith("session_") for name in definition.registered.settings):
+        if not any("session_" in name for name in definition.registered.settings):
             return outer.sessions
         backend, prefix = outer.sessions.backend, outer.sessions.prefix
     elif (
         outer is not None
         and settings.session_cookie == outer.settings.session_cookie
-        and settings.session_cookie.startswith("__Host-")
+        and (settings.session_cookie or "").startswith("__Host-")
     ):
         raise SetupError(
             f"{type(definition.app).__name__} has a session backend of its own, whose cookie would replace that of "
@@ -143,6 +155,7 @@ def _sessions(definition: AppDefinition, settings: Settings, outer: Config | Non
         settings.session_timeout,
         id_factory=settings.session_id_factory,
         id_validator=settings.session_id_validator,
+        max_size=settings.max_session_size,
         cookie=settings.session_cookie,
         samesite=settings.session_cookie_samesite,
         secure=settings.session_cookie_secure,

@@ -16,14 +16,15 @@ from typing import NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from micropie.errors import SetupError
-from micropie.http import DOTS_AND_EMPTY
+from micropie.http import DOTS_AND_EMPTY, leads_up
+from micropie.lazily import pattern
 
 LONGEST_FOR_RE = 255  # characters: as long as a file's name may be
 
 # The values of a text that fits, else None.
 Match: TypeAlias = Callable[[str], "tuple[object, ...] | None"]
 
-_WILDCARD = re.compile(r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>")
+WILDCARD = pattern(r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>")
 
 
 def _int(text: str) -> tuple[int] | None:
@@ -34,12 +35,12 @@ def _int(text: str) -> tuple[int] | None:
 
 
 # 300 digits stay below the largest float, so this is never infinite.
-_FLOAT = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
+_FLOAT = pattern(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 
 def match_text(text: str) -> tuple[str] | None:
-    # Not "../x", sent as ``..%2Fx``: it leads out of a directory that it is joined to.
-    return None if ".." in text and ".." in text.split("/") else (text,)
+    # Where text stands before a wildcard, its value may lead up although the segment does not: ``/v<name>``, "v../x".
+    return None if leads_up(text) else (text,)
 
 
 class Wildcard(NamedTuple):
@@ -135,7 +136,7 @@ class Pattern:
         if not text.startswith("/"):
             raise SetupError(f"the route {text!r} must begin with '/': write {'/' + text!r}")
         self.text = "/" + text.strip("/")
-        literal = _WILDCARD.sub("", self.text)
+        literal = WILDCARD.sub("", self.text)
         if "<" in literal or ">" in literal:
             raise SetupError(f"the route {self.text!r} has a wildcard that can't be read: write <name> or <name:int>")
         if "{" in literal or "}" in literal:
@@ -143,7 +144,7 @@ class Pattern:
         self.wildcards: list[Wildcard] = []
         self.segments: list[Segment] = []
         literals, wildcards, end = [""], list[Wildcard](), 1
-        for found in [*_WILDCARD.finditer(self.text), None]:
+        for found in [*WILDCARD.finditer(self.text), None]:
             before, *rest = self.text[end : found.start() if found else None].split("/")
             literals[-1] += before
             for literal in rest:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NewType, TypeAlias, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NewType, TypeAlias, TypeVar, cast
 
-from micropie.binding import Plan, ProvidedParameter
+from micropie.binding import OwnTypes, Plan, ProvidedParameter
 from micropie.errors import SetupError
 from micropie.execution import AWAIT, BLOCK, INLINE, LOOP, MARK, CallKind, layers
 from micropie.http import BindingErrors, Request, UploadFile, WebSocketRequest
@@ -32,7 +32,7 @@ class Provider:
 
     __slots__ = ("call_kind", "is_class", "key", "name", "plan", "run_kind")
 
-    def __init__(self, key: object, function: Callable[..., object], keys: Collection[object]) -> None:
+    def __init__(self, key: object, function: Callable[..., object], keys: Collection[object], own: OwnTypes) -> None:
         *_, inner = layers(function)
         self.key = key
         self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
@@ -46,7 +46,7 @@ class Provider:
         has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
         call = function if has_parameters else lambda: function()  # noqa: PLW0108 - its signature is what matters
         try:
-            self.plan = Plan(call, provided=keys, is_provider=True)
+            self.plan = Plan(call, provided=keys, is_provider=True, own=own)
         except SetupError as error:
             raise SetupError(f"{self.name}, which provides {name_of(key)}: {error}") from None
 
@@ -88,8 +88,8 @@ def in_place_of(key: object, fake: object) -> Callable[..., object]:
     return give
 
 
-def needed_by(plan: Plan, providers: Providers) -> Sequence[Provider]:
-    """Return the providers of a plan's parameters, each after those that it needs itself.
+def needed_by(parameters: Iterable[ProvidedParameter], providers: Providers, own: OwnTypes) -> Sequence[Provider]:
+    """Return the providers of some parameters, each after those that it needs itself.
 
     Raises ``SetupError`` for a circle, and for a provider's parameter that nothing can fill.
     """
@@ -100,22 +100,21 @@ def needed_by(plan: Plan, providers: Providers) -> Sequence[Provider]:
             circle = " needs ".join(map(name_of, [*path[path.index(key) :], key]))
             raise SetupError(f"{circle}: providers can't need each other")
         if key not in found:
-            provider = Provider(key, providers[key], providers)
+            # A function that an annotation names is the key itself, unless a test puts another in its place.
+            function = providers[key] if key in providers else cast("Callable[..., object]", key)
+            provider = Provider(key, function, providers, own)
             for needed in provider.plan.provided:
                 visit(needed.key, (*path, key))
             found[key] = provider
 
-    for asked in plan.provided:
+    for asked in parameters:
         visit(asked.key, ())
     return list(found.values())
 
 
-def check_providers(providers: Providers) -> None:
+def check_providers(providers: Providers, own: OwnTypes) -> None:
     """Raise ``SetupError`` for a mistake in any of them, be it used or not."""
-
-    everything = Plan(lambda: None)
-    everything.provided = [ProvidedParameter("", key, None) for key in providers]
-    needed_by(everything, providers)
+    needed_by([ProvidedParameter("", key, None) for key in providers], providers, own)
 
 
 def name_of(key: object) -> str:

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import quote, urlencode
 
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.http import DOTS_AND_EMPTY
@@ -53,13 +52,11 @@ class Resource:
     handler also answers HEAD. ``most_segments``: how many further segments of a path one of them takes as arguments.
     """
 
-    def __init__(self, *routes: Route) -> None:
+    def __init__(self) -> None:
         self.any: Route | None = None
         self.by_method: dict[str, Route] = {}
         self.routes: dict[str, Route] = {}
         self.most_segments = 0
-        for route in routes:
-            self.add(route)
 
     def add(self, route: Route) -> None:
         """Add a route. Raises ``SetupError`` if two routes would answer the same requests."""
@@ -79,17 +76,23 @@ class Resource:
         self.routes = routes
         self.most_segments = max(self.most_segments, route.most_segments)
 
-    def pick(self, method: str, refused: set[str]) -> Route | None:
-        """Return the route for a method, or add the methods that there are to ``refused``."""
+    def pick(self, method: str, refused: set[str], count: int = 0) -> Route | None:
+        """Return the route for a method and ``count`` further segments, or add the methods that a 405 names to
+        ``refused``.
+        """
         route = self.routes.get(method)
-        if route is None:
-            refused |= self.allowed
-        return route
+        if route is not None and count <= route.most_segments:
+            return route
+        others = {other for other, one in self.routes.items() if count <= one.most_segments}
+        refused |= {*others, "OPTIONS"} if others else {_SURPLUS}
+        return None
 
-    @property
-    def allowed(self) -> set[str]:
-        """The methods that a 405 names."""
-        return {*self.routes, "OPTIONS"}
+
+def with_route(resource: Resource | None, route: Route) -> Resource:
+    """Return ``resource``, or a new one, with one more route. Raises ``SetupError``."""
+    resource = resource or Resource()
+    resource.add(route)
+    return resource
 
 
 class _Branch(NamedTuple):
@@ -142,8 +145,7 @@ class Node:
 
     def add(self, route: Route) -> None:
         """Add a route that answers the path of this place. Raises ``SetupError`` if another one does so already."""
-        self.resource = self.resource or Resource()
-        self.resource.add(route)
+        self.resource = with_route(self.resource, route)
 
 
 class Router:
@@ -151,22 +153,14 @@ class Router:
 
     ``exact`` and ``below`` are short cuts of ``find``: by method, whole paths without wildcards, and paths
     whose handlers take one more segment, of any text, as their argument. Both are for paths without a slash at the end,
-    as ``request.path`` has none when hooks see it. ``routes`` are all routes by name: the escaped path, "" for the
-    root, and the pattern that follows it in an explicit route. ``is_empty``: there is no route at all.
+    as ``request.path`` has none when hooks see it. ``is_empty``: there is no route at all.
     """
 
     def __init__(self, config: Config) -> None:
         self.root = Node(config)
-        self.routes: dict[str, tuple[str, Pattern | None]] = {}
         self.exact: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
         self.is_empty = False
-
-    def add_name(self, name: str, path: str, pattern: Pattern | None = None) -> None:
-        """Add a name for ``url_for``. The first counts, but a handler's own name comes before one that is stated."""
-        known = self.routes.get(name)
-        if known is None or (pattern is None and known[1] is not None):
-            self.routes[name] = path, pattern
 
     def freeze(self) -> None:
         """Prepare for the search, when the tree is complete: sort the ways from each node, fill the short cuts."""
@@ -233,25 +227,6 @@ class Router:
         assert node.config is not None  # noqa: S101
         return node.config
 
-    def url_for(self, name: str, segments: Sequence[object], values: dict[str, object]) -> str:
-        """Return the path of a route by its name. Raises ``LookupError`` for an unknown name, ``ValueError`` for values
-        that the route would not match. Values that fill no wildcard become the query.
-        """
-        if name not in self.routes:
-            raise LookupError(f"there is no route named {name!r}; there are: {', '.join(sorted(self.routes))}")
-        path, pattern = self.routes[name]
-        if pattern is not None:
-            missing = [wildcard for wildcard in pattern.names if wildcard not in values]
-            if missing or segments:
-                raise ValueError(f"url_for({name!r}) takes {', '.join(f'{n}=...' for n in pattern.names) or 'nothing'}")
-            path += pattern.fill(values)
-        for segment in segments:
-            text = str(segment)
-            if text in DOTS_AND_EMPTY or "\0" in text:
-                raise ValueError(f"url_for({name!r}): {text!r} is no segment of a path")
-            path += "/" + quote(text, safe="")
-        return (path or "/") + (f"?{urlencode(values, doseq=True)}" if values else "")
-
 
 def _walk(
     node: Node, depth: int, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
@@ -270,11 +245,8 @@ def _walk(
         if found is None and node.branches:
             found = _walk_branches(node, depth, values, segments, method, refused)
         if found is None and node.arguments is not None:
-            if len(segments) - depth > node.arguments.most_segments:
-                refused.add(_SURPLUS)
-            else:
-                route = node.arguments.pick(method, refused)
-                found = (route, segments[depth:], NO_VALUES) if route is not None else None
+            route = node.arguments.pick(method, refused, len(segments) - depth)
+            found = (route, segments[depth:], NO_VALUES) if route is not None else None
     return found or _fall_back(node, child, depth, segments, method, refused)
 
 
@@ -310,7 +282,7 @@ def _fall_back(
     leads_inside = child is not None and child.config is not None
     for resource in (node.default, None if leads_inside else node.index):
         if resource is not None and not refused and len(segments) - depth <= resource.most_segments:
-            route = resource.pick(method, refused)
+            route = resource.pick(method, refused, len(segments) - depth)
             if route is not None:
                 return route, segments[depth:], NO_VALUES
     return None

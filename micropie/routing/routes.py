@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast
 
-from micropie.binding import BoundParameter, Plan
+from micropie.binding import BoundParameter, Plan, result_filter
 from micropie.errors import SetupError
 from micropie.execution import (
     AWAIT,
@@ -26,29 +27,10 @@ from micropie.execution import (
 from micropie.http import Exchange
 from micropie.routing.checks import checks_of_handler, with_checks
 from micropie.routing.config import Chain, Config
-from micropie.routing.patterns import Pattern
-from micropie.routing.providers import Provider, Providers, needed_by
+from micropie.routing.discovery import RouteMark
+from micropie.routing.providers import Provider, needed_by
 from micropie.routing.providers import name_of as name_of_type
 from micropie.routing.settings import METHODS
-
-
-class RouteMark(NamedTuple):
-    """The mark that ``@route``, ``@get`` and the other decorators leave on a function.
-
-    ``path``: None for the path of the function's name. ``methods``: () for those of the setting. ``name``: for
-    ``url_for``, None for the function's own. ``hooks``: the route's only hooks, None for the application's.
-    """
-
-    path: Pattern | None
-    methods: tuple[str, ...]
-    name: str | None
-    hooks: Sequence[object] | None = None
-
-
-def marks_of(function: object, attribute: str = "__micropie_routes__") -> list[RouteMark]:
-    """Return the marks of a function. ``functools.wraps`` copies them to a wrapping function."""
-    marks: list[RouteMark] = getattr(function, attribute, [])
-    return marks
 
 
 def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
@@ -73,10 +55,14 @@ class Route:
     where the flow's thread may block. ``limited_step_kind`` is the kind when a time limit is set, which needs a step.
 
     ``pattern`` is the path as its author wrote it, that of the name for a handler found by its name; both it and
-    ``name`` are for hooks. ``wildcards`` are the names of an explicit route's wildcards. ``by_position``: their values
-    are the handler's first arguments in this order, so they need no names.
+    ``name`` are for hooks. ``wildcards`` are those of an explicit route: name -> rule, such as "int". ``by_position``:
+    their values are the handler's first arguments in this order, so they need no names.
 
     ``providers``: of its parameters' resources, each after those that it needs.
+
+    ``result_filter``: of its annotation, for the fields that are sent of its result; None where it names none.
+
+    ``needs_session``: whether the session is opened for the handler.
 
     ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many arguments of the path are
     complete as they are, without ``bind``; -1 if none ever are. ``takes_body`` and ``most_segments``: see ``Plan``.
@@ -92,21 +78,24 @@ class Route:
         mark: RouteMark,
         pattern: str,
         blocking: RouteKind,
-        takes_socket: bool,
     ) -> None:
         self.name = name
         self.has_warned = False
-        self.mentions_session = takes_socket and _mentions(function, "session")
+        takes_socket = mark.takes_socket
+        self.mentions_session = takes_socket and mentions(function, "session")
         self.config = config
         sizes = {name: _mark(function, f"__micropie_{name}__") for name in ("max_body_size", "max_data_size")}
         stated = {name: size for name, size in sizes.items() if size is not None}
         if stated:  # in a config for this route: a request then has one limit to look at
             self.config = replace(config, settings=replace(config.settings, **stated))
         self.config = with_checks(self.config, checks_of_handler(function))
-        self.plan, self.providers = _plan(function, name, takes_socket, config.providers)
-        if self.providers:  # such a route always has a hook, so the flow looks for them only where there are hooks
+        self.plan, self.providers = _plan(function, name, takes_socket, config)
+        stated_model = getattr(_mark(function, "__micropie_description__"), "response_model", None)
+        self.result_filter = None if takes_socket else result_filter(self.plan.function, stated_model)
+        # Such a route always has a hook, so the flow looks for these only where there are hooks.
+        if self.providers or self.result_filter is not None:
             self.config = replace(self.config, middlewares=Chain(self.config.middlewares, [_NO_HOOK]))
-        self.methods = ("GET",) if takes_socket else mark.methods  # a handshake is a GET
+        self.methods = mark.methods
         self.pattern = pattern
         self.call: Any = self.plan.call  # for POOL a HandlerName
         self.bind = self.plan.bind
@@ -116,9 +105,9 @@ class Route:
             self.takes_body, self.plain_args = _always, -1
         self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()
-        self.wildcards = [wildcard.name for wildcard in wildcards]
+        self.wildcards = {wildcard.name: wildcard.rule for wildcard in wildcards}
         in_path = self.plan.names_in_path[: len(self.wildcards)]
-        self.by_position = mark.path is not None and in_path == self.wildcards
+        self.by_position = mark.path is not None and in_path == [*self.wildcards]
         if mark.path is not None:
             of_providers = {parameter.name for one in self.providers for parameter in one.plan.parameters}
             self.plan.check_wildcards([name for name in self.wildcards if name not in of_providers], pattern)
@@ -127,6 +116,7 @@ class Route:
             if self.by_position and converted and self.takes_body is not _always:
                 self.plain_args = self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = _mark(function, "__micropie_reads_body__", False)
+        self.needs_session: bool = _mark(function, "__micropie_needs_session__", True)
         placement = _mark(function, MARK)
         if placement is not None:
             check_placement(function, placement, name, self.reads_body)
@@ -160,7 +150,7 @@ class Route:
         return route
 
     def __repr__(self) -> str:
-        return f"<Route {self.name}>"
+        return f"<Route {self.name}, {place_of(function_of(self)) or 'micropie'}>"
 
 
 class RouteEntry(NamedTuple):
@@ -171,7 +161,7 @@ class RouteEntry(NamedTuple):
     is_default: bool
 
 
-# The middleware of a route with providers, which does nothing.
+# The middleware of a route with providers or a filter, which does nothing.
 _NO_HOOK = object()
 
 
@@ -187,7 +177,7 @@ def body_parameter(plan: Plan, providers: Sequence[Provider]) -> BoundParameter 
 
 
 def _plan(
-    function: Callable[..., object], name: str, takes_socket: bool, available: Providers
+    function: Callable[..., object], name: str, takes_socket: bool, config: Config
 ) -> tuple[Plan, Sequence[Provider]]:
     """Return the plan of a handler, and its providers; a ``SetupError`` names the handler and how to hide it."""
     unwrapped = inspect.unwrap(function)
@@ -195,8 +185,8 @@ def _plan(
     try:
         if takes_socket and not any(map(inspect.iscoroutinefunction, (function, unwrapped))):
             raise SetupError("a WebSocket handler waits for messages: write async def, without yield")
-        plan = Plan(function, takes_socket, available)
-        providers = needed_by(plan, available)
+        plan = Plan(function, takes_socket, config.providers, own=config.own_types)
+        providers = needed_by(plan.provided, config.providers, config.own_types)
         parameter = body_parameter(plan, providers)
         if takes_socket and parameter is not None:
             raise SetupError(f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none")
@@ -220,7 +210,7 @@ def _step_kind(function: Callable[..., object], blocking: RouteKind, placement: 
     return INLINE if is_generator or placement == LOOP else blocking
 
 
-def _mentions(function: Callable[..., object], name: str) -> bool:
+def mentions(function: Callable[..., object], name: str) -> bool:
     """Return whether a handler's code, or a function inside of it, uses an attribute or a variable of this name."""
     *_, inner = layers(function)
     codes = [code] if (code := getattr(inner, "__code__", None)) else []
@@ -237,3 +227,18 @@ def _mark(function: Any, name: str, default: object = None) -> Any:
 def route_of(exchange: Exchange) -> Route:
     """Return the route of an exchange that has one. The rooms below this one know only its name and its pattern."""
     return cast("Route", exchange.route)
+
+
+def function_of(route: Route) -> Callable[..., object]:
+    """Return the function that the author wrote, below its decorators."""
+    *_, function = layers(route.plan.function)
+    return function
+
+
+def place_of(function: Callable[..., object]) -> str:
+    """Return the file, relative to this folder if it is below, and the line of a function; "" for one of micropie."""
+    code = getattr(function, "__code__", None)
+    if code is None or function.__module__.partition(".")[0] == "micropie":
+        return ""
+    file = os.path.relpath(code.co_filename)
+    return f"{code.co_filename if file.startswith('..') else file}:{code.co_firstlineno}"

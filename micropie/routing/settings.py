@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
 
 from micropie.errors import SetupError, check, is_count, is_duration
 from micropie.execution import THREAD
-from micropie.http import PREFIXES, Limits, is_cookie_name, is_origin
+from micropie.http import BUILTINS, PREFIXES, Limits, is_cookie_name, is_origin
 from micropie.templates import DIRECTORY
 
 MEBIBYTE = 1024 * 1024
@@ -82,10 +82,18 @@ _FILTERS = _Rule(
     lambda value: _is_namespace(value) and all(map(callable, value.values())),
     'a dict of functions by name, {"money": money}',
 )
+_BY_CLASS = _Rule(
+    lambda value: (
+        isinstance(value, Mapping)
+        and all(isinstance(kind, type) and kind not in BUILTINS for kind in value)
+        and all(map(callable, value.values()))
+    ),
+    "a dict of functions by class, {Money: str}, for classes that JSON has no values of",
+)
 _NAMES = _Rule(_is_namespace, 'a dict of values by name, {"site_name": "Pies"}')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Settings:
     """The settings of an ``App``; every one is a keyword of its constructor: ``App(max_body_size=1024)``.
 
@@ -149,16 +157,23 @@ class Settings:
     debug: bool | Literal["force"] = _setting(False, _DEBUG)
     """Whether clients on this machine get a page with the traceback of an unhandled exception, or with the routes near
     an unknown path, and changed templates are read again; False by default. "force": also with several workers."""
+    loop_watchdog: bool = _setting(True, _BOOL)
+    """Whether a thread watches the event loop, and the log names code that blocks it for a second, or with ``debug``
+    for a tenth of one; True by default."""
     session_timeout: int = _setting(8 * 3600, _AT_LEAST_1)
     """Seconds from a session's last save until it expires, 8 hours by default."""
+    max_session_size: int = _setting(64 * 1024, _COUNT)
+    """The most bytes of a session, counted as JSON when it is saved, 64 KiB by default; a larger one is not saved, and
+    the answer is 500."""
     session_id_factory: Callable[[], str] | None = _setting(None, _FUNCTION)
     """Returns the id of a new session; None, the default, for 256 bits from ``secrets``."""
     session_id_validator: Callable[[str], bool] | None = _setting(None, _FUNCTION)
     """Returns whether a cookie's value may be a session's id, before the backend is asked for it; None, the default,
     for a check of its characters and length where the backend needs one."""
-    session_cookie: str = _setting("session_id", _COOKIE)
+    session_cookie: str | None = _setting(None, _or_none(_COOKIE))
     """The name of the session's cookie. With ``__Host-`` in front no other host can set it; over plain http the prefix
-    is left out."""
+    is left out. None, the default, for ``__Host-session_id``, or ``__Secure-session_id`` for an application below a
+    path."""
     session_cookie_samesite: Literal["Lax", "Strict", "None"] = _setting("Lax", _one_of("Lax", "Strict", "None"))
     """Whether other sites' requests carry the session's cookie: "Lax" (default) if they open a page, "Strict" never,
     "None" always, which needs ``session_cookie_secure=True``."""
@@ -180,6 +195,9 @@ class Settings:
     websocket_origins: Sequence[str] = _setting((), _ORIGINS)
     """Other origins whose pages may open WebSockets, none by default: ``["https://example.com"]``, ``["*"]`` for all;
     others get 403."""
+    websocket_origins_for_mounts: bool = _setting(False, _BOOL)
+    """Whether ``websocket_origins`` hold for the WebSockets of mounted ASGI applications, too; False by default, True
+    with ``SecurityDefaults``."""
     portal_backend: str = _setting("asyncio", _one_of("asyncio", "trio"))
     """The event loop that runs ``async def`` handlers under wsgi: "asyncio" (default) or "trio"."""
     mount_timeout: float | None = _setting(60.0, _TIMEOUT)
@@ -195,6 +213,12 @@ class Settings:
     """Filters for templates by name, beside Jinja2's own: ``{{ price|money }}``; added to the outer application's."""
     template_globals: Mapping[str, object] = field(default_factory=dict, metadata={"rule": _NAMES})
     """Values by name that every template and macro sees; added to the outer application's."""
+    encoders: Mapping[type, Callable[[Any], object]] = field(default_factory=dict, metadata={"rule": _BY_CLASS})
+    """How values of a class, and of those derived from it, are written as JSON: ``{Money: str}``, ``{Enum: name_of}``;
+    added to the outer application's."""
+    decoders: Mapping[type, Callable[[Any], object]] = field(default_factory=dict, metadata={"rule": _BY_CLASS})
+    """How parameters of a class are made of a text, or of what the function's own parameter is annotated with:
+    ``{Money: Money.parse}``; added to the outer application's. A ``ValueError`` in it is answered by 400."""
 
     def __post_init__(self) -> None:
         for name, rule in _RULES.items():
@@ -203,7 +227,7 @@ class Settings:
         backend, samesite, secure = self.portal_backend, self.session_cookie_samesite, self.session_cookie_secure
         trio = 'an event loop that is installed: pip install "micropie-dual[trio]"'
         check("App(portal_backend=...)", find_spec(backend) is not None, backend, trio)
-        if self.session_cookie.startswith(PREFIXES) and secure is False:
+        if (self.session_cookie or "").startswith(PREFIXES) and secure is False:
             raise SetupError(
                 f"App(session_cookie={self.session_cookie!r}) is for https: leave session_cookie_secure out"
             )
@@ -218,17 +242,22 @@ class Settings:
                 names = [*known, "session_backend", "lifespan", "channels", "security", "docs"]
                 from difflib import get_close_matches
 
-                near = get_close_matches(name, names)
+                near = get_close_matches(name, names, n=4)
                 hint = f"do you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names)}"
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
         # An outer application's filters and globals stay: a template may include one that needs them.
         merged = {}
-        for name in ("template_filters", "template_globals"):
-            if _is_namespace(changes.get(name)):
+        for name in ("template_filters", "template_globals", "encoders", "decoders"):
+            if isinstance(changes.get(name), Mapping):
                 merged[name] = {**getattr(self, name), **changes[name]}
         return replace(self, **{**changes, **merged})
+
+    @property
+    def loop_patience(self) -> float | None:
+        """Seconds for which code may block an event loop until the log names it; None without a watchdog."""
+        return (0.1 if self.debug else 1.0) if self.loop_watchdog else None
 
     def limits(self) -> Limits:
         """Return the limits of a query and a form."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from posixpath import normpath
 from typing import Literal, TypeAlias, final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from micropie.errors import HTTPError, websockets_need_asgi
 from micropie.execution import MOUNT, RouteKind, Threads, no_function
-from micropie.http import DOTS_AND_EMPTY, Request
+from micropie.http import DOTS_AND_EMPTY, Exchange, Request
 from micropie.mounts import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.checks import checks_of, with_checks
 from micropie.routing.config import Config, config_of
@@ -26,7 +28,7 @@ class Site:
     ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths without arguments,
     ``below[method][path]`` for paths with one more segment, which is the argument. ``find`` uses ``below`` and finds
     all other paths, too. ``sockets`` are the separate tables of WebSockets: no handler is reached by the other
-    protocol. Mounts come before routes.
+    protocol. Mounts come before routes, those at an application's own root after them: ``Config.fallback``.
     """
 
     def __init__(
@@ -37,9 +39,6 @@ class Site:
         self.exact, self.below = router.exact, router.below
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         self._apps = [entry for entry in mounted if isinstance(entry, Site)]
-        for entry in self._apps:
-            _name_routes(router, entry.prefix, entry.router)
-            _name_routes(sockets, entry.prefix, entry.sockets)
         if mounted:  # the short cuts that no mount hides
             self.exact = {
                 method: {
@@ -65,31 +64,38 @@ class Site:
         path = exchange.literal_path
         if path is not None and not self.prefix:
             head, _, last = path.rpartition("/")
-            route = self.below.get(request.method, _NO_ROUTES).get(head)
+            route = self.below.get(exchange.method, _NO_ROUTES).get(head)
             if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
                 exchange.path_params = arguments = [last]
                 return route, arguments, NO_VALUES
-        found = self.router.find(request.method, self._segments(request))
+        try:
+            found = self.router.find(exchange.method, self._segments(request))
+        except HTTPError:
+            fallback = self._fallback(request, self.router, exchange.method)
+            if fallback is None:
+                raise
+            return fallback.take_over(request)
         _, segments, values = found
         exchange.path_params = [*values.values()] if values else segments
         return found
 
     def close(self) -> None:
         """End the processes of the pools, after the shut-down of the application."""
-        for config in self.config.tree.values():
+        for config in self.config.tree:
             config.pool.close()
 
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Return the error of a request without a route: ``error``, or 426 for a WebSocket sent as a plain request."""
+        routes = self.socket_routes(request)
         try:
-            routes = self.socket_routes(request)
-            assert not isinstance(routes, Handover)  # noqa: S101 - a mounted application refuses its requests itself
             # The headers come last: parsing them takes longer than the search.
-            if not routes.sockets.matches(routes._segments(request)):
+            if (
+                isinstance(routes, Handover)
+                or not routes._has_socket(request)
+                or "websocket" not in request.headers.get("upgrade", "").lower()
+            ):
                 return error
-            if "websocket" not in request.headers.get("upgrade", "").lower():
-                return error
-        except HTTPError:  # a path or headers that are malformed
+        except HTTPError:  # headers that are malformed
             return error
         return websockets_need_asgi()
 
@@ -100,21 +106,14 @@ class Site:
         """
         entry = self._mounts.find(request.raw_path) if self.has_mounts else None
         if isinstance(entry, Site):
-            return entry
+            return entry.socket_routes(request)
+        if entry is None and not self._has_socket(request):
+            entry = self._fallback(request, self.sockets, "GET")
         return self if entry is None or entry.mount.kind == WSGI else entry.handover(request)
 
     def find_socket(self, request: Request) -> RouteMatch:
         """Return the route of a WebSocket. Raises 400 and 404."""
         return self.sockets.find("GET", self._segments(request))
-
-    def has_route(self, name: str) -> bool:
-        """Return whether ``url_for`` knows this name."""
-        return name in self.router.routes or name in self.sockets.routes
-
-    def url_for(self, name: str, segments: Sequence[object], values: dict[str, object]) -> str:
-        """Return the path of a route of HTTP or of WebSockets. Raises ``LookupError`` and ``ValueError``."""
-        is_socket = name in self.sockets.routes and name not in self.router.routes
-        return (self.sockets if is_socket else self.router).url_for(name, segments, values)
 
     def config_of(self, request: Request) -> Config:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
@@ -125,6 +124,27 @@ class Site:
             return self.router.config_of(self._segments(request))
         except HTTPError:  # a path that is malformed
             return self.config
+
+    def _fallback(self, request: Request, router: Router, method: str) -> MountRoute | None:
+        """Return the route of the application that is mounted at the root, for a path that has no route.
+
+        None for a path that the application may take for one with a route, which may be guarded: it sees
+        ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled slashes.
+        """
+        path = normpath(unquote(request.raw_path.decode("latin-1")))
+        segments = [*filter(None, path.split("/"))][self.prefix.count("/") :]
+        fallback: MountRoute | None = self.router.config_of(segments).fallback
+        if fallback is not None:
+            with suppress(HTTPError):
+                router.find(method, segments)
+                return None
+        return fallback
+
+    def _has_socket(self, request: Request) -> bool:
+        try:
+            return self.sockets.matches(self._segments(request))
+        except HTTPError:  # a path that is malformed
+            return False
 
     def _segments(self, request: Request) -> list[str]:
         return request._exchange.segments()[self.prefix.count("/") :]
@@ -145,7 +165,7 @@ class OutsideRoute(Route):
         pattern: str = "",
     ) -> None:
         self.name = self.pattern = pattern
-        self.methods, self.providers = (), ()
+        self.methods, self.providers, self.result_filter = (), (), None
         # The application limits bodies itself, or not at all.
         self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
         self.step_kind = self.limited_step_kind = step_kind
@@ -160,7 +180,7 @@ class MountRoute(OutsideRoute):
     """
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
-        super().__init__(config, MOUNT, no_function, 3, True, prefix)
+        super().__init__(config, MOUNT, no_function, 3, True, prefix or "/")
         self.mount = mount
         self.prefix = prefix
         self.threads = Threads(config.settings.threads)
@@ -176,7 +196,10 @@ class MountRoute(OutsideRoute):
 
     def handover(self, request: Request) -> Handover:
         """Return the mounted application with a request's path in it, for an answer that is its own."""
-        return Handover(self.mount, mounted_path_of(request.root_path, self.prefix, request.raw_path), self.config)
+        path = mounted_path_of(request.root_path, self.prefix, request.raw_path)
+        if self.mount.strip:
+            path = MountedPath("", path.rest or b"/")
+        return Handover(self.mount, path, self.config)
 
 
 @final
@@ -216,7 +239,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
     return MountRoute(mount, above, config_of(request._exchange)), request, mounted_path
 
 
-def _name_routes(outer: Router, prefix: str, router: Router) -> None:
-    """Add the named routes of a mounted application to ``outer``, for ``url_for``."""
-    for name, (path, pattern) in router.routes.items():
-        outer.routes.setdefault(name, (quote(prefix) + path, pattern))
+def handlers_route(exchange: Exchange) -> Route | None:
+    """Return the route of the handler that answers; None if there is none, or another application answers."""
+    route = exchange.route
+    return route if isinstance(route, Route) and not isinstance(route, OutsideRoute) else None

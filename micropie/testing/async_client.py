@@ -7,11 +7,10 @@ a loop, is used in one loop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager
-from functools import partial
-from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, cast
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial, wraps
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
 
 import anyio
 import anyio.abc
@@ -19,15 +18,138 @@ import httpx
 from anyio import CapacityLimiter, from_thread, to_thread
 from httpx_sse import ServerSentEvent, aconnect_sse
 
-from micropie.testing.asgi import AppLoop, ASGITransport, Message
+from micropie.testing.asgi import AppLoop, ASGITransport
 from micropie.testing.client import TestClient
 from micropie.testing.errors import ClientError
 from micropie.testing.websocket import WebSocketSession
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 P = ParamSpec("P")
 
 _END: Final = object()
+
+
+class Portal(httpx.AsyncBaseTransport):
+    """The way from the loop of the test to the ``TestClient``, whose methods it calls in worker threads.
+
+    As a transport it has the one of the ``TestClient`` answer requests, and is entered and left with it.
+    """
+
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
+        self._stack = AsyncExitStack()
+        self._threads = CapacityLimiter(100)
+        self._is_entered = False
+
+    async def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call a function in a worker thread."""
+        if not self._is_entered:
+            sentence = "the application runs in the test's loop: write async with AsyncTestClient(app) as client"
+            raise ClientError(sentence)
+        call = partial(function, *arguments, **options)
+        return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+
+    async def complete(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a function, also if the test is cancelled."""
+        with anyio.CancelScope(shield=True):
+            value = await self.call(function, *arguments)
+        return value  # noqa: RET504 - mypy takes it for a scope that may swallow errors
+
+    async def each(self, items: Iterator[T]) -> AsyncIterator[T]:
+        """Iterate over what is iterated in worker threads."""
+        item: Any
+        while (item := await self.call(next, items, _END)) is not _END:
+            yield item
+
+    @asynccontextmanager
+    async def entered(self, manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+        """Enter and leave a context manager."""
+        async with AsyncExitStack() as stack:
+            value = await self.call(manager.__enter__)
+            stack.push_async_exit(partial(self.complete, manager.__exit__))
+            yield value
+
+    async def __aenter__(self) -> Self:
+        self._is_entered = True
+        async with AsyncExitStack() as stack:
+            tasks = await anyio.create_task_group().__aenter__()
+            stack.push_async_callback(self._end, tasks)
+            if isinstance(self._client.app_transport, ASGITransport):
+                self._client.app_transport.use_loop(AppLoop(tasks))
+            await stack.enter_async_context(self.entered(self._client))
+            self._stack = stack.pop_all()
+        return self
+
+    async def _end(self, tasks: anyio.abc.TaskGroup) -> None:
+        tasks.cancel_scope.cancel()
+        tasks.cancel_scope.shield = True
+        await tasks.__aexit__(None, None, None)  # without the test's own error: the group would wrap it
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._stack.__aexit__(*error)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not isinstance(request.stream, httpx.SyncByteStream):
+            request.stream = _Content(request.stream)
+        response = await self.call(self._client.app_transport.handle_request, request)
+        response.stream = _Body(cast(httpx.SyncByteStream, response.stream), self)
+        return response
+
+
+class _Content(httpx.SyncByteStream):
+    """A request's content, for the worker thread: an asynchronous iterator of the test."""
+
+    def __init__(self, chunks: httpx.AsyncByteStream) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunks = aiter(self._chunks)
+        while (chunk := from_thread.run(anext, chunks, None)) is not None:
+            yield chunk
+
+
+class _Body(httpx.AsyncByteStream):
+    """An answer's body, for the test: it is read in worker threads."""
+
+    def __init__(self, body: httpx.SyncByteStream, portal: Portal) -> None:
+        self._body = body
+        self._portal = portal
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._portal.each(iter(self._body))
+
+    async def aclose(self) -> None:
+        await self._portal.complete(self._body.close)
+
+
+def awaited(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """Return the method of the async face that calls a method of ``WebSocketSession``."""
+
+    @wraps(method)
+    async def call(self: AsyncWebSocketSession, *arguments: P.args, **options: P.kwargs) -> T:
+        return await self._portal.call(partial(method, self._session), *arguments, **options)
+
+    return call  # type: ignore[return-value]  # its self has a type
+
+
+class AsyncWebSocketSession:
+    """The client's end of a WebSocket, as ``WebSocketSession`` with methods that are awaited."""
+
+    def __init__(self, session: WebSocketSession, portal: Portal) -> None:
+        self._session = session
+        self._portal = portal
+        self.accepted_subprotocol = session.accepted_subprotocol
+        self.headers = session.headers
+
+    send = awaited(WebSocketSession.send)
+    send_text = awaited(WebSocketSession.send_text)
+    send_bytes = awaited(WebSocketSession.send_bytes)
+    send_json = awaited(WebSocketSession.send_json)
+    receive = awaited(WebSocketSession.receive)
+    receive_text = awaited(WebSocketSession.receive_text)
+    receive_bytes = awaited(WebSocketSession.receive_bytes)
+    receive_json = awaited(WebSocketSession.receive_json)
+    close = awaited(WebSocketSession.close)
 
 
 class AsyncTestClient(httpx.AsyncClient):
@@ -47,10 +169,9 @@ class AsyncTestClient(httpx.AsyncClient):
 
     def __init__(self, app: Callable[..., object], **options: Any) -> None:
         self.client = client = TestClient(app, **options)
-        self._app_loop: AppLoop | None = None
-        self._threads = CapacityLimiter(100)
+        self._portal = portal = Portal(client)
         super().__init__(
-            transport=_Threads(self),
+            transport=portal,
             base_url=client.base_url,
             headers=client.headers,
             follow_redirects=client.follow_redirects,
@@ -76,53 +197,14 @@ class AsyncTestClient(httpx.AsyncClient):
     def headers(self, headers: Any) -> None:
         self.client.headers = headers
 
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
-        self._app_loop = loop = AppLoop()
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(loop.run)
-        if isinstance(self.client.app_transport, ASGITransport):
-            self.client.app_transport.use_loop(loop)
-        try:
-            await self.call(self.client.__enter__)
-        except BaseException:
-            await self._leave(loop)
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        assert self._app_loop is not None  # noqa: S101
-        try:
-            with anyio.CancelScope(shield=True):
-                await self.call(self.client.__exit__, kind, error, traceback)
-        finally:
-            await self._leave(self._app_loop)
-
-    async def _leave(self, loop: AppLoop) -> None:
-        loop.stop()
-        self._tasks.cancel_scope.shield = True
-        await self._tasks.__aexit__(None, None, None)  # without the test's own error: the group would wrap it
-        await super().__aexit__()
-
-    async def call(self, function: Callable[P, Result], *arguments: P.args, **options: P.kwargs) -> Result:
+    async def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Call a function of the ``TestClient`` in a worker thread."""
-        if self._app_loop is None:
-            raise ClientError(
-                "the application runs in the test's loop: write async with AsyncTestClient(app) as client"
-            )
-        call = partial(function, *arguments, **options)
-        return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+        return await self._portal.call(function, *arguments, **options)
 
     def build_request(self, method: str, url: httpx.URL | str, *, content: Any = None, **options: Any) -> httpx.Request:
         """Make a request, whose content may be iterated in either way."""
         if isinstance(content, Iterable) and not isinstance(content, str | bytes):
-            content = self.each(iter(content))
+            content = self._portal.each(iter(content))
         return super().build_request(method, url, content=content, **options)
 
     @asynccontextmanager
@@ -135,14 +217,12 @@ class AsyncTestClient(httpx.AsyncClient):
     @asynccontextmanager
     async def websocket(self, url: str, **options: Any) -> AsyncIterator[AsyncWebSocketSession]:
         """Connect a WebSocket; the options are those of ``TestClient.websocket``."""
-        async with self._entered(self.client.websocket(url, **options)) as session:
-            yield AsyncWebSocketSession(session, self)
+        async with self._portal.entered(self.client.websocket(url, **options)) as session:
+            yield AsyncWebSocketSession(session, self._portal)
 
-    @asynccontextmanager
-    async def session_transaction(self) -> AsyncIterator[dict[str, Any]]:
+    def session_transaction(self) -> AbstractAsyncContextManager[dict[str, Any]]:
         """Read and change the client's session. See ``TestClient.session_transaction``."""
-        async with self._entered(self.client.session_transaction()) as session:
-            yield session
+        return self._portal.entered(self.client.session_transaction())
 
     async def login(self, **values: object) -> None:
         """Set keys of the session. See ``TestClient.login``."""
@@ -159,102 +239,3 @@ class AsyncTestClient(httpx.AsyncClient):
     def override(self, key: object, fake: object) -> AbstractContextManager[object]:
         """Have ``fake`` provide ``key``. Nothing waits, so this is not awaited. See ``TestClient.override``."""
         return self.client.override(key, fake)
-
-    @asynccontextmanager
-    async def _entered(self, manager: AbstractContextManager[Result]) -> AsyncIterator[Result]:
-        """Enter and leave a context manager of the ``TestClient``."""
-        value = await self.call(manager.__enter__)
-        try:
-            yield value
-        except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                await self.call(manager.__exit__, type(error), error, error.__traceback__)
-            raise
-        await self.call(manager.__exit__, None, None, None)
-
-    async def each(self, items: Iterator[Result]) -> AsyncIterator[Result]:
-        item: Any
-        while (item := await self.call(next, items, _END)) is not _END:
-            yield item
-
-
-class _Threads(httpx.AsyncBaseTransport):
-    """Has the transport of the ``TestClient`` answer a request, in worker threads."""
-
-    def __init__(self, client: AsyncTestClient) -> None:
-        self._client = client
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if not isinstance(request.stream, httpx.SyncByteStream):
-            request.stream = _Content(request.stream)
-        response = await self._client.call(self._client.client.app_transport.handle_request, request)
-        response.stream = _Body(cast(httpx.SyncByteStream, response.stream), self._client)
-        return response
-
-
-class _Content(httpx.SyncByteStream):
-    """A request's content, for the worker thread: an asynchronous iterator of the test."""
-
-    def __init__(self, chunks: httpx.AsyncByteStream) -> None:
-        self._chunks = chunks
-
-    def __iter__(self) -> Iterator[bytes]:
-        chunks = aiter(self._chunks)
-        while (chunk := from_thread.run(anext, chunks, None)) is not None:
-            yield chunk
-
-
-class _Body(httpx.AsyncByteStream):
-    """An answer's body, for the test: it is read in worker threads."""
-
-    def __init__(self, body: httpx.SyncByteStream, client: AsyncTestClient) -> None:
-        self._body = body
-        self._client = client
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._client.each(iter(self._body))
-
-    async def aclose(self) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._client.call(self._body.close)
-
-
-class AsyncWebSocketSession:
-    """The client's end of a WebSocket, as ``WebSocketSession`` with methods that are awaited."""
-
-    def __init__(self, session: WebSocketSession, client: AsyncTestClient) -> None:
-        self._session = session
-        self._call = client.call
-        self.accepted_subprotocol = session.accepted_subprotocol
-        self.headers = session.headers
-
-    async def send(self, message: Message) -> None:
-        """Send a raw ``websocket.receive`` message."""
-        self._session.send(message)
-
-    async def send_text(self, text: str) -> None:
-        self._session.send_text(text)
-
-    async def send_bytes(self, data: bytes) -> None:
-        self._session.send_bytes(data)
-
-    async def send_json(self, value: object, *, binary: bool = False) -> None:
-        self._session.send_json(value, binary=binary)
-
-    async def receive(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109 - that of WebSocketSession
-        """Return the application's next ``websocket.send`` message."""
-        return await self._call(self._session.receive, timeout)
-
-    async def receive_text(self, timeout: float | None = None) -> str:  # noqa: ASYNC109
-        return await self._call(self._session.receive_text, timeout)
-
-    async def receive_bytes(self, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._call(self._session.receive_bytes, timeout)
-
-    async def receive_json(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109
-        """Return the decoded JSON of a text or a binary message."""
-        return await self._call(self._session.receive_json, timeout)
-
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame."""
-        self._session.close(code, reason)

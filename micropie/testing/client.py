@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import base64
-import secrets
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import quote
 
 import anyio
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from micropie.testing.asgi import ASGITransport
+from micropie.testing.asgi import AppTask, ASGITransport, start_loop
+from micropie.testing.call import Settings
 from micropie.testing.errors import ClientError
-from micropie.testing.exchange import APP, AppTransport, Settings
+from micropie.testing.http import APP, AppTransport
 from micropie.testing.requests import session_app
-from micropie.testing.websocket import DENIAL, WebSocketCall, WebSocketSession
+from micropie.testing.websocket import DENIAL, WebSocketCall, WebSocketSession, handshake_headers
 from micropie.testing.wsgi import WSGITransport
 
 if TYPE_CHECKING:
     HeaderPairs: TypeAlias = Sequence[tuple[str, str]] | Sequence[tuple[bytes, bytes]]
     HeaderTypes: TypeAlias = httpx.Headers | Mapping[str, str] | Mapping[bytes, bytes] | HeaderPairs
     CookieTypes: TypeAlias = httpx.Cookies | dict[str, str] | list[tuple[str, str]]
-    QueryParamTypes: TypeAlias = httpx.QueryParams | Mapping[str, Any] | list[tuple[str, Any]] | str | bytes
 
 
 def tree_of(app: object) -> Any:
@@ -87,14 +86,12 @@ class TestClient(httpx.Client):
         follow_redirects: bool = False,
     ) -> None:
         self._app = app
-        self._lifespan = lifespan
-        self._denial_response = denial_response
-        settings = Settings(root_path, client, raise_app_exceptions, app_timeout)
+        settings = Settings(root_path, client, raise_app_exceptions, app_timeout, lifespan, denial_response)
         self.app_transport: AppTransport
         if protocol == "asgi":
             if backend not in anyio.get_all_backends():
                 raise ValueError(f"backend is one of {', '.join(anyio.get_all_backends())}, not {backend!r}")
-            self.app_transport = ASGITransport(app, settings, backend=backend, backend_options=backend_options)
+            self.app_transport = ASGITransport(app, settings, partial(start_loop, backend, backend_options))
         elif protocol == "wsgi":
             self.app_transport = WSGITransport(app, settings, raw_uri=raw_uri)
         else:
@@ -110,30 +107,6 @@ class TestClient(httpx.Client):
             timeout=None,  # httpx's time-outs are for sockets
             trust_env=False,
         )
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        if self._lifespan:
-            try:
-                self.app_transport.startup()
-            except BaseException as error:
-                self.__exit__(type(error), error, error.__traceback__)
-                raise
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        try:
-            super().__exit__(exc_type, exc_value, traceback)
-        except Exception as error:
-            if exc_value is None:
-                raise
-            # The test has failed already, and its own error matters more.
-            exc_value.add_note(f"and closing the test client: {error!r}")
 
     def override(self, key: object, fake: object) -> AbstractContextManager[object]:
         """Have ``fake`` provide ``key`` in the whole application, which ``@app.provides(key)`` does otherwise.
@@ -203,40 +176,25 @@ class TestClient(httpx.Client):
             source.response.raise_for_status()
             yield source.iter_sse()
 
-    def websocket(
-        self,
-        url: str,
-        *,
-        subprotocols: Sequence[str] = (),
-        params: QueryParamTypes | None = None,
-        headers: HeaderTypes | None = None,
-        cookies: CookieTypes | None = None,
-        extensions: Mapping[str, object] | None = None,
-    ) -> WebSocketSession:
-        """Return a WebSocket; ``with`` connects it. Headers, cookies and URLs work as for the client's requests."""
+    def websocket(self, url: str, *, subprotocols: Sequence[str] = (), **options: Any) -> WebSocketSession:
+        """Return a WebSocket; ``with`` connects it. Headers, cookies and URLs work as for the client's requests.
+
+        ``options`` are ``params``, ``headers``, ``cookies`` and ``extensions`` of ``client.build_request``.
+        """
         transport = self.app_transport
         if not isinstance(transport, ASGITransport):
             raise ClientError('WSGI has no WebSockets: use TestClient(app, protocol="asgi")')
         if self.is_closed:
             raise ClientError("the client has been closed")
-        request = self.build_request(
-            "GET", url, params=params, headers=headers, cookies=cookies, extensions=dict(extensions or {})
-        )
-        # The headers that RFC 6455 requires in a handshake.
-        key = base64.b64encode(secrets.token_bytes(16)).decode()
-        request.headers.update(
-            {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": key}
-        )
-        if subprotocols:
-            request.headers["sec-websocket-protocol"] = ", ".join(subprotocols)
+        request = self.build_request("GET", url, **options)
+        request.headers.update(handshake_headers(subprotocols))
         scope = transport.scope(
             request,
             type="websocket",
             scheme=request.url.scheme.replace("http", "ws"),
             subprotocols=list(subprotocols),
-            extensions={DENIAL: {}} if self._denial_response else {},
+            extensions={DENIAL: {}} if transport.settings.denial_response else {},
         )
-        label = f"WebSocket {request.url.path}"
-        return WebSocketSession(
-            WebSocketCall(transport.loop, transport.app, scope, label, transport.settings), self, request
-        )
+        task = AppTask(transport.loop, transport.app, scope)
+        call = WebSocketCall(task, f"WebSocket {request.url.path}", transport.settings)
+        return WebSocketSession(call, self, request)

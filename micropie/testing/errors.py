@@ -66,6 +66,4 @@ class ClientDisconnected(OSError):
 
 def is_only_disconnect(error: BaseException) -> bool:
     """Return whether ``error`` is a ``ClientDisconnected``, or a group of nothing else."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(is_only_disconnect(part) for part in error.exceptions)
-    return isinstance(error, ClientDisconnected)
+    return BaseExceptionGroup("", [error]).split(ClientDisconnected)[1] is None

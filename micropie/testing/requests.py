@@ -36,7 +36,7 @@ def make_request(
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
     }
     exchange = ASGIExchange(scope, receive)
-    exchange.config = (app or _default_app())._micropie.compiled().config
+    exchange.config = (app or _default_app())._micropie.config()
     return Request(exchange)
 
 
@@ -47,8 +47,7 @@ def _default_app() -> App:
 
 def session_app(tree: Any, visit: Callable[[Any], object]) -> App:
     """Return an application without hooks that keeps its sessions where ``tree`` does, and passes one to ``visit``."""
-    names = {name for name in tree.settings if name.startswith("session_")} | {"portal_backend"}
-    settings = {name: value for name, value in tree.settings.items() if name in names}
+    settings = {name: value for name, value in tree.settings.items() if "session_" in name or name == "portal_backend"}
     app = App(tree.session_backend(), security=False, **settings)
 
     @app.post("/")

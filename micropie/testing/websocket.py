@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
+from collections.abc import Sequence
 from typing import Any, Self, cast
 
 import httpx
 
-from micropie.testing.asgi import AppCall, Message, checked_headers
+from micropie.testing.call import Call, Message, checked_headers
 from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused
 
 DENIAL = "websocket.http.response"
@@ -22,37 +25,45 @@ TRANSITIONS = {
     ("open", "websocket.close"): "closed",
 }
 
-# A network buffers some messages for a client that does not read. The limit keeps an endless sender from filling
-# the memory.
-MESSAGES_AHEAD = 64
+
+def handshake_headers(subprotocols: Sequence[str]) -> dict[str, str]:
+    """Return the headers that RFC 6455 requires in a handshake."""
+    key = base64.b64encode(secrets.token_bytes(16)).decode()
+    headers = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": key}
+    if subprotocols:
+        headers["sec-websocket-protocol"] = ", ".join(subprotocols)
+    return headers
 
 
-def disconnect(code: object = 1006, reason: object = "") -> Message:
+def closing(message: Message) -> tuple[int, str]:
+    """Return code and reason of the application's ``websocket.close``."""
+    return message.get("code", 1000), message.get("reason") or ""
+
+
+def disconnect(code: int = 1006, reason: str = "") -> Message:
     """Return the message that tells the application of the WebSocket's end."""
     return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
 
-class WebSocketCall(AppCall[Message]):
+class WebSocketCall(Call):
     """The application's end. By default the client leaves with code 1006, as a lost connection does."""
 
-    ahead = MESSAGES_AHEAD
     disconnect = disconnect()
     _state = "connecting"
 
-    def accept(self, message: Message) -> Message:
+    def checked(self, message: Message) -> Message:
         kind = message["type"]
         following = TRANSITIONS.get((self._state, kind))
-        if following is None or (following == "denying" and DENIAL not in self.scope["extensions"]):
+        if following is None or (following == "denying" and not self.settings.denial_response):
             raise ProtocolViolation(f"{self.label}: the application sent {kind!r} while the WebSocket is {self._state}")
-        checked = {**message, "headers": checked_headers(message)}
         if kind == "websocket.send" and (message.get("text") is None) == (message.get("bytes") is None):
             raise ProtocolViolation(f"{self.label}: websocket.send has either text or bytes, not {message!r}")
         is_last_of_denial = kind == f"{DENIAL}.body" and not message.get("more_body", False)
         self._state = "closed" if is_last_of_denial else following
         if kind == "websocket.close":
-            self.last_message = disconnect(message.get("code", 1000), message.get("reason") or "")
-            self.pulse()
-        return checked
+            self.last_message = disconnect(*closing(message))
+            self.wake()
+        return {**message, "headers": checked_headers(message)} if "headers" in message else dict(message)
 
 
 class WebSocketSession:
@@ -72,18 +83,18 @@ class WebSocketSession:
         self.headers = httpx.Headers()
 
     def __enter__(self) -> Self:
+        self._call.put({"type": "websocket.connect"})
+        self._call.start()
         try:
-            self._call.start()
-            self._call.put({"type": "websocket.connect"})
             self._shake_hands()
         except BaseException as error:
-            self._call.abandon(error)
+            self._call.leave(error)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if error is not None:
-            self._call.abandon(error)
+            self._call.leave(error)
         else:
             self.close()
             self._call.finish()
@@ -102,21 +113,22 @@ class WebSocketSession:
 
     def send_json(self, value: object, *, binary: bool = False) -> None:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        self.send({"type": "websocket.receive", **({"bytes": text.encode()} if binary else {"text": text})})
+        if binary:
+            self.send_bytes(text.encode())
+        else:
+            self.send_text(text)
 
     def receive(self, timeout: float | None = None) -> Message:
         """Return the application's next ``websocket.send`` message."""
         if self._closed is None:
             event = self._call.next("send a message", timeout)
-            if event is None:
-                # The application ended without a close: servers send 1011 after an exception, otherwise no close frame.
-                code, reason = (1006, "") if self._call.error is None else (1011, "Internal Error")
-                self._closed = WebSocketClosed(code, reason)
-            elif event["type"] == "websocket.close":
-                self._closed = WebSocketClosed(event.get("code", 1000), event.get("reason") or "")
-            else:
-                del event["headers"]
+            if event is not None and event["type"] == "websocket.send":
                 return event
+            if event is not None:
+                self._closed = WebSocketClosed(*closing(event))
+            else:
+                # The application ended without a close: servers send 1011 after an exception, otherwise no close frame.
+                self._closed = WebSocketClosed(*((1011, "Internal Error") if self._call.error else (1006, "")))
         raise self._closed
 
     def receive_text(self, timeout: float | None = None) -> str:
@@ -152,23 +164,20 @@ class WebSocketSession:
             raise WebSocketRefused(500)
         if event["type"] == "websocket.accept":
             self.accepted_subprotocol = event.get("subprotocol")
-            self.headers = httpx.Headers(event["headers"])
+            self.headers = httpx.Headers(event.get("headers"))
             self._client.cookies.extract_cookies(httpx.Response(101, headers=self.headers, request=self._request))
             return
         if event["type"] == "websocket.close":
-            refusal = WebSocketRefused(code=event.get("code", 1000), reason=event.get("reason") or "")
+            code, reason = closing(event)
+            refusal = WebSocketRefused(code=code, reason=reason)
         else:
-            refusal = WebSocketRefused(event["status"], headers=event["headers"], body=self._denial_body())
+            refusal = WebSocketRefused(event["status"], headers=event.get("headers"))
+            more = True
+            while more:
+                event = self._call.next("complete its denial response")
+                if event is None:
+                    raise httpx.RemoteProtocolError("the application ended before its denial response was complete")
+                refusal.body += event.get("body", b"")
+                more = event.get("more_body", False)
         self._call.finish()
         raise refusal
-
-    def _denial_body(self) -> bytes:
-        body = b""
-        more = True
-        while more:
-            event = self._call.next("complete its denial response")
-            if event is None:
-                raise httpx.RemoteProtocolError("the application ended before its denial response was complete")
-            body += event.get("body", b"")
-            more = event.get("more_body", False)
-        return body

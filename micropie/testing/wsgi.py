@@ -7,31 +7,23 @@ that hangs makes the test fail instead of hang, and the test can read a stream w
 from __future__ import annotations
 
 import io
-import queue
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from micropie.testing.errors import ClientDisconnected, ProtocolViolation
-from micropie.testing.exchange import (
-    AppTransport,
-    Chunk,
-    Head,
-    HttpCall,
-    Settings,
-    Signal,
-    request_target,
-    server_address,
-)
+from micropie.testing.call import Call, Message, Runner, Settings
+from micropie.testing.errors import ProtocolViolation
+from micropie.testing.http import BODY, START, AppTransport, request_target, server_address
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo, WriteableBuffer
 
 Environ = dict[str, Any]
+T = TypeVar("T")
 WSGIApp = Callable[[Environ, Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
 
 
@@ -72,87 +64,74 @@ def request_environ(request: httpx.Request, settings: Settings, *, raw_uri: bool
         separator = "; " if key == "HTTP_COOKIE" else ","
         text = value.decode("latin-1")
         environ[key] = f"{environ[key]}{separator}{text}" if key in environ else text
+    if "HTTP_TRANSFER_ENCODING" in environ and "CONTENT_LENGTH" not in environ:
+        environ["wsgi.input_terminated"] = True
     return environ
 
 
 class RequestInput(io.RawIOBase):
     """The raw stream behind ``wsgi.input``. It asks the test for the next chunk when the last one is used up."""
 
-    def __init__(self, first_chunk: bytes, next_chunk: Callable[[], bytes]) -> None:
-        self._rest = first_chunk
-        self._next_chunk = next_chunk
+    _rest = b""
+    _more = True
+
+    def __init__(self, receive: Callable[[], Message]) -> None:
+        self._receive = receive
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
+        if not self._rest and self._more:
+            message = self._receive()
+            # A broken connection looks like an input that ends too early.
+            self._rest, self._more = message.get("body", b""), message.get("more_body", False)
         view = memoryview(buffer).cast("B")
-        self._rest = self._rest or self._next_chunk()
         count = min(len(view), len(self._rest))
         view[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
 
 
-class WSGICall(HttpCall):
-    """A request, served in a new thread, as a WSGI server would do."""
+class AppThread(Runner):
+    """Runs a WSGI application in a new thread, as a WSGI server would do."""
 
-    def __init__(self, app: WSGIApp, environ: Environ, request: httpx.Request, settings: Settings) -> None:
-        super().__init__(request, settings)
+    def __init__(self, app: WSGIApp, environ: Environ) -> None:
+        super().__init__()
         self._app = app
         self._environ = environ
-        self._environ["wsgi.input"] = io.BufferedReader(RequestInput(self.body.whole or b"", self._next_input))
-        if self.body.is_chunked:
-            self._environ["wsgi.input_terminated"] = True
-        self._input_ended = self.body.whole is not None
-        self._head: Head | None = None
+        self._head: Message | None = None
         self._head_sent = False
-        self._hung_up = False
-        # The test's replies; None if the client has left. Two queues: the application may read in another thread.
-        self._taken: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._fed: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()
 
-    def start(self) -> None:
-        threading.Thread(target=self._run, name=f"test client's {self.label}", daemon=True).start()
+    def start(self, call: Call) -> None:
+        self._call = call
+        threading.Thread(target=self._run, name=f"test client's {call.label}", daemon=True).start()
 
-    def taken(self) -> None:
-        self._taken.put(b"")
-
-    def feed(self, chunk: bytes | None) -> None:
-        self._fed.put(chunk or b"")  # under WSGI a broken connection looks like an input that ends too early
-
-    def hang_up(self) -> None:
-        self._hung_up = True
-        self._taken.put(None)
-        self._fed.put(None)
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def cancel(self) -> None:
         """Do nothing: a thread can't be cancelled. It is a daemon, so it ends with the tests at the latest."""
-
-    def _next_input(self) -> bytes:
-        if self._input_ended:
-            return b""
-        chunk = self._ask(Signal.WANTS_BODY, self._fed, "wsgi.input")
-        self._input_ended = not chunk
-        return chunk
 
     def _run(self) -> None:
         try:
             self._serve()
         except BaseException as error:
-            self.error = error
+            self._call.error = error
         finally:
-            self.events.put(Signal.ENDED)
+            self._call.outbox.put(None)
 
     def _serve(self) -> None:
+        self._environ["wsgi.input"] = io.BufferedReader(RequestInput(self._receive))
         iterable = self._app(self._environ, self._start_response)
         if not isinstance(iterable, Iterable):
-            raise ProtocolViolation(f"{self.label}: the application returned {iterable!r}, which is not iterable")
+            raise ProtocolViolation(f"{self._call.label}: the application returned {iterable!r}, which is not iterable")
         try:
             for data in iterable:
                 self._write(data)
-            self._send_head()
-            self._send(Chunk(b"", is_last=True))
+            self._send(b"", more=False)
         finally:
             close = getattr(iterable, "close", None)
             if close is not None:
@@ -161,51 +140,52 @@ class WSGICall(HttpCall):
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
     ) -> Callable[[bytes], object]:
+        label = self._call.label
         if exc_info is not None:
             # PEP 3333: another answer is not possible once a part of this one has been sent.
             if self._head_sent and exc_info[1] is not None:
                 raise exc_info[1].with_traceback(exc_info[2])
         elif self._head is not None:
-            raise ProtocolViolation(f"{self.label}: start_response was called twice without exc_info")
+            raise ProtocolViolation(f"{label}: start_response was called twice without exc_info")
         code, _, reason = status.partition(" ")
         if len(code) != 3 or not code.isdigit():
-            raise ProtocolViolation(f"{self.label}: a status is like '200 OK', not {status!r}")
+            raise ProtocolViolation(f"{label}: a status is like '200 OK', not {status!r}")
         try:
             pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-            self._head = Head(int(code), pairs, reason.encode("latin-1"))
+            self._head = {"type": START, "status": int(code), "headers": pairs, "reason": reason.encode("latin-1")}
         except (AttributeError, UnicodeEncodeError) as error:
-            raise ProtocolViolation(f"{self.label}: status and headers are latin-1 text: {error}") from error
+            raise ProtocolViolation(f"{label}: status and headers are latin-1 text: {error}") from error
         return self._write
 
     def _write(self, data: bytes) -> None:
         """Send a chunk, after the head if it is the first that is not empty. Also PEP 3333's ``write``."""
         if not isinstance(data, bytes):
-            raise ProtocolViolation(f"{self.label}: a body is made of bytes, not of {data!r}")
+            raise ProtocolViolation(f"{self._call.label}: a body is made of bytes, not of {data!r}")
         if data:
-            self._send_head()
-            self._send(Chunk(data, is_last=False))
+            self._send(data, more=True)
 
-    def _send_head(self) -> None:
-        if self._head_sent:
-            return
+    def _send(self, data: bytes, *, more: bool) -> None:
         if self._head is None:
-            raise ProtocolViolation(f"{self.label}: the application did not call start_response before its body")
-        self._head_sent = True
-        self._send(self._head)
+            raise ProtocolViolation(f"{self._call.label}: the application did not call start_response before its body")
+        if not self._head_sent:
+            self._head_sent = True
+            self._call.sending(self._head)
+        chunk = {"type": BODY, "body": data, "more_body": more}
+        self._until(self._call.sending(chunk), "the client, to take what was sent")
 
-    def _send(self, event: Head | Chunk) -> None:
-        self._ask(event, self._taken, "the client, to take what was sent")
+    def _receive(self) -> Message:
+        message = self._until(self._call.next_message, "wsgi.input")
+        self._call.check_connected()
+        return message
 
-    def _ask(self, event: Head | Chunk | Signal, replies: queue.SimpleQueue[bytes | None], where: str) -> bytes:
-        """Put an event, and return the test's reply. Raises ``ClientDisconnected``."""
-        if not self._hung_up:
-            self.events.put(event)
-            self.waits_in = where
-            reply = replies.get()
-            self.waits_in = ""
-            if reply is not None:
-                return reply
-        raise ClientDisconnected(f"{self.label}: the client has disconnected")
+    def _until(self, look: Callable[[], T | None], where: str) -> T:
+        """Wait until ``look`` returns something true, and return that."""
+        self.waits.append(where)
+        try:
+            with self._changed:
+                return cast(T, self._changed.wait_for(look))
+        finally:
+            self.waits.remove(where)
 
 
 class WSGITransport(AppTransport):
@@ -215,9 +195,8 @@ class WSGITransport(AppTransport):
         super().__init__(app, settings)
         self._raw_uri = raw_uri
 
-    def call(self, app: WSGIApp, request: httpx.Request) -> WSGICall:
-        environ = request_environ(request, self.settings, raw_uri=self._raw_uri)
-        return WSGICall(app, environ, request, self.settings)
+    def runner(self, app: WSGIApp, request: httpx.Request) -> AppThread:
+        return AppThread(app, request_environ(request, self.settings, raw_uri=self._raw_uri))
 
     def shutdown(self) -> None:
         """Call ``wsgi_shutdown``, if the application has one.

@@ -6,8 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -27,6 +26,9 @@ class Root(App):
 
     def index(self) -> str:
         return f"{threading.current_thread() is threading.main_thread()} {self.request.root_path}"
+
+    def visits(self) -> str:
+        return str(self.request.session.update_atomic("visits", lambda n: (n or 0) + 1))
 
     def slow(self) -> str:
         self.entered.set()
@@ -106,12 +108,48 @@ def test_a_version_six_address() -> None:
     server.stop()
 
 
-def test_https(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def certificate_and_key(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("tls")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run([*command, "-days", "1", "-subj", "/CN=localhost"], cwd=tmp_path, check=True, capture_output=True)
-    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    trusting = ssl.create_default_context(cafile=certificate)
-    trusting.check_hostname = False
+    subprocess.run([*command, "-days", "1", "-subj", "/CN=localhost"], cwd=folder, check=True, capture_output=True)
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+@pytest.fixture
+def trusting(certificate_and_key: tuple[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certificate_and_key[0])
+    context.check_hostname = False
+    return context
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "wsgiref"])
+@pytest.mark.parametrize(("root_path", "prefix"), [("", "__Host-"), ("/x", "__Secure-")])
+def test_R42_over_https_no_other_host_plants_a_session(
+    certificate_and_key: tuple[str, str], trusting: ssl.SSLContext, name: str, root_path: str, prefix: str
+) -> None:
+    certificate, key = certificate_and_key
+    app = Root()
+    options = Options(port=0, server=name, root_path=root_path, ssl_certfile=certificate, ssl_keyfile=key)
+    server = BackgroundServer(app, options)
+
+    def visit(cookie: str) -> tuple[str, str]:
+        request = Request(f"https://127.0.0.1:{server.port}/visits", headers={"Cookie": cookie})
+        with urlopen(request, timeout=PATIENCE, context=trusting) as answer:
+            return answer.read().decode(), answer.headers["Set-Cookie"]
+
+    visits, set_cookie = visit("")
+    cookie, _, attributes = set_cookie.partition("; ")
+    assert cookie.startswith(f"{prefix}session_id=")
+    assert attributes == f"Max-Age=28800; Path={root_path or '/'}; Secure; HttpOnly; SameSite=Lax"
+    planted = f"session_id={visit('')[1].partition(';')[0].partition('=')[2]}"
+    assert [visits, visit(cookie)[0], visit(f"{planted}; {cookie}")[0], visit(planted)[0]] == ["1", "2", "3", "1"]
+    server.stop()
+    app.wsgi_shutdown()
+
+
+def test_https(certificate_and_key: tuple[str, str], trusting: ssl.SSLContext) -> None:
+    certificate, key = certificate_and_key
     for name in ("uvicorn", "wsgiref"):
         options = Options(port=0, server=name, ssl_certfile=certificate, ssl_keyfile=key)
         server = BackgroundServer(Root(), options)

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import micropie.cli.main
-from micropie.cli.moving import ORIGINS
-from micropie.cli.routes import place_of
+from micropie.compat.bottle import templates as bottle_templates
+from micropie.compat.missing import ADVICE
+from micropie.routing import place_of
 from tests.support.commands import ROOT, environment
 from tests.support.commands import micropie as run_micropie
 from tests.support.environment import unmeasured
@@ -42,7 +43,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 SITE = """
 from typing import Annotated
 
-from micropie import App, Query, UploadFile, get, inline, pooled, post
+from micropie import App, Query, UploadFile, get, run_in, post
 
 
 class Blog(App):
@@ -77,7 +78,7 @@ class Root(App):
         await ws.accept()
 
 
-@pooled
+@run_in("process")
 def compute(n: int):
     return n
 
@@ -119,7 +120,7 @@ class Paging:
 
 
 class Root(App):
-    def show(self, number: int, session: Session, *, paging: Paging = None):
+    def show(self, number: int, session: Session, *, paging: Paging | None = None):
         return ""
 
 
@@ -138,7 +139,9 @@ def test_routes_show_what_is_provided(command: Run, tmp_path: Path) -> None:
     _, output, _ = command("routes", "site9:app", "--json")
     (show,) = json.loads(output)
     paging = "pages(session: Session = Session(), page: int = 1)"
-    assert show["parameters"] == f"(number: int, session: Session = Session(), paging: Paging = {paging})"
+    assert show["parameters"] == f"(number: int, session: Session = Session(), paging: Paging | None = {paging})"
+    _, output, _ = command("routes", "site9:app")  # a line of a table is short
+    assert "  show(number: int, session: Session, paging: Paging | None = None)  thread" in output
 
 
 def test_a_function_without_python_code_has_no_place() -> None:
@@ -332,6 +335,56 @@ def test_a_bottle_application_too(command: Run, tmp_path: Path) -> None:
     assert command("check", "--from", "bottle", "nowhere")[0] == 2
 
 
+def test_plugins_are_read_too(command: Run, tmp_path: Path) -> None:
+    for name, source in {
+        "shop.py": "import bottle_counting, bottle_old, bottle_pies.hidden, math, of_nobody, unrelated\n",
+        "bottle_counting.py": "import bottle_inner\nfrom bottle import DEBUG, depr\n",
+        "bottle_inner/__init__.py": "",
+        "bottle_inner/plugin.py": "from bottle import request\n",
+        "bottle_old.py": "import bottle\nprint 'hello'\n",
+        "unrelated.py": "import json\n",
+        "bottle_pies/__init__.py": "import bottlenecks\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    status, output, _ = command("check", "--from", "bottle", "shop.py")
+    found = [line.removeprefix(f"{tmp_path}/") for line in output.splitlines()]
+    assert (status, [line.split(": ")[:2] for line in found]) == (
+        1,
+        [
+            ["bottle_counting.py:1", "imports the original bottle"],
+            ["bottle_counting.py:2", "bottle.depr"],
+            ["bottle_inner/plugin.py:1", "imports the original bottle"],
+            ["3 findings"],
+        ],
+    )
+    assert 'install("bottle") before all imports, or start by micropie run --stand-in bottle' in found[0]
+    (tmp_path / "shop.py").write_text('from micropie import compat\ncompat.install("bottle")\nimport bottle_counting\n')
+    _, output, _ = command("check", "--from", "bottle", "shop.py")
+    assert [line.split(": ")[1:2] for line in output.splitlines()] == [["bottle.depr"], []]
+
+
+def test_a_submodule_is_no_one_line(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (
+        "import cherrypy.lib.static\nimport micropie.compat.cherrypy.none\nfrom cherrypy.lib import static, nothing\n"
+    )
+    (tmp_path / "old.py").write_text(source + "static.serve_file, static.gone, cherrypy.lib.static.gone.further\n")
+    _, output, _ = command("check", "--from", "cherrypy", "old.py")
+    assert [line.split(": ")[:3] for line in output.splitlines()[:-1]] == [
+        ["old.py:1", "cherrypy.lib.static", output.splitlines()[0].split(": ")[2]],
+        ["old.py:2", "cherrypy.none", "the stand-in has no none"],
+        ["old.py:3", "cherrypy.lib.nothing", "the stand-in has no nothing"],
+        ["old.py:4", "cherrypy.lib.static.gone", "the stand-in has no gone"],
+    ]
+    assert 'install("cherrypy")' in output.splitlines()[0]
+    monkeypatch.setattr(bottle_templates, "engine", lambda: import_module("no_engine"))
+    (tmp_path / "old.py").write_text("import bottle\nbottle.SimpleTemplate, bottle.request.pies\n")
+    assert (
+        "old.py:2: bottle.SimpleTemplate: No module named 'no_engine'"
+        in command("check", "--from", "bottle", "old.py")[1]
+    )
+
+
 def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) -> None:
     status, output, _ = command("new", "pies")
     assert (status, "micropie run --reload" in output) == (0, True)
@@ -347,6 +400,8 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) ->
     assert run_micropie(tmp_path / "pies", "check", environ={"DEBUG": "0"}).stdout == "0 findings\n"
     assert command("new", "pies")[2] == "micropie: pies is there already, and not empty\n"
     assert "can't be the name of a project" in command("new", "a b")[2]
+    for name in ("micropie", "MicroPie-Dual"):
+        assert "is the framework's own name" in command("new", name)[2]
 
 
 def test_shell(tmp_path: Path) -> None:
@@ -400,12 +455,18 @@ NAMES = [
     (
         "app5:Root",
         "from micropie import App\nclass Root(App): pass",
-        "app5:Root is a class: write app = Root() below it",
+        "app5:Root is a class: write app = Root()\n",
     ),
+    ("app5:app", "from micropie import App\nclass R(App): pass\napp = R", "app5:app is a class: write app = R()\n"),
     (
         "app5:Root",
         "from micropie import App\nclass Root(App): pass\nshop = Root()",
         "app5:Root is a class: do you mean app5:shop?",
+    ),
+    (
+        "app5",
+        "import os\nos.environ['PIES_9']",
+        "app5 can't be imported:\n  File \"{folder}/app5.py\", line 2, in <module>\n    os.environ['PIES_9']\n",
     ),
     ("app5:x", "x = 'text'", "app5:x is no App but str: 'text'"),
     ("app5", "def x(:", 'app5 can\'t be imported:\n  File "{folder}/app5.py", line 1\n    def x(:'),
@@ -423,6 +484,8 @@ def test_how_an_application_is_named(command: Run, tmp_path: Path, name: str, so
     status, _, error = command("check", name)
     assert (status, error == "") == ((2, False) if sentence else (0, True))
     assert error.startswith(("micropie: " + sentence.format(folder=tmp_path)) if sentence else "")
+    advice = "Set the variable PIES_9 in the environment, or in a file .env in this folder.\n"
+    assert error.endswith(advice) == ("PIES_9" in source)
 
 
 def test_a_module_of_a_package(command: Run, tmp_path: Path) -> None:
@@ -484,6 +547,23 @@ def test_a_variable_that_is_no_number(
     assert "argument --port: 'http' is no number (given here, or by its MICROPIE_ variable)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "--prot", "80"], "micropie run: error: unrecognized arguments: --prot; do you mean --port?"),
+        (["routes", "app", "other", "--xyzzy"], "micropie routes: error: unrecognized arguments: other --xyzzy"),
+    ],
+)
+def test_an_unknown_option_shows_the_usage_of_its_command(
+    command: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command(*arguments)
+    error = capsys.readouterr().err
+    assert error.startswith(f"usage: micropie {arguments[0]} ")
+    assert error.endswith(f"{sentence}\n")
+
+
 def test_a_variable_that_is_neither_yes_nor_no(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MICROPIE_WSGI", "uwsgi")
     assert command("run") == (2, "", "micropie: MICROPIE_WSGI is 1 or 0, not 'uwsgi'\n")
@@ -538,9 +618,7 @@ STATED_BUT_MISSING = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name for table in ORIGINS.values() for name in table if name.startswith(tuple(f"{o}." for o in ORIGINS))]
-)
+@pytest.mark.parametrize("name", [name for name in ADVICE if name.startswith(("bottle.", "cherrypy."))])
 def test_what_the_stand_ins_have_needs_no_hand(name: str) -> None:
     module, *path = name.split(".")
     found: object = import_module(f"micropie.compat.{module}")

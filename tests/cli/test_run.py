@@ -7,13 +7,17 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from micropie import App
+from micropie import App, WebSocket
+from micropie.channels import RedisChannels
 from micropie.cli.serving import reloading
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.servers import choose
+from micropie.middleware import RateLimit, RedisRates
+from micropie.sessions import SQLiteSessionBackend
 from tests.support.commands import micropie, serving_command
 from tests.support.modules import forget_temporary_modules
 from tests.support.ports import free_port
@@ -301,3 +305,47 @@ def test_only_a_wsgi_server_is_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     options = Options()
     text = run._announcement(servers.choose(options), Target(object(), "a:b"), options)
     assert text.endswith("No ASGI server is installed, so there are no WebSockets: pip install uvicorn")
+
+
+class Keeps(App):
+    def login(self) -> str:
+        self.request.session["user"] = "Ann"
+        return "in"
+
+    async def ws_news(self, ws: WebSocket) -> None:
+        await ws.accept()
+        for _ in [self.channels]:
+            pass
+
+
+class Shares(Keeps):
+    def __init__(self) -> None:
+        super().__init__(SQLiteSessionBackend(":memory:"), channels=RedisChannels("redis://localhost"))
+        self.middlewares.append(RateLimit(5, store=RedisRates("redis://localhost")))
+
+
+@pytest.mark.parametrize(
+    ("app", "workers", "kinds"),
+    [(Keeps, 2, ["sessions", "channels", "rate limits"]), (Keeps, 1, []), (Shares, 2, []), (App, 2, [])],
+)
+def test_several_workers_are_told_what_each_keeps_in_memory(
+    app: type[App], workers: int, kinds: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from micropie.cli.serving import run
+
+    served: list[Options] = []
+    server = SimpleNamespace(
+        protocol="ASGI",
+        name="any",
+        loops=["asyncio"],
+        package="any",
+        start=lambda target, options: served.append(options),
+    )
+    monkeypatch.setattr(run, "choose", lambda options: server)
+    root = app()
+    if app is Keeps:
+        root.middlewares.append(RateLimit(5))
+    run.serve(Target(root, "app:app"), Options(workers=workers, port=0))
+    assert [one.workers for one in served] == [workers]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("micropie: each worker has ")]
+    assert [line.partition(" has ")[2].partition(" of its own, in memory")[0] for line in lines] == kinds

@@ -254,7 +254,16 @@ def test_a_json_client_gets_a_problem_document(make_client: MakeClient) -> None:
 def test_other_clients_get_plain_text(make_client: MakeClient) -> None:
     answer = make_client(make_app(), base_url=LOCAL).get("/oops")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    assert answer.text.startswith("Traceback (most recent call last):")
+    assert answer.text.startswith(f'Traceback (most recent call last):\n  File "{__file__}", line ')
+
+
+@pytest.mark.parametrize("path", ["/oops", "/later"])
+def test_a_traceback_in_the_log_begins_with_the_author_s_first_line(
+    make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_client(make_app()).get(path)
+    logged = logging.Formatter().format(caplog.records[-1])
+    assert f'Traceback (most recent call last):\n  File "{__file__}", line ' in logged
 
 
 def test_a_request_that_a_hook_failed_before_its_route_is_shown(make_client: MakeClient) -> None:
@@ -358,6 +367,78 @@ def test_R76_no_page_behind_an_nginx_that_adds_no_headers(protocol: Any, version
     proxied: Any = of_version if protocol == "wsgi" else of_version_asgi
     with TestClient(proxied, protocol=protocol, base_url=LOCAL) as client:
         assert ("Traceback" in client.get("/oops").text) == is_shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Forwarded",
+        "Via",
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded",
+        "X-Original-Forwarded-For",
+        "X-Real-IP",
+        "Client-IP",
+        "X-Client-IP",
+        "True-Client-IP",
+        "Fastly-Client-IP",
+        "Fastly-SSL",
+        "Fly-Client-IP",
+        "CF-Connecting-IP",
+        "CF-Ray",
+        "CF-Visitor",
+        "CDN-Loop",
+        "X-Cluster-Client-IP",
+        "X-Azure-ClientIP",
+        "X-Azure-SocketIP",
+        "X-Appengine-User-IP",
+        "CloudFront-Viewer-Address",
+        "X-Envoy-External-Address",
+        "X-Envoy-Original-Path",
+        "X-Remote-Addr",
+        "X-ProxyUser-IP",
+        "Proxy-Connection",
+    ],
+)
+def test_R76_no_page_behind_a_proxy(make_client: MakeClient, name: str) -> None:
+    assert "Traceback" not in make_client(make_app(), base_url=LOCAL).get("/oops", headers={name: "1"}).text
+
+
+def test_R76_what_browsers_and_developers_send_hides_no_page(make_client: MakeClient) -> None:
+    names = [
+        "Accept",
+        "Accept-Encoding",
+        "Accept-Language",
+        "Authorization",
+        "Cache-Control",
+        "Cookie",
+        "DNT",
+        "Device-Memory",
+        "HX-Request",
+        "Idempotency-Key",
+        "If-None-Match",
+        "Last-Event-ID",
+        "Pragma",
+        "Priority",
+        "Referer",
+        "Save-Data",
+        "Sec-CH-UA-Platform",
+        "Sec-Fetch-Dest",
+        "Sec-GPC",
+        "Service-Worker",
+        "Traceparent",
+        "Upgrade-Insecure-Requests",
+        "Viewport-Width",
+        "X-API-Key",
+        "X-CSRF-Token",
+        "X-Request-ID",
+        "X-Requested-With",
+        "X-Membership",
+        "X-Tooltip",
+    ]
+    headers = {name: "1" for name in names if name != "Accept"} | {"Accept": "text/html"}
+    assert "Traceback" in make_client(make_app(), base_url=LOCAL).get("/oops", headers=headers).text
 
 
 @pytest.mark.parametrize(("setting", "is_shown"), [(True, False), ("force", True)])

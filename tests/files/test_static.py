@@ -824,6 +824,33 @@ def test_R41_there_are_no_listings_and_no_hidden_files(make_client: MakeClient, 
         assert "txt" not in answer.text
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_R41_no_link_leads_to_a_hidden_name(make_client: MakeClient, site: Path, cached: bool) -> None:
+    links = {
+        "env.txt": ".env",
+        "shown": ".git",
+        "dir/up.txt": "../.env",
+        "chain": "shown",
+        "inner.txt": "dir/.hidden/x.txt",
+    }
+    for name, target in links.items():
+        (site / name).symlink_to(target)
+    names = ("env.txt", "shown/config", "dir/up.txt", "chain/config", "inner.txt")
+    client = make_client(Files(site, cached=cached))
+    for name in names:
+        answer = client.get(f"/static/{name}")
+        assert (answer.status_code, SECRET in answer.text) == (404, False), name
+    follows = make_client(Files(site, cached=cached, follow_symlinks=True))
+    assert [follows.get(f"/static/{name}").status_code for name in names] == [200] * len(names)
+
+
+def test_R41_a_hidden_directory_may_be_the_root_of_links(make_client: MakeClient, site: Path) -> None:
+    (site / ".git" / "inner").symlink_to("config")
+    app = App()
+    app.static("/.well-known", site / ".git")
+    assert make_client(app).get("/.well-known/inner").text == SECRET
+
+
 def test_hidden_is_what_lies_below_the_root(make_client: MakeClient, site: Path) -> None:
     app = App()
     app.static("/.well-known", site / ".git")
@@ -835,6 +862,8 @@ def test_hidden_is_what_lies_below_the_root(make_client: MakeClient, site: Path)
     [
         ("a.txt", 'attachment; filename="a.txt"'),
         ("a b;c.txt", 'attachment; filename="a b;c.txt"'),
+        ("\u2100", "attachment; filename=\"a_c\"; filename*=UTF-8''%E2%84%80"),
+        ("\uff02\uff0f", "attachment; filename=\"__\"; filename*=UTF-8''%EF%BC%82%EF%BC%8F"),
         ("é.txt", "attachment; filename=\"e.txt\"; filename*=UTF-8''%C3%A9.txt"),
         ("日本", "attachment; filename=\"download\"; filename*=UTF-8''%E6%97%A5%E6%9C%AC"),
         ('a"b\\c.txt', "attachment; filename=\"a_b_c.txt\"; filename*=UTF-8''a%22b_c.txt"),
@@ -865,9 +894,21 @@ def test_downloads(make_client: MakeClient, site: Path) -> None:
     assert (answer.headers["content-type"], answer.headers["x-own"]) == ("text/x-bill", "1")
 
 
-def test_a_download_is_named_as_its_file_not_as_its_directories() -> None:
-    answer = static_file("reports/2026/bill.txt", "files", download=True)
-    assert answer.headers["Content-Disposition"] == 'attachment; filename="bill.txt"'
+def test_R28_the_name_of_a_download_ends_where_a_file_s_name_does(make_client: MakeClient, site: Path) -> None:
+    """Marks of two classes in turn take quadratic time to sort: this would take a minute."""
+    marks = "a" + "\u0301\u0316" * 80_000
+
+    class Reports(App):
+        def named(self, name: str) -> Any:
+            return static_file("a.txt", root=site, download=name)
+
+        def asked(self, name: str) -> Any:
+            return static_file(name, root=site, download=True)
+
+    client = make_client(Reports())
+    header = client.post("/named", data={"name": marks}).headers["content-disposition"]
+    assert header.count("%CC") == 254
+    assert client.post("/asked", data={"name": marks}).status_code == 404
 
 
 def test_how_long_it_may_be_kept(make_client: MakeClient, site: Path) -> None:

@@ -1,4 +1,4 @@
-"""Middleware written as a generator function, in every world, `def`, `@inline` and `async def` alike."""
+"""Middleware written as a generator function, in every world, `def`, `@run_in("loop")` and `async def` alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, Response, SetupError, inline
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, Response, SetupError, run_in
 from micropie.execution.steps import BLOCK, Flow
 from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
@@ -67,7 +67,7 @@ def as_async(around: Around) -> Callable[[Request], AsyncIterator[Any]]:
 
 KINDS: dict[str, Callable[[Around], Any]] = {
     "def": lambda around: around,
-    "inline": lambda around: inline(functools.partial(around)),
+    "inline": lambda around: run_in("loop")(functools.partial(around)),
     "async def": as_async,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -420,7 +420,7 @@ def test_an_inner_application_has_its_own(make_client: MakeClient, kind: Any) ->
     assert "x-inner" not in client.get("/").headers
 
 
-@pytest.mark.parametrize("decorate", [lambda function: function, inline])
+@pytest.mark.parametrize("decorate", [lambda function: function, run_in("loop")])
 def test_an_answer_of_a_def_may_be_awaitable(make_client: MakeClient, decorate: Callable[[Any], Any]) -> None:
     async def text(of: str) -> str:
         await checkpoint()
@@ -451,6 +451,22 @@ def test_a_generator_that_does_not_take_the_request_is_refused_at_set_up() -> No
 
     with pytest.raises(SetupError, match="around in middlewares takes one argument, the request"):
         wrapped(around)._micropie.compiled()
+
+
+@every_kind
+@pytest.mark.parametrize("path", ["/", "/nowhere"])
+def test_a_generator_that_ends_before_its_yield_lets_nobody_in(
+    make_client: MakeClient, caplog: Any, kind: Any, path: str
+) -> None:
+    def around(request: Request) -> Any:
+        if not request.query("key"):
+            return
+        yield
+
+    client = make_client(wrapped(kind(around)))
+    assert client.get(f"{path}?key=1").status_code == (200 if path == "/" else 404)
+    assert client.get(path).status_code == 500
+    assert "in middlewares has ended without a yield: write yield where the handler is to run" in caplog.text
 
 
 def test_an_object_called_as_a_generator_is_middleware(make_client: MakeClient) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from anyio.lowlevel import checkpoint
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware, inline, route
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware, route, run_in
 from micropie.execution.steps import BLOCK
 from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
@@ -386,11 +386,11 @@ def test_a_decorated_async_hook_is_awaited(make_client: MakeClient, on_loop: boo
             return after(request, response_body)
 
     class Inline(HttpMiddleware):
-        @inline
+        @run_in("loop")
         def before_request(self, request: Any) -> Any:
             return before(request)
 
-        @inline
+        @run_in("loop")
         def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
             return after(request, response_body)
 

@@ -1,4 +1,4 @@
-"""Resources of a request, ``@app.provides``, in every world; ``def``, ``@inline``, ``async def`` and context managers."""
+"""Resources of a request, ``@app.provides``, in every world; ``def``, ``@run_in("loop")``, ``async def`` and context managers."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from micropie import (
     UploadFile,
     WebSocketRequest,
     get,
-    inline,
     post,
     reads_body,
     request,
+    requires,
     run_in,
 )
 from micropie.middleware import Timeout
@@ -171,7 +171,7 @@ def by_coroutine(log: Log) -> Callable[..., Any]:
 
 KINDS: dict[str, Make] = {
     "def": by_def,
-    "inline": lambda log: inline(by_def(log)),
+    "inline": lambda log: run_in("loop")(by_def(log)),
     "async def": by_async_def,
     "contextmanager": lambda log: contextmanager(by_def(log)),
     "asynccontextmanager": lambda log: asynccontextmanager(by_async_def(log)),
@@ -197,7 +197,7 @@ class Shop(App):
         self.log.append("handler")
         return thing.name
 
-    @inline
+    @run_in("loop")
     def quick(self, thing: Thing) -> str:
         self.log.append("handler")
         return thing.name
@@ -437,7 +437,9 @@ def test_what_a_provider_raises_is_answered(
 ) -> None:
     app = shop()
     function = raising(provider)
-    app.provides(Thing)({"def": function, "inline": inline(function), "async def": as_async_def(function)}[kind])
+    app.provides(Thing)(
+        {"def": function, "inline": run_in("loop")(function), "async def": as_async_def(function)}[kind]
+    )
     answer = make_client(app, raise_app_exceptions=False).get(path)
     assert (answer.status_code, said(answer)) == expected
 
@@ -504,7 +506,22 @@ def test_a_provider_that_does_not_yield_is_said(make_client: MakeClient, caplog:
     assert "thing, which provides Thing, has ended without a yield" in caplog.text
 
 
-@pytest.mark.parametrize("decorate", [lambda provider: provider, inline])
+def test_an_async_provider_that_does_not_yield_is_said(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = shop()
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Thing]:
+        if not app.log:
+            return
+        yield Thing()
+
+    assert make_client(app, raise_app_exceptions=False).get("/thread").status_code == 500
+    assert "thing, which provides Thing, has ended without a yield" in caplog.text
+
+
+@pytest.mark.parametrize("decorate", [lambda provider: provider, run_in("loop")])
 def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, decorate: Callable[[Any], Any]
 ) -> None:
@@ -624,7 +641,12 @@ def test_what_can_not_be_closed_does_not_keep_the_rest_open(
 
 @pytest.mark.parametrize("make", [fails_in_a_thread, fails_on_the_loop, is_cancelled_itself])
 @every_loop
-def test_a_request_that_is_cancelled_closes_all_and_stays_cancelled(backend: str, make: Make) -> None:
+def test_a_request_that_is_cancelled_closes_all_and_stays_cancelled(
+    backend: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "micropie.asgi.steps.CLEAN_UP_WITHIN", 2.0
+    )  # for the one that would wait for ever, and enough for a thread
     log: list[str] = []
     app = three_resources(log, make)
 
@@ -638,6 +660,144 @@ def test_a_request_that_is_cancelled_closes_all_and_stays_cancelled(backend: str
 
     run(backend, main)
     assert log == ["waits", "inner closed", "fails", "outer closed"]
+
+
+class Waiting:
+    """A resource whose clean-up waits, in an application that is cancelled from outside meanwhile."""
+
+    outside: anyio.CancelScope
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    async def generator(self) -> AsyncIterator[Thing]:
+        with anyio.fail_after(60):  # a scope that it leaves in its clean-up
+            try:
+                yield Thing()
+            finally:
+                self.log.append("begins")
+                self.outside.cancel()
+                await self.wait()
+                self.log.append("closed")
+
+    @asynccontextmanager
+    async def manager(self) -> AsyncIterator[Thing]:
+        try:
+            yield Thing()
+        finally:
+            self.log.append("begins")
+            self.outside.cancel()
+            await self.wait()
+            self.log.append("closed")
+
+    async def wait(self) -> None:
+        for _ in range(5):
+            await checkpoint()
+
+
+@pytest.mark.parametrize("kind", ["generator", "manager"])
+@pytest.mark.parametrize("path", ["/returns", "/fails", "/streams", "/waits"])
+@every_loop
+def test_R62_clean_up_that_has_begun_is_not_cancelled_from_outside(backend: str, path: str, kind: str) -> None:
+    waiting = Waiting()
+
+    class Shop(App):
+        async def returns(self, thing: Thing) -> str:
+            return "x"
+
+        async def fails(self, thing: Thing) -> str:
+            raise HTTPError(403)
+
+        async def streams(self, thing: Thing) -> AsyncIterator[str]:
+            yield "x"
+
+        async def waits(self, thing: Thing) -> None:
+            waiting.outside.cancel()
+            await anyio.sleep_forever()
+
+    app = Shop()
+    app.provides(Thing)(getattr(waiting, kind))
+
+    async def main() -> bool:
+        with anyio.CancelScope() as waiting.outside:
+            await call(app, path)
+        return waiting.outside.cancelled_caught
+
+    is_cancelled = run(backend, main)
+    assert waiting.log == ["begins", "closed"]
+    assert is_cancelled or path != "/waits"  # the others may be over by then
+
+
+@every_loop
+def test_R62_clean_up_that_takes_for_ever_is_cancelled_in_the_end(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micropie.asgi.steps.CLEAN_UP_WITHIN", 0.05)
+    waiting = Waiting()
+    monkeypatch.setattr(waiting, "wait", anyio.sleep_forever)
+    app = App()
+    app.provides(Thing)(waiting.generator)
+
+    @app.get("/")
+    async def index(thing: Thing) -> str:
+        return "x"
+
+    async def main() -> bool:
+        with anyio.CancelScope() as waiting.outside:
+            await call(app, "/")
+        return waiting.outside.cancelled_caught
+
+    assert run(backend, main)
+    assert waiting.log == ["begins"]
+
+
+@every_loop
+def test_R62_clean_up_that_nobody_cancels_may_take_longer(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.asgi.steps.CLEAN_UP_WITHIN", 0.0)
+    log: list[str] = []
+    app = App()
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Thing]:
+        yield Thing()
+        await anyio.sleep(0.05)
+        log.append("closed")
+
+    @app.get("/")
+    async def index(thing: Thing) -> str:
+        return "x"
+
+    run(backend, call, app, "/")
+    assert log == ["closed"]
+
+
+@every_loop
+def test_R62_clean_up_that_waits_for_a_thread_is_made_up_for(backend: str) -> None:
+    """A ``def`` provider needs a thread for its end. If the request is cancelled before there is one, it is closed."""
+    log: list[str] = []
+    outside: list[anyio.CancelScope] = []
+
+    class Shop(App):
+        async def index(self, thing: Thing) -> str:
+            outside[0].cancel()
+            return "x"
+
+    app = Shop()
+
+    @app.provides(Thing)
+    def thing() -> Iterator[Thing]:
+        try:
+            yield Thing()
+        finally:
+            log.append("closed")
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            outside.append(scope)
+            await call(app, "/")
+
+    run(backend, main)
+    assert log == ["closed"]
 
 
 def test_an_answer_that_can_not_be_one_rolls_back(make_client: MakeClient) -> None:
@@ -886,6 +1046,42 @@ def test_a_new_type_is_a_type(make_client: MakeClient) -> None:
     assert make_client(app).get("/?token=x&text=y").text == "secret y"
 
 
+def current_thing(name: str = "current") -> Thing:
+    return Thing(name)
+
+
+async def other_thing(first: Annotated[Thing, current_thing]) -> AsyncIterator[Thing]:
+    yield Thing(f"after {first.name}")
+
+
+class Greeter:
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def greeting(self) -> str:
+        return self.word
+
+
+BY_METHOD = Greeter("hello").greeting
+
+
+def test_an_annotation_names_the_function_that_provides(make_client: MakeClient) -> None:
+    class Root(App):
+        def pair(self, one: Annotated[Thing, current_thing], /, two: Annotated[Thing | None, other_thing]) -> Any:
+            return [one.name, two and two.name]
+
+        def text(self, *, text: Annotated[str, BY_METHOD], more: Annotated[int, "no function"] = 1) -> Any:
+            return [text, more]
+
+    client = make_client(Root())
+    assert client.get("/pair").json() == ["current", "after current"]
+    assert client.get("/pair?name=mine").json() == ["mine", "after mine"]
+    assert client.get("/text?text=x&more=2").json() == ["hello", 2]
+    with client.override(current_thing, Thing("fake")):
+        assert client.get("/pair").json() == ["fake", "after fake"]
+    assert client.get("/pair").json() == ["current", "after current"]
+
+
 def test_context_variables_of_a_provider_reach_the_handler(make_client: MakeClient) -> None:
     variable: ContextVar[str] = ContextVar("variable")
     app = App()
@@ -914,7 +1110,7 @@ def test_def_providers_run_in_threads_under_asgi(connect: MakeClient) -> None:
         yield Thing()
 
     @app.provides(Part)
-    @inline
+    @run_in("loop")
     def part() -> Iterator[Part]:
         seen["inline"] = get_ident()
         yield Part()
@@ -1207,3 +1403,173 @@ def test_a_provider_can_refuse_a_websocket(connect: MakeClient, backend: str) ->
     assert refused.value.status == 403
     with client.websocket("/echo?token=sesame") as ws:
         assert ws.receive_text() == "thing"
+
+
+# -- checks --------------------------------------------------------------------------------------------------------
+
+
+class Ledger:
+    """The sessions of a database that were opened, and how each was closed."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def opened(self, name: str) -> Iterator[Sessions]:
+        self.log.append(f"opens {name}")
+        try:
+            yield Sessions(len(self.log))
+        except BaseException as error:
+            self.log.append(f"{name}: {type(error).__name__}")
+            raise
+        self.log.append(f"closes {name}")
+
+
+class Sessions:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def wanted_post(number: int) -> str:
+    if number > 2:
+        raise HTTPError(404)
+    return ("apple", "cherry")[number - 1]
+
+
+def user_of(sessions: Sessions, name: Annotated[str, Header("X-Name")] = "nobody") -> Thing:
+    return Thing(f"{name} of {sessions.number}")
+
+
+def is_known(request: Request, user: Annotated[Thing, user_of]) -> Any:
+    if user.name.startswith("broken"):
+        raise OSError("no database")
+    return user.name.startswith("ann") or (not user.name.startswith("visitor") and (402, "pay"))
+
+
+async def owns(request: Request, /, *, post: Annotated[str, wanted_post], sessions: Sessions) -> bool:
+    return post == "apple" and sessions.number > 0
+
+
+class Guarded(App):
+    @requires(owns)
+    @get("/posts/<number:int>")
+    def post(self, sessions: Sessions, user: Annotated[Thing, user_of], post: Annotated[str, wanted_post]) -> Any:
+        return [sessions.number, user.name, post]
+
+    def plain(self) -> Any:
+        return "plain"
+
+    def stream(self, sessions: Sessions) -> Iterator[str]:
+        yield f"stream of {sessions.number}"
+
+    async def ws_talk(self, ws: Any, sessions: Sessions) -> None:
+        await ws.accept()
+        await ws.send_text(f"session {sessions.number}")
+
+
+def guarded() -> tuple[Any, Ledger]:
+    ledger = Ledger()
+    app: Any = requires(is_known)(Guarded())
+    app.provides(Sessions)(lambda: ledger.opened("outer"))
+    app.same = Guarded()
+    app.other = Guarded()
+    app.other.provides(Sessions)(lambda: ledger.opened("inner"))
+    return app, ledger
+
+
+class Plain(App):
+    def plain(self) -> str:
+        return "plain"
+
+
+def wsgi_page(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"mounted"]
+
+
+def test_checks_share_the_resources_of_the_handler(make_client: MakeClient) -> None:
+    app, ledger = guarded()
+    app.mount("/old", Plain(), isolated=True)
+    app.mount("/around", wsgi_page)
+    client = make_client(app)
+    client.headers["X-Name"] = "ann"
+    for path, text in {
+        "/posts/1": '[1,"ann of 1","apple"]',
+        "/same/posts/1": '[1,"ann of 1","apple"]',
+        "/plain": "plain",
+        "/stream": "stream of 1",
+        "/old/plain": "plain",
+        "/around": "mounted",
+    }.items():
+        ledger.log.clear()
+        assert (client.get(path).text, ledger.log) == (text, ["opens outer", "closes outer"])
+    # An application with a provider of its own has its own resource beside that of the outer check.
+    ledger.log.clear()
+    assert client.get("/other/posts/1").json() == [2, "ann of 2", "apple"]
+    assert ledger.log == ["opens outer", "opens inner", "closes inner", "closes outer"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "status", "end"),
+    [
+        ("visitor", "/plain", 403, "outer: HTTPError"),
+        ("broken", "/plain", 500, "outer: OSError"),
+        ("bob", "/plain", 402, "closes outer"),
+        ("ann", "/posts/2", 403, "outer: HTTPError"),
+        ("ann", "/posts/3", 404, "outer: HTTPError"),
+        ("ann", "/nowhere", 404, "outer: HTTPError"),
+        ("visitor", "/old/plain", 403, "outer: HTTPError"),
+    ],
+)
+def test_a_check_that_refuses_closes_what_it_has_used(
+    make_client: MakeClient, name: str, path: str, status: int, end: str
+) -> None:
+    app, ledger = guarded()
+    app.mount("/old", Plain(), isolated=True)
+    client = make_client(app, raise_app_exceptions=False)
+    assert client.get(path, headers={"X-Name": name}).status_code == status
+    assert ledger.log == ["opens outer", end]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_checks_of_a_websocket_share_its_resources(connect: MakeClient, backend: str) -> None:
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.close"})
+
+    app, ledger = guarded()
+    app.mount("/old", mounted, kind="asgi")
+    client = connect(app, backend)
+    with client.websocket("/talk", headers={"X-Name": "ann"}) as ws:
+        assert ws.receive_text() == "session 1"
+    assert ledger.log == ["opens outer", "closes outer"]
+    for path, name in (("/talk", "visitor"), ("/old", "visitor"), ("/old", "ann")):
+        ledger.log.clear()
+        with pytest.raises(WebSocketRefused), client.websocket(path, headers={"X-Name": name}):
+            pass
+        assert [line.partition(":")[0] for line in ledger.log] in (
+            ["opens outer", "outer"],
+            ["opens outer", "closes outer"],
+        )
+
+
+def reads(request: Request, form: UploadFile) -> bool:
+    return True
+
+
+def needs_body(request: Request, thing: Thing) -> bool:
+    return True
+
+
+def test_a_check_that_nothing_can_fill_is_a_setup_error() -> None:
+    with pytest.raises(
+        SetupError, match=r"the check reads: nothing provides its parameter 'form': write @app\.provides"
+    ):
+        requires(reads)(App())._micropie.compiled()
+    app = requires(needs_body)(App())
+    app.provides(Thing)(reads_file)
+    with pytest.raises(SetupError, match="the check needs_body: reads_file takes a body, which is received after"):
+        app._micropie.compiled()
+
+
+def reads_file(form: UploadFile) -> Thing:
+    return Thing(form.filename)

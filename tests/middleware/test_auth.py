@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, SetupError, inline
+from micropie import App, HTTPError, SetupError, run_in
 from micropie.middleware import BasicAuth, BearerAuth
 from tests.conftest import MakeClient
 
@@ -139,7 +139,7 @@ def test_a_function_may_decide(make_client: MakeClient, kind: str) -> None:
     checks: dict[str, Any] = {
         "def": check,
         "async def": check_too,
-        "inline": inline(lambda user, password: check(user, password)),
+        "inline": run_in("loop")(lambda user, password: check(user, password)),
         "returns an awaitable": lambda user, password: check_too(user, password),
     }
     client = make_client(guarded(BasicAuth(checks[kind])))
@@ -229,7 +229,7 @@ async def tokens_too(token: str) -> Any:
     return tokens(token)
 
 
-@pytest.mark.parametrize("check", [tokens, tokens_too, inline(lambda token: tokens(token))])
+@pytest.mark.parametrize("check", [tokens, tokens_too, run_in("loop")(lambda token: tokens(token))])
 def test_a_token_that_is_known(make_client: MakeClient, check: Any) -> None:
     client = make_client(guarded(BearerAuth(check)))
     for scheme in ("Bearer", "bearer", "Bearer "):

@@ -18,7 +18,7 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Response, SetupError
 from micropie.middleware import Compress
-from micropie.middleware.compress import _DelayedGzip
+from micropie.middleware.compress import _Gzip
 from micropie.testing import make_request
 from tests.conftest import MakeClient
 
@@ -613,7 +613,7 @@ def test_invalid_settings_are_refused(options: Any) -> None:
 
 def test_the_head_and_the_first_chunk_decide_once() -> None:
     request = make_request(headers=[("Accept-Encoding", "gzip")])
-    delayed = _DelayedGzip(Compress(), request, Response())
-    delayed._decide(request, Response(content_type="text/plain"))
-    delayed._decide(request, Response(content_type="image/png"))  # by the thread that has waited for the lock
+    delayed = _Gzip(Compress(), request, Response())
+    delayed.decide(request, Response(content_type="text/plain"))
+    delayed.decide(request, Response(content_type="image/png"))  # by the thread that has waited for the lock
     assert delayed.feed(b"a") != b"a"

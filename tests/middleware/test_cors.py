@@ -400,6 +400,51 @@ def test_invalid_arguments_are_refused(options: Any, says: str) -> None:
         CORSMiddleware(**options)
 
 
+@pytest.mark.parametrize(
+    ("expression", "shown_to"),
+    [
+        (".*", "https://notmysite.com"),
+        ("https://.+", "https://notmysite.com"),
+        ("http://.*", "http://notmysite.com"),
+        ("http://[^/]+:[0-9]+", "http://notmysite.com:3000"),
+        (r"https://.*\.com", "https://notmysite.com"),
+        (r"https://.*\.co\.uk", "https://notmysite.co.uk"),
+        (r"https://.*\.de(:\d+)?", "https://notmysite.de"),
+        (r"https://.*:\d+", "https://notmysite.com:3000"),
+        (r"https://.*:8443", "https://notmysite.com:8443"),
+        (r"https://\w+\.\w+\.com", "https://www.notmysite.com"),
+        (r"https://www\..*", "https://www.notmysite.com"),
+        (r"https://app\.[a-z.]+", "https://app.notmysite.com"),
+        (r"https://example\.com.*", "https://example.comnotmysite.com"),
+        (r"^https://my-app\.example(\..*)?$", "https://my-app.example.notmysite.com"),
+        (r"(?i)https://.*", "https://notmysite.com"),
+        (r"https://app\.example\.com|http://.*", "http://notmysite.com"),
+    ],
+)
+def test_an_expression_for_other_people_s_origins_may_not_have_credentials(expression: str, shown_to: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        CORSMiddleware(origin_regex=expression, credentials=True)
+    assert f"users' data to {shown_to}: write one that ends with your host" in str(caught.value)
+    CORSMiddleware(origin_regex=expression)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        r"https://[a-z0-9-]+\.example\.com",
+        r"https://.*\.example\.com(:\d+)?",
+        r"https://([a-z]+\.)?example\.(com|org|co\.uk)",
+        r"https://example\.com:.*",
+        r"http://localhost:[0-9]+",
+        r"http://127\.0\.0\.1(:.*)?",
+        r"https?://192\.168\.[0-9.]+:[0-9]+",
+        r"^https://app\.example\.com$",
+    ],
+)
+def test_an_expression_for_the_author_s_own_origins_may(expression: str) -> None:
+    CORSMiddleware(origin_regex=expression, credentials=True)
+
+
 def test_a_narrow_expression_may_have_credentials(make_client: MakeClient) -> None:
     client = make_client(sharing(**REGEX, credentials=True, expose=["X-A"]))
     answer = client.get("/", headers={"Origin": "https://b.example.com"})

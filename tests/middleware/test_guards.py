@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import functools
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -15,10 +16,20 @@ from micropie import (
     HttpMiddleware,
     InMemorySessionBackend,
     Redirect,
+    SetupError,
     WebSocket,
     WebSocketMiddleware,
 )
-from micropie.middleware import BasicAuth, BearerAuth, CSRFMiddleware, ProxyHeaders, RateLimit, TrustedHosts
+from micropie.middleware import (
+    BasicAuth,
+    BearerAuth,
+    CSRFMiddleware,
+    FlowMiddleware,
+    ProxyHeaders,
+    RateLimit,
+    SecurityDefaults,
+    TrustedHosts,
+)
 from micropie.testing import TestClient, WebSocketRefused
 from tests.conftest import MakeClient
 
@@ -94,6 +105,61 @@ def test_passwords_guard_everything(open_client: Connect, world: str) -> None:
     assert statuses(client, world) == answers(world, 401, 401)
     assert statuses(client, world, headers=ANN) == answers(world, 200, 101)
     assert "basic" in client.get("/alone").headers["www-authenticate"].lower()
+
+
+ORIGINS = ["http://testserver", "https://friend.test", "https://evil.test", "null", None]
+
+
+@pytest.mark.parametrize(
+    ("settings", "below_mount"),
+    [
+        ({}, [101, 101, 101, 101, 101]),
+        ({"websocket_origins_for_mounts": True}, [101, 101, 403, 403, 101]),
+        ({"security": SecurityDefaults("testserver")}, [101, 101, 403, 403, 101]),
+        (
+            {"security": SecurityDefaults("testserver"), "websocket_origins_for_mounts": False},
+            [101, 101, 101, 101, 101],
+        ),
+    ],
+)
+def test_R52_pages_of_other_sites_may_be_kept_from_the_websockets_of_a_mounted_application(
+    open_client: Connect, world: str, settings: dict[str, Any], below_mount: list[int]
+) -> None:
+    app = Pages(websocket_origins=["https://friend.test"], **settings)
+    app.mount("/asgi", asgi)
+    app.inner = inner = Pages()
+    inner.mount("/asgi", asgi)
+    app.mount("/own", Pages(websocket_origins=["https://evil.test"]), isolated=True)
+    client = open_client(app)
+    assert client.get("/asgi", headers={"Origin": "https://evil.test"}).text == "page for all"
+    if world == "wsgi":
+        return
+
+    def status(path: str, origin: str | None) -> int:
+        try:
+            with client.websocket(path, headers={} if origin is None else {"Origin": origin}) as ws:
+                assert ws.receive_text().startswith("socket")
+        except WebSocketRefused as refused:
+            return refused.status
+        return 101
+
+    assert [status("/asgi", origin) for origin in ORIGINS] == below_mount
+    assert [status("/inner/asgi", origin) for origin in ORIGINS] == below_mount
+    # An isolated App has settings of its own.
+    assert [status("/own", origin) for origin in ORIGINS] == [101, 403, 101, 403, 101]
+
+
+def test_R52_a_guard_comes_before_the_origin_of_a_mounted_application_s_websocket(
+    open_client: Connect, world: str
+) -> None:
+    root = site(ProxyHeaders(trusted=["127.0.0.1"]), BasicAuth({"ann": "secret"}), websocket_origins_for_mounts=True)
+    client = open_client(root)
+    behind_proxy = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "Origin": "https://testserver"}
+    assert statuses(client, world, headers=behind_proxy) == answers(world, 401, 401)
+    assert statuses(client, world, headers={**behind_proxy, **ANN}) == answers(world, 200, 101)
+    evil = {"Origin": "https://evil.test"}
+    assert statuses(client, world, headers=evil) == answers(world, 401, 401)
+    assert statuses(client, world, headers={**evil, **ANN}) == answers(world, 200, 403)
 
 
 def test_tokens_guard_everything(open_client: Connect, world: str) -> None:
@@ -323,3 +389,74 @@ def test_a_hook_that_may_look_at_the_session_has_it(open_client: Connect, world:
     if world != "wsgi":
         with client.websocket("/") as ws:
             assert (ws.receive_text(), names[2:]) == ("Ann", ["Ann"])
+
+
+# -- the parameters of hooks ---------------------------------------------------------------------------------------------
+
+
+def hook_with(name: str, function: Any) -> Any:
+    return type("Mine", (), {name: function})()
+
+
+WRONG_HOOKS = [
+    ("before_request", lambda self: None, "(self, request)"),
+    ("before_request", lambda self, request, call_next: None, "(self, request)"),
+    ("after_request", lambda self, request, response: None, "(self, request, status, response_body, extra_headers)"),
+    ("before", lambda self: None, "(self, request)"),
+    ("after", lambda self, request: None, "(self, request, response)"),
+    ("before_websocket", lambda self, request, ws: None, "(self, request)"),
+    ("after_websocket", lambda self: None, "(self, request)"),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "parameters"), WRONG_HOOKS)
+def test_a_hook_with_other_parameters_is_refused_at_set_up(name: str, function: Any, parameters: str) -> None:
+    app = Pages()
+    (app.ws_middlewares if "websocket" in name else app.middlewares).append(hook_with(name, function))
+    with pytest.raises(SetupError) as refused:
+        app._micropie.compiled()
+    assert str(refused.value) == f"Mine.{name} takes other arguments than it gets: write def {name}{parameters}"
+
+
+@pytest.mark.parametrize("name", ["before", "after"])
+def test_a_flow_s_hook_that_nobody_would_await_is_refused_at_set_up(name: str) -> None:
+    async def coroutine(self: object, *arguments: object) -> None: ...
+
+    async def chunks(self: object, *arguments: object) -> AsyncIterator[None]:
+        yield
+
+    for hook in (coroutine, chunks):
+        app = App()
+        app.middlewares.append(type("Mine", (FlowMiddleware,), {name: hook})())
+        with pytest.raises(SetupError, match=f"^Mine.{name} is async: write def {name}, which .*def {name}_request"):
+            app._micropie.compiled()
+
+
+def test_a_decorator_above_a_hook_may_give_it_more(make_client: MakeClient) -> None:
+    def with_key(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(self: Any, request: Any) -> Any:
+            return function(self, request, "sesame")
+
+        return call
+
+    def before_request(self: Any, request: Any, key: str) -> Any:
+        return None if request.query("key") == key else {"status": 401}
+
+    app = Pages()
+    app.middlewares.append(hook_with("before_request", with_key(before_request)))
+    client = make_client(app)
+    assert (client.get("/").status_code, client.get("/?key=sesame").status_code) == (401, 200)
+
+
+def test_a_guard_without_the_base_class_guards(make_client: MakeClient) -> None:
+    app = Pages()
+    app.middlewares.append(hook_with("before", lambda self, request: (401, "no") if request.query("x") else None))
+    client = make_client(app)
+    assert (client.get("/").status_code, client.get("/?x=1").status_code) == (200, 401)
+
+
+@pytest.mark.parametrize(("auth", "check"), [(BasicAuth, lambda user: True), (BearerAuth, lambda user, password: True)])
+def test_checks_of_passwords_and_tokens_have_their_parameters(auth: Any, check: Any) -> None:
+    with pytest.raises(SetupError, match=r"Auth\(check\) takes a function check\("):
+        auth(check)

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, HttpMiddleware, SetupError, inline
+from micropie import App, HttpMiddleware, SetupError, run_in
 from micropie.channels import RedisChannels
 from micropie.middleware import AccessLog, BasicAuth, RateLimit, RedisRates, TrustedHosts, health
 from micropie.sessions import RedisSessionBackend, SessionBackend, SQLiteSessionBackend
@@ -74,8 +74,8 @@ class Lazy:
     [
         (fine, "ok"),
         (failing, "failed"),
-        (inline(lambda: True), "ok"),
-        (inline(failing), "failed"),
+        (run_in("loop")(lambda: True), "ok"),
+        (run_in("loop")(failing), "failed"),
         (lambda: False, "failed"),
         (lambda: 0, "ok"),  # only False is a failure: a check may return what its backend said
         (Lazy(True), "ok"),
@@ -114,7 +114,7 @@ def test_checks_that_hang_are_given_up_and_the_others_are_asked_all_the_same(
     async def hangs() -> None:
         await anyio.sleep_forever()
 
-    checks = {"async": hangs, "sync": lambda: leave.wait(PATIENCE), "inline": inline(lambda: None)}
+    checks = {"async": hangs, "sync": lambda: leave.wait(PATIENCE), "inline": run_in("loop")(lambda: None)}
     try:
         status, document = ask(make_client, healthy(checks=checks, timeout=0.3))
     finally:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, values
 
-from micropie import App, ClientDisconnect, EventStream, HTTPError, SetupError, WebSocket, get, pooled
+from micropie import App, ClientDisconnect, EventStream, HTTPError, SetupError, WebSocket, get, run_in
 from micropie.middleware import metrics as metrics_module
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -70,7 +70,7 @@ class Root(App):
             async for message in messages:
                 yield message
 
-    @pooled
+    @run_in("process")
     def computes(self) -> str:
         return "computed"
 
@@ -174,6 +174,13 @@ def test_in_flight_threads_and_their_limit(make_client: MakeClient, world: str) 
     assert read(client)["http_requests_in_flight"] == 0
 
 
+def test_the_lag_of_the_event_loop_is_that_of_the_last_minute(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_module, "loop_lag", lambda: 0.25)
+    assert read(make_client(measured()))["micropie_loop_lag_seconds"] == 0.25
+
+
 def test_subscribers_are_counted_once_each(make_client: MakeClient) -> None:
     client = make_client(measured())
     with client.stream("GET", "/events") as answer:
@@ -218,7 +225,7 @@ def test_what_an_isolated_application_answers_is_its_own_to_count(make_client: M
     client = make_client(measured(app))
     assert [client.get(path).text for path in ("/apart", "/shared")] == ["inner", "inner"]
     numbers = read(client)
-    assert requests_of(numbers) == {("GET", "/shared/", "200"): 1}
+    assert requests_of(numbers) == {("GET", "/shared", "200"): 1}
     assert numbers["http_requests_in_flight"] == 0
 
 
@@ -264,6 +271,37 @@ def test_the_author_s_own_metrics_and_the_format_that_the_client_prefers(make_cl
     assert "orders_total 3.0" in answer.text
     assert answer.text.endswith("# EOF\n")
     assert app.openapi()["paths"].keys().isdisjoint({"/metrics"})
+
+
+PLAIN, OPEN = "text/plain; version=0.0.4", "application/openmetrics-text; version=1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (f"application/openmetrics-text; version={'9' * 5000}", OPEN),
+        (f"application/openmetrics-text; version=1.{'9' * 5000}", OPEN),
+        ("application/openmetrics-text; version=1000.0", OPEN),
+        ("application/openmetrics-text; version=x; escaping=underscores", OPEN),
+        ("application/openmetrics-text;version=1.0.0.0", OPEN),
+        ("application/openmetrics-text;version=1_0", OPEN),
+        ("application/openmetrics-text;version=1.0 0", OPEN),
+        ("application/openmetrics-text; version=0.0.1", PLAIN),
+        ("application/openmetrics-text; version=1.0.0 ;q=0.5", OPEN),
+        ("application/openmetrics-text; version=x, application/openmetrics-text; version=1.0.0", OPEN),
+        ("application/openmetrics-text; version=100.0, */*", "application/openmetrics-text; version=100.0"),
+        (f"text/plain; version={'9' * 5000}", PLAIN),
+        ("text/plain;version=x", PLAIN),
+        ("text/plain;version=1.0.0,*/*;q=0.1", "text/plain; version=1.0.0"),
+    ],
+)
+def test_R28_a_version_that_is_no_short_number_counts_as_none(
+    make_client: MakeClient, accept: str, content_type: str
+) -> None:
+    answer = make_client(measured()).get("/metrics", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"].startswith(content_type)) == (200, True)
+    assert "# TYPE http_requests" in answer.text
+    assert len(answer.headers["content-type"]) < 100
 
 
 def test_two_applications_share_a_registry(make_client: MakeClient) -> None:

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from micropie import App, SetupError, inline
+from micropie import App, SetupError, run_in
 from micropie.execution.placement import Threads
 from micropie.middleware import Timeout
 from micropie.testing import TestClient
@@ -70,7 +70,7 @@ class Root(App):
         await anyio.sleep(0.3)
         yield "generated"
 
-    @inline
+    @run_in("loop")
     def inlined(self) -> Any:
         self.leave.wait(0.3)
         return "inlined"

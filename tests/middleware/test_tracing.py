@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from micropie import App, HTTPError, SetupError, WebSocket, get, inline, pooled
+from micropie import App, HTTPError, SetupError, WebSocket, get, run_in
 from micropie.middleware import Tracing, tracing
 from tests.conftest import MakeClient
 
@@ -40,7 +40,7 @@ class Root(App):
     def index(self) -> str:
         return current()
 
-    @inline
+    @run_in("loop")
     def inlined(self) -> str:
         return current()
 
@@ -60,7 +60,7 @@ class Root(App):
             await anyio.lowlevel.checkpoint()
             yield f"{current()}\n"
 
-    @pooled
+    @run_in("process")
     def computes(self) -> str:
         return current()
 
@@ -158,7 +158,7 @@ def test_names_and_attributes(make_client: MakeClient, spans: Spans) -> None:
     assert (found["server.address"], found["http.response.status_code"]) == ("pies.example", 404)
     assert found.keys().isdisjoint({"http.route", "server.port", "url.query"})
     client.get("/shared")
-    assert only(spans).name == "GET /shared/"
+    assert only(spans).name == "GET /shared"
 
 
 def test_what_is_missing_is_left_out(make_client: MakeClient, spans: Spans) -> None:

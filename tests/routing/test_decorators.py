@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -15,16 +16,14 @@ from micropie import (
     describe,
     get,
     hidden,
-    inline,
     max_body_size,
     max_data_size,
     patch,
-    pooled,
     post,
     put,
     reads_body,
     route,
-    threaded,
+    run_in,
     websocket,
 )
 from tests.conftest import MakeClient
@@ -67,10 +66,115 @@ def test_decorators_on_one_function_add_up(make_client: MakeClient) -> None:
     assert client.put("/page").headers["allow"] == "GET, HEAD, OPTIONS, POST"
 
 
+def counted(function: Any) -> Any:
+    @wraps(function)
+    def inner(self: Any, *args: Any, **kwargs: Any) -> str:
+        return f"counted {function(self, *args, **kwargs)}"
+
+    return inner
+
+
+# Type checkers and linters refuse the second of two methods with one name, so this is text.
+SAME_NAMES = """
+class Forms(App):
+    @get("/log-in")
+    def login(self) -> str:
+        return "form"
+
+    @post("/log-in")
+    @counted
+    def login(self, name: str) -> str:
+        return f"hello {name}"
+
+    @get
+    def edit(self, number: int) -> str:
+        return f"page {number}"
+
+    @counted
+    @post
+    def edit(self, number: int, text: str) -> str:
+        return f"saved {number} {text}"
+
+    @delete
+    @staticmethod
+    def edit(number: int) -> str:
+        return f"deleted {number}"
+
+    @get
+    def index(self, page: int = 1) -> str:
+        return f"index {page}"
+
+    @post
+    def index(self) -> str:
+        return "posted"
+
+    @get
+    def old(self) -> str:
+        return "old"
+
+    old = counted(old)
+    old = put(counted(old))
+
+    def plain(self) -> str:
+        return "by name"
+
+    @post("/plain/saved")
+    def plain(self) -> str:
+        return "saved"
+
+
+class Derived(Forms):
+    @get
+    def edit(self, number: int) -> str:
+        return f"derived {number}"
+"""
+
+
+def test_methods_of_one_name_in_a_class_all_answer(make_client: MakeClient) -> None:
+    names = {**globals()}
+    exec(SAME_NAMES, names)
+    app = names["Forms"]()
+    app.derived = names["Derived"]()
+    client = make_client(app)
+    assert (client.get("/log-in").text, client.post("/log-in", data={"name": "Ann"}).text) == (
+        "form",
+        "counted hello Ann",
+    )
+    assert [client.get("/edit/3").text, client.post("/edit/3", data={"text": "x"}).text] == [
+        "page 3",
+        "counted saved 3 x",
+    ]
+    assert (client.post("/edit/3/y").text, client.delete("/edit/3").text) == ("counted saved 3 y", "deleted 3")
+    refused = client.get("/edit/3/y")  # which only POST takes
+    assert (refused.status_code, refused.headers["allow"]) == (405, "OPTIONS, POST")
+    assert client.post("/edit/3/y/z").status_code == 404
+    assert [client.get("/").text, client.get("/2").text, client.post("/").text] == ["index 1", "index 2", "posted"]
+    assert client.post("/2").status_code == 405
+    assert (client.get("/old").text, client.put("/old").text) == ("counted counted old",) * 2
+    assert [client.get("/plain").text, client.post("/plain/saved").text] == ["by name", "saved"]
+    assert app.url_for("login") == "/log-in"
+    # A subclass replaces all methods of a name.
+    assert client.get("/derived/edit/3").text == "derived 3"
+    assert client.post("/derived/edit/3").status_code == 405
+
+
+def test_two_methods_of_one_name_for_one_path_are_a_conflict_with_their_lines() -> None:
+    source = "class Twice(App):\n" + "    @get('/pie')\n    def pie(self): ...\n" * 2
+    names = {**globals()}
+    exec(source, names)
+    with pytest.raises(SetupError) as caught:
+        names["Twice"]()._micropie.compiled()
+    assert str(caught.value) == (
+        "GET /pie is answered by both <Route pie, <string>:2> and <Route pie, <string>:4>: give one of them another path"
+    )
+
+
 def test_decorators_return_the_function_itself() -> None:
     def function() -> None: ...
 
-    assert get(function) is post("/x")(function) is route("/y")(function) is inline(function) is hidden(function)
+    assert (
+        get(function) is post("/x")(function) is route("/y")(function) is run_in("loop")(function) is hidden(function)
+    )
     assert function.__name__ == "function"
 
 
@@ -141,7 +245,7 @@ def test_inline_runs_on_the_loop_and_others_run_in_a_thread(make_client: MakeCli
         async def on_loop(self) -> str:
             return threading.current_thread().name
 
-        @inline
+        @run_in("loop")
         def quick(self) -> str:
             return threading.current_thread().name
 
@@ -149,8 +253,8 @@ def test_inline_runs_on_the_loop_and_others_run_in_a_thread(make_client: MakeCli
             return threading.current_thread().name
 
     app: Any = Root()
-    app.assigned = route()(inline(lambda: threading.current_thread().name))
-    app.get("/plain")(inline(lambda: threading.current_thread().name))
+    app.assigned = route()(run_in("loop")(lambda: threading.current_thread().name))
+    app.get("/plain")(run_in("loop")(lambda: threading.current_thread().name))
     client = make_client(app)
     loop = client.get("/on_loop").text
     inlined = {client.get(path).text for path in ("/quick", "/assigned", "/plain")}
@@ -177,7 +281,7 @@ def test_hidden_methods_are_no_handlers_but_can_be_called(make_client: MakeClien
     assert client.get("/page").text == "helped"
 
 
-@pytest.mark.parametrize("decorate", [inline, threaded, pooled, hidden, reads_body])
+@pytest.mark.parametrize("decorate", [hidden, reads_body])
 @pytest.mark.parametrize("arguments", [(), ("/path",)])
 def test_a_decorator_without_arguments_is_written_without_parentheses(decorate: Any, arguments: Any) -> None:
     with pytest.raises(SetupError, match=f"write @{decorate.__name__} above a function, without parentheses"):

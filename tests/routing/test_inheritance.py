@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, inline, post
+from micropie import App, post, run_in
 from micropie.routing.config import config_of
 from tests.conftest import MakeClient
 
@@ -14,18 +14,18 @@ OUTER_KEY, INNER_KEY = "o" * 32, "i" * 32
 
 
 class Page(App):
-    @inline
+    @run_in("loop")
     def index(self) -> Any:
         config = config_of(self.request._exchange)
         return [config.threads.size, config.threads.queue, getattr(config.pool, "size", None), config.pool_threads.size]
 
-    @inline
+    @run_in("loop")
     @post
     def remember(self) -> str:
         self.request.set_signed_cookie("name", "ann", path="/")
         return "remembered"
 
-    @inline
+    @run_in("loop")
     def known(self) -> Any:
         return self.request.signed_cookie("name", "nobody")
 
@@ -55,7 +55,7 @@ def test_threads_and_processes(make_client: MakeClient, own: dict[str, Any], num
 def test_what_is_shared_is_the_same() -> None:
     site = Site(Page(), threads=7)
     site.other = Page(threads=7, processes=2)
-    outer, inner, other = (config for config in site._micropie.compiled().config.tree.values())
+    outer, inner, other = (config for config in site._micropie.compiled().config.tree)
     assert (inner.threads, inner.pool, inner.pool_threads) == (outer.threads, outer.pool, outer.pool_threads)
     assert other.threads is not outer.threads
     assert other.pool is not outer.pool

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from micropie import App, HTTPError
+from micropie.channels import Channels
 from tests.conftest import MakeClient
+from tests.servers.parts import Site
+from tests.support.waiting import until
 
 
 class Auth(App):
@@ -88,7 +92,166 @@ def test_urls_without_a_request() -> None:
     assert root.root is root
     root._micropie.compiled()
     assert root.shop.cart.root is root
-    assert root.shop.cart.url_for("/auth.login") == root.auth.url_for("login").replace("/login", "/auth/login")
+    assert root.shop.cart.url_for("/auth.login") == root.auth.url_for("login") == "/auth/login"
+
+
+@pytest.mark.parametrize("root_path", ["", "/p"])
+@pytest.mark.parametrize("prefix", ["/shop", "/api/v1"])
+def test_parts_of_a_site_link_to_each_other(make_client: MakeClient, root_path: str, prefix: str) -> None:
+    client = make_client(Site(), root_path=root_path)
+    shop = client.get(prefix)
+    assert shop.headers["x-home"] == f"{root_path}/home"
+    links = ["/home", "/shop/show/pie", "/office/desk", f"{prefix}/show/pie", f"{prefix}/", "/home"]
+    assert re.findall(r"(?<!<)/[\w/]+", shop.text) == [f"{root_path}{link}" for link in links]
+    assert client.get(f"{prefix}/show/pie").text == f"pie of db, {root_path}/office/desk"
+    assert client.get("/home").text == f"{root_path}/shop/show/pie"
+    assert client.post(f"{prefix}/buy", follow_redirects=False).headers["location"] == f"{root_path}{prefix}/show/db"
+    until(lambda: client.get(f"{prefix}/tells").json() == [f"{root_path}{prefix}/show/pie {root_path}/home"])
+    assert client.get("/old/x").text == f"{root_path}/old /x"
+
+
+def test_a_check_of_an_inner_application_may_make_links(make_client: MakeClient) -> None:
+    client = make_client(Site(), root_path="/p")
+    assert client.get("/office/desk", follow_redirects=False).headers["location"] == "/p/home"
+    answer = client.post("/sign_in", data={"user": "ann"}, follow_redirects=False)
+    assert answer.headers["location"] == "/p/office/desk"
+    assert client.get("/office/desk").text == "ann /p/office/desk db"
+
+
+def test_a_websocket_of_an_inner_application_may_make_links(connect: MakeClient) -> None:
+    for world in ("asyncio", "trio"):
+        with connect(Site(), world, root_path="/p").websocket("/shop/news") as ws:
+            assert ws.receive_text() == "db /p/shop/news /p/home"
+
+
+def test_an_inner_document_is_of_the_site(make_client: MakeClient) -> None:
+    site = Site()
+    client = make_client(site, root_path="/p")
+    whole = site.openapi()
+    for prefix, names in (("/shop", "shop."), ("/api/v1", "api.v1.")):
+        document = client.get(f"{prefix}/openapi.json").json()
+        assert document["servers"] == [{"url": f"/p{prefix}"}]
+        assert document["info"]["title"] == "Shop"
+        assert [*document["paths"]] == ["/", "/broken", "/buy", "/show/{pie}", "/tells"]
+        show = document["paths"]["/show/{pie}"]["get"]
+        assert (show["operationId"], show["security"]) == ("show", [{"Token": []}])
+        assert [*show["responses"]["default"]["content"]] == ["application/problem+json"]
+        outer = whole["paths"][f"{prefix}/show/{{pie}}"]["get"]
+        assert outer == {**show, "operationId": f"{names}show", "tags": ["Shop"]}
+        assert document["components"]["securitySchemes"] == whole["components"]["securitySchemes"]
+    assert site.shop.openapi() == {**document, "servers": [{"url": "/shop"}]}
+
+
+def test_a_method_that_is_no_url_has_no_link(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    assert make_client(Site()).get("/shop/broken").status_code == 500
+    assert "there is no route named 'helper'; there are: broken, buy, docs_asset, docs_page, index, " in caplog.text
+
+
+class Twice(App):
+    def index(self) -> str:
+        return f"{self.url_for('index')} {type(self.root).__name__}"
+
+    def asks(self) -> str:
+        return self.url_for("asks")
+
+
+class Middle(App):
+    def __init__(self, twice: Twice) -> None:
+        super().__init__()
+        self.twice = twice
+
+    def asks(self) -> str:
+        return f"{self.twice.asks()} {self.url_for('asks')}"
+
+
+def test_an_application_in_several_places_is_the_nearest_one(make_client: MakeClient) -> None:
+    class Places(App):
+        def __init__(self) -> None:
+            super().__init__()
+            middle = Middle(Twice())
+            self.mount("/one", middle)
+            self.mount("/two", middle)
+            self.middle = middle
+
+    client = make_client(Places())
+    for prefix in ("/one", "/two", "/middle"):
+        assert client.get(f"{prefix}/asks").text == f"{prefix}/twice/asks {prefix}/asks"
+        assert client.get(f"{prefix}/twice/asks").text == f"{prefix}/twice/asks"
+        assert client.get(f"{prefix}/twice").text == f"{prefix}/twice/ Places"
+
+
+def test_several_places_and_no_request(make_client: MakeClient) -> None:
+    root, twice = App(), Twice(templates="templates")
+    root.mount("/one", twice)
+    root.mount("/two", twice)
+    root.get("/asks")(twice.asks)
+    client = make_client(root)
+    assert client.get("/asks").status_code == 500  # the outermost application, which is near to both, answers
+    sentence = r'Twice is in several places, /one of App and /two of App, .* as in url_for\("one.NAME"\)'
+    for ask in (twice.asks, lambda: twice.render("x"), lambda: twice.root, lambda: twice.channels):
+        with pytest.raises(LookupError, match=sentence):
+            ask()
+    assert root.url_for("two.asks") == "/two/asks"
+    own = twice.channels = Channels()
+    assert twice.channels is own
+    assert [client.get(f"/{place}/asks").text for place in ("one", "two")] == ["/one/asks", "/two/asks"]
+
+
+def test_two_roots_and_no_request(make_client: MakeClient) -> None:
+    class Outer(App):
+        twice = Twice()
+
+    class Other(App):
+        def __init__(self) -> None:
+            super().__init__()
+            self.other = Outer.twice
+
+    first, second = Outer(), Other()
+    client = make_client(first)
+    assert client.get("/twice/asks").text == "/twice/asks"
+    assert (Outer.twice.asks(), Outer.twice.root) == ("/twice/asks", first)
+    assert make_client(second).get("/other/").text == "/other/ Other"
+    assert client.get("/twice").text == "/twice/ Outer"
+    with pytest.raises(LookupError, match="several places, /twice of Outer and /other of Other, and no request"):
+        Outer.twice.asks()
+    del second.other
+    assert Outer.twice.asks() == "/twice/asks"
+
+
+def test_an_application_that_is_taken_out_is_alone() -> None:
+    root = Root()
+    root._micropie.compiled()
+    auth = root.auth
+    auth.get("/added")(lambda: "")
+    assert auth.url_for("login") == "/auth/login"
+    assert root.url_for("auth.<lambda>") == "/auth/added"
+    del root.auth
+    assert (auth.url_for("login"), auth.root) == ("/login", auth)
+    cart, outermost = root.shop.cart, App()
+    outermost.site = root
+    outermost._micropie.compiled()
+    assert cart.url_for("show") == "/site/shop/cart/show"
+    del outermost.site  # type: ignore[attr-defined]
+    assert (cart.url_for("show"), cart.root) == ("/shop/cart/show", root)
+
+
+def test_a_site_and_a_part_of_it_are_both_served(make_client: MakeClient) -> None:
+    root = Root()
+    part, whole = make_client(root.shop), make_client(root)
+    root.shop.cart.get("/here")(lambda: [root.shop.cart.url_for("show"), type(root.shop.cart.root).__name__])
+    assert part.get("/cart/here").json() == ["/cart/show", "Shop"]
+    assert whole.get("/shop/cart/here").json() == ["/shop/cart/show", "Root"]
+    assert part.get("/cart/here").json() == ["/cart/show", "Shop"]
+    assert root.shop.cart.url_for("show") == "/shop/cart/show"
+
+
+def test_an_inner_application_that_knows_the_outer_one(make_client: MakeClient) -> None:
+    root = Root()
+    root.auth.parent = root
+    assert make_client(root).get("/auth/urls").json() == URLS
+    assert (root.url_for("home"), root.root, root.auth.root) == ("/home", root, root)
+    assert make_client(root.auth).get("/login").text == "log in"
+    assert (root.url_for("home"), root.auth.url_for("login")) == ("/home", "/login")  # each is inside the other one
 
 
 def test_an_unknown_name_names_those_of_the_application() -> None:
@@ -158,6 +321,54 @@ def test_a_missing_template_names_each_directory(make_client: MakeClient, tmp_pa
     root.auth = Auth(templates=tmp_path / "inner")
     assert make_client(root).get("/auth/page").status_code == 500
     assert f"there is no template 'page.html' in {tmp_path}/inner and {tmp_path}/outer" in caplog.text
+
+
+def test_an_inner_application_that_states_its_errors_has_no_outer_pages(make_client: MakeClient) -> None:
+    class Api(App):
+        def taken(self) -> Any:
+            raise FileExistsError
+
+        def broken(self) -> Any:
+            raise OSError("oh")
+
+        def streamed(self) -> Any:
+            raise LookupError
+
+    class Root(App):
+        stated = Api(errors="json", text="plain")
+        plain = Api(text="plain")
+
+    app = Root()
+    for key in (404, HTTPError, Exception):
+        app.error(key)(lambda: "<!doctype html>outer")
+    app.error(FileExistsError)(lambda: (409, "<p>taken</p>"))
+    app.error(LookupError)(lambda: (410, iter(["<p>", "gone"])))
+    client = make_client(app, raise_app_exceptions=False)
+    found = {path: client.get(path) for path in ("/stated/none", "/stated/broken", "/stated/taken", "/stated/streamed")}
+    kinds = {path: (one.status_code, one.headers["content-type"].partition(";")[0]) for path, one in found.items()}
+    assert kinds == {
+        "/stated/none": (404, "application/problem+json"),
+        "/stated/broken": (500, "application/problem+json"),
+        "/stated/taken": (409, "text/html"),
+        "/stated/streamed": (410, "text/html"),
+    }
+    for path in ("/plain/none", "/plain/broken", "/none"):  # the page of an application of HTML is HTML
+        answer = client.get(path)
+        assert (answer.text, answer.headers["content-type"]) == ("<!doctype html>outer", "text/html; charset=utf-8")
+
+
+def test_the_document_of_an_application_that_states_its_errors_has_them() -> None:
+    class Api(App):
+        def page(self, number: int) -> str:
+            return ""
+
+    app = App()
+    app.stated, app.other = Api(errors="json"), Api()
+    app.error(404)(lambda: "outer")
+    paths = app.openapi()["paths"]
+    responses = {path: answer["get"]["responses"]["default"] for path, answer in paths.items()}
+    assert [*responses["/stated/page/{number}"]["content"]] == ["application/problem+json"]
+    assert "content" not in responses["/other/page/{number}"]
 
 
 def test_the_nearest_application_answers_an_error(make_client: MakeClient) -> None:

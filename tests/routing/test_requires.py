@@ -17,10 +17,10 @@ from micropie import (
     SetupError,
     WebSocket,
     get,
-    inline,
     post,
     requires,
     route,
+    run_in,
     websocket,
 )
 from micropie.middleware import BasicAuth
@@ -28,18 +28,19 @@ from micropie.testing import TestClient, WebSocketRefused
 from tests.conftest import MakeClient
 
 
-def members(request: Any) -> None:
+def members(request: Any) -> bool:
     if request.query("key") != "sesame":
         raise HTTPError(401, "members only")
+    return True
 
 
 async def admins(request: Any) -> bool:
     return bool(request.query("role") == "admin")
 
 
-@inline
+@run_in("loop")
 def readers(request: Any) -> Any:
-    return None if request.query("key") else Redirect("/log-in")
+    return "key" in request.query or Redirect("/log-in")
 
 
 class Plain(App):
@@ -97,7 +98,6 @@ def test_a_check_refuses_before_the_body_is_looked_at(make_client: MakeClient) -
 @pytest.mark.parametrize(
     ("answer", "status", "text"),
     [
-        (None, 200, "in"),
         (True, 200, "in"),
         (False, 403, "403 Forbidden"),
         ((418, "tea"), 418, "tea"),
@@ -240,8 +240,12 @@ def test_an_application_that_is_guarded_while_it_runs(make_client: MakeClient) -
 def test_checks_run_from_the_outermost_to_the_innermost_after_middleware(make_client: MakeClient) -> None:
     ran: list[str] = []
 
-    def check(name: str) -> Callable[[Any], None]:
-        return lambda request: ran.append(name)
+    def check(name: str) -> Callable[[Any], bool]:
+        def check(request: Any) -> bool:
+            ran.append(name)
+            return True
+
+        return check
 
     def hook(name: str) -> Callable[[Any], Any]:
         def hook(request: Any) -> Any:
@@ -337,23 +341,164 @@ async def async_generator(request: Any) -> Any:
     yield
 
 
-@pytest.mark.parametrize("check", ["members", None, 5, App, generator, async_generator])
-def test_what_is_no_check(check: Any) -> None:
-    with pytest.raises(SetupError, match="requires takes functions of the request"):
-        requires(check)(lambda self: "")
-
-
-def test_no_check_at_all() -> None:
-    with pytest.raises(SetupError, match=r"write @requires\(check\)"):
-        requires()
-
-
 def twice(function: Any) -> Any:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         return function(*arguments) * 2
 
     return call
+
+
+class Method:
+    def check(self, request: Any, user: str = "") -> bool:
+        return True
+
+
+def logged(function: Any) -> Any:
+    """A decorator that calls the function below with more than it takes itself."""
+
+    @functools.wraps(function)
+    def call(request: Any) -> Any:
+        return function(request, "a connection")
+
+    return call
+
+
+@logged
+def with_connection(request: Any, connection: str) -> bool:
+    return connection == "a connection"
+
+
+NO_CHECKS = [
+    *("members", None, 5, App, generator, async_generator),
+    *(lambda: True, lambda request, user: True, lambda request, *, user: True, Method.check),
+]
+
+
+@pytest.mark.parametrize("check", NO_CHECKS)
+def test_what_is_no_check(check: Any) -> None:
+    with pytest.raises(SetupError, match=r"is no check: write @requires\(members\), .* def members\(request\)"):
+        requires(check)
+
+
+CHECKS = [Method().check, with_connection, {"/": True}.get, lambda request, user="": True]
+
+
+@pytest.mark.parametrize("check", [*CHECKS, max])  # inspect can't read the signature of max
+def test_what_can_be_called_with_the_request_is_a_check(check: Any) -> None:
+    requires(check)(App())._micropie.compiled()
+
+
+def test_a_check_with_more_parameters_below_a_decorator(make_client: MakeClient) -> None:
+    assert make_client(requires(with_connection)(Inner())).get("/").text == "in"
+
+
+def test_without_brackets_above_a_method() -> None:
+    for kind in (lambda function: function, twice):
+        with pytest.raises(SetupError, match=r"page is no check: write @requires\(members\)"):
+
+            class Root(App):
+                @requires
+                @kind
+                def page(self) -> str:
+                    return "in"
+
+    with pytest.raises(SetupError, match="ws_page is no check"):
+
+        class Sockets(App):
+            @requires
+            async def ws_page(self, ws: WebSocket) -> None:
+                await ws.accept()
+
+
+@pytest.mark.parametrize("kind", [lambda function: function, twice])
+def test_without_brackets_above_a_function(kind: Any) -> None:
+    app = App()
+
+    @app.get("/page")
+    @kind  # type: ignore[untyped-decorator]
+    @requires
+    def page(name: str) -> str:
+        return "in"
+
+    with pytest.raises(SetupError, match=r"takes .*page for a check: write @requires\(members\) above it"):
+        app._micropie.compiled()
+
+
+# -- a check that returns nothing ----------------------------------------------------------------------------------------
+
+
+def forgetful(request: Any) -> Any:
+    """Look at the key, and forget to return what was seen."""
+    request.query("key") == "sesame"  # noqa: B015
+
+
+async def forgetful_too(request: Any) -> Any:
+    forgetful(request)
+
+
+@pytest.mark.parametrize("check", [forgetful, forgetful_too])
+@pytest.mark.parametrize("path", ["/one", "/inner/page", "/shared/page", "/alone/page", "/wsgi", "/nothing"])
+def test_a_check_that_returns_nothing_lets_nobody_in(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, check: Any, path: str
+) -> None:
+    class Root(App):
+        @requires(check)
+        def one(self) -> str:
+            return "in"
+
+        inner = requires(check)(Inner())
+
+    app: App = Root()
+    app.mount("/shared", requires(check)(Inner()))
+    app.mount("/alone", requires(check)(Inner()), isolated=True)
+    app.mount("/wsgi", requires(check)(lambda environ, start_response: wsgi(environ, start_response)))
+    if path == "/nothing":
+        app = requires(check)(app)
+    found = make_client(app).get(f"{path}?key=sesame")
+    assert (found.status_code, found.text) == (500, "500 Internal Server Error")
+    assert f"the check {check.__name__} returned None, which lets nobody in" in caplog.text
+    assert "write return True to let the request in" in caplog.text
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("path", ["/named", "/inner/chat", "/alone/chat", "/asgi"])
+def test_nor_a_websocket(connect: MakeClient, caplog: pytest.LogCaptureFixture, loop: str, path: str) -> None:
+    class Root(App):
+        @requires(forgetful)
+        async def ws_named(self, ws: WebSocket) -> None:
+            await ws.accept()
+
+        inner = requires(forgetful)(Inner())
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+    app = Root()
+    app.mount("/alone", requires(forgetful)(Inner()), isolated=True)
+    app.mount("/asgi", requires(forgetful)(asgi))
+    client: TestClient = connect(app, loop, denial_response=True)
+    with pytest.raises(WebSocketRefused) as refused, client.websocket(path):
+        pass
+    assert refused.value.status == 500
+    assert "the check forgetful returned None" in caplog.text
+
+
+def test_the_checks_after_it_do_not_run(make_client: MakeClient) -> None:
+    ran: list[str] = []
+
+    class Root(App):
+        @requires(forgetful, lambda request: ran.append("after"))
+        def index(self) -> str:
+            return "in"
+
+    assert make_client(Root()).get("/").status_code == 500
+    assert not ran
+
+
+def test_no_check_at_all() -> None:
+    with pytest.raises(SetupError, match=r"write @requires\(check\)"):
+        requires()
 
 
 def careless(function: Any) -> Any:
@@ -363,8 +508,9 @@ def careless(function: Any) -> Any:
 def test_decorators_between_and_above(make_client: MakeClient) -> None:
     ran: list[str] = []
 
-    def check(request: Any) -> None:
+    def check(request: Any) -> bool:
         ran.append("check")
+        return True
 
     class Root(App):
         @requires(check)

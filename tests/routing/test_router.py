@@ -1303,6 +1303,7 @@ def test_url_for_an_unknown_name(name: str) -> None:
         ("greet", ("",), {}),
         ("greet", ("..",), {}),
         ("greet", (".",), {}),
+        ("greet", ("../x",), {}),
     ],
 )
 def test_url_for_refuses_what_the_route_would_not_match(
@@ -1462,6 +1463,29 @@ def test_a_way_up_in_a_wildcard_is_a_404(make_client: MakeClient) -> None:
     client = make_client(app)
     assert at(client, "/files/a%2Fb").text == "a/b"
     assert at(client, "/files/..%2F..%2Fetc").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/rest/..%2F..%2Fetc%2Fpasswd", "/rest/a/b%2F..", "/one/..%2fx", "/x%2F.."])
+def test_R78_a_way_up_is_no_argument(make_client: MakeClient, path: str) -> None:
+    class Root(App):
+        def rest(self, *parts: str) -> list[str]:
+            return [*parts]
+
+        def one(self, name: str) -> str:
+            return name
+
+        def default(self, *parts: str) -> list[str]:
+            return [*parts]
+
+        @get("/v<name>")
+        def version(self, name: str) -> str:
+            return name
+
+    client = make_client(Root())
+    assert at(client, path).status_code == 404
+    assert at(client, "/v..%2Fetc").json() == ["v../etc"]  # for ``version`` it would be "../etc"
+    assert at(client, "/rest/a%2Fb/..c%2Fd..").json() == ["a/b", "..c/d.."]
+    assert at(client, "/one/a..%2F...").text == "a../..."
 
 
 @pytest.mark.parametrize(("path", "words"), [("/a/{x}", "brace"), ("/a}", "brace"), ("/a//b", "empty segment")])

@@ -10,10 +10,10 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie.testing import ClientDisconnected, ProtocolViolation, TestClient
+from micropie.testing import AppTimeout, ClientDisconnected, ProtocolViolation, TestClient
 from tests.support.asgi_validator import Message, Receive, Send, validated
 from tests.testing.apps import Plain, Stream, read_body, respond
-from tests.testing.worlds import connect, every_loop
+from tests.testing.worlds import close_late, connect, every_loop
 
 
 @every_loop
@@ -86,12 +86,16 @@ def test_receive_and_send_may_run_side_by_side(world: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         async def watch() -> None:
             assert (await receive())["type"] == "http.request"
+            has_read.set()
             assert (await receive())["type"] == "http.disconnect"
             await send({"type": "http.response.body", "body": b"too late"})
+
+        has_read = anyio.Event()
 
         async with anyio.create_task_group() as group:
             group.start_soon(watch)
             await send({"type": "http.response.start", "status": 200})
+            await has_read.wait()
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
             await anyio.sleep_forever()
 
@@ -236,14 +240,32 @@ def test_a_loop_that_is_stopped_cancels_its_tasks(world: str) -> None:
     assert app.end == ""
 
 
-@every_loop
-def test_a_loop_that_crashes_is_reported(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_that_crashes_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     crashes: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", crashes.append)
-    transport: Any = connect(Plain(), world)._transport
-    transport.loop.post(lambda: 1 / 0)
-    transport.close()
-    assert "division by zero" in repr(crashes[0].exc_value)
+
+    def crash() -> None:
+        raise KeyboardInterrupt("crashed")
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await respond(send)
+        asyncio.get_running_loop().call_soon(crash)
+
+    with TestClient(app, lifespan=False) as client:
+        client.get("/")
+    assert "crashed" in repr(crashes[0].exc_value)
+
+
+@every_loop
+def test_a_request_to_a_loop_that_something_blocks_fails_in_time(world: str) -> None:
+    client = connect(Plain(), world, app_timeout=0.05)
+    release = threading.Event()
+    transport: Any = client._transport
+    transport.loop.post(release.wait)
+    with pytest.raises(AppTimeout, match="did not answer within"):
+        client.get("/")
+    release.set()
+    close_late(client)
 
 
 @every_loop

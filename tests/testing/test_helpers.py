@@ -25,7 +25,7 @@ def _no_new_threads() -> None:
 
 
 def users(request: Any) -> Any:
-    return None if "user" in request.session else Redirect("/login")
+    return "user" in request.session or Redirect("/login")
 
 
 class Closed(HttpMiddleware):
@@ -99,6 +99,15 @@ def test_what_the_application_has_stored_is_read(make_client: MakeClient) -> Non
     with client.session_transaction() as session:
         assert session == {"key": "value"}
     assert client.cookies["other"] == cookie
+
+
+def test_the_application_s_settings_hold(make_client: MakeClient) -> None:
+    client = make_client(Root(max_session_size=100_000), base_url="https://testserver")
+    client.login(user="x" * 90_000)
+    assert client.cookies.keys() == {"__Host-session_id"}
+    assert len(client.get("/show").json()["user"]) == 90_000
+    client.logout()
+    assert client.cookies.keys() == set()
 
 
 def test_a_transaction_that_fails_changes_nothing(make_client: MakeClient) -> None:

@@ -241,6 +241,19 @@ def test_leaving_the_block_disconnects_with_1000_after_the_sent_messages(world: 
 
 
 @every_loop
+def test_a_message_is_as_it_was_when_it_was_sent(world: str) -> None:
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        message = {"type": "websocket.send", "text": "1"}
+        await send(message)
+        message["text"] = "2"
+        await send(message)
+        await receive()
+
+    with connect(handler, world) as client, client.websocket("/") as ws:
+        assert [ws.receive_text(), ws.receive_text()] == ["1", "2"]
+
+
+@every_loop
 def test_close_tells_code_and_reason(world: str) -> None:
     received: list[Message] = []
 
@@ -322,10 +335,17 @@ def test_a_failing_test_keeps_its_own_exception_and_notes_the_applications(world
     assert any("behind it" in note for note in caught.value.__notes__)
 
 
+async def sleep(scope: Message, receive: Receive, send: Send) -> None:
+    await anyio.sleep_forever()
+
+
 @every_loop
-def test_a_failing_test_ends_the_application(world: str) -> None:
-    with pytest.raises(ZeroDivisionError) as caught, connect(echo, world) as client, client.websocket("/"):
+@pytest.mark.parametrize("handler", [echo, sleep])
+def test_a_failing_test_ends_the_application(world: str, handler: Handler) -> None:
+    client = connect(handler, world)
+    with pytest.raises(ZeroDivisionError) as caught, client.websocket("/"):
         raise ZeroDivisionError
+    close_late(client)
     assert not hasattr(caught.value, "__notes__")
 
 
@@ -351,10 +371,7 @@ def test_waiting_too_long_fails_the_test_and_loses_nothing(world: str) -> None:
 
 @every_loop
 def test_an_application_that_does_not_end_is_cancelled_and_reported(world: str) -> None:
-    async def handler(scope: Message, receive: Receive, send: Send) -> None:
-        await anyio.sleep_forever()
-
-    client = connect(handler, world, app_timeout=0.5)
+    client = connect(sleep, world, app_timeout=0.5)
     with pytest.raises(AppTimeout, match="did not end"), client.websocket("/"):
         pass
     close_late(client)

@@ -64,10 +64,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The application: the object, and its name for servers whose processes import it; None if it has no name."""
+    """The application: the object, and its name for servers whose processes import it; None if it has no name.
+
+    ``imported_as``: the name that those processes import in its place.
+    """
 
     app: Any
     name: str | None
+    imported_as: str | None = None
 
     def named(self, server: str) -> str:
         """Return the name. Raises ``ServingError`` without one."""
@@ -76,4 +80,4 @@ class Target:
                 f"{server} imports the application in its own processes, so it needs a name: write app = ... at the "
                 "top level of the module, and app.run() below if __name__ == '__main__'"
             )
-        return self.name
+        return self.imported_as or self.name

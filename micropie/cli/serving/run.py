@@ -6,12 +6,17 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 
+from micropie.channels import Channels
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILDS_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
 from micropie.execution import HANDLER, INLINE
+from micropie.middleware import MemoryRates, RateLimit
+from micropie.routing import Site, function_of, mentions
+from micropie.sessions import InMemorySessionBackend
 
 # Set in the process that serves: an ``app.run()`` without ``if __name__ == "__main__"`` must not serve once more there.
 IS_SERVING = "MICROPIE_SERVING"
@@ -32,7 +37,9 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     if reload and CHILDS_PORT not in os.environ:
         run_and_reload(options.port)
         return
-    target.app._micropie.compiled(INLINE if server.protocol == WSGI else HANDLER)
+    site = target.app._micropie.compiled(INLINE if server.protocol == WSGI else HANDLER)
+    for kind, advice in _in_memory(site) if options.workers > 1 else ():
+        print(f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}", file=sys.stderr)
     print(_announcement(server, target, options), file=sys.stderr, flush=True)
     os.environ[IS_SERVING] = "1"
     try:
@@ -41,6 +48,19 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         pass
     finally:
         del os.environ[IS_SERVING]
+
+
+def _in_memory(site: Site) -> Iterator[tuple[str, str]]:
+    """Yield what an application keeps in memory and seems to use, with the words that share it between workers."""
+    handlers = [function_of(entry.route) for entry in (*site.entries(), *site.sockets.entries())]
+    uses_sessions = any(mentions(handler, name) for handler in handlers for name in ("session", "flash"))
+    if isinstance(site.config.sessions.backend, InMemorySessionBackend) and uses_sessions:
+        yield "sessions", 'write App(session_backend=SQLiteSessionBackend("sessions.db"))'
+    if type(site.config.channels) is Channels and any(mentions(handler, "channels") for handler in handlers):
+        yield "channels", 'write App(channels=RedisChannels("redis://..."))'
+    hooks = [hook for config in site.config.tree for hook in config.middlewares]
+    if any(isinstance(hook, RateLimit) and isinstance(hook.store, MemoryRates) for hook in hooks):
+        yield "rate limits", 'write RateLimit(..., store=RedisRates("redis://..."))'
 
 
 def _announcement(server: Server, target: Target, options: Options) -> str:

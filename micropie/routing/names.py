@@ -1,0 +1,59 @@
+"""The names of a whole tree's routes, of which ``url_for`` makes paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+from micropie.http import DOTS_AND_EMPTY, leads_up
+from micropie.routing.patterns import Pattern
+
+
+class RouteNames:
+    """The routes of a tree of applications by name.
+
+    Each has its escaped path from the tree's root, "" for the root itself, and the pattern that follows the path in an
+    explicit route.
+    """
+
+    def __init__(self) -> None:
+        self._routes: dict[str, tuple[tuple[bool, bool], str, Pattern | None]] = {}
+
+    def add(self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool) -> None:
+        """Add a route. Of two with one name that of HTTP counts, then the one whose handler has the name, then the
+        first.
+        """
+        rank = (takes_socket, pattern is not None)
+        if name not in self._routes or rank < self._routes[name][0]:
+            self._routes[name] = rank, path, pattern
+
+    def url_for(
+        self, name: str, scopes: Mapping[str, str], segments: Sequence[object], values: dict[str, object]
+    ) -> str:
+        """Return the path of a route by its name in the first of ``scopes`` that has it, see ``Config``. A name with a
+        slash is one of the whole tree.
+
+        Raises ``LookupError`` for an unknown name, ``ValueError`` for values that the route would not match. Values
+        that fill no wildcard become the query.
+        """
+        if name.startswith("/"):
+            name, scopes = name[1:], {"": ""}
+        prefix = next((prefix for prefix, names in scopes.items() if names + name in self._routes), None)
+        if prefix is None:
+            own = next(iter(scopes.values()))
+            known = sorted(one.removeprefix(own) for one in self._routes if one.startswith(own))
+            raise LookupError(f"there is no route named {name!r}; there are: {', '.join(known)}")
+        _, path, pattern = self._routes[scopes[prefix] + name]
+        if pattern is not None:
+            missing = [wildcard for wildcard in pattern.names if wildcard not in values]
+            if missing or segments:
+                raise ValueError(f"url_for({name!r}) takes {', '.join(f'{n}=...' for n in pattern.names) or 'nothing'}")
+            path += pattern.fill(values)
+        for segment in segments:
+            text = str(segment)
+            if text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
+                raise ValueError(f"url_for({name!r}): {text!r} is no segment of a path")
+            path += "/" + quote(text, safe="")
+        if not segments and path == quote(prefix):  # the application's own root
+            path += "/"
+        return path + (f"?{urlencode(values, doseq=True)}" if values else "")

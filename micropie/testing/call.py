@@ -1,0 +1,243 @@
+"""One call of the application: a conversation of the test with it, in ASGI's messages under both protocols.
+
+The application runs in another thread, so that the test can stop waiting for it. Its messages arrive in the test
+through a queue, and it waits with a stream's next chunk until the test has taken the last one: so a test sees a stream
+as it is produced, and at most one chunk is made ahead of it. When the application asks for more of the request's body,
+the chunk is pulled in the test's thread: a generator of the test runs in the test's own thread, and no third thread can
+be left behind.
+"""
+
+from __future__ import annotations
+
+import queue
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from micropie.testing.errors import AppTimeout, ClientDisconnected, ProtocolViolation, is_only_disconnect
+
+Message = MutableMapping[str, Any]
+
+WANTS_BODY: Message = {"type": "the application waits for more of the request's body"}
+
+# Seconds that a cancelled application may take to end. Where cancellation works, it is prompt.
+CANCEL_GRACE = 1.0
+
+# A network buffers some messages for a client that does not read. The limit keeps an endless sender from filling
+# the memory.
+MESSAGES_AHEAD = 64
+
+
+class Settings(NamedTuple):
+    """The settings of the client that every call needs."""
+
+    root_path: str
+    client: tuple[str, int] | None
+    raise_app_exceptions: bool
+    app_timeout: float
+    lifespan: bool
+    denial_response: bool
+
+
+def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a head or an accept as a list of pairs. Raises ``ProtocolViolation``."""
+    headers = [(name, value) for name, value in message.get("headers", ())]
+    for name, value in headers:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise ProtocolViolation(f"{message['type']}: headers are pairs of bytes, not ({name!r}, {value!r})")
+    return headers
+
+
+class Runner(ABC):
+    """Runs the application for one call, in another thread.
+
+    It gives the application ``Call.next_message`` and ``Call.sending``, and has it wait until what they return is true.
+    """
+
+    def __init__(self) -> None:
+        self.waits: list[str] = []  # in which functions the application waits for the test
+
+    @abstractmethod
+    def start(self, call: Call) -> None:
+        """Start the application. It sets the call's ``error``, and puts None into its ``outbox`` at the end."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Have the application look again at what it waits for."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Stop the application, if the protocol has a way to do that."""
+
+
+class Call(ABC):
+    """A call of the application. The test's thread changes it, then wakes the application."""
+
+    disconnect: Message  # the message that tells the application that the client has left
+
+    def __init__(self, runner: Runner, label: str, settings: Settings) -> None:
+        self.label = label
+        self.settings = settings
+        self.inbox: deque[Message] = deque()  # for the application
+        self.outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()  # for the test; None is the end
+        self.error: BaseException | None = None
+        self.body: Iterator[Message] = iter(())
+        self.may_ask = False  # whether the test has a message for an application that waits for one
+        self.last_message: Message | None = None  # the application gets it whenever the inbox is empty
+        self.received = 0
+        self.hung_up = False
+        self.ended = False  # the test has seen the end, or no longer waits for it
+        self._runner = runner
+        self._sent = 0
+        self._taken = 0
+        self._error_is_known = False
+
+    # -- the application's side ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def checked(self, message: Message) -> Message:
+        """Return a message of the application for the test. Errors are raised at the application's own line."""
+
+    def next_message(self) -> Message | None:
+        """Return the next message for the application, None if it has to wait."""
+        if self.inbox:
+            self.received += 1
+            return self.inbox.popleft()
+        if self.last_message is None and self.hung_up:
+            self.last_message = self.disconnect
+        if self.last_message is not None:
+            return dict(self.last_message)
+        if self.may_ask:
+            self.may_ask = False  # ask once for each chunk, even if this is cancelled
+            self.outbox.put(WANTS_BODY)
+        return None
+
+    def sending(self, message: Message) -> Callable[[], bool]:
+        """Pass on a message of the application. Return a function that says whether the application may go on.
+
+        It goes on with a stream when the test has taken the chunk; other messages are buffered.
+        """
+        message = self.checked(message)
+        self.check_connected()
+        self.outbox.put(message)
+        self._sent += 1
+        needed = self._sent - (0 if message.get("more_body") else MESSAGES_AHEAD)
+
+        def may_go_on() -> bool:
+            if self._taken < needed:
+                self.check_connected()
+            return self._taken >= needed
+
+        return may_go_on
+
+    def check_connected(self) -> None:
+        """Raise ``ClientDisconnected`` in the application if the client has left."""
+        if self.hung_up:
+            raise ClientDisconnected(f"{self.label}: the client has disconnected")
+
+    # -- the test's side -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the application."""
+        self._runner.start(self)
+
+    def put(self, message: Message) -> None:
+        """Pass on a message to the application."""
+        self.inbox.append(message)
+        self.wake()
+
+    def hang_up(self) -> None:
+        """Disconnect the client: reading then gives a disconnect or an end, writing an error."""
+        self.hung_up = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the application look again at what it waits for.
+
+        It says that it waits before it looks. So it either sees the change that was made before this, or is woken.
+        """
+        if self._runner.waits:
+            self._runner.wake()
+
+    @property
+    def app_error(self) -> BaseException | None:
+        """The application's own error; None if there is none, or if it only says that the client has left."""
+        return None if self.error is None or is_only_disconnect(self.error) else self.error
+
+    def _raise_app_error(self) -> None:
+        """Raise the application's own error in the test, only once: the test may expect it."""
+        if self.app_error is not None and self.settings.raise_app_exceptions and not self._error_is_known:
+            self._error_is_known = True
+            raise self.app_error
+
+    def next_event(self, what: str, timeout: float | None = None) -> Message | None:
+        """Return the application's next message, None at its end. Raises ``AppTimeout`` after ``timeout`` seconds."""
+        timeout = self.settings.app_timeout if timeout is None else timeout
+        try:
+            event = self.outbox.get(timeout=timeout)
+        except queue.Empty:
+            waits = " and ".join(self._runner.waits)
+            where = f"it waits in {waits}" if waits else "it does not wait for the client"
+            message = f"{self.label}: the application did not {what} within {timeout:g} s ({where})"
+            raise AppTimeout(message) from None
+        self.ended = self.ended or event is None
+        return event
+
+    def feed(self) -> None:
+        """Pass on the next message of the request's body."""
+        message = next(self.body)
+        self.may_ask = message.get("more_body", False)
+        if "body" in message:
+            self.inbox.append(message)
+        else:
+            self.last_message = message  # the body is broken off
+        self.wake()
+
+    def next(self, what: str, timeout: float | None = None) -> Message | None:
+        """Return the application's next message, or None when it has ended. Raises its error."""
+        while (event := self.next_event(what, timeout)) is WANTS_BODY:
+            self.feed()
+        if event is None:
+            self._raise_app_error()
+        self._taken += 1
+        self.wake()
+        return event
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """Disconnect, and wait until the application ends. Cancel it and raise ``AppTimeout`` if it doesn't.
+
+        If the test leaves because of an ``error``, that is on its way to the test and must not be replaced: it gets a
+        note of the application's own error.
+        """
+        self.hang_up()
+        try:
+            # With these the wait is over already, or the tests are to stop.
+            if error is None or (isinstance(error, Exception) and not isinstance(error, AppTimeout)):
+                self._drain(self.settings.app_timeout)
+        except AppTimeout:
+            if error is None:
+                raise
+        finally:
+            if not self.ended:
+                self._cancel()
+        if error is not None and self.app_error is not None and not self._error_is_known:
+            error.add_note(f"{self.label}: the application raised {self.app_error!r}")
+
+    def finish(self) -> None:
+        """Disconnect, wait until the application ends, and raise its error."""
+        self.leave()
+        self._raise_app_error()
+
+    def _cancel(self) -> None:
+        """Cancel the application and wait for its end, for one second at most."""
+        self._runner.cancel()
+        # An application that has not ended then blocks its thread: the code that joins the thread reports that.
+        with suppress(AppTimeout):
+            self._drain(min(self.settings.app_timeout, CANCEL_GRACE))
+        self.ended = True
+
+    def _drain(self, timeout: float) -> None:
+        while not self.ended:
+            self.next_event("end after the client was done with it", timeout)

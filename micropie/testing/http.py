@@ -1,0 +1,214 @@
+"""An HTTP request to the application and its answer, under both protocols, as a transport of httpx.
+
+httpx normalises URLs (``/../y`` becomes ``/y``, ``//x`` names a host). The extension
+``extensions={"target": b"/../y?a=%ff"}``, which httpcore also supports, gives the exact bytes of a target.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, Self, cast
+
+import httpx
+
+from micropie.testing.call import Call, Message, Runner, Settings, checked_headers
+from micropie.testing.errors import ProtocolViolation
+
+APP = "micropie.app"  # httpx's extension that names the application of one request, where it is another one
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+START, BODY = "http.response.start", "http.response.body"
+DISCONNECT: Message = {"type": "http.disconnect"}
+SERVER_ERROR: Message = {"type": START, "status": 500, "headers": [(b"content-type", b"text/plain; charset=utf-8")]}
+
+
+def request_target(request: httpx.Request) -> bytes:
+    """Return the request target: the part of a request's first line between the method and the version."""
+    raw = request.extensions.get("target", request.url.raw_path)
+    return raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
+
+
+def server_address(url: httpx.URL) -> tuple[str, int]:
+    return url.host, url.port or DEFAULT_PORTS.get(url.scheme, 80)
+
+
+def body_messages(request: httpx.Request) -> Iterator[Message]:
+    """Yield the body as a server would read it: never past the Content-Length, and broken off if it is shorter.
+
+    A fixed body (bytes, form, JSON) is one message. Any other body (an iterator, an upload) is pulled chunk by chunk.
+    Empty chunks are skipped: HTTP can't send them.
+    """
+    declared = request.headers.get("content-length", "")
+    # None also for a malformed length, which the application has to refuse.
+    rest = int(declared) if declared.isascii() and declared.isdigit() else None
+    whole = b"".join(request.stream) if isinstance(request.stream, httpx.ByteStream) else None
+    if whole is not None and rest in (None, len(whole)):
+        yield {"type": "http.request", "body": whole, "more_body": False}
+    else:
+        for chunk in cast(httpx.SyncByteStream, request.stream):  # httpx.Client refuses asynchronous streams
+            taken = chunk[:rest]
+            rest = None if rest is None else rest - len(taken)
+            if taken:
+                yield {"type": "http.request", "body": taken, "more_body": True}
+        yield DISCONNECT if rest else {"type": "http.request", "body": b"", "more_body": False}
+
+
+class HttpCall(Call, httpx.SyncByteStream):
+    """A call that answers an HTTP request. It is also the answer's body, read on demand."""
+
+    disconnect = DISCONNECT
+    _expects: str | None = START  # the type of the message that must come next, None after the last one
+    _length: int | None = None  # how many bytes the head has announced
+
+    def __init__(self, runner: Runner, request: httpx.Request, settings: Settings, open_calls: set[HttpCall]) -> None:
+        super().__init__(runner, f"{request.method} {request.url.path}", settings)
+        self._is_head = request.method == "HEAD"
+        self.body = body_messages(request)
+        self._open = open_calls  # those of the transport: this one is in it until it is closed
+        if isinstance(request.stream, httpx.ByteStream):
+            self.feed()
+        else:
+            self.may_ask = True
+
+    def checked(self, message: Message) -> Message:
+        kind = message["type"]
+        if kind != self._expects:
+            expected = f"{self._expects!r} has to come next" if self._expects else "its answer is complete"
+            raise ProtocolViolation(f"{self.label}: the application sent {kind!r}, but {expected}")
+        if kind == START:
+            if not isinstance(message.get("status"), int):
+                raise ProtocolViolation(f"{self.label}: a status is an int, not {message.get('status')!r}")
+            self._expects = BODY
+            return {**message, "headers": checked_headers(message)}
+        data = message.get("body", b"")
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ProtocolViolation(f"{self.label}: a body is bytes, not {data!r}")
+        more = bool(message.get("more_body"))
+        self._expects = BODY if more else None
+        return {"type": kind, "body": bytes(data), "more_body": more}
+
+    def next_message(self) -> Message | None:
+        if self.hung_up:
+            self.inbox.clear()  # uvicorn also drops the part of a body that was not read
+        return super().next_message()
+
+    def response(self) -> httpx.Response:
+        """Start the application. Return its answer when the head arrives."""
+        self._open.add(self)
+        self.start()
+        try:
+            head = self._head()
+            self._length = self._declared_length(head)
+        except BaseException as error:
+            self.leave(error)
+            raise
+        extensions = {"http_version": b"HTTP/1.1"}
+        if "reason" in head:  # only under WSGI
+            extensions["reason_phrase"] = head["reason"]
+        return httpx.Response(head["status"], headers=head["headers"], stream=self, extensions=extensions)
+
+    def __iter__(self) -> Iterator[bytes]:
+        received = 0
+        more = True
+        while more:
+            try:
+                message = self.next("answer")
+                if message is None:
+                    raise self._broken("the application ended before its answer was complete")
+            except BaseException as error:
+                self.leave(error)
+                raise
+            more = message["more_body"]
+            received += len(message["body"])
+            if message["body"]:
+                yield message["body"]
+        self.close()
+        if self._length not in (None, received):
+            raise self._broken(f"received {received} bytes of a body of {self._length} (its Content-Length)")
+
+    def close(self) -> None:
+        """Disconnect, and wait for the application's end. Raises its error, and ``AppTimeout``."""
+        if self in self._open:
+            self.finish()
+
+    def leave(self, error: BaseException | None = None) -> None:
+        self._open.discard(self)
+        super().leave(error)
+
+    def _head(self) -> Message:
+        head = self.next("answer")
+        if head is not None:
+            return head
+        if self.last_message is not None:
+            raise self._broken("no answer to a request whose body was shorter than its Content-Length")
+        if self.settings.raise_app_exceptions:
+            raise ProtocolViolation(f"{self.label}: the application ended without answering")
+        self.outbox.put({"type": BODY, "body": b"Internal Server Error", "more_body": False})
+        return SERVER_ERROR
+
+    def _declared_length(self, head: Message) -> int | None:
+        """Return how many bytes must follow; None if unknown, or if the head describes another answer (HEAD, 304)."""
+        values = {value for name, value in head["headers"] if name.lower() == b"content-length"}
+        if not values or self._is_head or head["status"] == 304:
+            return None
+        value = values.pop()
+        if values or not value.isdigit():
+            raise self._broken(f"the answer's Content-Length makes no sense: {b', '.join([value, *values])!r}")
+        return int(value)
+
+    def _broken(self, what: str) -> httpx.RemoteProtocolError:
+        """Make the error that a client on a real connection would get: it ended in the middle of the answer."""
+        return httpx.RemoteProtocolError(f"{self.label}: {what}")
+
+
+class AppTransport(httpx.BaseTransport, ABC):
+    """Answer httpx's requests from an application, and keep track of open answers."""
+
+    def __init__(self, app: Callable[..., Any], settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self.overrides = ExitStack()  # undone when the client is closed
+        self._open: set[HttpCall] = set()
+
+    @abstractmethod
+    def runner(self, app: Callable[..., Any], request: httpx.Request) -> Runner:
+        """Return what runs an application for a request."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        runner = self.runner(request.extensions.get(APP, self.app), request)
+        return HttpCall(runner, request, self.settings, self._open).response()
+
+    def __enter__(self) -> Self:
+        try:
+            if self.settings.lifespan:
+                self.startup()
+        except BaseException as error:
+            self.__exit__(type(error), error)
+            raise
+        return self
+
+    def __exit__(self, kind: object = None, error: BaseException | None = None, traceback: object = None) -> None:
+        try:
+            self.close()
+        except Exception as failure:
+            if error is None:
+                raise
+            # The test has failed already, and its own error matters more.
+            error.add_note(f"and closing the test client: {failure!r}")
+
+    def startup(self) -> None:
+        """Start the application up, if the protocol has a way to do that."""
+
+    @abstractmethod
+    def shutdown(self) -> None:
+        """Shut the application down, and release the transport's own resources."""
+
+    def close(self) -> None:
+        """Close the open answers, then shut down. Each step runs even if another fails."""
+        with ExitStack() as stack:
+            stack.callback(self.overrides.close)
+            stack.callback(self.shutdown)
+            for call in list(self._open):
+                stack.callback(call.close)
