@@ -1,0 +1,57 @@
+"""What mkdocs does beside its settings when it builds the site: two pages from files of the repository, the version in
+the footer, and a search that knows sentences and no listings.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import micropie
+
+ROOT = Path(__file__).parent.parent
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Write the version and the licence into the footer of each page."""
+    config.copyright = f"micropie {micropie.__version__}, BSD-3-Clause"
+    return config
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Make pages of the changes and the licence, which stand at the top of the repository."""
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8").replace("](docs/", "](")
+    changes = re.sub(r"\[([^\]]+)\]\((?:examples|benchmarks)/[^)]*\)", r"\1", changes)  # what the site does not have
+    files.append(File.generated(config, "changelog.md", content=changes))
+    files.append(File.generated(config, "license.md", content=f"# Licence\n\n{(ROOT / 'LICENSE').read_text('utf-8')}"))
+    return files
+
+
+# What a page counts in the search beside the others, by the beginning of its address: who looks for a word wants the
+# page that explains it, before those that list it.
+WEIGHTS = {
+    "changelog": 0.01,
+    "license": 0.01,
+    "risks": 0.05,
+    "glossary": 0.05,
+    "performance": 0.1,
+    "reference/": 0.3,
+    "extensions": 0.3,
+}
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let the pages that list things come later in the search."""
+    for beginning, weight in WEIGHTS.items():
+        if page.url.startswith(beginning):
+            page.meta["search"] = {"boost": weight}
+    return markdown
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Leave listings out of the search: each hit shows what is around it, and a listing would fill the window."""
+    return html.replace("<pre", "<pre data-search-exclude")
