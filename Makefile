@@ -2,9 +2,10 @@
 # and renews it only when pyproject.toml has changed.
 #
 #   make run      serve the tour of examples/ on http://127.0.0.1:8000  (PORT=8080 make run)
-#   make check    the inner loop, in under a minute: lint, types, layers, and the tests of the core
+#   make check    the inner loop, in a few minutes: lint, types, layers, and the tests of the core
 #   make test     everything that has to pass: lint, types, layers, all tests, their coverage
-#   make test-all the same before a release, with every case of a test in every world (tests/support/selection.py)
+#   make test-all the same before a release, with every case of a test in every world, and more examples (tests/conftest.py)
+#                 and the framework in Pyodide: on Python 3.14, without threads
 #   make docs     build the site of the documentation into build/site; make links asks every address outside of it
 #   make faults   break parts of a cluster, count what is lost, and write it into the docs (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
@@ -17,7 +18,7 @@
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
 #
 # Tests run in WORKERS processes (WORKERS=2 make test). Three on two processors, as some tests wait, and each process takes
-# 15 seconds to import all tests. Each gets a run of neighbouring tests, which share servers, and then takes some from those
+# ten seconds to import all tests. Each gets a run of neighbouring tests, which share servers, and then takes some from those
 # that are not done (worksteal).
 #
 # make check runs the tests of the folders in CORE, below, and those that have worlds (tests/conftest.py) only in one of
@@ -34,7 +35,7 @@ BENCH := .venv-bench$(NAMED:%=-%)
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: screenshots run check test test-all lint types layers core tests docs links faults fuzz mutants bench format clean system python
+.PHONY: screenshots run check test test-all lint types layers core tests pyodide docs links faults fuzz mutants bench format clean system python
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -50,7 +51,15 @@ check: lint types layers core
 test: system lint types layers tests
 
 test-all: OPTIONS = --all-worlds
-test-all: test
+test-all: test pyodide
+
+# CPython 3.14 as WebAssembly, without threads: needs node and npm.
+pyodide: $(VENV)/.installed-test build/pyodide/node_modules/pyodide
+	@echo "== Pyodide"
+	node tests/pyodide/run.mjs build/pyodide/node_modules/pyodide $$($(BIN)/python -c 'import anyio; print(anyio.__path__[0])')/..
+
+build/pyodide/node_modules/pyodide:
+	npm install --silent --no-save --prefix build/pyodide pyodide@314.0.7
 
 lint: $(VENV)/.installed-test
 	@echo "== ruff"

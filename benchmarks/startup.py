@@ -3,10 +3,11 @@
     .venv-bench/bin/python -m benchmarks.startup
 
 Each round starts a new process for each contender in turn. The process imports the framework as its documentation says,
-makes an application with one route, and calls it in process: by ``asyncio.run`` for ASGI, directly for WSGI. The clock
-begins before the import and ends with the answer, so what Python itself needs to start is not counted. All bytecode is
-in a folder of its own, and written before the first round: so no contender compiles. The table shows medians; the
-processor's time is the one to read on a busy machine. The memory is the largest of the process in its life.
+makes an application with one route (``async def`` for ASGI), and calls it in process: by ``asyncio.run`` for ASGI,
+directly for WSGI. The clock begins before the import and ends with the answer, so what Python itself needs to start is
+not counted. All bytecode is in a folder of its own, and written before the first round: so no contender compiles. The
+table shows medians; the processor's time is the one to read on a busy machine. The memory is the largest of the process
+in its life.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ body = b"".join(app(environ, lambda status, headers, exc_info=None: sent.append)
 _MICROPIE = """
 from micropie import App
 class Root(App):
-    def index(self):
+    {}def index(self):
         return "Hello"
 app = Root()
 """
@@ -85,10 +86,10 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"Hello"})
 """
     + _ASGI,
-    "micropie, ASGI": _MICROPIE + _ASGI,
+    "micropie, ASGI": _MICROPIE.format("async ") + _ASGI,
     "Starlette": _STARLETTE + _ASGI,
     "Falcon, ASGI": "from falcon.asgi import App" + _FALCON.format("async ") + _ASGI,
-    "micropie, WSGI": _MICROPIE + _WSGI,
+    "micropie, WSGI": _MICROPIE.format("") + _WSGI,
     "Bottle": _BOTTLE + _WSGI,
     "Falcon, WSGI": "from falcon import App" + _FALCON.format("") + _WSGI,
 }

@@ -1,8 +1,10 @@
-"""A pytest plugin: sends the requests of another project's test suite through this project's mounts.
+"""A pytest plugin: sends the requests of another project's test suite through this project's mounts or stand-ins.
 
 ``scripts/peer-suites`` runs pytest with it. ``PEER_WORLD`` is the protocol of the application that mounts: ``asgi`` or
 ``wsgi``. If the suite's client speaks the other one, a second mount is in between, so that all four bridges are used.
 Every path gets the mount's prefix on its way in and loses it again before the suite's application sees it.
+
+In the world ``stand-in`` the suite runs on the module of ``micropie.compat`` in the place of its own framework.
 """
 
 from __future__ import annotations
@@ -10,7 +12,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from functools import partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
+from io import BytesIO
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 from anyio import to_thread
@@ -159,9 +167,120 @@ def _mount_bottle(base: Any) -> None:
 
     def set_up(self: Any) -> None:
         original(self)
-        self.wsgiapp = importlib.import_module("wsgiref.validate").validator(through(self.app, "wsgi", "wsgi"))
+        if WORLD == "stand-in":  # a test before may have bound a request, which for Bottle the next answer replaces
+            importlib.import_module("bottle").request.bind()
+        else:
+            self.wsgiapp = importlib.import_module("wsgiref.validate").validator(through(self.app, "wsgi", "wsgi"))
 
     base.setUp = set_up
+
+
+def _bottle_stand_in() -> None:
+    """Bottle's tests of its parser of forms ask ours. Two more private functions are here so that their files load.
+
+    Requests of the suite have no client's address; they are taken for those of a client who may see tracebacks.
+    """
+    importlib.import_module("micropie.compat").install("bottle")
+    bottle: Any = importlib.import_module("bottle")
+    bottle._MultipartParser = _BottleParser
+    bottle._parse_http_header = bottle._re_flatten = lambda header: [
+        importlib.import_module("micropie.http").content_type(header)
+    ]
+    vars(importlib.import_module("micropie.compat.bottle.app"))["may_see_tracebacks"] = lambda: True
+    _bottle()
+
+
+class _BottleParser:
+    """``micropie.compat.bottle``'s parser of forms, with the face of Bottle's private one."""
+
+    def __init__(
+        self, stream: Any, boundary: str | None, content_length: int = -1, memfile_limit: int = 2**18, **_: Any
+    ) -> None:
+        self._arguments = f'multipart/form-data; boundary="{boundary or ""}"', stream, memfile_limit
+
+    def parse(self) -> list[_BottlePart]:
+        parts, _ = importlib.import_module("micropie.compat.bottle.forms").parse_multipart(*self._arguments)
+        return [_BottlePart(*part) for part in parts]
+
+
+class _BottlePart:
+    def __init__(self, name: str, part: Any) -> None:
+        self.name, self.charset = name, "utf8"
+        if isinstance(part, str):
+            self.file: Any = BytesIO(part.encode())
+            self.filename = self.content_type = None
+        else:
+            self.file, self.filename, self.content_type = part.file, part.raw_filename, part.content_type
+        self.raw = self.file.read()
+        self.value = self.raw.decode("utf-8", "replace")
+        self.file.seek(0)
+
+    def is_buffered(self) -> bool:
+        return not hasattr(self.file, "name")
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _CherryPySources(MetaPathFinder):
+    """Finds what CherryPy's tests are made of, and its tutorials, among its sources; all else is the stand-in's."""
+
+    names = ("cherrypy.test", "cherrypy.tutorial")
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if not f"{fullname}.".startswith(tuple(f"{name}." for name in self.names)):
+            return None
+        return PathFinder.find_spec(fullname, [str(Path.cwd().joinpath(*fullname.split(".")[:-1]))])
+
+
+def _cheroot(settings: Any) -> Any:
+    """Start CherryPy's own server with CherryPy's settings. It serves the suite's ``cherrypy.tree`` of the moment."""
+    cherrypy: Any = importlib.import_module("cherrypy")
+
+    class Server(importlib.import_module("cheroot.wsgi").Server):  # type: ignore[misc]
+        name = "cheroot"
+        port = property(lambda self: self.bind_addr[1])
+
+        def stop(self, wait: bool = True) -> None:
+            super().stop()
+
+        def serve_until_interrupted(self) -> None:
+            try:
+                self.serve()
+            except KeyboardInterrupt:  # of a handler, which ends the program
+                cherrypy.engine.exit()
+
+    server: Any = Server(
+        settings.socket_file or settings.bind_addr,
+        lambda *request: cherrypy.tree(*request),  # noqa: PLW0108 - the suite sets another tree while it serves
+        settings.thread_pool,
+        request_queue_size=settings.socket_queue_size,
+        timeout=settings.socket_timeout,
+        shutdown_timeout=settings.shutdown_timeout,
+        accepted_queue_size=settings.accepted_queue_size,
+        accepted_queue_timeout=settings.accepted_queue_timeout,
+    )
+    server.protocol = settings.protocol_version
+    server.max_request_header_size = settings.max_request_header_size
+    server.max_request_body_size = settings.max_request_body_size
+    request_class = importlib.import_module("cheroot.server").HTTPRequest
+    server.ConnectionClass.RequestHandlerClass = partial(request_class, proxy_mode=True)
+    server.prepare()
+    Thread(target=server.serve_until_interrupted).start()
+    return server
+
+
+def _cherrypy_stand_in() -> None:
+    """CherryPy's tests ask its own server. ``gctools``, which counts its private objects, is nothing here."""
+    importlib.import_module("micropie.compat").install("cherrypy")
+    sys.meta_path.insert(0, _CherryPySources())
+    cherrypy: Any = importlib.import_module("cherrypy")
+    os.environ["WEBTEST_INTERACTIVE"] = "False"  # a failure asks nobody
+    type(cherrypy.server)._opened = _cheroot
+    # A test deletes the session's name; CherryPy makes it anew.
+    session, missing = cherrypy.session, cherrypy.__getattr__
+    cherrypy.__getattr__ = lambda name: session if name == "session" else missing(name)
+    cherrypy.lib.gctools = SimpleNamespace(GCRoot=object)
 
 
 def _a2wsgi() -> None:
@@ -181,7 +300,9 @@ def _asgiref() -> None:
     )
 
 
-if WORLD != "alone":
+if WORLD == "stand-in":
+    {"bottle": _bottle_stand_in, "cherrypy": _cherrypy_stand_in}[os.environ["PEER_SUITE"]]()
+elif WORLD != "alone":
     {"starlette": _starlette, "fastapi": _starlette, "bottle": _bottle, "a2wsgi": _a2wsgi, "asgiref": _asgiref}[
         os.environ["PEER_SUITE"]
     ]()

@@ -3,7 +3,8 @@
     def test_greets(make_client: MakeClient) -> None:
         client = make_client(Root())   # is collected three times: wsgi, asyncio, trio
 
-The first case of a function runs in every world, each other case in one (tests/support/selection.py).
+The first case of a function runs in every world, each other case in one (tests/support/selection.py), and Hypothesis makes
+30 examples. With ``--all-worlds`` every case runs in every world, and Hypothesis makes 100.
 
 ``make_client`` takes the options of ``TestClient``, and ``validate=False`` for requests that no server passes on
 (``wsgiref.validate`` refuses them before the application sees them). ``connect`` takes the world as an argument, to
@@ -29,6 +30,7 @@ from micropie.streams import source
 from micropie.streams.source import EarlyHead
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
+from tests.support.measuring import Measuring
 from tests.support.redis_server import redis_server
 from tests.support.selection import WORLDS, left_out
 from tests.support.waiting import PATIENCE
@@ -41,8 +43,14 @@ SERVERS_OF_SEVERAL_FILES = ("basics_on", "sockets_on")  # tests/servers/conftest
 MakeClient = Callable[..., TestClient]
 
 # An example may take long on a busy machine: that is for the tests' own time limit.
-hypothesis.settings.register_profile("micropie", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("micropie")
+hypothesis.settings.register_profile(
+    "each run", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], max_examples=30
+)
+hypothesis.settings.register_profile("all worlds", hypothesis.settings.get_profile("each run"), max_examples=100)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("all worlds" if config.getoption("--all-worlds") else "each run")
 
 
 def validated_wsgi(app: Any) -> Any:
@@ -76,6 +84,17 @@ def no_head_is_early() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EarlyHead, "seconds", patient_seconds)
         patch.setattr(source, "HEAD_WITHIN", PATIENCE)
+        yield
+
+
+LOOP_PATIENCE = Settings.loop_patience
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_loop_is_watched() -> Iterator[None]:
+    """Watch event loops in tests of that alone: on a busy machine any handler may take a tenth of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Settings, "loop_patience", None)
         yield
 
 
@@ -140,6 +159,11 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a redis-server that all tests of this process share; each test uses its own keys."""
     with redis_server(tmp_path_factory.mktemp("redis")) as url:
         yield url
+
+
+@pytest.hookimpl(trylast=True)  # when coverage has begun
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.pluginmanager.register(Measuring())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

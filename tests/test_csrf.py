@@ -1,7 +1,12 @@
-"""The token against cross-site request forgery: one a client, secret, compared safely, in the session or a cookie."""
+"""The token against cross-site request forgery: another one in each page, of one secret a client, compared safely."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import logging
+import re
+from statistics import mean
 from typing import Any
 
 import httpx
@@ -9,13 +14,24 @@ import pytest
 
 from micropie import App, InMemorySessionBackend, ResponseError, WebSocket
 from micropie.csrf import FIELD, csrf_token, is_csrf_token
+from micropie.middleware import Compress
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+
+TOKEN = re.compile(r"([A-Za-z0-9_-]{22})([0-9a-f]{64})")
+
+
+def masked(secret: str, salt: str) -> str:
+    """Return the token that a page with this salt shows."""
+    return salt + hmac.new(secret.encode(), salt.encode(), hashlib.sha256).hexdigest()
 
 
 class Root(App):
     def token(self) -> str:
         return csrf_token(self.request)
+
+    def secret(self) -> str:
+        return str(self.request.session.get(FIELD))
 
     async def again(self) -> str:
         return csrf_token(self.request) + " " + csrf_token(self.request)
@@ -53,20 +69,89 @@ class Root(App):
         yield csrf_token(self.request)
 
 
-def test_a_session_has_one_token(make_client: MakeClient) -> None:
-    client = make_client(Root())
-    token = client.get("/token").text
-    assert len(token) == 43  # 32 bytes in base64
-    assert client.get("/again").text == f"{token} {token}"
-    assert make_client(Root()).get("/token").text != token
+def accepts(client: TestClient, token: str) -> bool:
+    return client.get("/check", params={"token": token}).text == "True"
 
 
-def test_the_token_alone_is_accepted(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_each_page_has_a_token_of_its_own_and_all_are_accepted(make_client: MakeClient, known: bool) -> None:
     client = make_client(Root())
-    token = client.get("/token").text
-    answers = {sent: client.get("/check", params={"token": sent}).text for sent in (token, token[:-1], "é", "")}
-    assert answers == {token: "True", token[:-1]: "False", "é": "False", "": "False"}
+    if known:
+        client.get("/visit")
+    tokens = [client.get("/token").text for _ in range(5)]
+    secret = client.get("/secret").text if known else client.cookies["csrf_token"]
+    assert len(secret) == 43  # 32 bytes in base64
+    found = [TOKEN.fullmatch(token) for token in tokens]
+    assert [match and masked(secret, match[1]) for match in found] == tokens
+    assert len({match and match[1] for match in found}) == 5
+    assert all(accepts(client, token) for token in tokens)
+    # The pages have no piece of the secret, nor one of each other.
+    shown = [secret, *tokens]
+    pieces = {(number, text[at : at + 12]) for number, text in enumerate(shown) for at in range(len(text) - 11)}
+    assert len({piece for _, piece in pieces}) == len(pieces)
+
+
+def test_one_page_has_one_token(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    for _ in range(2):
+        first, second = client.get("/again").text.split()
+        assert first == second
+        assert accepts(client, first)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_secret_itself_is_accepted(make_client: MakeClient, known: bool) -> None:
+    client = make_client(Root())
+    if known:
+        client.get("/visit")
+    client.get("/token")
+    secret = client.get("/secret").text if known else client.cookies["csrf_token"]
+    for sent in (secret[:-1], secret + "x", "x" + secret, secret.swapcase()):
+        assert not accepts(client, sent)
+    assert accepts(client, secret)
+
+
+def test_no_other_token_is_accepted(make_client: MakeClient) -> None:
+    client, other = make_client(Root()), make_client(Root())
+    token, theirs, second = client.get("/token").text, other.get("/token").text, client.get("/token").text
+    secret = client.cookies["csrf_token"]
+    # An attacker may choose the salt, but does not know the secret.
+    assert accepts(client, masked(secret, "A" * 22))
+    for sent in (
+        *("", "é", token[:-1], token + "0", token[1:], token[22:], token[:22], token.upper(), token[:22] + second[22:]),
+        *(theirs, other.cookies["csrf_token"], token[:22] + theirs[22:], masked("", "A" * 22), masked(secret, "")),
+        *(masked(secret, "A" * 21), masked(secret, "A" * 23)),
+    ):
+        assert not accepts(client, sent), sent
     assert client.get("/check").text == "False"
+
+
+def test_the_length_of_a_compressed_page_does_not_betray_the_token(make_client: MakeClient) -> None:
+    """A text that is in the page once more makes it shorter."""
+
+    class Search(Root):
+        def form(self, q: str, fixed: str = "") -> str:
+            field = f'<input type="hidden" name="csrf_token" value="{fixed or csrf_token(self.request)}">'
+            return f"{field}<p>You have looked for: value=&quot;{q}</p>" + "<p>Nothing was found.</p>" * 30
+
+    app = Search()
+    app.middlewares.append(Compress())
+    client = make_client(app)
+    token = client.get("/token").text
+    secret = client.cookies["csrf_token"]
+
+    def length(q: str, fixed: str = "") -> int:
+        answer = client.get("/form", params={"q": q, "fixed": fixed})
+        assert answer.headers["content-encoding"] == "gzip"
+        return int(answer.headers["content-length"])
+
+    def gain(right: str, fixed: str = "") -> float:
+        """Return how many bytes shorter the page is with the right guess than with the same letters turned round."""
+        return mean(length(right[::-1], fixed) - length(right, fixed) for _ in range(25))
+
+    assert gain(secret[:22], secret) > 8
+    for right in (secret[:22], token[:22], token[22:44]):
+        assert abs(gain(right)) < 4
 
 
 def test_without_a_token_in_the_session_none_is_accepted_and_none_is_made(make_client: MakeClient) -> None:
@@ -86,8 +171,10 @@ def test_a_visitor_s_token_is_in_a_cookie_and_not_in_the_store(make_client: Make
     for _ in range(60):
         visitor = make_client(app, lifespan=False)
         token = visitor.get("/token").text
-        assert dict(visitor.cookies) == {"csrf_token": token}
-        assert visitor.get("/token").text == token
+        secret = visitor.cookies["csrf_token"]
+        assert dict(visitor.cookies) == {"csrf_token": secret}
+        assert token == masked(secret, token[:22])
+        assert visitor.get("/token").headers.get("set-cookie") is None
     assert len(backend._sessions) == 1
     assert user.get("/visit").headers.get("set-cookie") is None  # still there, and unchanged
 
@@ -97,12 +184,14 @@ def test_no_other_host_can_set_the_cookie_over_https(make_client: MakeClient, ht
     client = make_client(Root(), base_url="https://testserver" if https else "http://testserver", root_path="/shop")
     answer = client.get("/token")
     expected = "__Host-csrf_token={}; Path=/; Secure; HttpOnly" if https else "csrf_token={}; Path=/; HttpOnly"
-    assert answer.headers["set-cookie"] == f"{expected.format(answer.text)}; SameSite=Lax"
+    secret = client.cookies["__Host-csrf_token" if https else "csrf_token"]
+    assert answer.headers["set-cookie"] == f"{expected.format(secret)}; SameSite=Lax"
     assert (answer.headers["vary"], answer.headers["cache-control"]) == ("Cookie", "private")
-    assert client.get("/check", params={"token": answer.text}).text == "True"
+    assert accepts(client, answer.text)
     client.cookies.clear()
-    planted = {"Cookie": f"{'' if https else '__Host-'}csrf_token={answer.text}"}
-    assert client.get("/check", params={"token": answer.text}, headers=planted).text == "False"
+    planted = {"Cookie": f"{'' if https else '__Host-'}csrf_token={secret}"}
+    for sent in (answer.text, secret):
+        assert client.get("/check", params={"token": sent}, headers=planted).text == "False"
 
 
 @pytest.mark.parametrize("planted", ["x", "x" * 44, "x" * 42 + "."])
@@ -110,14 +199,18 @@ def test_a_cookie_that_is_no_token_of_ours_is_replaced(make_client: MakeClient, 
     client = make_client(Root())
     headers = {"Cookie": f"csrf_token={planted}"}
     assert client.get("/check", params={"token": planted}, headers=headers).text == "False"
-    assert client.get("/token", headers=headers).text != planted
+    answer = client.get("/token", headers=headers)
+    assert answer.text == masked(client.cookies["csrf_token"], answer.text[:22])
+    assert client.cookies["csrf_token"] != planted
 
 
 def test_a_visitor_s_first_page_has_one_token_and_one_cookie(make_client: MakeClient) -> None:
-    answer = make_client(Root()).get("/again")
+    client = make_client(Root())
+    answer = client.get("/again")
     first, second = answer.text.split()
     assert first == second
-    assert [cookie.partition(";")[0] for cookie in answer.headers.get_list("set-cookie")] == [f"csrf_token={first}"]
+    cookies = answer.headers.get_list("set-cookie")
+    assert [cookie.partition(";")[0] for cookie in cookies] == [f"csrf_token={client.cookies['csrf_token']}"]
 
 
 def test_a_log_in_of_who_has_no_token_deletes_none(make_client: MakeClient) -> None:
@@ -127,15 +220,16 @@ def test_a_log_in_of_who_has_no_token_deletes_none(make_client: MakeClient) -> N
 
 def test_a_log_in_gives_another_token(make_client: MakeClient) -> None:
     client = make_client(Root())
-    as_visitor = client.get("/token").text
+    as_visitor, as_visitor_secret = client.get("/token").text, client.cookies["csrf_token"]
     logged_in = client.get("/log_in")
     assert logged_in.headers.get_list("set-cookie")[-1].startswith("csrf_token=; Max-Age=0; Path=/")
     assert "csrf_token" not in client.cookies
     again = client.get("/log_in").text
     assert len({as_visitor, logged_in.text, again}) == 3
-    accepted = [client.get("/check", params={"token": token}).text for token in (as_visitor, logged_in.text, again)]
-    assert accepted == ["False", "False", "True"]
-    assert client.get("/token").text == again
+    assert logged_in.text != masked(as_visitor_secret, logged_in.text[:22])
+    accepted = [accepts(client, token) for token in (as_visitor, as_visitor_secret, logged_in.text, again)]
+    assert accepted == [False, False, False, True]
+    assert accepts(client, client.get("/token").text)
 
 
 def test_a_session_that_begins_later_keeps_a_visitor_s_token(make_client: MakeClient) -> None:
@@ -143,8 +237,9 @@ def test_a_session_that_begins_later_keeps_a_visitor_s_token(make_client: MakeCl
     token = client.get("/both").text
     assert set(client.cookies) == {"session_id", "csrf_token"}
     client.get("/visit")
-    assert client.get("/token").text == token
-    assert client.get("/check", params={"token": token}).text == "True"
+    assert client.get("/token").headers.get("set-cookie") is None
+    assert client.get("/secret").text == "None"
+    assert accepts(client, token)
 
 
 def test_a_client_with_a_session_has_its_token_there(make_client: MakeClient) -> None:
@@ -152,7 +247,7 @@ def test_a_client_with_a_session_has_its_token_there(make_client: MakeClient) ->
     client.get("/visit")
     token = client.get("/token").text
     assert set(client.cookies) == {"session_id"}
-    assert client.get("/check", params={"token": token}).text == "True"
+    assert accepts(client, token)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -175,7 +270,8 @@ def test_what_is_no_token_is_replaced(make_client: MakeClient, value: str) -> No
     client.get("/store", params={"value": value})
     assert client.get("/odd").text == "False False False False False"
     token = client.get("/token").text
-    assert (len(token), client.get("/token").text) == (43, token)
+    assert token == masked(client.get("/secret").text, token[:22])
+    assert accepts(client, token)
 
 
 def test_any_text_may_be_compared(make_client: MakeClient) -> None:
@@ -184,16 +280,71 @@ def test_any_text_may_be_compared(make_client: MakeClient) -> None:
     assert client.get("/odd").text == "False False False False False"
 
 
-def test_a_token_that_can_not_be_stored_any_more_is_an_error(
+def test_R48_a_token_that_comes_after_the_head_is_an_error(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Root(), raise_app_exceptions=False)
     with pytest.raises(httpx.RemoteProtocolError):
         client.get("/later")
     assert "call csrf_token(request), from micropie.csrf, in the handler" in caplog.text
+    for page in ("/token", "/log_in"):  # nor may it be kept by a cache for a client that has one
+        client.get(page)
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get("/later")
+
+
+# -- caches --------------------------------------------------------------------------------------------------------------
+
+
+class Cached(Root):
+    def shows(self, cache: str) -> Any:
+        return 200, csrf_token(self.request), {"Cache-Control": cache}
+
+    def checks(self, cache: str, token: str) -> Any:
+        return 200, str(is_csrf_token(self.request, token)), {"Cache-Control": cache}
+
+    async def streams(self, cache: str) -> Any:
+        self.response.headers["Cache-Control"] = cache
+        yield csrf_token(self.request)
+        yield "!"
+
+
+@pytest.mark.parametrize(
+    ("stated", "sent", "warns"),
+    [
+        ("public, max-age=60", "private, max-age=60", True),
+        ("max-age=5, s-maxage=60", "private, max-age=5", True),
+        ("max-age=60", "private, max-age=60", False),
+        ("private", "private", False),
+        ("no-store", "no-store", False),
+    ],
+)
+@pytest.mark.parametrize("path", ["/shows", "/streams"])
+@pytest.mark.parametrize("known", [False, True])
+def test_R48_a_page_with_a_token_is_private_on_every_visit(
+    make_client: MakeClient,
+    path: str,
+    stated: str,
+    sent: str,
+    warns: bool,
+    known: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "micropie")
+    client = make_client(Cached())
+    if known:
+        client.get("/visit")
+        client.get("/token")
+    for _ in range(3):
+        caplog.clear()
+        answer = client.get(path, params={"cache": stated})
+        assert (answer.headers["cache-control"], answer.headers["vary"]) == (sent, "Cookie")
+        warning = f"GET '{path}': an answer with a client's own cookie or token can't be public: it is sent as private"
+        assert [record.getMessage() for record in caplog.records] == [warning] * warns
+
+
+def test_R48_an_answer_that_checks_a_token_and_shows_none_is_the_author_s_to_cache(make_client: MakeClient) -> None:
+    client = make_client(Cached())
     token = client.get("/token").text
-    assert client.get("/later").text == f"head{token}"
-    client.get("/log_in")
-    client.get("/forget")
-    with pytest.raises(httpx.RemoteProtocolError):
-        client.get("/later")
+    answer = client.get("/checks", params={"cache": "public", "token": token})
+    assert (answer.text, answer.headers["cache-control"], answer.headers["vary"]) == ("True", "public", "Cookie")

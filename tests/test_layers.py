@@ -20,12 +20,9 @@ PACKAGE = Path(__file__).parent.parent / "micropie"
 # These may wait, or consist of parts that do. All else is the core.
 DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
 WAITING = (
-    "streams/scoped.py",
+    "streams/source.py",
     "streams/threaded.py",
-    *(
-        f"execution/{name}.py"
-        for name in ("loop", "wake", "threads", "from_thread", "portal", "backpressure", "background", "managers")
-    ),
+    *(f"execution/{name}.py" for name in ("loop", "threads", "background", "after_response")),
 )
 ABOVE = ("__init__.py", "__main__.py", "app.py", "cli", "compat", "testing/requests.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}

@@ -21,9 +21,9 @@ ROOT = Path(micropie.__file__).parent.parent
 # All public names. A new one is added here. Removing or renaming one breaks the applications that import it.
 PROMISED = {
     "micropie": """
-App Server route get post put patch delete websocket run_in inline threaded pooled where run_async hidden requires
+App Server dual route get post put patch delete websocket run_in where run_async hidden requires
 describe reads_body max_body_size max_data_size Header Cookie Query Form Body BindingError BindingErrors
-Request Response EventStream Headers MutableHeaders UploadFile Page request template static_file event escape flash
+Request Response EventStream Headers MutableHeaders UploadFile Page request template static_file event escape html flash
 get_flashed_messages HTTPError BadRequest MethodNotAllowed Redirect ClientDisconnect SetupError ResponseError
 WebSocket WebSocketRequest ConnectionClosed HttpMiddleware WebSocketMiddleware SessionBackend InMemorySessionBackend
 __version__
@@ -105,6 +105,7 @@ def test_authors_are_offered_what_they_need(cls: type) -> None:
 
 
 def test_the_list_of_names_is_complete() -> None:
+    assert all(hasattr(micropie, name) for name in micropie.__all__)  # some are imported when they are asked for
     public = {
         name
         for name, value in vars(micropie).items()
@@ -169,6 +170,90 @@ def test_anyio_is_all_that_it_needs_and_nothing_is_started() -> None:
     code = ALONE.format(optional=OPTIONAL)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+FIRST_ANSWER = """
+import asyncio, sys
+before = set(sys.modules)
+from micropie import App
+class Root(App):
+    async def index(self):
+        return "Hello"
+    def plain(self, n: int = 0):
+        return "Hello"
+app, seen = Root(), []
+async def receive():
+    return {{"type": "http.request", "body": b"", "more_body": False}}
+async def send(message):
+    seen.append(message)
+if {asgi}:
+    scope = {{"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}}
+    asyncio.run(app(scope, receive, send))
+    assert [message.get("status", message.get("body")) for message in seen] == [200, b"Hello"], seen
+else:
+    environ = {{"REQUEST_METHOD": "GET", "PATH_INFO": "/plain", "SERVER_NAME": "x", "SERVER_PORT": "80", "wsgi.url_scheme": "http"}}
+    assert list(app(environ, lambda status, headers: seen.append(status))) == [b"Hello"], seen
+print(*sorted(set(sys.modules) - before))
+"""
+
+# Modules, and packages with all that is in them, that neither an import of ``App`` nor a first answer needs.
+UNUSED = {
+    *("anyio._backends", "anyio._core._sockets", "anyio._core._synchronization", "anyio._core._tasks", "anyio.abc"),
+    *(
+        "anyio.from_thread",
+        "anyio.streams",
+        "difflib",
+        "email",
+        "hashlib",
+        "hmac",
+        "html",
+        "http.client",
+        "http.cookies",
+    ),
+    *("jinja2", "mimetypes", "msgspec", "multiprocessing", "pydantic", "random", "secrets", "shutil", "sqlite3"),
+    *("sysconfig", "tempfile", "typing_extensions", "unicodedata", "xml", "zlib"),
+    *(
+        "micropie.asgi.lifespan",
+        "micropie.asgi.websocket",
+        "micropie.asgi.websocket_connection",
+        "micropie.channels.redis",
+    ),
+    *(
+        "micropie.cli",
+        "micropie.compat",
+        "micropie.debug.access",
+        "micropie.debug.page",
+        "micropie.execution.redis_client",
+    ),
+    *("micropie.files.static", "micropie.flow.websocket", "micropie.http.forms.multipart", "micropie.http.forms.parts"),
+    *(
+        "micropie.http.pagination",
+        "micropie.http.signing",
+        "micropie.middleware.health",
+        "micropie.mounts.asgi_in_asgi",
+    ),
+    *("micropie.mounts.asgi_in_wsgi", "micropie.mounts.lifespan", "micropie.mounts.wsgi_in_asgi", "micropie.openapi"),
+    *("micropie.pool.client", "micropie.pool.executors", "micropie.testing", "micropie.templates.environment"),
+}
+OF_ONE_PROTOCOL = {
+    True: {"micropie.wsgi.driver", "micropie.wsgi.exchange", "micropie.wsgi.gunicorn"},
+    False: {"micropie.asgi.driver", "micropie.asgi.exchange", "micropie.asgi.streaming", "ssl"},
+}
+MOST_OF_OURS = {True: 105, False: 103}  # a lower number is as good; a higher one needs a reason
+MIDDLEWARE = {"micropie.middleware", "micropie.middleware.base"}
+
+
+@pytest.mark.parametrize("asgi", [True, False], ids=["asgi", "wsgi"])
+def test_what_a_first_answer_does_not_need_is_not_imported(asgi: bool) -> None:
+    code = FIRST_ANSWER.format(asgi=asgi)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    loaded = set(done.stdout.split())
+    unused = UNUSED | OF_ONE_PROTOCOL[asgi]
+    assert [name for name in loaded if any(f"{name}.".startswith(f"{one}.") for one in unused)] == []
+    ours = {name for name in loaded if name.partition(".")[0] == "micropie"}
+    assert {name for name in ours if name.startswith("micropie.middleware")} == MIDDLEWARE
+    assert len(ours) <= MOST_OF_OURS[asgi], sorted(ours)
 
 
 @pytest.mark.parametrize("name", ["micropie", "MicroPie"])

@@ -115,7 +115,8 @@ def ask(client: TestClient, place: str, line: str) -> None:
     kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
     headers = {"Content-Type": kind} if sent else {}
     answer = client.request(found["method"], found["target"], content=sent, headers=headers)
-    got, expected = f"{answer.status_code} {said(answer)}".strip(), f"{found['status']} {found['body']}".strip()
+    body = said(answer).removeprefix(f"{answer.status_code} ")  # of a default sentence, "404 Not Found"
+    got, expected = f"{answer.status_code} {body}".strip(), f"{found['status']} {found['body']}".strip()
     pattern = ".*".join(map(re.escape, expected.split("...")))
     assert got == expected or re.fullmatch(pattern, got, re.DOTALL), f"{place}: {line}: {got}"
 
@@ -256,7 +257,7 @@ def test_links_within_the_project_lead_somewhere() -> None:
     for page in PAGES:
         for path, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
             target = page.parent / path if path else page
-            if not target.exists() or (anchor and anchor not in anchors(target)):
+            if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
                 broken.append(f"{name_of(page)}: {path}#{anchor}")
     assert not broken
 

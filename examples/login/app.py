@@ -44,9 +44,9 @@ def hashed(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1)
 
 
-def member(request: Request) -> Redirect | None:
+def member(request: Request) -> Redirect | bool:
     """Let members in, send others to the door."""
-    return None if "user" in request.session else Redirect(request.root_path + "/")
+    return "user" in request.session or Redirect(request.root_path + "/")
 
 
 class Members(App):

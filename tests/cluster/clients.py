@@ -89,6 +89,11 @@ class User:
         self.outcomes.append(Outcome(began, now(), kind, detail))
         return kind
 
+    @property
+    def cookie(self) -> str:
+        """Its session's cookie, as a header has it."""
+        return "; ".join(f"{name}={value}" for name, value in self._client.cookies.items())
+
     async def counted(self) -> int:
         """Return the visits that the application has counted."""
         return int((await ask_until_answered(self._client, "/me"))["visits"])

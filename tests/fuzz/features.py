@@ -15,7 +15,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import TracerProvider
 
-from micropie import App, SetupError, flash, get_flashed_messages, inline
+from micropie import App, SetupError, flash, get_flashed_messages, run_in
 from micropie.cli import main
 from micropie.cli.target import CommandError
 from micropie.middleware import RequestId, Tracing
@@ -27,12 +27,12 @@ from tests.fuzz.parsers import fields_of, latin
 
 
 class Notes(App):
-    @inline
+    @run_in("loop")
     def add(self, text: str, category: str = "message") -> str:
         flash(text, category)
         return "added"
 
-    @inline
+    @run_in("loop")
     def shown(self) -> Any:
         return get_flashed_messages(with_categories=True)
 
@@ -67,7 +67,7 @@ def flashes(data: bytes) -> None:
 
 
 class Traced(App):
-    @inline
+    @run_in("loop")
     def index(self) -> str:
         return "page"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fuzz import exchanges, features, moved, parsers
+from tests.fuzz import exchanges, features, holes, moved, parsers
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
@@ -41,5 +41,13 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         features.trace_headers,
         features.openapi_paths,
         features.env_file,
+        holes.growth,
+        holes.downloads,
+        holes.reasons,
+        holes.bottle_rules,
+        holes.cherrypy_dispatch,
+        holes.joined_addresses,
+        holes.session_sizes,
+        holes.tokens,
     )
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import traceback
 import warnings
 
 import atheris
@@ -19,7 +21,16 @@ def main() -> None:
     target = TARGETS[sys.argv.pop(1)]
     # One exchange before the first input: what is compiled and cached is no coverage of an input's.
     target(b"")
-    atheris.Setup(sys.argv, target)
+
+    def run(data: bytes) -> None:
+        try:
+            target(data)
+        except BaseException:
+            # Atheris would leave the process in the usual way, which may wait for threads, and lose the input.
+            traceback.print_exc()
+            os.abort()
+
+    atheris.Setup(sys.argv, run)
     atheris.Fuzz()
 
 

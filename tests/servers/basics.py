@@ -20,10 +20,10 @@ from micropie import (
     WebSocket,
     get,
     hidden,
-    inline,
     post,
     request,
     route,
+    run_in,
 )
 from micropie.middleware import SecurityDefaults
 
@@ -129,9 +129,9 @@ class Basics(App):
     def in_thread(self) -> str:
         return "def: may block, so it runs in a worker thread; under WSGI in the server's"
 
-    @inline
+    @run_in("loop")
     def quick(self) -> str:
-        return "@inline: a def that never blocks, called on the event loop without a thread"
+        return "run_in loop: a def that never blocks, called on the event loop without a thread"
 
     # -- answers ---------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,7 @@
-"""The files of docs/deploy are true: the unit's command serves the tutorial's blog, behind nginx with that page's file."""
+"""The files of docs/deploy are true: the unit's commands serve the tutorial's blog, behind nginx with that page's file.
+
+``test_several_machines.py`` has the pages about several of them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -20,6 +24,7 @@ import httpx
 import pytest
 from waitress.adjustments import Adjustments  # type: ignore[import-untyped]
 
+from tests.support.environment import unmeasured
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
 from tests.support.redis_server import missing_program
@@ -46,8 +51,12 @@ http {{
 """
 
 
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text()
+
+
 def block(page: str, language: str) -> str:
-    found = re.search(rf"^```{language}\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^```{language}\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -59,17 +68,22 @@ def replaced(text: str, *pairs: tuple[str, str]) -> str:
     return text
 
 
+def program(name: str) -> str:
+    return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin") or missing_program(name)
+
+
 class Site(NamedTuple):
     http: str
     https: str
     log: Path
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-    if nginx is None:
-        missing_program("nginx")
+STARTS = re.findall(r"^ *ExecStart=(.*)", text_of("systemd.md"), re.MULTILINE)  # by uvicorn and by gunicorn
+
+
+@pytest.fixture(scope="module", params=STARTS)
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    nginx = program("nginx")
     ports = free_port(), free_port()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))  # a short name, as that of a socket has to be
@@ -79,8 +93,8 @@ def site() -> Iterator[Site]:
         unit.read_string(block("systemd.md", "ini"))
         service = unit["Service"]
         command = replaced(
-            service["ExecStart"],
-            ("/srv/blog/.venv/bin/uvicorn", f"{sys.executable} -m uvicorn"),
+            request.param,
+            ("/srv/blog/.venv/bin/", f"{sys.executable} -m "),
             ("/run/blog/server.sock", f"{folder}/server.sock"),
             ("--workers 2", "--workers 1"),
         )
@@ -104,12 +118,15 @@ def site() -> Iterator[Site]:
 
 
 @contextmanager
-def running(command: list[str], folder: Path, variables: dict[str, str], log: IO[bytes]) -> Iterator[None]:
-    environment = {**os.environ, **variables}
+def running(
+    command: list[str], folder: Path, variables: dict[str, str], log: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command. The environment is that of the tests and ``variables``, or these alone if they have a PATH."""
+    environment = variables if "PATH" in variables else unmeasured(**variables)
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=log, stdout=log, start_new_session=True)
     guard = guard_of(process)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(PATIENCE)
@@ -147,12 +164,33 @@ def test_http_leads_to_https(site: Site) -> None:
     assert (answer.status_code, answer.headers["location"]) == (301, "https://blog.example.com/read/1?a=b")
 
 
-def test_the_health_check_of_the_image_succeeds(site: Site) -> None:
-    found = re.search(r"^HEALTHCHECK CMD (.*)$", block("containers.md", "dockerfile"), re.MULTILINE)
-    assert found is not None
-    _, *arguments = json.loads(found[1])
-    arguments[-1] = replaced(arguments[-1], ("http://127.0.0.1:8000", site.https))
-    assert subprocess.run([sys.executable, *arguments], check=False).returncode == 0
+def test_the_image_serves_by_its_commands_alone() -> None:
+    """The layers of the Dockerfile in a folder. Only the user is not made, and nothing is taken from an index."""
+    blog, port = ROOT / "examples" / "tutorial" / "step7", free_port()
+    lines = dict[str, list[str]]()
+    for name, rest in re.findall(r"^([A-Z]+) (.*)$", block("containers.md", "dockerfile"), re.MULTILINE):
+        lines.setdefault(name, []).append(rest)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        variables = dict(pair.split("=") for pair in replaced(lines["ENV"][0], ("/var/lib/blog", place)).split())
+        variables |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nonexistent"}
+        assert lines["COPY"] == ["requirements.txt ./", "wheels wheels/", ". ."]
+        shutil.copytree(blog, folder, dirs_exist_ok=True)
+        # What pip would install beside the wheel, which docs/start/install.md makes.
+        requirement = (folder / "requirements.txt").read_text().strip()
+        assert requirement == f"./wheels/micropie_dual-{version('micropie-dual')}-py3-none-any.whl[standard]"
+        assert any(re.match(r"uvicorn\b.*extra == .standard.", one) for one in requires("micropie-dual") or ())
+        assert lines["USER"][0].isdecimal()  # or Kubernetes can't know that it is not root
+        assert f"useradd --uid {lines['USER'][0]} " in lines["RUN"][0]
+        server, *options = json.loads(replaced(lines["CMD"][0], ("0.0.0.0", "127.0.0.1"), ("8000", str(port))))
+        python, *health_check = json.loads(replaced(lines["HEALTHCHECK"][0].removeprefix("CMD "), ("8000", str(port))))
+        assert python == "python"
+        with (
+            (folder / "log").open("wb") as log,
+            running([sys.executable, "-m", server, *options], folder, variables, log),
+        ):
+            until(lambda: is_ready(f"http://127.0.0.1:{port}"))
+            assert subprocess.run([sys.executable, *health_check], env=variables, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian", "daphne", "gunicorn"])
@@ -176,14 +214,43 @@ def commands(server: str) -> list[str]:
     return re.findall(rf"(?:^ +|[`/ ])({server} (?:-|\w+:)[^`\n\]]*)", text, re.MULTILINE)
 
 
-def test_the_unit_can_be_read_and_probes_ask_what_the_blog_answers() -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            unit = Path(folder, "blog.service")
-            unit.write_text(block("systemd.md", "ini").replace("/srv/blog/.venv/bin/uvicorn", sys.executable))
-            checked = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, check=False)
-            assert not [line for line in checked.stderr.splitlines() if "blog.service:" in line and "Unknown" in line]
-    for name in re.findall(r"^COPY (\S+) \./$", block("containers.md", "dockerfile"), re.MULTILINE):
-        assert (ROOT / "examples" / "tutorial" / "step7" / name).exists()
-    assert "readinessProbe: {httpGet: {path: /healthz" in block("containers.md", "yaml")
+UNITS = dict(
+    re.findall(r"`/etc/systemd/system/(\S+)`:\n\n```ini\n(.*?)^```$", text_of("systemd.md"), re.MULTILINE | re.DOTALL)
+)
+
+
+def test_systemd_finds_no_fault_with_the_units() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, unit in UNITS.items():
+            Path(folder, name).write_text(unit.replace("/srv/blog/.venv/bin/uvicorn", sys.executable))
+        command = [program("systemd-analyze"), "verify", "--man=no", *(f"{folder}/{name}" for name in UNITS)]
+        checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in checked.stderr.splitlines() if "blog." in line] == []
+    assert (checked.returncode, [*UNITS]) == (0, ["blog.service", "blog.socket"])
+
+
+def test_requests_wait_in_the_socket_of_systemd_until_gunicorn_has_started() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        listen = re.findall(r"^ListenStream=(.*)$", UNITS["blog.socket"], re.MULTILINE)
+        address = replaced(listen[0], ("/run/", f"{place}/"))
+        activate = [
+            program("systemd-socket-activate"),
+            "--listen",
+            address,
+            f"--setenv=BLOG_DATA={place}",
+            "--setenv=BLOG_PROXIES=unix",
+        ]
+        activate += [f"--setenv=PYTHONPATH={ROOT}", sys.executable, "-m"]
+        line = replaced(
+            STARTS[1],
+            ("/srv/blog/.venv/bin/", ""),
+            (" --bind unix:/run/blog/server.sock", ""),
+            ("--workers 2", "--workers 1"),
+        )
+        with (
+            Path(place, "log").open("wb") as log,
+            running([*activate, *shlex.split(line)], ROOT / "examples" / "tutorial" / "step7", {}, log),
+            httpx.Client(transport=httpx.HTTPTransport(uds=address, retries=3), timeout=PATIENCE) as client,
+        ):
+            until(Path(address).exists)
+            assert client.get("http://localhost/healthz").status_code == 200

@@ -222,21 +222,22 @@ def without_drawn(name: str, value: str) -> str:
 
 @pytest.mark.parametrize("name", [*SERVERS, "flask"])  # alone as well
 def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: ServerOf) -> None:
-    # gunicorn reads 1024 bytes at a time, and of a chunked body it waits for the beginning of the next chunk.
-    head = b"POST /flask/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3072\r\n\r\n"
+    # More than 64 KiB: a shorter body has arrived before its application begins. gunicorn reads 1024 bytes at a time, and
+    # of a chunked body it waits for the beginning of the next chunk.
+    head = b"POST /flask/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 98304\r\n\r\n"
     with socket.create_connection(("127.0.0.1", servers(name).port), timeout=ANSWER_WITHIN) as connection:
         connection.sendall(head)
         received = b""
         for byte in (b"\x01", b"\x02", b"\x03"):
-            connection.sendall(1024 * byte)
-            while received.count(byte) < 1024:
+            connection.sendall(32_768 * byte)
+            while received.count(byte) < 32_768:
                 piece = connection.recv(65536)
                 assert piece, received
                 received += piece
         while piece := connection.recv(65536):
             received += piece
     answer = parsed(received, "POST")
-    assert (answer.status, len(answer.body)) == (200, 3072)
+    assert (answer.status, len(answer.body)) == (200, 98_304)
 
 
 # -- locks -----------------------------------------------------------------------------------------------------------------

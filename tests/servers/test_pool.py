@@ -23,11 +23,11 @@ class Worker(NamedTuple):
 
 
 @pytest.fixture(
-    params=[
-        (name, preload, backend)
-        for name in ("gunicorn-sync", "gunicorn-gthread")
-        for preload in ("", " --preload")
-        for backend in ("asyncio", "trio")
+    params=[  # each two of them meet
+        ("gunicorn-sync", "", "asyncio"),
+        ("gunicorn-sync", " --preload", "trio"),
+        ("gunicorn-gthread", "", "trio"),
+        ("gunicorn-gthread", " --preload", "asyncio"),
     ],
     ids=lambda param: "".join(param[:2]).replace(" ", "") + "-" + param[2],
 )

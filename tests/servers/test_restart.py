@@ -6,26 +6,35 @@ The servers are started as docs/operation.md says.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
+from pathlib import Path
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.cluster.network import accepts, children_of
+from tests.servers import harness
 from tests.servers.harness import ANSWER_WITHIN, KINDS, ROOT, START_WITHIN, STOP_WITHIN, Server, start
+from tests.servers.test_deployment import replaced, running, text_of
+from tests.support.ports import free_port
 
 # The row of the page's table, and the settings that it states.
 SETTINGS = {
     "uvicorn": ("uvicorn", "--timeout-graceful-shutdown 30"),
-    "granian-asgi": ("granian", "--workers-kill-timeout 30"),
-    "granian-wsgi": ("granian", "--workers-kill-timeout 30"),
+    "granian-asgi": ("granian, `--interface asgi`", "--workers-kill-timeout 30"),
+    "granian-wsgi": ("granian, `--interface wsgi`", "--workers-kill-timeout 10"),
     "gunicorn-asgi": ("gunicorn, `-k asgi`", "--graceful-timeout 30"),
     "gunicorn-gthread": ("gunicorn, `-k gthread`", "-c python:micropie.wsgi.gunicorn --graceful-timeout 30"),
     "gunicorn-sync": ("gunicorn, `-k sync`", "--graceful-timeout 30"),
@@ -188,6 +197,47 @@ def test_R62_R65_no_request_fails_while_all_workers_are_replaced_and_what_lasts_
             thread.join()
     assert failures == []
     assert len(unread) <= 3  # of three clients, when one worker ends
+
+
+def test_gunicorn_answers_while_a_new_version_is_imported(tmp_path: Path) -> None:
+    """By the commands of the page: the old server goes on until the new one is there, however long its import takes."""
+    page = text_of("workers.md")
+    (command,) = re.findall(r"^    (gunicorn app:app --preload .*)$", page, re.MULTILINE)
+    (switch,) = re.findall(r"^(    old=.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "app.py").write_text(VERSION.format("old"))
+    variables = {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(tmp_path)}
+    port = free_port()
+    options = shlex.split(replaced(command, ("gunicorn ", ""), ("--workers 2", "--workers 1")))
+    started = [str(Path(sys.executable).parent / "gunicorn"), "--bind", f"127.0.0.1:{port}", *options]
+
+    def version() -> str:
+        return httpx.get(f"http://127.0.0.1:{port}/", timeout=ANSWER_WITHIN).text
+
+    with (tmp_path / "log").open("w+b") as log, running(started, tmp_path, variables, log) as old:
+        wait_until(lambda: harness.accepts(port))
+        os.mkfifo(tmp_path / "import")
+        (tmp_path / "app.py").write_text(f"open({str(tmp_path / 'import')!r}).read()\n" + VERSION.format("new"))
+        with subprocess.Popen(["sh", "-ec", switch], cwd=tmp_path) as switching:
+            try:
+                with (tmp_path / "import").open("wb"):  # once the import reads from it, until this is closed
+                    assert version() == "old"
+                    assert switching.poll() is None
+                old.wait(STOP_WITHIN)
+                assert version() == "new"
+            finally:
+                switching.kill()
+                os.killpg(old.pid, signal.SIGKILL)  # the new one is in its group
+
+
+VERSION = """
+from micropie import App
+
+class Root(App):
+    def index(self):
+        return {!r}
+
+app = Root()
+"""
 
 
 def workers_of(server: Server) -> set[int]:

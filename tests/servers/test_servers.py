@@ -85,7 +85,7 @@ CASES = {
     "HEAD (R8)": Case("/greet/Alice", 200, HTML, b"", "HEAD", answer_headers={"Content-Length": "13"}),
     # Where handlers run.
     "async": Case("/on_loop", 200, HTML, b"async def: on the event loop; under WSGI on the process's own one"),
-    "inline": Case("/quick", 200, HTML, b"@inline: a def that never blocks, called on the event loop without a thread"),
+    "inline": Case("/quick", 200, HTML, b"run_in loop: a def that never blocks, called on the event loop without a thread"),
     # Answers.
     "json": Case("/json", 200, JSON, '{"text":"é","number":1.5,"list":[1,true,null]}'.encode()),
     "204 (R9)": Case("/nothing", 204, None, b""),

@@ -95,15 +95,17 @@ def check_websocket(server: Server, mount: str) -> None:
 
 # -- python-socketio -----------------------------------------------------------------------------------------------------
 
-ASYNCIO = ["uvicorn", "hypercorn-asyncio"]  # its asgi mode knows no other loop
 TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
 
 
-@pytest.mark.parametrize("name", ASYNCIO)
+# Its asgi mode knows no loop but asyncio's. Each way on one server: what is around it is the same on the other.
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="+".join)
 @pytest.mark.parametrize(
-    ("wrapped", "path", "mount"),
-    [("with_socketio", "socket.io", ""), ("mounted_beside", "live/socket.io", "/site")],
+    ("name", "wrapped", "path", "mount"),
+    [
+        ("uvicorn", "with_socketio", "socket.io", ""),
+        ("hypercorn-asyncio", "mounted_beside", "live/socket.io", "/site"),
+    ],
 )
 def test_socketio(name: str, transports: list[str], wrapped: str, path: str, mount: str, serve: Serve) -> None:
     server = serve(name, wrapped)
@@ -120,8 +122,10 @@ def test_socketio(name: str, transports: list[str], wrapped: str, path: str, mou
             assert "".join(chunks) == "cake"
 
 
-@pytest.mark.parametrize("name", ASYNCIO)
-@pytest.mark.parametrize(("wrapped", "mount"), [("with_socketio", ""), ("mounted_beside", "/site")])
+@pytest.mark.parametrize(
+    ("name", "wrapped", "mount"),
+    [("uvicorn", "with_socketio", ""), ("hypercorn-asyncio", "mounted_beside", "/site")],
+)
 def test_what_is_not_socketio_s_is_answered_by_the_application(
     name: str, wrapped: str, mount: str, serve: Serve
 ) -> None:
@@ -133,7 +137,7 @@ def test_what_is_not_socketio_s_is_answered_by_the_application(
 
 @pytest.mark.parametrize(
     ("name", "wrapped"),
-    [("uvicorn", "with_files_asgi"), ("hypercorn-asyncio", "with_files_asgi"), ("gunicorn-gthread", "with_files_wsgi")],
+    [("hypercorn-asyncio", "with_files_asgi"), ("gunicorn-gthread", "with_files_wsgi")],
 )
 def test_servestatic(name: str, wrapped: str, serve: Serve) -> None:
     server = serve(name, wrapped)
@@ -153,7 +157,7 @@ def test_servestatic(name: str, wrapped: str, serve: Serve) -> None:
 # -- Starlette's middleware ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-asyncio", "hypercorn-trio"])
+@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-trio"])
 def test_middleware_of_starlette(name: str, serve: Serve) -> None:
     server = serve(name, "with_middleware")
     with client_of(server) as client:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import micropie
-from micropie import App, HTTPError, MethodNotAllowed, Redirect, Response, get, pooled, post, run_in, where
+from micropie import App, HTTPError, MethodNotAllowed, Redirect, Response, get, post, run_in, where
 
 
 class Unpicklable(Exception):
@@ -38,6 +38,15 @@ def plain(number: int) -> Any:
     return [where(), number, micropie.request.query("number")]
 
 
+def computes(begun: str, work: str) -> None:
+    """Compute for minutes: in C, which keeps the interpreter to itself, or in Python."""
+    Path(begun).touch()
+    if work == "in C":
+        pow(3, 10**10)
+    while True:
+        pass
+
+
 class Pooled(App):
     colour = "green"
 
@@ -45,7 +54,7 @@ class Pooled(App):
         super().__init__(*args, **settings)
         self.lock = threading.Lock()  # can't be pickled
 
-    @pooled
+    @run_in("process")
     def process(self) -> Any:
         return [where(), os.getpid()]
 
@@ -62,16 +71,16 @@ class Pooled(App):
         return [where(), number]
 
     @staticmethod
-    @pooled
+    @run_in("process")
     def static_one(name: str = "") -> str:
         return where() + name
 
     @classmethod
-    @pooled
+    @run_in("process")
     def of_class(cls) -> str:
         return cls.colour
 
-    @pooled
+    @run_in("process")
     def uses_self(self) -> Any:
         return [self._helped(), self.colour, hasattr(self, "lock")]
 
@@ -111,14 +120,14 @@ class Pooled(App):
         self.request.session["user"] = name
         return "in"
 
-    @pooled
+    @run_in("process")
     def session(self) -> Any:
         try:
             self.request.session["user"] = "Eve"
         except RuntimeError as error:
             return [self.request.session.get("user"), str(error)]
 
-    @pooled
+    @run_in("process")
     def refused(self) -> Any:
         request: Any = self.request
         said = []
@@ -144,7 +153,7 @@ class Pooled(App):
                 said.append(str(error))
         return said
 
-    @pooled
+    @run_in("process")
     def answers(self, kind: str) -> Any:
         if kind == "response":
             return Response("made", 201, {"X-Colour": "red"})
@@ -152,7 +161,7 @@ class Pooled(App):
             return Redirect("/there")
         return 202, "tuple", {"X-Colour": "red"}
 
-    @pooled
+    @run_in("process")
     def raises(self, kind: str) -> Any:
         if kind == "http":
             raise HTTPError(418, "short and stout", [("X-Pot", "tea")])
@@ -162,28 +171,32 @@ class Pooled(App):
             sys.exit(3)
         if kind == "unpicklable":
             raise Unpicklable("a", "b")
+        if kind == "self":
+            return self.lock
+        if kind == "none":
+            return self.nothing  # type: ignore[attr-defined]
         if kind == "holding":
             raise Holding("oh")
         raise Custom("oh")
 
-    @pooled
+    @run_in("process")
     def unpicklable(self) -> Any:
         return threading.Lock()
 
-    @pooled
+    @run_in("process")
     def dies(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    @pooled
+    @run_in("process")
     def leaves(self) -> None:
         os._exit(7)
 
-    @pooled
+    @run_in("process")
     def sleeps(self, seconds: float) -> str:
         time.sleep(seconds)
         return "slept"
 
-    @pooled
+    @run_in("process")
     def chunks(self, count: int, file: str = "") -> Iterator[str]:
         try:
             for number in range(count):
@@ -194,23 +207,23 @@ class Pooled(App):
             if file:
                 Path(file + ".closed").touch()
 
-    @pooled
+    @run_in("process")
     def stream_fails(self, after: int) -> Iterator[str]:
         for _ in range(after):
             yield "chunk "
         raise Custom("in mid-stream")
 
-    @pooled
+    @run_in("process")
     def stream_dies(self) -> Iterator[str]:
         yield "chunk "
         os.kill(os.getpid(), signal.SIGKILL)
 
-    @pooled
+    @run_in("process")
     def stream_hangs(self) -> Iterator[str]:
         yield "chunk "
         time.sleep(60)
 
-    @pooled
+    @run_in("process")
     def stream_close_fails(self) -> Iterator[str]:
         try:
             for _ in range(100):
@@ -218,29 +231,29 @@ class Pooled(App):
         finally:
             raise Custom("while closing")
 
-    @pooled
+    @run_in("process")
     def chunk_unpicklable(self) -> Iterator[Any]:
         yield "chunk "
         yield threading.Lock()
 
-    @pooled
+    @run_in("process")
     def places(self, count: int) -> Iterator[str]:
         for _ in range(count):
             yield f"{where()} {os.getpid()}\n"
 
-    @pooled
+    @run_in("process")
     def begins(self, file: str) -> None:
         """Create ``file``, then sleep for longer than any test."""
         Path(file).touch()
         time.sleep(60)
 
-    @pooled
+    @run_in("process")
     def stream_begins(self, after: int, file: str) -> Iterator[str]:
         yield from ["chunk "] * after
         Path(file).touch()
         time.sleep(60)
 
-    @pooled
+    @run_in("process")
     def stream_waits(self, file: str) -> Iterator[str]:
         """Continue when ``file`` exists."""
         yield from "abcdef"
@@ -248,11 +261,11 @@ class Pooled(App):
             time.sleep(0.01)
         yield "g"
 
-    @pooled
+    @run_in("process")
     def module_state(self) -> Any:
         return changed
 
-    @pooled
+    @run_in("process")
     def takes(self, thing: Any) -> str:
         return "taken"
 
@@ -267,7 +280,7 @@ def twice(function: Any) -> Any:
 
 class Decorated(App):
     @twice
-    @pooled
+    @run_in("process")
     def word(self) -> str:
         return where()
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import redis
 
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
@@ -41,6 +44,19 @@ def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
         process.wait(30)
         guard.kill()
         guard.communicate()
+
+
+@contextmanager
+def hanging(url: str) -> Iterator[Callable[[], None]]:
+    """Stop the server at ``url``, one of ``redis_server``, as a stuck disk does. The call that is yielded ends it."""
+    with redis.Redis.from_url(url) as client:
+        process = int(client.info("server")["process_id"])
+    os.kill(process, signal.SIGSTOP)
+    go_on = partial(os.kill, process, signal.SIGCONT)
+    try:
+        yield go_on
+    finally:
+        go_on()
 
 
 def missing_program(name: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The choice of the worlds that a case runs in."""
+"""The choice of the worlds that a case runs in, and of the tests whose lines count."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.measuring import OUTSIDE
 from tests.support.selection import WAITING, WORLDS, left_out
 
 ROOT = Path(__file__).parent.parent.parent
@@ -64,6 +65,6 @@ def test_one_world_can_be_chosen() -> None:
     assert chosen([*items, Item(QUIET, "x", argument="name")], "trio") == ["trio-a", "trio-b", "x"]
 
 
-def test_what_waits_exists() -> None:
-    for start in WAITING:
+def test_what_waits_and_what_is_outside_exists() -> None:
+    for start in (*WAITING, *OUTSIDE):
         assert [*ROOT.glob(f"{start}*")], start

@@ -8,6 +8,7 @@ from shop import Shop
 def staff(request):
     if request.query.get("key") != "sesame":
         raise HTTPError(401, "For our staff only.")
+    return True
 
 
 class Office(App):

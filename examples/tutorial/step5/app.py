@@ -11,6 +11,7 @@ from database import Database
 def logged_in(request):
     if "author" not in request.session:
         return Redirect("/login")
+    return True
 
 
 class Blog(App):

@@ -1,0 +1,229 @@
+"""The pages of docs/deploy about more than one machine: the shop behind HAProxy, and as a container of Kubernetes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from tests.servers.harness import ROOT
+from tests.servers.test_deployment import block, program, replaced, running, text_of
+from tests.servers.test_restart import SETTINGS
+from tests.support.ports import free_port
+from tests.support.redis_server import redis_server
+from tests.support.waiting import PATIENCE, until
+
+PAGE = "several-machines.md"
+HOST = {"Host": "shop.example.com"}
+HANDSHAKE = {
+    "Connection": "upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+class Shop(NamedTuple):
+    """The page's program in a folder, and Redis."""
+
+    folder: Path
+    variables: dict[str, str]
+
+    @contextmanager
+    def served(self, command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a server as a machine does, until it is ready. It is asked by its address."""
+        with ExitStack() as stack:
+            log = stack.enter_context((self.folder / "log").open("ab"))
+            command = [sys.executable, "-m", *command]
+            process = stack.enter_context(running(command, self.folder, self.variables, log))
+            until(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200)
+            yield process
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    with tempfile.TemporaryDirectory() as place, redis_server(Path(place)) as redis:
+        (Path(place) / "app.py").write_text(block(PAGE, "python"))
+        variables = {"REDIS_URL": redis, "SECRET_KEY": "s" * 32, "PROXIES": "127.0.0.1"}
+        yield Shop(Path(place), {**variables, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": place})
+
+
+def status_of(url: str) -> int | None:
+    try:
+        return httpx.get(url, timeout=PATIENCE).status_code
+    except httpx.TransportError:
+        return None
+
+
+class Balancer(NamedTuple):
+    """HAProxy, with the configuration of the page."""
+
+    folder: Path
+    ports: list[int]
+
+    def tell(self, command: str) -> str:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(str(self.folder / "admin.sock"))
+            connection.sendall(f"{command}\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+    def column(self, name: str) -> dict[str, str]:
+        """Return one column of ``show stat`` for each "backend/machine"."""
+        head, *lines = self.tell("show stat").lstrip("# ").splitlines()
+        rows = [dict(zip(head.split(","), line.split(","), strict=True)) for line in lines if line]
+        return {f"{row['pxname']}/{row['svname']}": row[name] for row in rows}
+
+    def get(self, address: str = "127.0.0.1", headers: dict[str, str] | None = None, *, tls: bool = True) -> Any:
+        """Ask for the page of the shop, from an address of this machine."""
+        url = f"https://127.0.0.1:{self.ports[1]}/" if tls else f"http://127.0.0.1:{self.ports[0]}/?a=b"
+        transport = httpx.HTTPTransport(local_address=address, verify=False)
+        with httpx.Client(transport=transport, timeout=PATIENCE) as client:
+            return client.get(url, headers={**HOST, **(headers or {})})
+
+
+@contextmanager
+def balancer(folder: Path, machines: dict[str, int]) -> Iterator[Balancer]:
+    """Run HAProxy in front of the machines."""
+    ports = [free_port(), free_port()]
+    subprocess.run(
+        shlex.split(f"{program('openssl')} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch")
+        + shlex.split("-subj /CN=shop.example.com -keyout shop.pem.key -out shop.pem"),
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    configuration = folder / "haproxy.cfg"
+    configuration.write_text(
+        replaced(
+            block(PAGE, "text"),
+            ("/run/haproxy/admin.sock", f"{folder}/admin.sock"),
+            ("bind :80\n", f"bind 127.0.0.1:{ports[0]}\n"),
+            ("bind :443 ", f"bind 127.0.0.1:{ports[1]} "),
+            ("/etc/haproxy/shop.pem", f"{folder}/shop.pem"),
+            *((address, f"127.0.0.1:{port}") for address, port in machines.items()),
+        )
+    )
+    command = [program("haproxy"), "-db", "-f", str(configuration)]
+    checked = subprocess.run([*command, "-c"], check=True, capture_output=True, text=True)
+    assert "WARNING" not in checked.stdout + checked.stderr
+    with (folder / "haproxy.log").open("wb") as log, running(command, folder, {}, log):
+        found = Balancer(folder, ports)
+        until((folder / "admin.sock").exists)
+        until(lambda: {found.column("check_status")[f"machines/{name}"] for name in "ab"} == {"L7OK"})
+        yield found
+
+
+def test_the_shop_on_two_machines_behind_haproxy(shop: Shop) -> None:
+    commands = re.findall(r"^    ((?:uvicorn|gunicorn) app:app .*)$", text_of(PAGE), re.MULTILINE)
+    machines = {address: free_port() for address in ("10.0.0.11:8000", "10.0.0.12:8000")}
+    ports = list(machines.values())
+    places = [
+        ("--host 10.0.0.11 --port 8000", f"--host 127.0.0.1 --port {ports[0]}"),
+        ("10.0.0.12:8000", f"127.0.0.1:{ports[1]}"),
+    ]
+    served = [
+        partial(shop.served, shlex.split(replaced(command, place, ("--workers 2", "--workers 1"))), port)
+        for command, place, port in zip(commands, places, ports, strict=True)
+    ]
+    drain, disable, enable, ready = re.findall(r"`((?:set server|disable health|enable health) [^`]+)`", text_of(PAGE))
+    with served[1](), ExitStack() as first:
+        first.enter_context(served[0]())
+        with balancer(shop.folder, machines) as proxy:
+            page = proxy.get("127.0.0.2", {"X-Forwarded-For": "192.0.2.1"})
+            assert (page.status_code, page.text) == (200, "hello")
+            assert "strict-transport-security" in page.headers  # it knows that it was asked by https
+            left = [proxy.get(client).headers["ratelimit-remaining"] for client in ("127.0.0.2", "127.0.0.3")]
+            assert left == ["98", "99"]  # each client has a limit of its own, whatever it says of itself
+            assert proxy.get(headers={"Host": "evil.example"}).status_code == 400
+            moved = proxy.get(tls=False)
+            assert (moved.status_code, moved.headers["location"]) == (301, "https://shop.example.com/?a=b")
+            assert proxy.get(headers=HANDSHAKE).status_code == 404  # the shop has no WebSocket
+            assert proxy.column("stot")["websockets/a"] == "1"
+
+            answers = []
+            for command in (drain, disable):
+                assert proxy.tell(command).strip() == ""
+            assert proxy.column("status")["machines/a"] == proxy.column("status")["websockets/a"] == "DRAIN"
+            answers += [proxy.get().status_code for _ in range(4)]
+            first.close()
+            answers += [proxy.get().status_code for _ in range(4)]
+            first.enter_context(served[0]())
+            for command in (enable, ready):
+                assert proxy.tell(command).strip() == ""
+            until(lambda: proxy.column("check_status")["machines/a"] == "L7OK")
+            asked = int(proxy.column("stot")["machines/a"])
+            answers += [proxy.get().status_code for _ in range(4)]
+            assert int(proxy.column("stot")["machines/a"]) > asked
+            assert answers == [200] * 12
+    assert "Traceback" not in (shop.folder / "log").read_text()
+
+
+# -- Kubernetes --------------------------------------------------------------------------------------------------------
+
+MANIFESTS = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(block("kubernetes.md", "yaml"))}
+POD = MANIFESTS["Deployment"]["spec"]["template"]
+(CONTAINER,) = POD["spec"]["containers"]
+
+
+@pytest.mark.parametrize("kind", MANIFESTS)
+def test_manifests_are_as_the_schemas_of_kubernetes_say(kind: str) -> None:
+    kubernetes_validate.validate(MANIFESTS[kind], kubernetes_validate.latest_version(), strict=True)
+
+
+def test_manifests_mean_each_other() -> None:
+    labels = POD["metadata"]["labels"]
+    assert MANIFESTS["Deployment"]["spec"]["selector"]["matchLabels"] == labels
+    assert MANIFESTS["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    assert MANIFESTS["Service"]["spec"]["selector"] == labels
+    (port,), (service_port,) = CONTAINER["ports"], MANIFESTS["Service"]["spec"]["ports"]
+    assert service_port["targetPort"] == port["name"]
+    assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == {
+        volume["name"] for volume in POD["spec"]["volumes"]
+    }
+    assert f"\nUSER {POD['spec']['securityContext']['runAsUser']}\n" in block("containers.md", "dockerfile")
+
+
+def test_a_container_answers_its_probes_and_ends_at_once(shop: Shop) -> None:
+    (container_port,), port = CONTAINER["ports"], free_port()
+    assert {one["name"] for one in CONTAINER["env"]} == {"PROXIES", "REDIS_URL", "SECRET_KEY"}
+    assert all(f'environment.get("{one["name"]}"' in block(PAGE, "python") for one in CONTAINER["env"])
+    words = json.dumps(CONTAINER["command"])
+    words = replaced(words, ("0.0.0.0", "127.0.0.1"), (f'"{container_port["containerPort"]}"', f'"{port}"'))
+    with shop.served(json.loads(words), port) as process:
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            asked = CONTAINER[probe]["httpGet"]
+            assert asked["port"] == container_port["name"]
+            assert status_of(f"http://127.0.0.1:{port}{asked['path']}") == 200
+        process.send_signal(signal.SIGTERM)
+        process.wait(POD["spec"]["terminationGracePeriodSeconds"])
+    assert "Application shutdown complete" in (shop.folder / "log").read_text()
+
+
+GRACES = ["uvicorn", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread", "hypercorn-trio", "waitress"]
+
+
+def test_kubernetes_waits_longer_than_each_server() -> None:
+    grace = CONTAINER["command"][CONTAINER["command"].index("--timeout-graceful-shutdown") + 1]
+    waits = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
+    rows = re.findall(r"^\| `(.*?)`.* \| (\d+) s.* \| ([\d +]+) \| (\d+) \|$", text_of("kubernetes.md"), re.MULTILINE)
+    for name, (command, seconds, parts, total) in zip(GRACES, rows, strict=True):
+        assert command.endswith(" ".join(SETTINGS[name][1].split()[-2:]))  # with which test_restart.py ends it
+        assert parts == f"{waits} + {seconds} + 10"
+        assert int(total) == waits + int(seconds) + 10
+    assert (rows[0][1], int(rows[0][3])) == (grace, POD["spec"]["terminationGracePeriodSeconds"])
