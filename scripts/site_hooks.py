@@ -36,7 +36,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 WEIGHTS = {
     "changelog": 0.01,
     "license": 0.01,
-    "risks": 0.05,
+    "risks/": 0.05,
+    "explanation/threat-model": 0.1,
     "glossary": 0.05,
     "performance": 0.1,
     "reference/": 0.3,

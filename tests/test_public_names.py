@@ -63,10 +63,14 @@ def sections(*pages: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", PROMISED["micropie.middleware"].split())
 def test_every_argument_of_a_middleware_is_explained(name: str) -> None:
-    """Also in its section of docs/middleware.md or docs/operation.md, if it has one."""
+    """Also in its section of docs/security-middleware.md or docs/operation-middleware.md, if it has one."""
     middleware = getattr(importlib.import_module("micropie.middleware"), name)
     arguments = [p.name for p in inspect.signature(middleware).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    texts = [text for heading, text in sections("middleware.md", "operation.md").items() if name in heading]
+    texts = [
+        text
+        for heading, text in sections("security-middleware.md", "operation-middleware.md").items()
+        if name in heading
+    ]
     for text in (inspect.getdoc(middleware) or "", *texts):
         assert [argument for argument in arguments if not re.search(rf"\b{argument}\b", text)] == []
 

@@ -1,4 +1,4 @@
-"""docs/risks.md and the tests agree: every number that a test or a comment uses is there, with the files of its tests."""
+"""docs/risks and the tests agree: every number that a test or a comment uses is there, with the files of its tests."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "risks.md").read_text()
+FOLDER = ROOT / "docs" / "risks"
 NO_TEST = "No test names it yet."
 
-_SECTION = re.compile(r"^### R(?P<number>\d+)\n(?P<text>.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
-SECTIONS = {int(found["number"]): found["text"] for found in _SECTION.finditer(PAGE)}
+_SECTION = re.compile(r"^## R(?P<number>\d+)\n(?P<text>.*?)(?=^##? |\Z)", re.MULTILINE | re.DOTALL)
+PAGES = re.findall(r"\]\(([\w-]+\.md)\)", (FOLDER / "index.md").read_text())
+TEXT = "".join((FOLDER / page).read_text() for page in PAGES)
+SECTIONS = {int(found["number"]): found["text"] for found in _SECTION.finditer(TEXT)}
 
 
 def files_by_risk() -> dict[int, list[str]]:
@@ -46,7 +48,7 @@ def test_each_risk_says_which_files_test_it() -> None:
 
 def test_each_number_that_code_or_a_page_refers_to_exists() -> None:
     paths = [path for folder in ("micropie", "tests") for path in (ROOT / folder).rglob("*.py")]
-    paths += [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), ROOT / "pyproject.toml"]
+    paths += [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "pyproject.toml"]
     unknown = {
         f"{path.relative_to(ROOT)}: R{number}"
         for path in paths

@@ -1,4 +1,4 @@
-"""Each threat in docs/security.md has tests, and these exist."""
+"""Each threat in docs/explanation/threat-model.md has tests, and these exist."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-PAGE = (TESTS.parent / "docs" / "security.md").read_text()
-MODEL = PAGE[PAGE.index("## Threat model") : PAGE.index("## How it is tested")]
+PAGE = (TESTS.parent / "docs" / "explanation" / "threat-model.md").read_text()
+MODEL = PAGE[: PAGE.index("## How it is tested")]
 KINDS = (
     "Spoofing",
     "Tampering",
@@ -25,7 +25,7 @@ THREATS = [
 
 def test_every_kind_of_threat_is_there() -> None:
     for kind, following in zip(KINDS, [*KINDS[1:], None], strict=True):
-        section = MODEL[MODEL.index(f"### {kind}") : MODEL.index(f"### {following}") if following else None]
+        section = MODEL[MODEL.index(f"## {kind}") : MODEL.index(f"## {following}") if following else None]
         rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
         assert len(rows) >= 3, kind
         for row in rows:

@@ -16,7 +16,7 @@ from micropie.errors import BadRequest
 from micropie.http.headers import cached_if_short
 from micropie.lazily import pattern
 
-# Possessive throughout, so it can't backtrack: a header of n bytes takes n steps (docs/risks.md, R28).
+# Possessive throughout, so it can't backtrack: a header of n bytes takes n steps (docs/risks, R28).
 _PARAMETER = pattern(
     r"""
     ;[ \t]*+ ([^=;"\s]++) [ \t]*+=[ \t]*+       # its name
@@ -37,7 +37,7 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def is_json(media_type: str) -> bool:
-    """Return whether a type is ``application/json`` or ``application/*+json``, not text (docs/risks.md, R24)."""
+    """Return whether a type is ``application/json`` or ``application/*+json``, not text (docs/risks, R24)."""
     return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 

@@ -1,4 +1,4 @@
-"""Queries and forms: whole, byte by byte and cut at random (docs/risks.md, R11, R24 to R29, R31 to R34)."""
+"""Queries and forms: whole, byte by byte and cut at random (docs/risks, R11, R24 to R29, R31 to R34)."""
 
 from __future__ import annotations
 

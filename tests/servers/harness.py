@@ -31,7 +31,7 @@ START_WITHIN = 30.0
 STOP_WITHIN = 20.0
 ANSWER_WITHIN = 30.0
 
-# Written by asyncio and trio when a task, a coroutine or an error is left over (docs/risks.md, R61).
+# Written by asyncio and trio when a task, a coroutine or an error is left over (docs/risks, R61).
 LEFTOVERS = ("never awaited", "never retrieved", "was destroyed but it is pending", "ResourceWarning")
 
 # A shell starts its background jobs with SIGINT ignored, and children inherit that. A preexec_fn would run Python in a

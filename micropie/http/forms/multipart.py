@@ -1,6 +1,6 @@
 """``multipart/form-data`` (RFC 7578): bytes pushed in, parts or fields and files out.
 
-The result doesn't depend on how the bytes are cut into chunks (docs/risks.md, R34): every limit is checked in the
+The result doesn't depend on how the bytes are cut into chunks (docs/risks, R34): every limit is checked in the
 order of the bytes, and a part's head is read once it is complete.
 """
 
@@ -345,7 +345,7 @@ class MultipartParser:
         return min(self._limits.spool_size, self._limits.max_file_memory - self._memory_used)
 
     def may_block(self, size: int) -> bool:
-        """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread (docs/risks.md, R31)."""
+        """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread (docs/risks, R31)."""
         upload = self._upload
         if upload is not None:
             size += upload.size
