@@ -181,12 +181,15 @@ def takes(function: Any, count: int) -> bool:
     return True
 
 
-def authors_traceback(error: BaseException) -> TracebackType | None:
-    """Return the traceback of an exception from the author's first line on; all of it if there is no such line."""
+def as_authors_see(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """Return an exception's type, the exception, and its traceback from the author's first line on.
+
+    All of the traceback if there is no such line.
+    """
     step = error.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         step = step.tb_next
-    return step or error.__traceback__
+    return type(error), error, step or error.__traceback__
 
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"

@@ -196,7 +196,7 @@ async def perform_cleanup(exchange: Exchange) -> None:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     await perform_step(kind, function, arguments, exchange, 0.0)
             else:  # without a scope around it: a generator may have one open
-                await perform_step(kind, function, arguments, exchange, ABANDON_AFTER)
+                await perform_step(kind, function, arguments, exchange, 0.0)
         except Exception as error:
             exchange.log_cleanup_failure(error)
         except BaseException as error:

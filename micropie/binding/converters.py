@@ -31,10 +31,12 @@ from typing import (
     Union,
     get_args,
     get_origin,
+    get_type_hints,
 )
 
 from micropie.binding.constraints import Constraint, check_type, checked, constraints_of
 from micropie.errors import SetupError
+from micropie.http import encoder_of
 from micropie.lazily import pattern
 
 T = TypeVar("T")
@@ -65,7 +67,7 @@ class OwnTypes(NamedTuple):
 
     def choices(self, kind: type[enum.Enum]) -> list[object]:
         """Return the values of an enumeration's members, or what the encoder of their class makes of these."""
-        encode = next((self.encoders[base] for base in kind.__mro__ if base in self.encoders), None)
+        encode = encoder_of(kind, self.encoders)
         return [member.value if encode is None else encode(member) for member in kind]
 
 
@@ -266,6 +268,16 @@ def without_aliases(annotation: Any, around: tuple[object, ...] = ()) -> Any:
     if origin is Literal or all(map(operator.is_, inner, arguments)):
         return annotation
     return (Union if origin is types.UnionType else origin)[inner] if origin is not Annotated else Annotated[inner]
+
+
+def hints_of(annotations: Mapping[str, object], function: Callable[..., object]) -> dict[str, Any]:
+    """Return ``annotations`` as types, by the names that the module of ``function`` has.
+
+    Raises ``NameError``, ``AttributeError``, ``SyntaxError`` or ``TypeError`` for one that can't be read.
+    """
+    wanted = types.SimpleNamespace(__annotations__=annotations)
+    hints = get_type_hints(wanted, getattr(function, "__globals__", {}), include_extras=True)
+    return {name: without_aliases(hint) for name, hint in hints.items()}
 
 
 def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYPES) -> Converter:

@@ -6,10 +6,10 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from inspect import Parameter
-from types import NoneType, SimpleNamespace, UnionType
+from types import NoneType, UnionType
 from typing import Any, Optional, Union
 
-from micropie.binding.converters import without_aliases
+from micropie.binding.converters import hints_of
 from micropie.binding.parameters import described
 from micropie.binding.structures import is_pydantic, members_of, with_fields_of
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
@@ -28,11 +28,10 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
     *_, inner = layers(function)
     annotation = getattr(inner, "__annotations__", {}).get("return", Parameter.empty) if stated is None else stated
     try:
-        wanted = SimpleNamespace(__annotations__={"return": annotation})
-        hints = typing.get_type_hints(wanted, getattr(inner, "__globals__", {}), include_extras=True)
+        hints = hints_of({"return": annotation}, inner)
     except (NameError, AttributeError, SyntaxError, TypeError):
         return (Parameter.empty,)
-    found = without_aliases(hints.get("return", Parameter.empty))
+    found = hints["return"]
     return typing.get_args(found) if typing.get_origin(found) in (Union, UnionType) else (found,)
 
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from inspect import Parameter
 from itertools import chain, repeat
 from operator import itemgetter
-from types import SimpleNamespace
 from typing import Any, NamedTuple, NewType, TypeAlias
 
-from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, without_aliases
+from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, hints_of
 from micropie.binding.parameters import REQUIRED, BoundParameter, bound_parameter, by_name, from_path, unwrapped
 from micropie.binding.sources import stated_source
 from micropie.errors import BadRequest, HTTPError, SetupError
@@ -332,10 +330,7 @@ def _annotated(function: Callable[..., object], parameters: Sequence[Parameter])
     if not hasattr(inner, "__globals__"):
         inner = type(inner).__call__
     try:
-        annotations = {name: hint for name, hint in inner.__annotations__.items() if name in names}
-        wanted = SimpleNamespace(__annotations__=annotations)
-        found = typing.get_type_hints(wanted, inner.__globals__, include_extras=True)
-        hints = {name: without_aliases(hint) for name, hint in found.items()}
+        hints = hints_of({name: hint for name, hint in inner.__annotations__.items() if name in names}, inner)
     except (NameError, AttributeError, SyntaxError) as error:
         where = inner.__qualname__
         raise SetupError(f"an annotation of {where} can't be read: {error}; import it at run time as well") from None

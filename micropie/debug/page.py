@@ -23,8 +23,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from micropie.errors import PHRASES, HTTPError, authors_traceback
-from micropie.http import TEXT, Request, Response
+from micropie.errors import HTTPError, as_authors_see
+from micropie.http import PROBLEM, TEXT, Request, Response, problem_members
 from micropie.routing import RouteEntry, config_of
 
 _LINES_AROUND = 5  # the failing line
@@ -76,7 +76,7 @@ _HEADERS = (
 
 def error_page(request: Request, failure: Exception) -> Response:
     """Return the 500 for an unhandled exception, with its traceback."""
-    formatted = traceback.format_exception(type(failure), failure, authors_traceback(failure))
+    formatted = traceback.format_exception(*as_authors_see(failure))
     lines = _encodable(_hide_secrets("".join(formatted)))
     kind = _format_of(request)
     if kind == "text":
@@ -126,9 +126,7 @@ def _format_of(request: Request) -> str:
 
 
 def _problem(status: int, detail: str, more: Mapping[str, object], headers: Iterable[tuple[str, str]] = ()) -> Response:
-    detail = detail.removeprefix(f"{status} ")
-    document = {"type": "about:blank", "title": PHRASES[status], "status": status, "detail": detail, **more}
-    return Response(document, status, [*headers, *_HEADERS], "application/problem+json")
+    return Response({**problem_members(status, detail), **more}, status, [*headers, *_HEADERS], PROBLEM)
 
 
 def _html(status: int, title: str, parts: Iterable[str], headers: Iterable[tuple[str, str]] = ()) -> Response:

@@ -16,7 +16,7 @@ from functools import partial
 from threading import Timer
 from typing import Any, Protocol, TypeAlias
 
-from micropie.errors import SetupError, authors_traceback
+from micropie.errors import SetupError, as_authors_see
 from micropie.execution import AWAIT, INLINE, Flow, Result, RouteKind, call, kind_of
 from micropie.http import State
 from micropie.routing import Config, Site
@@ -36,7 +36,7 @@ def log_failure(sentence: str, error: Exception) -> None:
     if isinstance(error, SetupError):
         logger.error("%s: %s", sentence, error)
     else:
-        logger.error("%s", sentence, exc_info=(type(error), error, authors_traceback(error)))
+        logger.error("%s", sentence, exc_info=as_authors_see(error))
 
 
 class Component(Protocol):

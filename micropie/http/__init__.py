@@ -24,10 +24,10 @@ from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.forms.receiving import AHEAD, has_large_body, receive_body, receive_form
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
 from micropie.http.headers import LONGEST_KEPT, MAX_LENGTHS, Headers, MutableHeaders, Spellings, cached_if_short
-from micropie.http.json import BUILTINS, Dumps, Encoders, dumps, dumps_with, loads
+from micropie.http.json import BUILTINS, Dumps, Encoders, dumps, dumps_with, encoder_of, loads
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
-from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer
+from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members
 from micropie.http.request import Request, WebSocketRequest, bound_request, current_request
 from micropie.http.response import (
     HTML,
@@ -130,12 +130,12 @@ __all__ = [
     "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary", "as_browsers_read",
     "as_response", "bound_request", "cached_if_short", "check_code", "check_size", "check_value", "checked_headers",
     "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request", "disconnect_info",
-    "dumps", "dumps_with", "encode", "encode_body", "error_answer", "error_response", "escape", "escaped_path", "flash",
-    "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date", "is_allowed_origin",
-    "is_cookie_name", "is_host", "is_html", "is_origin", "is_too_big", "leads_up", "loads", "make_private",
-    "merge_pending", "normal_origin", "parse_cookies", "raw_path_below", "receive_body", "receive_form",
-    "redirect_response", "select", "start_failed", "states_status", "status_line", "truncate_reason",
-    "weight_of_coding", "with_html", "without_prefix",
+    "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
+    "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
+    "is_allowed_origin", "is_cookie_name", "is_host", "is_html", "is_origin", "is_too_big", "leads_up", "loads",
+    "make_private", "merge_pending", "normal_origin", "parse_cookies", "problem_members", "raw_path_below",
+    "receive_body", "receive_form", "redirect_response", "select", "start_failed", "states_status", "status_line",
+    "truncate_reason", "weight_of_coding", "with_html", "without_prefix",
 ]
 # fmt: on
 

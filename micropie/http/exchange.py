@@ -16,7 +16,7 @@ from contextvars import Context
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
-from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError, authors_traceback
+from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError, as_authors_see
 from micropie.execution import Flow, Step, Threads, result_of
 from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
@@ -499,7 +499,7 @@ class Exchange:
         if is_outage and not logger.isEnabledFor(logging.DEBUG):
             logger.error("%s: %s", sentence, failure)
         else:
-            logger.error("%s", sentence, exc_info=(type(failure), failure, authors_traceback(failure)))
+            logger.error("%s", sentence, exc_info=as_authors_see(failure))
         for report in (*self.failure_reports, self.config.settings.on_error):
             if report is not None:
                 try:

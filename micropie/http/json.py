@@ -65,6 +65,11 @@ def make_codec(module: ModuleType | None, own: Encoders | None = None) -> tuple[
     return _Encoder(module, own or {}).dumps, _loads_with(module.loads)
 
 
+def encoder_of(kind: type, own: Encoders) -> Callable[[Any], object] | None:
+    """Return the application's function for a class or for the nearest of its bases, or None."""
+    return next((own[base] for base in kind.__mro__ if base in own), None)
+
+
 # -- values become JSON ------------------------------------------------------------------------------------------------
 
 _MAX_DEPTH_OUT = 254  # orjson's own limit, counted in the same way
@@ -151,10 +156,8 @@ class _Encoder:
         ``is_whole``: a struct may be converted with all that is inside, which no own encoder then sees.
         """
         kind = type(value)
-        if self._own:
-            encode = next((self._own[base] for base in kind.__mro__ if base in self._own), None)
-            if encode is not None:
-                return encode(value)
+        if self._own and (encode := encoder_of(kind, self._own)) is not None:
+            return encode(value)
         for kinds, convert in _conversions():
             if isinstance(value, kinds):
                 return convert(value)
@@ -248,13 +251,14 @@ def _natives() -> tuple[type, ...]:
 @cache
 def _conversions() -> tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...]:
     import ipaddress as ip
+    from uuid import UUID
 
     addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)  # also of interfaces
     return (
         (datetime, datetime.isoformat),
         (date, date.isoformat),
         (time, time.isoformat),
-        (_natives()[1], str),
+        (UUID, str),
         (Decimal, _decimal),
         (type, _refuse),
         (Enum, lambda value: value.value),  # before str and int: it may be one

@@ -89,13 +89,18 @@ def _as_page(error: HTTPError, headers: HeadersLike) -> Response:
     return Response(_PAGE.format(title=escape(title), message=message), error.status, headers, HTML)
 
 
-def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:
-    document: dict[str, object] = {
+def problem_members(status: int, message: str) -> dict[str, object]:
+    """Return the members that every problem document has (RFC 9457, section 3.1)."""
+    return {
         "type": "about:blank",
-        "title": PHRASES.get(error.status, "Error"),
-        "status": error.status,
-        "detail": error.message.removeprefix(f"{error.status} "),  # a default sentence, as the status has a member
+        "title": PHRASES.get(status, "Error"),
+        "status": status,
+        "detail": message.removeprefix(f"{status} "),  # a default sentence, as the status has a member
     }
+
+
+def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:
+    document = problem_members(error.status, error.message)
     if isinstance(error, BindingError):
         document["errors"] = [
             {

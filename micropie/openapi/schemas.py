@@ -15,7 +15,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, NewType, Protocol, TypeAlias, Union, cast, get_args, get_origin
 
 from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, is_structure, schemas, taken_by
-from micropie.http import BUILTINS, UploadFile
+from micropie.http import BUILTINS, UploadFile, encoder_of
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -70,7 +70,7 @@ class Schemas:
             return self.of(taken_by(kind, self.own))
         if issubclass(kind, enum.Enum):
             return _choice(self.own.choices(kind))
-        encode = next((self.own.encoders[base] for base in kind.__mro__ if base in self.own.encoders), None)
+        encode = encoder_of(kind, self.own.encoders)
         if encode is None or isinstance(encode, type):
             return None if encode is None else self.of(encode)
         return self.of(inspect.signature(encode, eval_str=True).return_annotation)
