@@ -230,13 +230,8 @@ UNUSED = {
         "micropie.execution.redis_client",
     ),
     *("micropie.files.static", "micropie.flow.websocket", "micropie.http.forms.multipart", "micropie.http.forms.parts"),
-    *(
-        "micropie.http.pagination",
-        "micropie.http.signing",
-        "micropie.middleware.health",
-        "micropie.mounts.asgi_in_asgi",
-    ),
-    *("micropie.mounts.asgi_in_wsgi", "micropie.mounts.lifespan", "micropie.mounts.wsgi_in_asgi", "micropie.openapi"),
+    *("micropie.http.pagination", "micropie.http.signing", "micropie.middleware.health"),
+    *("micropie.mounts.asgi_call", "micropie.mounts.lifespan", "micropie.mounts.wsgi_in_asgi", "micropie.openapi"),
     *("micropie.pool.client", "micropie.pool.executors", "micropie.testing", "micropie.templates.environment"),
 }
 OF_ONE_PROTOCOL = {

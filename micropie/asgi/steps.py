@@ -134,7 +134,7 @@ async def perform_step(
     route, request, mounted_path = arguments  # kind is MOUNT
     if route.mount.kind == WSGI:
         return await mounts.wsgi_under_asgi(route.mount, route.threads, mounted_path, request._exchange)
-    return await mounts.asgi_under_asgi(route.mount, mounted_path, request._exchange)
+    return await mounts.call_asgi(route.mount, mounted_path, request._exchange)
 
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.

@@ -572,7 +572,7 @@ class Exchange:
         raise NotImplementedError
 
     def receive_message(self) -> Awaitable[Message]:
-        """Return the server's next message, for a mounted application. Under ASGI only."""
+        """Return the request's next message, for a mounted ASGI application. Raises what ``receive_piece`` does."""
         raise NotImplementedError
 
     def perform(self, flow: Flow[Value]) -> Value:

@@ -5,11 +5,12 @@
 after the hooks that guard. For any other application the flow yields a step MOUNT where it would call a handler, and
 gets a ``Response`` whose body is a stream: hooks, sessions and errors surround it as they surround a handler.
 
-There is one bridge for each pair of protocols: ``asgi_in_wsgi.py`` runs an ASGI application under a WSGI server, and
-so on. A way to another thread and back costs more than most answers, so an answer in one piece takes one: nothing
-waits for a task or a thread to start, the last chunk comes with the message of the end, and a short body is read
-ahead. When the client has left, an ASGI application that waits in ``receive`` is told so before it is cancelled: one
-that has made tasks, as Django's handler does, would leave them behind otherwise. ``lifespan.py`` runs the lifespans.
+``asgi_call.py`` calls an ASGI application, under WSGI on the background loop; ``wsgi_in_asgi.py`` and
+``wsgi_in_wsgi.py`` call one of WSGI under either kind of server. A way to another thread and back costs more than most
+answers, so an answer in one piece takes one: nothing waits for a task or a thread to start, the last chunk comes with
+the message of the end, and a short body is read ahead. When the client has left, an ASGI application that waits in
+``receive`` is told so before it is cancelled: one that has made tasks, as Django's handler does, would leave them
+behind otherwise. ``lifespan.py`` runs the lifespans.
 """
 
 from __future__ import annotations
@@ -31,17 +32,16 @@ from micropie.mounts.prefixes import (
 
 # fmt: off
 if TYPE_CHECKING:
-    from micropie.mounts.asgi_in_asgi import asgi_under_asgi, hand_over
-    from micropie.mounts.asgi_in_wsgi import asgi_under_wsgi
+    from micropie.mounts.asgi_call import call_asgi, hand_over
     from micropie.mounts.lifespan import MountedLife
     from micropie.mounts.wsgi_call import RawBody, WSGICall
     from micropie.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
     from micropie.mounts.wsgi_in_wsgi import environ_below, wsgi_under_wsgi
 
 __all__ = [
-    "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody", "WSGICall",
-    "asgi_under_asgi", "asgi_under_wsgi", "checked_prefix", "environ_below", "environ_of", "hand_over",
-    "kind_of_target", "mounted_path_of", "wsgi_under_asgi", "wsgi_under_wsgi",
+    "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody", "WSGICall", "call_asgi",
+    "checked_prefix", "environ_below", "environ_of", "hand_over", "kind_of_target", "mounted_path_of",
+    "wsgi_under_asgi", "wsgi_under_wsgi",
 ]
 # fmt: on
 
@@ -49,8 +49,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "asgi_in_asgi": "asgi_under_asgi hand_over",
-        "asgi_in_wsgi": "asgi_under_wsgi",
+        "asgi_call": "call_asgi hand_over",
         "lifespan": "MountedLife",
         "wsgi_call": "RawBody WSGICall",
         "wsgi_in_asgi": "environ_of wsgi_under_asgi",

@@ -1,4 +1,4 @@
-"""Answers of mounted applications. The request's task or thread takes them chunk by chunk.
+"""Answers of mounted applications. The request's task takes them chunk by chunk.
 
 They become a ``Response``, so hooks see them like any other answer. Here are also the parts of a call of an ASGI
 application that need no waiting: its scope, and the checks of the messages that it sends.
@@ -7,16 +7,16 @@ application that need no waiting: its scope, and the checks of the messages that
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from anyio import move_on_after
 
 from micropie.errors import ResponseError
 from micropie.execution import CLEAN_UP_WITHIN
-from micropie.http import Exchange, GivenStatus, Message, Response, Scope
+from micropie.http import GivenStatus, Message, Response, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
-from micropie.streams import LoopSource, ThreadSource
+from micropie.streams import LoopSource
 
 logger = logging.getLogger("micropie")
 
@@ -34,19 +34,6 @@ class PendingAnswer(Protocol):
         """Return the response with ``body``. A chunk must have been taken."""
 
 
-class BlockingAnswer(Protocol):
-    """An answer that an application is making, and that a thread takes."""
-
-    def take(self) -> tuple[bytes, bool]:
-        """See ``PendingAnswer``."""
-
-    def close(self) -> None:
-        """See ``PendingAnswer.stop``."""
-
-    def response(self, body: object) -> Response:
-        """See ``PendingAnswer``."""
-
-
 async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
     """Return the response when its first chunk has arrived. The body is bytes if that is all of it, else a stream.
 
@@ -59,7 +46,7 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
         with move_on_after(CLEAN_UP_WITHIN, shield=True):
             await answer.stop()
         raise
-    length = None if is_head else _stated_length(response)
+    length = stated_length(response, is_head)
     if more or is_head or length not in (None, len(chunk)):
         response.body = LoopSource(_Chunks(answer, chunk, more, length), may_begin_empty=True)
     else:
@@ -67,46 +54,24 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
     return response
 
 
-def block_for_head(answer: BlockingAnswer, exchange: Exchange, in_chunks: bool = False) -> Response:
-    """Return the response when its first chunk has arrived, as ``wait_for_head`` does in a task.
-
-    ``in_chunks``: the body is a stream even if it has only one chunk.
-    """
-    is_head = exchange.method == "HEAD"
-    try:
-        chunk, more = answer.take()
-        response = answer.response(chunk)
-    except BaseException:
-        answer.close()
-        raise
-    length = None if is_head else _stated_length(response)
-    if more or is_head or in_chunks or length not in (None, len(chunk)):
-        response.body = ThreadSource(_BlockingChunks(answer, chunk, more, length), may_begin_empty=True)
-    else:
-        exchange.on_close(answer.close)  # the client gets its answer first
-    return response
-
-
-def _stated_length(response: Response) -> int | None:
+def stated_length(response: Response, is_head: bool) -> int | None:
     """Return the length that the body must have; None without a Content-Length, or where nothing follows the head."""
     stated = response.headers.get("content-length") or ""
-    is_bodyless = response.status in (204, 304)
+    is_bodyless = is_head or response.status in (204, 304)
     return int(stated) if stated.isascii() and stated.isdigit() and not is_bodyless else None
 
 
-class _Body:
-    """The body of an answer of several chunks, cut where it is longer than its Content-Length, as PEP 3333 wants it."""
+class BoundedBody:
+    """The body of an answer in chunks, cut where it is longer than its Content-Length, as PEP 3333 wants it."""
 
-    def __init__(self, first: bytes, more: bool, length: int | None) -> None:
-        self._first: bytes | None = first
-        self._more = more
+    def __init__(self, length: int | None) -> None:
         self._left = length
 
-    def _bounded(self, chunk: bytes) -> bytes:
+    def bounded(self, chunk: bytes) -> bytes:
         """Return the part of ``chunk`` to send; b"" is the end. Raises ``ResponseError`` if the end comes early."""
         if self._left is None:
             return chunk
-        if self._left and not chunk and not self._more:
+        if self._left and not chunk:
             raise ResponseError(f"the mounted application's body is {self._left} bytes less than its Content-Length")
         if len(chunk) > self._left:
             logger.warning("the mounted application's body is longer than its Content-Length: cut")
@@ -115,9 +80,11 @@ class _Body:
         return chunk
 
 
-class _Chunks(_Body, AsyncIterator[bytes]):
+class _Chunks(BoundedBody, AsyncIterator[bytes]):
     def __init__(self, answer: PendingAnswer, first: bytes, more: bool, length: int | None) -> None:
-        super().__init__(first, more, length)
+        super().__init__(length)
+        self._first: bytes | None = first
+        self._more = more
         self._take, self.aclose = answer.take, answer.stop
 
     async def __anext__(self) -> bytes:
@@ -126,27 +93,9 @@ class _Chunks(_Body, AsyncIterator[bytes]):
             return chunk
         while self._more and not chunk:
             chunk, self._more = await self._take()
-        if bounded := self._bounded(chunk or b""):
+        if bounded := self.bounded(chunk or b""):
             return bounded
         raise StopAsyncIteration
-
-
-class _BlockingChunks(_Body, Iterator[bytes]):
-    """The same for a thread."""
-
-    def __init__(self, answer: BlockingAnswer, first: bytes, more: bool, length: int | None) -> None:
-        super().__init__(first, more, length)
-        self._take, self.close = answer.take, answer.close
-
-    def __next__(self) -> bytes:
-        chunk, self._first = self._first, None
-        if chunk == b"" and self._more:
-            return chunk
-        while self._more and not chunk:
-            chunk, self._more = self._take()
-        if bounded := self._bounded(chunk or b""):
-            return bounded
-        raise StopIteration
 
 
 class ASGIAnswer:

@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 
 from micropie.http import Environ, Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
-from micropie.mounts.response import block_for_head
+from micropie.mounts.response import BoundedBody, stated_length
 from micropie.mounts.wsgi_call import WSGICall
+from micropie.streams import ThreadSource
 
 
 def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
-    """Return the answer of a mounted WSGI application."""
+    """Return the answer of a mounted WSGI application: its body is bytes if it is short, else a stream."""
     call = _Call(mount)
     try:
         call.begin(environ_below(exchange, mounted_path))
+        is_short = call.is_short and not call.written
+        chunk = call.take()
+        response = call.response(chunk)
     except BaseException:
         call.close()
         raise
-    return block_for_head(call, exchange, in_chunks=not call.is_short)
+    is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length as it is
+    length = stated_length(response, is_head)
+    if is_short and not is_head and length in (None, len(chunk)):
+        exchange.on_close(call.close)  # the client gets its answer first
+    else:
+        response.body = ThreadSource(_Chunks(call, chunk, length), may_begin_empty=True)
+    return response
 
 
 class _Call(WSGICall):
-    """One call of the application: its chunks, with the data of its ``write`` in between (``BlockingAnswer``)."""
+    """One call of the application. ``written``: the data of its ``write`` that was not taken yet."""
 
     def __init__(self, mount: Mount) -> None:
-        self._ahead: list[bytes] = []
-        super().__init__(mount, self._ahead.append)
+        self.written: list[bytes] = []
+        super().__init__(mount, self.written.append)
 
-    def take(self) -> tuple[bytes, bool]:
-        """Return the next chunk and whether more may follow."""
-        is_short = self.is_short
-        if is_short or not self._ahead:
-            self._ahead.append(self.next())
-        chunk = self._ahead.pop(0)
-        return chunk, any(self._ahead) if is_short else bool(chunk)
+    def take(self) -> bytes:
+        """Return the next chunk: what was written comes before what is returned. b"" is the end."""
+        if not self.written:
+            self.written.append(self.next())
+        return self.written.pop(0)
+
+
+class _Chunks(BoundedBody, Iterator[bytes]):
+    def __init__(self, call: _Call, first: bytes, length: int | None) -> None:
+        super().__init__(length)
+        self._first: bytes | None = first
+        self._take, self.close = call.take, call.close
+
+    def __next__(self) -> bytes:
+        chunk, self._first = self._first, None
+        if bounded := self.bounded(self._take() if chunk is None else chunk):
+            return bounded
+        raise StopIteration
 
 
 def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:

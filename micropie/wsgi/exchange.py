@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from threading import Lock
 from typing import TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+import anyio
 from anyio import to_thread
 
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, start_tasks
-from micropie.http import Address, Environ, Exchange, HeaderPairs, Headers, Scope, escaped_path, raw_path_below
+from micropie.http import Address, Environ, Exchange, HeaderPairs, Headers, Message, Scope, escaped_path, raw_path_below
 from micropie.lazily import pattern
 from micropie.routing import config_of
 from micropie.wsgi.steps import perform
@@ -49,6 +51,8 @@ class WSGIExchange(Exchange):
     environ: Environ
     _scope: Scope | None = None
     _left: int | None = None  # bytes of the body not yet read, None before the first read
+    _reading: Lock | None = None  # held by a thread that reads for a mounted application
+    _is_passed_on = False  # whether such an application has got the whole body
 
     def __init__(self, environ: Environ) -> None:
         self._set_defaults()
@@ -184,6 +188,24 @@ class WSGIExchange(Exchange):
         except Exception as error:  # gunicorn's errors for a malformed chunk are not OSErrors
             raise ClientDisconnect("the body could not be read") from error
         return piece
+
+    async def receive_message(self) -> Message:
+        """Return the next message of the body, for a mounted ASGI application; after its end, wait to be cancelled.
+
+        A thread that reads the server's socket can't be interrupted, so the request is not closed before it is done.
+        """
+        if self._is_passed_on or self.body_so_far() is not None:
+            await anyio.sleep_forever()
+        if self._reading is None:
+            self._reading = Lock()
+            self.on_close(self._reading.acquire)
+        piece, more = await to_thread.run_sync(self._read_piece, self._reading)
+        self._is_passed_on = not more
+        return {"type": "http.request", "body": piece, "more_body": more}
+
+    def _read_piece(self, reading: Lock) -> tuple[bytes, bool]:
+        with reading:
+            return self.receive_piece()
 
     def perform(self, flow: Flow[Value]) -> Value:
         return perform(flow, self)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import anyio
 
 from micropie import mounts, pool
+from micropie.errors import websockets_need_asgi
 from micropie.execution import (
     ANSWER,
     AWAIT,
@@ -113,11 +114,16 @@ def _answer_of_mount(
     exchange = request._exchange
     if route.mount.kind == WSGI:
         return mounts.wsgi_under_wsgi(route.mount, mounted_path, exchange)
+    if exchange.method == "GET" and "websocket" in (exchange.environ or {}).get("HTTP_UPGRADE", "").lower():
+        raise websockets_need_asgi()  # the application would take the handshake for a plain GET
+    if exchange.has_short_body and exchange.body_so_far() is None:
+        exchange.put_back = exchange.receive_piece()  # here it needs no other thread
     settings = route.config.settings
-    limits = [limit for limit in (seconds, settings.mount_timeout) if limit is not None]
-    return mounts.asgi_under_wsgi(
-        route.mount, mounted_path, exchange, settings.portal_backend, min(limits, default=None)
+    seconds = min((limit for limit in (seconds, settings.mount_timeout) if limit is not None), default=None)
+    response: Response = await_in_background(
+        settings.portal_backend, mounts.call_asgi, (route.mount, mounted_path, exchange, seconds)
     )
+    return response
 
 
 async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:

@@ -15,7 +15,7 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware
 from micropie.errors import ClientDisconnect
-from micropie.execution.background import BackgroundLoop, close_background_loops
+from micropie.execution.background import close_background_loops
 from micropie.http.headers import MAX_NAMES
 from micropie.mounts.prefixes import ASGI, Mount
 from micropie.mounts.wsgi_call import RawBody
@@ -235,33 +235,6 @@ def test_a_wsgi_server_that_knows_no_client() -> None:
     app = site()
     assert ask(app, "/w", REMOTE_ADDR="")[1].endswith(b"  80")
     app.wsgi_shutdown()
-
-
-@every_loop
-def test_R74_one_that_is_given_up_before_its_loop_comes_to_it_is_not_called(
-    backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    called: list[str] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        called.append(scope["type"])
-
-    spawn, waiting = BackgroundLoop.spawn, []
-
-    def spawn_in_reverse(loop: BackgroundLoop, *task: Any) -> None:  # as a loop may, which is busy meanwhile
-        waiting.append(task)
-        if len(waiting) == 2:
-            spawn(loop, *waiting.pop())
-            spawn(loop, *waiting.pop())
-
-    root = App(portal_backend=backend, mount_timeout=2)  # the first answer has to be in time on a busy machine
-    root.mount("/m", app)
-    assert ask(root, "/m")[0] == 500
-    monkeypatch.setattr(BackgroundLoop, "spawn", spawn_in_reverse)
-    assert ask(root, "/m")[0] == 504
-    assert called == ["lifespan", "http"]
-    monkeypatch.undo()
-    root.wsgi_shutdown()
 
 
 def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeClient) -> None:

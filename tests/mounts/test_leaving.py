@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -84,8 +85,7 @@ def test_R74_an_application_that_listens_is_told_that_nobody_wants_more(make_cli
 
 
 def test_R74_one_that_is_told_and_does_not_end_is_cancelled(make_client: MakeClient, monkeypatch: Any) -> None:
-    monkeypatch.setattr("micropie.mounts.asgi_in_asgi.LEAVE_WITHIN", 0.1)
-    monkeypatch.setattr("micropie.mounts.asgi_in_wsgi.LEAVE_WITHIN", 0.1)
+    monkeypatch.setattr("micropie.mounts.asgi_call.LEAVE_WITHIN", 0.1)
     talker, root = Talker(leaves=False), App()
     root.mount("/m", talker)
     assert make_client(root).head("/m").status_code == 200
@@ -202,6 +202,39 @@ def test_R74_a_body_that_breaks_off_under_wsgi_is_told(backend: str, caplog: pyt
     answer = begin(root, "POST", "/a", b"abc", CONTENT_LENGTH="100")
     assert (answer.status, answer.read()) == (400, b"The request's body ended too early.")
     assert not caplog.records
+    root.wsgi_shutdown()
+
+
+@every_loop
+def test_R74_a_request_is_not_over_while_a_thread_reads_its_body(backend: str) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Input(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            reading.set()
+            go_on.wait(30)
+            return b"abc"
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        async with anyio.create_task_group() as group:
+            group.start_soon(receive)
+            await anyio.to_thread.run_sync(reading.wait)
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"hello"})
+
+    root = App(portal_backend=backend)
+    root.mount("/a", app)
+    given: dict[str, Any] = {"wsgi.input": Input(), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    answers: list[bytes] = []
+    server = threading.Thread(target=lambda: answers.append(begin(root, "POST", "/a", **given).read()))
+    server.start()
+    assert reading.wait(30)
+    server.join(0.05)
+    assert server.is_alive()  # or it would read the next request from the same connection
+    go_on.set()
+    server.join(30)
+    assert answers == [b"hello"]
     root.wsgi_shutdown()
 
 

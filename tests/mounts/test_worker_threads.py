@@ -310,11 +310,12 @@ def test_an_asgi_stream_under_wsgi_is_made_two_chunks_ahead_and_no_further(porta
     app.mount("/m", target, kind="asgi")
     answer = begin(app, "GET", "/m")
     chunks = iter(answer.chunks)
-    assert len(made) == 1  # the head waits for one, and nobody may want a second
+    assert len(made) <= 2  # the head waits for one, and nobody may want more; the application holds the second
     taken = []
     for _ in range(5):
         taken.append(next(chunks))
         time.sleep(0.01)  # time enough to be further ahead
-        assert len(made) <= len(taken) + 3  # that which is made when the next is asked for, and those that wait
+        # That which is made when the next is asked for, those that wait, and the one that the application holds.
+        assert len(made) <= len(taken) + 4
     assert b"".join([*taken, *chunks]) == b"".join(b"%d " % number for number in range(12))
     answer.close()

@@ -1,12 +1,16 @@
-"""Mounted ASGI applications under ASGI: each runs in a separate task, and the request's task takes its chunks.
+"""One call of a mounted ASGI application, under any server: it runs in a task, and the request's task takes its chunks.
 
 One chunk is on its way at a time: an application waits in ``send`` until the chunk before it was taken. When the
 client has left, an application that waits in ``receive`` gets ``http.disconnect``, as from a server: it may have tasks
 to end, which a cancellation would lose. An application that does not wait there, or does not end, is cancelled. After
 its last chunk it may continue to run, as under a server.
+
+Under WSGI both tasks are on the background loop, where the chunks are read as those of an ``async def`` handler are.
 """
 
 from __future__ import annotations
+
+from math import inf
 
 from anyio import (
     BrokenResourceError,
@@ -15,25 +19,28 @@ from anyio import (
     EndOfStream,
     Event,
     create_memory_object_stream,
+    current_time,
     get_cancelled_exc_class,
     move_on_after,
 )
 
-from micropie.errors import ClientDisconnect, ResponseError
+from micropie.errors import ClientDisconnect, HTTPError, ResponseError
 from micropie.execution import LEAVE_WITHIN, TASKS
 from micropie.http import Exchange, Message, Receive, Response, Scope, Send
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
 
 
-async def asgi_under_asgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
-    """Return the answer of a mounted ASGI application."""
+async def call_asgi(
+    mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None = None
+) -> Response:
+    """Return the answer of a mounted ASGI application. Raises 504 if it is silent for ``seconds``; None: no limit."""
     scope = moved_scope(exchange.scope, mount, mounted_path)
     extensions = exchange.scope.get("extensions") or {}
     # Those of other names describe the connection. These announce messages that hooks would not see.
     scope["extensions"] = {name: extensions[name] for name in extensions if not name.startswith("http.response.")}
     scope["scheme"], scope["client"] = exchange.scheme, exchange.client
-    call = _Call(mount, exchange)
+    call = _Call(mount, exchange, inf if seconds is None else seconds)
     TASKS.get().start_soon(call.run, scope)
     return await wait_for_head(call, exchange.method == "HEAD")
 
@@ -44,9 +51,11 @@ _NO_CHUNK = (b"", True)
 class _Call:
     """One call of an application, with its ``receive`` and ``send``. The request's task calls ``take`` and ``stop``."""
 
-    def __init__(self, mount: Mount, exchange: Exchange) -> None:
+    def __init__(self, mount: Mount, exchange: Exchange, seconds: float) -> None:
         self._mount = mount
         self._exchange = exchange
+        self._seconds = seconds
+        self._silence = CancelScope()  # of ``take``, which gives up when the application is silent for so long
         self._body = exchange.body_so_far()
         self._answer = ASGIAnswer()
         self.response = self._answer.response
@@ -56,6 +65,7 @@ class _Call:
         self._is_taken = False  # whether the request's task has come for the first chunk, or wants none
         self._ended = Event()
         self._failure: BaseException | None = None
+        self._body_failure: Exception | None = None
         self._receiving: CancelScope | None = None  # while the application waits for a message
         self._got_disconnect = False
         self._sender, self._receiver = create_memory_object_stream[tuple[bytes, bool]](0)
@@ -80,7 +90,7 @@ class _Call:
             self._ended.set()
 
     async def _receive(self) -> Message:
-        if self._answer.is_complete:
+        if self._answer.is_complete or self._body_failure is not None:
             return {"type": "http.disconnect"}
         body, self._body = self._body, None
         if body is not None:  # a hook has received it
@@ -89,8 +99,11 @@ class _Call:
         with CancelScope() as self._receiving:
             try:
                 message = await self._exchange.receive_message()
+            except (ClientDisconnect, HTTPError) as error:  # of a body that is read in a thread
+                self._body_failure = error.with_traceback(None)  # the traceback refers to this call
             finally:
                 self._receiving = None
+        self._silence.deadline = current_time() + self._seconds  # to wait for a client is no silence
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
@@ -115,6 +128,11 @@ class _Call:
 
         The first is empty if the application waits for something between its head and its first chunk.
         """
+        with CancelScope(deadline=current_time() + self._seconds) as self._silence:
+            return await self._take()
+        raise HTTPError(504, "The answer took too long. Please try again later.")
+
+    async def _take(self) -> tuple[bytes, bool]:
         if not self._is_taken:
             await self._begun.wait()
             self._is_taken = True
@@ -124,22 +142,19 @@ class _Call:
         try:
             return await self._receiver.receive()
         except EndOfStream:
-            if self._failure is not None:
-                failure = self._failure
-            elif self._disconnect():
+            failure = self._failure or self._body_failure
+            if failure is None and self._disconnect():
                 failure = ClientDisconnect("the client left")
-            else:
-                failure = ResponseError("the mounted application ended before its answer did")
-        self._failure = None
+        self._failure = self._body_failure = None
         try:
-            raise failure
+            raise failure or ResponseError("the mounted application ended before its answer did")
         finally:
             del failure
 
     async def stop(self) -> None:
         """End the application's task, unless its answer is complete (``PendingAnswer``)."""
         try:
-            if not self._answer.is_complete and self._disconnect():
+            if self._disconnect() and not self._answer.is_complete:
                 with move_on_after(LEAVE_WITHIN):
                     await self._ended.wait()
         finally:
