@@ -34,14 +34,7 @@ import anyio
 from anyio.lowlevel import RunVar, checkpoint
 
 from micropie.errors import ClientDisconnect
-from micropie.execution import (
-    CLEAN_UP_WITHIN,
-    TASKS,
-    WAKERS,
-    Flow,
-    in_thread,
-    no_function,
-)
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, Flow, in_thread, no_function
 from micropie.http import Answer, ChunkedBody, Message, MessageConfig, Receive, Scope, Send
 from micropie.routing import Config, config_of
 from micropie.streams import (

@@ -7,7 +7,6 @@ chunk. When that takes too long, it sends the head without a chunk, or a heart-b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -88,12 +87,8 @@ class StreamReader:
         self._is_leaving = False  # the task: what it closes must not be cancelled
         self._has_ended = False
         self._has_asked = False  # for a chunk that was late
-        loop = background_loop(backend)
-        self._call_soon, self._portal = loop.call_soon, loop.portal
-        self._task: Future[None] = self._portal.start_task_soon(self._run)
-        # If the loop ends first, ``next`` must not wait for ever.
-        put = self._made.put  # not self, or the future would be a cycle
-        self._task.add_done_callback(lambda _: put((END, _loop_ended())))
+        self._loop = background_loop(backend)
+        self._loop.spawn(partial(self._made.put, (END, _loop_ended())), self._run)
 
     # -- in the server's thread ----------------------------------------------------------------------------------
 
@@ -125,12 +120,11 @@ class StreamReader:
     def close(self) -> None:
         """Close the source, also while it waits, and wait for that. Raises what its clean-up raises."""
         self._is_closing = True
-        with suppress(RuntimeError, CancelledError, TimeoutError):  # the loop has ended, and its tasks with it
-            self._portal.start_task_soon(self._stop)
-            self._task.result(CLEAN_UP_WITHIN + 1)
-        with suppress(ClientDisconnect):  # raised because of ``_stop``
+        with suppress(RuntimeError):  # the loop has ended, and its tasks with it
+            self._loop.spawn(bool, self._stop)
+        with suppress(Empty, ClientDisconnect):  # which is raised because of ``_stop``
             while not self._has_ended:
-                self._take()
+                self._take(CLEAN_UP_WITHIN + 1)
 
     def _ask(self) -> None:
         if self._has_asked:
@@ -142,7 +136,7 @@ class StreamReader:
 
     def _call(self, function: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop has ended; ``_take`` raises
-            self._call_soon(function)
+            self._loop.call_soon(function)
 
     def _take(self, seconds: float | None = None) -> object:
         chunk, failure = self._made.get(timeout=seconds)

@@ -149,11 +149,11 @@ class Dispatcher:
         app = request.app
         full = [segment for segment in path.split("/") if segment]
         if len(full) > _MOST_SEGMENTS:
-            request._configs = [global_config]
+            request.micropie_configs = [global_config]
             return None, []
         full.append("index")
         configs: list[Section] = [global_config]
-        request._configs = configs
+        request.micropie_configs = configs
         trail = self._walk(app, full, configs)
         last = len(trail) - 1
         for number in range(last, -1, -1):
@@ -271,7 +271,7 @@ class MethodDispatcher(Dispatcher):
         function = getattr(resource, method)
         own = getattr(function, "_cp_config", None)
         if own:
-            request._configs.append(own)
+            request.micropie_configs.append(own)
         request.args = vpath = _with_slashes(vpath)
         request.handler = LateParamPageHandler(function, *vpath)
 

@@ -96,8 +96,8 @@ def _find(request: Request) -> Plan:
         dispatch = app.find_config(request.path_info, "request.dispatch", dispatch)
     dispatch(request.path_info)
     own = request.__dict__
-    plan: Plan = app.plans.plan_of([own["config"]] if "config" in own else request._configs)
-    own["_plan"] = plan
+    plan: Plan = app.plans.plan_of([own["config"]] if "config" in own else request.micropie_configs)
+    own["micropie_plan"] = plan
     return plan
 
 
@@ -145,7 +145,7 @@ def _redirected(request: Request, app: Any, redirect: InternalRedirect) -> Reque
     following.query_string = redirect.query_string
     following.process_request_body = False
     following.prev = request
-    following._plan = None
+    following.micropie_plan = None
     return following
 
 

@@ -70,20 +70,20 @@ class Request:
     namespaces: ClassVar[dict[str, Namespace]] = {}
     """Functions for keys of configuration: ``Request.namespaces["db"] = function`` gets "x" and 1 for "db.x = 1"."""
 
-    _configs: Sequence[Section] = ()
-    _plan: Plan | None = None
+    micropie_configs: Sequence[Section] = ()
+    micropie_plan: Plan | None = None
 
     @lazy
     def config(self) -> Section:
         """What the configuration says of the path, the handler and the objects on the way to it."""
-        return merged_from(self._configs)
+        return merged_from(self.micropie_configs)
 
     @lazy
     def headers(self) -> HeaderMap:
         """The headers of the request, text by name."""
         return HeaderMap()
 
-    def _header(self, name: str) -> str | None:
+    def micropie_header(self, name: str) -> str | None:
         """Return one header. A request that was asked for nothing else need not make ``headers``."""
         value: str | None = self.headers.get(name)
         return value
@@ -109,17 +109,17 @@ class Request:
     @lazy
     def hooks(self) -> HookMap:
         """The hooks of this request."""
-        return HookMap() if self._plan is None else self._plan.hooks.copy()
+        return HookMap() if self.micropie_plan is None else self.micropie_plan.hooks.copy()
 
     @lazy
     def toolmaps(self) -> dict[str, dict[str, Section]]:
         """The options of the tools by toolbox and name."""
-        return {} if self._plan is None else self._plan.toolmaps
+        return {} if self.micropie_plan is None else self.micropie_plan.toolmaps
 
     @lazy
     def error_page(self) -> dict[int | str, object]:
         """The configured error pages, by status."""
-        return {} if self._plan is None else dict(self._plan.error_page)
+        return {} if self.micropie_plan is None else dict(self.micropie_plan.error_page)
 
     @lazy
     def error_response(self) -> Any:
@@ -189,7 +189,7 @@ class ServedRequest(Request):
             headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # it goes into addresses
         return headers
 
-    def _header(self, name: str) -> str | None:
+    def micropie_header(self, name: str) -> str | None:
         if "headers" not in self.__dict__:
             value = self.native.headers.get(name)
             if value is None or "=?" not in value:
@@ -375,7 +375,7 @@ class Response:
 
 def _outside() -> Exchange:
     request = Request()
-    request._configs = [global_config]
+    request.micropie_configs = [global_config]
     request.hooks = of_all_requests
     return Exchange(request, Response())
 

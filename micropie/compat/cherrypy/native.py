@@ -133,7 +133,9 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     request, response = exchange.request, exchange.response
     status = status_of(response.status)
     body = response._body
-    hooks = request.hooks if request._plan is None else request.__dict__.get("hooks") or request._plan.hooks
+    hooks = (
+        request.hooks if request.micropie_plan is None else request.__dict__.get("hooks") or request.micropie_plan.hooks
+    )
     if hooks.get("on_end_request"):
         if native.environ is not None:
             native.on_close(partial(copy_context().run, request.close))

@@ -38,7 +38,7 @@ def basic_auth(
     if '"' in realm:
         raise ValueError('the realm of auth_basic can not have a " in it')
     request = serving.request
-    scheme, _, encoded = (request._header("Authorization") or "").partition(" ")
+    scheme, _, encoded = (request.micropie_header("Authorization") or "").partition(" ")
     if scheme.lower() == "basic":
         try:
             given = b64decode(encoded.strip(), validate=True)

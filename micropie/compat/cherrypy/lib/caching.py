@@ -188,7 +188,7 @@ def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool 
     if request.method in invalid_methods or request.method not in _SAFE:
         cache.delete()
         return False
-    if request.method not in _KEPT or request.login or request._header("Authorization") is not None:
+    if request.method not in _KEPT or request.login or request.micropie_header("Authorization") is not None:
         return False
     request.cacheable = True
     if "no-cache" in request.headers.values("Pragma"):

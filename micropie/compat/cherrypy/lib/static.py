@@ -163,7 +163,7 @@ def _set_validators(facts: os.stat_result) -> None:
     if valid_status(response.status)[0] != 200 or request.method not in ("GET", "HEAD"):
         return
     # Without its Range: a range outside of the file has an answer of its own below.
-    conditions = {name: value for name in _CONDITIONS if (value := request._header(name)) is not None}
+    conditions = {name: value for name in _CONDITIONS if (value := request.micropie_header(name)) is not None}
     try:
         selection = select(conditions, request.method, etag, modified, facts.st_size)
     except NativeError:
@@ -175,11 +175,11 @@ def _set_validators(facts: os.stat_result) -> None:
 def _ranges(size: int) -> list[tuple[int, int]] | None:
     """Return the parts that the client asks for, None for all. Raises 416."""
     request, headers = serving.request, serving.response.headers
-    condition = request._header("If-Range")
+    condition = request.micropie_header("If-Range")
     is_current = condition is None or condition in (headers.get("ETag"), headers.get("Last-Modified"))
     if request.protocol < (1, 1) or not is_current or valid_status(serving.response.status)[0] != 200:
         return None
-    ranges = get_ranges(request._header("Range"), size)
+    ranges = get_ranges(request.micropie_header("Range"), size)
     if ranges is None:
         return None
     if not ranges:
