@@ -167,7 +167,7 @@ def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> 
 
 def test_the_package_has_few_entries() -> None:
     above = {*ABOVE, "openapi"} - {"__init__.py", "app.py"}  # and what describes an application from outside
-    assert len([path for path in PACKAGE.iterdir() if path.name not in {"__pycache__", *above}]) <= 25
+    assert len([path for path in PACKAGE.iterdir() if path.name not in {"__pycache__", *above}]) <= 26
 
 
 NOT_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)

@@ -8,14 +8,14 @@ from typing import Any
 
 import anyio
 
-from micropie import mounts
+from micropie import mounts, websockets
 from micropie.asgi.exchange import ASGIExchange, encode_headers
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import send_streamed
 from micropie.execution import ANSWER, AWAIT, AnyStep, LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
-from micropie.http import FAILED, Receive, Request, Scope, Send, start_failed
+from micropie.http import Receive, Request, Scope, Send, start_failed
 from micropie.routing import Handover, Site
 
 logger = logging.getLogger("micropie")
@@ -68,7 +68,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer while the application can't start."""
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": FAILED, "reason": ""})
+        await send({"type": "websocket.close", "code": websockets.FAILED, "reason": ""})
         return
     status, content_type, length, pairs, body, _ = start_failed(scope["method"] == "HEAD")
     headers = encode_headers(content_type, length, pairs)

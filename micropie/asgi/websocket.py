@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from micropie import mounts
+from micropie import mounts, websockets
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import Connection
@@ -17,8 +17,6 @@ from micropie.execution import CLEAN_UP_WITHIN, current
 from micropie.flow import ask_guards, cleanup, converse
 from micropie.habits import SocketHabits
 from micropie.http import (
-    ACCEPT,
-    INVALID_DATA,
     HeaderPairs,
     Headers,
     HeadersLike,
@@ -114,7 +112,7 @@ class WebSocket(SocketHabits):
         ``ValueError`` for a subprotocol that was not offered, ``ResponseError`` for a header that can't be sent.
         """
         connection = self._connection
-        connection.progress.allow(ACCEPT, "accept")
+        connection.progress.allow(websockets.ACCEPT, "accept")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}, but {self.subprotocols}")
         pairs: HeaderPairs = []
@@ -180,7 +178,7 @@ class WebSocket(SocketHabits):
             return loads(content)
         except BadRequest as error:
             fault = error.message
-        await self._connection.reject(INVALID_DATA, fault)
+        await self._connection.reject(websockets.INVALID_DATA, fault)
 
     def __aiter__(self) -> WebSocket:
         """``async for message in ws`` gives text and bytes as they come, until the WebSocket is closed."""

@@ -51,36 +51,12 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 import anyio
 from anyio.lowlevel import checkpoint
 
+from micropie import websockets
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
 from micropie.asgi.exchange import ASGIWebSocketExchange, encode_headers
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
 from micropie.flow import CloseInfo
-from micropie.http import (
-    ACCEPT,
-    CLOSE,
-    CLOSED,
-    CONNECTING,
-    GOING_AWAY,
-    GONE,
-    LEAVE,
-    LOST,
-    OPEN,
-    POLICY,
-    RECEIVE,
-    SEND,
-    TOO_BIG,
-    WRONG_KIND,
-    HeaderPairs,
-    Message,
-    MessageError,
-    Progress,
-    Receive,
-    Send,
-    check_code,
-    disconnect_info,
-    is_too_big,
-    truncate_reason,
-)
+from micropie.http import HeaderPairs, Message, Receive, Send
 from micropie.routing import config_of
 
 logger = logging.getLogger("micropie")
@@ -127,7 +103,7 @@ RETURN: Final = "return"  # that call has waited
 HANDLER: Final[dict[tuple[str, str], str]] = {
     (WAITS, STEP): RUNS,
     (RUNS, PAUSE): WAITS,
-    (RUNS, RECEIVE): RUNS_IN_RECEIVE,
+    (RUNS, websockets.RECEIVE): RUNS_IN_RECEIVE,
     (RUNS_IN_RECEIVE, PAUSE): WAITS_IN_RECEIVE,
     (WAITS_IN_RECEIVE, STEP): RUNS_IN_RECEIVE,
     (RUNS_IN_RECEIVE, RETURN): RUNS,
@@ -147,7 +123,7 @@ class Connection:
     _exchange: ASGIWebSocketExchange
     _receive: Receive
     _send: Send
-    progress: Progress = field(default_factory=Progress)
+    progress: websockets.Progress = field(default_factory=websockets.Progress)
     _send_timeout: float | None = None
     _timeout: float | None = None
     _max_size: int = 0
@@ -244,7 +220,7 @@ class Connection:
         """Read ahead from now on, unless a call of the handler's receives: it will see the disconnect itself."""
         if self._read_ahead is not None:
             self._read_ahead.go_on()
-        elif self._handler not in (RUNS_IN_RECEIVE, WAITS_IN_RECEIVE) and self.progress.state is OPEN:
+        elif self._handler not in (RUNS_IN_RECEIVE, WAITS_IN_RECEIVE) and self.progress.state is websockets.OPEN:
             self._read_ahead = ReadAhead(self._receive_ahead, self._max_size)
             self._tasks.start_soon(self._read_ahead.run)
 
@@ -259,24 +235,24 @@ class Connection:
 
     def _disconnected(self, code: int, reason: str) -> None:
         """Note that the client has left. The handler's next call raises; it has some seconds to make one."""
-        if self._end(LEAVE, code, reason):
+        if self._end(websockets.LEAVE, code, reason):
             self._start_grace()
 
     def _lost(self, error: Exception) -> None:
         logger.debug("%s: the server raised %r", self._exchange.label, error)
-        self._disconnected(LOST, "")
+        self._disconnected(websockets.LOST, "")
 
     def _server_ends(self) -> None:
         """Close with 1001, as the server is told to end. The handler's next call raises; it has a grace to make one."""
-        if self.progress.state is OPEN:
-            self._end(CLOSE, GOING_AWAY, "")
+        if self.progress.state is websockets.OPEN:
+            self._end(websockets.CLOSE, websockets.GOING_AWAY, "")
             self._start_grace()
             self._tasks.start_soon(self._send_close_in_turn)
 
     async def go_away(self) -> None:
         """Close with 1001 what is still open when the server has cancelled the handler."""
-        if self.progress.state is OPEN:
-            self._end(CLOSE, GOING_AWAY, "")
+        if self.progress.state is websockets.OPEN:
+            self._end(websockets.CLOSE, websockets.GOING_AWAY, "")
             await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
@@ -292,9 +268,9 @@ class Connection:
         ``method`` is the one that was called; ``key``, "text" or "bytes", is where the content is looked for first.
         """
         if self._handler is RUNS and self._read_ahead is None:
-            self.progress.allow(RECEIVE, method)
+            self.progress.allow(websockets.RECEIVE, method)
             try:
-                message = await self._in_call(RECEIVE, self._receive())
+                message = await self._in_call(websockets.RECEIVE, self._receive())
             except Exception as error:
                 await self._receive_failed(error)
                 raise self.progress.closed() from None
@@ -304,7 +280,7 @@ class Connection:
         content = message.get(key)
         if content is None or len(content) * 4 > self._max_size:  # UTF-8 has at most four bytes a character
             if message["type"] != "websocket.receive":
-                self._disconnected(*disconnect_info(message))
+                self._disconnected(*websockets.disconnect_info(message))
                 raise self.progress.closed()
             content = await self._examine(message, method)
         return content
@@ -315,23 +291,23 @@ class Connection:
         if content is None:
             content = message.get("bytes") or b""
             if method == "receive_text":
-                await self.reject(WRONG_KIND, "text was expected")
+                await self.reject(websockets.WRONG_KIND, "text was expected")
         elif method == "receive_bytes":
-            await self.reject(WRONG_KIND, "bytes were expected")
-        if is_too_big(content, self._max_size):
-            await self.close(TOO_BIG, f"a message may have {self._max_size} bytes")
+            await self.reject(websockets.WRONG_KIND, "bytes were expected")
+        if websockets.is_too_big(content, self._max_size):
+            await self.close(websockets.TOO_BIG, f"a message may have {self._max_size} bytes")
             raise self.progress.closed()
         return content
 
     async def reject(self, code: int, reason: str) -> NoReturn:
         """Close because of a message that is not what was asked for, and raise ``MessageError``."""
         await self.close(code, reason)
-        raise MessageError(code, reason)
+        raise websockets.MessageError(code, reason)
 
     async def _receive_failed(self, error: Exception) -> None:
         """Note why no message came."""
         if self._timeout is not None and isinstance(error, TimeoutError):
-            await self.close(GOING_AWAY, f"no message for {self._timeout:g} seconds")
+            await self.close(websockets.GOING_AWAY, f"no message for {self._timeout:g} seconds")
         else:
             self._lost(error)
 
@@ -344,7 +320,7 @@ class Connection:
         else:
             if message["type"] == "websocket.receive":
                 return message
-            self._disconnected(*disconnect_info(message))
+            self._disconnected(*websockets.disconnect_info(message))
         self._start_grace()  # here too for what was closed by this side: the handler may not know
         return None
 
@@ -354,8 +330,8 @@ class Connection:
         is_received = self._handler in (RUNS_IN_RECEIVE, WAITS_IN_RECEIVE)
         if is_received or (ahead is not None and ahead.is_awaited):
             raise RuntimeError(f"{method}() while another task receives: one task may receive, any may send")
-        if ahead is None or not ahead.messages or self.progress.state is not GONE:
-            self.progress.allow(RECEIVE, method)
+        if ahead is None or not ahead.messages or self.progress.state is not websockets.GONE:
+            self.progress.allow(websockets.RECEIVE, method)
         if self._handler is not RUNS:
             self._watch()
             ahead = self._read_ahead
@@ -371,16 +347,16 @@ class Connection:
 
     def accept(self, subprotocol: str | None, headers: HeaderPairs) -> Coroutine[object, object, None]:
         """Accept the handshake."""
-        self.progress.step(ACCEPT)
+        self.progress.step(websockets.ACCEPT)
         encoded = encode_headers(None, None, headers) if headers else []
         return self.send("accept", {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded})
 
     async def send(self, method: str, message: Message) -> None:
         """Send a message, after those that other tasks are sending. ``method`` is the one that was called."""
-        self.progress.allow(SEND, method)
+        self.progress.allow(websockets.SEND, method)
         await self._take_turn()
         try:
-            self.progress.allow(SEND, method)  # it may have been closed meanwhile
+            self.progress.allow(websockets.SEND, method)  # it may have been closed meanwhile
             await self._send_in_turn(message)
         finally:
             self._turn.release()
@@ -402,15 +378,15 @@ class Connection:
         except Exception as error:
             if waits_for is SENT or seconds is None or not isinstance(error, TimeoutError):
                 self._lost(error)
-            elif self._end(CLOSE, POLICY, f"no room for a message within {seconds:g} seconds"):
+            elif self._end(websockets.CLOSE, websockets.POLICY, f"no room for a message within {seconds:g} seconds"):
                 logger.info("%s is closed: %s; see websocket_send_timeout", self._exchange.label, self.progress.reason)
                 await self._send_close(LAST_FRAME_WITHIN)
             raise self.progress.closed() from None
 
     async def close(self, code: int, reason: str) -> None:
         """Close unless that has been done, or the client has left. See ``WebSocket.close``."""
-        check_code(code)
-        if self._end(CLOSE, code, truncate_reason(reason)):
+        websockets.check_code(code)
+        if self._end(websockets.CLOSE, code, websockets.truncate_reason(reason)):
             await self._send_close_in_turn()
 
     async def finish(self, close_info: CloseInfo) -> None:
@@ -420,15 +396,15 @@ class Connection:
         """
         code, reason, answer = close_info
         can_deny = DENIAL in (self._exchange.scope.get("extensions") or ())
-        if answer is not None and can_deny and self.progress.state is CONNECTING:
-            self._end(CLOSE, code, reason)
+        if answer is not None and can_deny and self.progress.state is websockets.CONNECTING:
+            self._end(websockets.CLOSE, code, reason)
             status, content_type, length, pairs, body, _ = answer
             headers = encode_headers(content_type, length, pairs)
             await self._send_last({"type": f"{DENIAL}.start", "status": status, "headers": headers}, self._send_timeout)
             await self._send_last({"type": f"{DENIAL}.body", "body": body}, self._send_timeout)
             return
         await self.close(code, reason)
-        if self.progress.state is CLOSED:
+        if self.progress.state is websockets.CLOSED:
             await self._send_close_in_turn()
 
     async def _send_close_in_turn(self) -> None:

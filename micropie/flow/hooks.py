@@ -28,13 +28,14 @@ from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from micropie import websockets
 from micropie.errors import HTTPError, Redirect, ResponseError
 from micropie.execution import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
 from micropie.flow.resources import open_for_check
 from micropie.habits import status_of
-from micropie.http import POLICY, MutableHeaders, Response, UnopenedSession, as_response, check_code
+from micropie.http import MutableHeaders, Response, UnopenedSession, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.routing import Checks, config_of
 
@@ -346,8 +347,8 @@ class SocketHook:
             raise ResponseError(
                 f"{self._name} returned {refusal!r}: before_websocket returns None or a dict with code, reason"
             )
-        code, reason = refusal.get("code", POLICY), refusal.get("reason") or ""
-        check_code(code)
+        code, reason = refusal.get("code", websockets.POLICY), refusal.get("reason") or ""
+        websockets.check_code(code)
         return code, str(reason)
 
     def after(self, request: Request) -> Flow[None]:

@@ -18,24 +18,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from micropie import websockets
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
 from micropie.execution import AWAIT, Flow
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, end_resources, open_resources
-from micropie.http import (
-    FAILED,
-    NORMAL,
-    POLICY,
-    Answer,
-    Response,
-    WebSocketRequest,
-    as_response,
-    encode,
-    error_response,
-    is_allowed_origin,
-    redirect_response,
-)
+from micropie.http import Answer, Response, WebSocketRequest, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
 from micropie.routing import Config, Handover, Site, config_of
 
@@ -122,7 +111,7 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
 def _check_origin(request: WebSocketRequest, config: Config) -> None:
     """Raise 403 for a page of another site."""
     origin = request.origin()
-    if origin is not None and not is_allowed_origin(
+    if origin is not None and not websockets.is_allowed_origin(
         origin, request.scheme, request.host, config.settings.websocket_origins
     ):
         logger.info("a WebSocket from a page of %r was refused; see websocket_origins", origin)
@@ -155,7 +144,7 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     response = as_response(answer)
     if response.status < 300:  # it would say that the handshake is all right
         response.status = 403
-    return _close_info(request, POLICY, "", response)
+    return _close_info(request, websockets.POLICY, "", response)
 
 
 def _or_failed(request: WebSocketRequest, flow: Flow[Value]) -> Flow[Value | CloseInfo]:
@@ -171,7 +160,7 @@ def _or_failed(request: WebSocketRequest, flow: Flow[Value]) -> Flow[Value | Clo
 
 
 def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
-    return _close_info(request, NORMAL, "", error_response(403, "This WebSocket was not accepted."))
+    return _close_info(request, websockets.NORMAL, "", error_response(403, "This WebSocket was not accepted."))
 
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
@@ -182,17 +171,17 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
         return _close_info_after_return(request)
     try:
         if isinstance(failure, HTTPError):
-            code = POLICY if failure.status < 500 else FAILED
+            code = websockets.POLICY if failure.status < 500 else websockets.FAILED
             response = error_response(failure.status, failure.message, failure.headers)
             return _close_info(request, code, failure.message, response)
         if isinstance(failure, Redirect) and not request._exchange.is_accepted:
-            return _close_info(request, POLICY, "", redirect_response(failure, request))
+            return _close_info(request, websockets.POLICY, "", redirect_response(failure, request))
     except Exception as error:  # for a header that can't be sent, or a redirect to another site
         failure = error
     if isinstance(failure, HTTPError):  # of a redirect
         return _close_info_after_failure(request, failure)
     reason = f"Request id: {request.id}" if request.id else ""
-    return _close_info(request, FAILED, reason, internal_error(request, failure))
+    return _close_info(request, websockets.FAILED, reason, internal_error(request, failure))
 
 
 def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:

@@ -82,33 +82,6 @@ from micropie.http.urls import (
     normal_origin,
     raw_path_below,
 )
-from micropie.http.websocket import (
-    ACCEPT,
-    CLOSE,
-    CLOSED,
-    CONNECTING,
-    FAILED,
-    GOING_AWAY,
-    GONE,
-    INVALID_DATA,
-    LEAVE,
-    LOST,
-    NORMAL,
-    OPEN,
-    POLICY,
-    RECEIVE,
-    SEND,
-    TOO_BIG,
-    WRONG_KIND,
-    MessageError,
-    Progress,
-    check_code,
-    disconnect_info,
-    is_allowed_origin,
-    is_origin,
-    is_too_big,
-    truncate_reason,
-)
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
@@ -118,24 +91,21 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "ACCEPT", "AHEAD", "BUILTINS", "CHUNK", "CLOSE", "CLOSED", "CONDITIONS", "CONNECTING", "DEFAULT_LIMITS",
-    "DOTS_AND_EMPTY", "FAILED", "FORM", "GOING_AWAY", "GONE", "HTML", "INVALID_DATA", "JSON", "LEAVE", "LONGEST_KEPT",
-    "LOST", "MAX_COOKIE", "MAX_FILENAME", "MAX_LENGTHS", "NORMAL", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "OPEN",
-    "POLICY", "PREFIXES", "PRIVATE", "PROBLEM", "PROBLEM_SCHEMA", "RECEIVE", "SEND", "TEXT", "TOKEN", "TOO_BIG",
-    "VARY_COOKIE", "WRONG_KIND", "Address", "Answer", "BindingError", "BindingErrors", "Body", "Changes", "ChunkedBody",
-    "CookieSigner", "Dumps", "EncodedAnswer", "Encoders", "Environ", "Exchange", "FileReference", "GivenStatus",
-    "HeaderPairs", "Headers", "HeadersLike", "Limits", "Message", "MessageConfig", "MessageError", "MultiDict",
-    "MultipartParser", "MutableHeaders", "Page", "ParameterError", "Parameters", "Progress", "Receive", "Request",
-    "Response", "Scope", "Secret", "Selection", "Send", "Session", "Signer", "Spellings", "StartResponse", "State",
-    "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary", "as_browsers_read",
-    "as_response", "bound_request", "cached_if_short", "check_code", "check_size", "check_value", "checked_headers",
-    "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request", "disconnect_info",
+    "AHEAD", "BUILTINS", "CHUNK", "CONDITIONS", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "FORM", "HTML", "JSON",
+    "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "MAX_LENGTHS", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES",
+    "PRIVATE", "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "VARY_COOKIE", "Address", "Answer", "BindingError",
+    "BindingErrors", "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Encoders", "Environ",
+    "Exchange", "FileReference", "GivenStatus", "HeaderPairs", "Headers", "HeadersLike", "Limits", "Message",
+    "MessageConfig", "MultiDict", "MultipartParser", "MutableHeaders", "Page", "ParameterError", "Parameters",
+    "Receive", "Request", "Response", "Scope", "Secret", "Selection", "Send", "Session", "Signer", "Spellings",
+    "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary",
+    "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
+    "checked_headers", "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request",
     "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
-    "is_allowed_origin", "is_cookie_name", "is_host", "is_html", "is_origin", "is_too_big", "leads_up", "loads",
-    "make_private", "merge_pending", "normal_origin", "parse_cookies", "problem_members", "raw_path_below",
-    "receive_body", "receive_form", "redirect_response", "select", "start_failed", "states_status", "status_line",
-    "truncate_reason", "weight_of_coding", "with_html", "without_prefix",
+    "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private", "merge_pending", "normal_origin",
+    "parse_cookies", "problem_members", "raw_path_below", "receive_body", "receive_form", "redirect_response", "select",
+    "start_failed", "states_status", "status_line", "weight_of_coding", "with_html", "without_prefix",
 ]
 # fmt: on
 

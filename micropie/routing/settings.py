@@ -10,9 +10,10 @@ from math import inf
 from os import PathLike
 from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
 
+from micropie import websockets
 from micropie.errors import SetupError, check, is_count, is_duration
 from micropie.execution import THREAD
-from micropie.http import BUILTINS, PREFIXES, Limits, is_cookie_name, is_origin
+from micropie.http import BUILTINS, PREFIXES, Limits, is_cookie_name
 from micropie.templates import DIRECTORY
 
 MEBIBYTE = 1024 * 1024
@@ -71,7 +72,7 @@ _METHODS = _Rule(
     'a list of HTTP methods: ["GET", "POST"]',
 )
 _ORIGINS = _Rule(
-    lambda value: _is_collection(value) and all(map(is_origin, value)),
+    lambda value: _is_collection(value) and all(map(websockets.is_origin, value)),
     'a list of origins: ["https://example.com"], or ["*"] for any',
 )
 _DIRECTORIES = _Rule(

@@ -29,7 +29,7 @@ WAITING = (
     "tests/channels/",
     "tests/execution/",
     "tests/flow/",
-    "tests/http/test_websocket.py",
+    "tests/test_websockets.py",
     "tests/mounts/",
     "tests/pool/",
     "tests/streams/",

@@ -23,7 +23,7 @@ from micropie.sessions import SignedCookieSessionBackend, SQLiteSessionBackend
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused
 from tests.asgi.websocket.conftest import OpenClient
 from tests.asgi.websocket.test_conversations import app_of, closing, errors, refusal
-from tests.http.test_websocket import ORIGINS
+from tests.test_websockets import ORIGINS
 
 
 async def welcome(ws: WebSocket) -> None:

@@ -15,8 +15,7 @@ from collections.abc import Collection
 from typing import Final
 
 from micropie.errors import ConnectionClosed
-from micropie.http.types import Message
-from micropie.http.urls import normal_origin
+from micropie.http import Message, normal_origin
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"

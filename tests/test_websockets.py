@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from micropie import websocket as decorator
 from micropie.errors import ConnectionClosed
-from micropie.http.websocket import (
+from micropie.websockets import (
     ACCEPT,
     CLOSE,
     CLOSED,
