@@ -12,17 +12,7 @@ from __future__ import annotations
 
 from math import inf
 
-from anyio import (
-    BrokenResourceError,
-    CancelScope,
-    ClosedResourceError,
-    EndOfStream,
-    Event,
-    create_memory_object_stream,
-    current_time,
-    get_cancelled_exc_class,
-    move_on_after,
-)
+import anyio
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError
 from micropie.execution import LEAVE_WITHIN, TASKS
@@ -55,20 +45,20 @@ class _Call:
         self._mount = mount
         self._exchange = exchange
         self._seconds = seconds
-        self._silence = CancelScope()  # of ``take``, which gives up when the application is silent for so long
+        self._silence = anyio.CancelScope()  # of ``take``, which gives up when the application is silent for so long
         self._body = exchange.body_so_far()
         self._answer = ASGIAnswer()
         self.response = self._answer.response
-        self._scope = CancelScope()
-        self._begun = Event()  # it has sent its head, or has ended
+        self._scope = anyio.CancelScope()
+        self._begun = anyio.Event()  # it has sent its head, or has ended
         self._first = _NO_CHUNK
         self._is_taken = False  # whether the request's task has come for the first chunk, or wants none
-        self._ended = Event()
+        self._ended = anyio.Event()
         self._failure: BaseException | None = None
         self._body_failure: Exception | None = None
-        self._receiving: CancelScope | None = None  # while the application waits for a message
+        self._receiving: anyio.CancelScope | None = None  # while the application waits for a message
         self._got_disconnect = False
-        self._sender, self._receiver = create_memory_object_stream[tuple[bytes, bool]](0)
+        self._sender, self._receiver = anyio.create_memory_object_stream[tuple[bytes, bool]](0)
 
     # -- in the application's task -------------------------------------------------------------------------------
 
@@ -77,7 +67,7 @@ class _Call:
         try:
             with self._scope:
                 await self._mount.target(scope, self._receive, self._send)
-        except get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # nobody waits for this task
             if self._answer.is_complete:
@@ -96,14 +86,14 @@ class _Call:
         if body is not None:  # a hook has received it
             return {"type": "http.request", "body": body, "more_body": False}
         message: Message = {"type": "http.disconnect"}
-        with CancelScope() as self._receiving:
+        with anyio.CancelScope() as self._receiving:
             try:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:  # of a body that is read in a thread
                 self._body_failure = error.with_traceback(None)  # the traceback refers to this call
             finally:
                 self._receiving = None
-        self._silence.deadline = current_time() + self._seconds  # to wait for a client is no silence
+        self._silence.deadline = anyio.current_time() + self._seconds  # to wait for a client is no silence
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
@@ -118,7 +108,7 @@ class _Call:
             return
         try:
             await self._sender.send(chunk)
-        except (BrokenResourceError, ClosedResourceError):
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise OSError("the client left") from None
 
     # -- in the request's task -----------------------------------------------------------------------------------
@@ -128,7 +118,7 @@ class _Call:
 
         The first is empty if the application waits for something between its head and its first chunk.
         """
-        with CancelScope(deadline=current_time() + self._seconds) as self._silence:
+        with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
             return await self._take()
         raise HTTPError(504, "The answer took too long. Please try again later.")
 
@@ -141,7 +131,7 @@ class _Call:
                 return first
         try:
             return await self._receiver.receive()
-        except EndOfStream:
+        except anyio.EndOfStream:
             failure = self._failure or self._body_failure
             if failure is None and self._disconnect():
                 failure = ClientDisconnect("the client left")
@@ -155,7 +145,7 @@ class _Call:
         """End the application's task, unless its answer is complete (``PendingAnswer``)."""
         try:
             if self._disconnect() and not self._answer.is_complete:
-                with move_on_after(LEAVE_WITHIN):
+                with anyio.move_on_after(LEAVE_WITHIN):
                     await self._ended.wait()
         finally:
             self._is_taken = True
