@@ -195,6 +195,15 @@ def as_authors_see(error: BaseException) -> tuple[type[BaseException], BaseExcep
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
 
+def raise_any(failure: BaseException | None) -> None:
+    """Raise ``failure`` if there is one. No frame keeps it, or the exception and its traceback would be a cycle."""
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        del failure
+
+
 def refuse_namesake(directory: Path) -> None:
     """Raise ``ImportError`` if the distribution "micropie" is installed in ``directory``, where this package is.
 

@@ -107,18 +107,9 @@ async def perform_step(
         return await in_handler_thread(config_of(context).threads, abandon_after, function, *arguments)
     if kind is POOL:
         config, token = config_of(context), CancelToken()  # a cancellation does not wait for the handler but ends it
+        call = config.pool, config.settings.pool_timeout, context, function, arguments, token
         with interrupting(token.cancel):
-            return await in_handler_thread(
-                config.pool_threads,
-                0.0,
-                pool.call_in_pool,
-                config.pool,
-                config.settings.pool_timeout,
-                context,
-                function,
-                arguments,
-                token,
-            )
+            return await in_handler_thread(config.pool_threads, 0.0, pool.call_in_pool, *call)
     if kind is BLOCK:
         return await in_thread(config_of(context).threads, function, *arguments, abandon_after=abandon_after)
     if kind is IO:
@@ -189,7 +180,7 @@ async def perform_cleanup(exchange: Exchange) -> None:
 
     What fails, or is cancelled, does not keep the rest open. A failure is logged, a cancellation is raised at the end.
     """
-    cancellation: BaseException | None = None
+    cancellations: list[BaseException] = []
     for kind, function, arguments in exchange.cleanup_steps():
         try:
             if kind is BLOCK:
@@ -200,12 +191,9 @@ async def perform_cleanup(exchange: Exchange) -> None:
         except Exception as error:
             exchange.log_cleanup_failure(error)
         except BaseException as error:
-            cancellation = error
-    try:
-        if cancellation is not None:
-            raise cancellation
-    finally:
-        del cancellation
+            cancellations = [error]
+    if cancellations:
+        raise cancellations.pop()
 
 
 async def _end_resources(request: Request, exchange: Exchange) -> None:

@@ -33,7 +33,7 @@ from typing import Final, Protocol, TypeVar, cast
 import anyio
 from anyio.lowlevel import RunVar, checkpoint
 
-from micropie.errors import ClientDisconnect
+from micropie.errors import ClientDisconnect, raise_any
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, Flow, in_thread, no_function
 from micropie.http import Answer, ChunkedBody, Message, MessageConfig, Receive, Scope, Send
 from micropie.routing import Config, config_of
@@ -281,8 +281,6 @@ class StreamSender:
     """
 
     _head: EarlyHead | None = None  # sent if the first chunk takes long
-    _failure: Exception | None = None  # of a source that failed after its early head
-    _head_failure: Exception | None = None
     _outcome: str | None = None  # why the stream was ended
     _is_advancing = False  # whether the source may be cancelled: else a cancellation would arrive in other code
     _has_started = _is_over = False  # the companion
@@ -299,6 +297,8 @@ class StreamSender:
             stream.source = source = in_threads(source, config_of(exchange).threads)
         self._stream = stream
         self._exchange = exchange
+        self._failures: list[Exception] = []  # of a source that failed after its early head
+        self._head_failures: list[Exception] = []
         self._source = cast("LoopSource", source)
         self._heartbeat = None if source.events is None else source.events.heartbeat
         beginnings = _beginnings()
@@ -325,7 +325,8 @@ class StreamSender:
             else:
                 await self._fall_silent()
                 if self._stream.is_head_sent and not isinstance(failure, StopAsyncIteration):
-                    self._stream.fetcher, self._failure = self, failure
+                    self._stream.fetcher = self
+                    self._failures.append(failure)
                     return b""
             raise failure
         finally:
@@ -333,17 +334,16 @@ class StreamSender:
 
     async def send_rest(self, send: Send) -> None:
         """Send what follows the first chunk, and close the source."""
-        failure: BaseException | None
-        failure, self._failure = self._failure, None
+        if self._failures:
+            self._stream.fetcher = None
+            raise self._failures.pop()
+        failure: BaseException | None = None
         try:
-            if failure is not None:
-                self._stream.fetcher = None
-                raise failure
-            try:
-                await self._send_items(send if self._heartbeat is None else self._send_event)
-                await self._fall_silent()
-            except BaseException as error:
-                failure = error
+            await self._send_items(send if self._heartbeat is None else self._send_event)
+            await self._fall_silent()
+        except BaseException as error:
+            failure = error
+        try:
             failure = await self._finish(failure, self._stream.claim_close())
             if failure is not None:
                 raise failure
@@ -396,21 +396,12 @@ class StreamSender:
         if self._sent is not None:
             await self._sent.wait()
             self._silent_since = None
-        failure, self._head_failure = self._head_failure, None
-        try:
-            if failure is not None:
-                raise failure
-        finally:
-            del failure
+        if self._head_failures:
+            raise self._head_failures.pop()
 
     async def close(self) -> None:
         """Close the source, and leave what was entered. Raises what the clean-up raises."""
-        failure = await self._finish(None, True)
-        try:
-            if failure is not None:
-                raise failure
-        finally:
-            del failure
+        raise_any(await self._finish(None, True))
 
     async def _finish(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
         """Close the source if it is open, and leave what was entered. Return the error to raise, or None."""
@@ -504,7 +495,7 @@ class StreamSender:
             if self._exchange.method == "HEAD":
                 self._end_stream()
         except Exception as error:  # raised in the request's task
-            self._head_failure = error
+            self._head_failures.append(error)
             self._source.cancel()
         finally:
             self._is_sending_head = False

@@ -16,7 +16,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from micropie.binding import ResultFilter
-from micropie.errors import ConnectionClosed, HTTPError, Redirect, ResponseError
+from micropie.errors import ConnectionClosed, HTTPError, Redirect, ResponseError, raise_any
 from micropie.execution import AWAIT, BLOCK, HANDLER, INLINE, Flow, entered_on_loop, itself
 from micropie.flow.generators import RunningGenerator
 from micropie.http import EncodedAnswer, Exchange, Request, Response, as_response, is_html, states_status
@@ -120,12 +120,7 @@ def close_unless_streamed(exchange: Exchange, result: object) -> Flow[object]:
         result = yield AWAIT, itself, (result,)
     response = as_response(result)
     if not is_stream(response.body):
-        failure = yield from close_resources(exchange, None)
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                del failure
+        raise_any((yield from close_resources(exchange, None)))
     if is_html(response.body):  # made of values that may need what is closed now
         return response if states_status(result) else response.body
     return result

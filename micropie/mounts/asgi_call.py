@@ -36,6 +36,7 @@ async def call_asgi(
 
 
 _NO_CHUNK = (b"", True)
+_NO_END = "the mounted application ended before its answer did"
 
 
 class _Call:
@@ -54,8 +55,7 @@ class _Call:
         self._first = _NO_CHUNK
         self._is_taken = False  # whether the request's task has come for the first chunk, or wants none
         self._ended = anyio.Event()
-        self._failure: BaseException | None = None
-        self._body_failure: Exception | None = None
+        self._failures: list[BaseException] = []  # of the body, of the application
         self._receiving: anyio.CancelScope | None = None  # while the application waits for a message
         self._got_disconnect = False
         self._sender, self._receiver = anyio.create_memory_object_stream[tuple[bytes, bool]](0)
@@ -73,14 +73,14 @@ class _Call:
             if self._answer.is_complete:
                 log_late_failure(self._mount, error)
             else:
-                self._failure = error
+                self._failures.append(error)
         finally:
             self._sender.close()
             self._begun.set()
             self._ended.set()
 
     async def _receive(self) -> Message:
-        if self._answer.is_complete or self._body_failure is not None:
+        if self._answer.is_complete or self._failures:
             return {"type": "http.disconnect"}
         body, self._body = self._body, None
         if body is not None:  # a hook has received it
@@ -90,7 +90,7 @@ class _Call:
             try:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:  # of a body that is read in a thread
-                self._body_failure = error.with_traceback(None)  # the traceback refers to this call
+                self._failures.append(error.with_traceback(None))  # the traceback refers to this call
             finally:
                 self._receiving = None
         self._silence.deadline = anyio.current_time() + self._seconds  # to wait for a client is no silence
@@ -132,14 +132,10 @@ class _Call:
         try:
             return await self._receiver.receive()
         except anyio.EndOfStream:
-            failure = self._failure or self._body_failure
-            if failure is None and self._disconnect():
-                failure = ClientDisconnect("the client left")
-        self._failure = self._body_failure = None
-        try:
-            raise failure or ResponseError("the mounted application ended before its answer did")
-        finally:
-            del failure
+            if not self._failures:
+                has_left = self._disconnect()
+                self._failures.append(ClientDisconnect("the client left") if has_left else ResponseError(_NO_END))
+        raise self._failures.pop()
 
     async def stop(self) -> None:
         """End the application's task, unless its answer is complete (``PendingAnswer``)."""

@@ -47,7 +47,8 @@ class _Call:
         self._body = exchange.body_so_far()
         self._more = self._body is None
         self._waker = WAKERS.get()
-        self._messages: deque[tuple[str, bytes, BaseException | None]] = deque()  # from the thread
+        self._messages: deque[tuple[str, bytes]] = deque()  # from the thread
+        self._failures: list[BaseException] = []  # of the application
         self._message_sent = SingleWaiterEvent()
         self._grants = chain((1, AHEAD), repeat(1))  # chunks allowed by each ``take``; HEAD takes only the first one
         self._granted: SimpleQueue[None] = SimpleQueue()  # one for each chunk that may be given
@@ -77,17 +78,14 @@ class _Call:
         for _ in range(next(self._grants)):
             self._granted.put(None)
         while True:
-            kind, chunk, failure = await self._next_message()
+            kind, chunk = await self._next_message()
             if kind is not _NEEDS_BODY:
                 break
             self._pieces.put(await self._next_piece())
         self._has_ended = kind is _ENDED
-        if failure is None:
-            return chunk, not self._has_ended
-        try:
-            raise failure
-        finally:
-            del failure
+        if self._has_ended and self._failures:
+            raise self._failures.pop()
+        return chunk, not self._has_ended
 
     async def stop(self) -> None:
         """End the call, and wait for that (``PendingAnswer``)."""
@@ -96,8 +94,9 @@ class _Call:
         self._pieces.put(ClientLeft("the client left"))
         while not self._has_ended:
             self._has_ended = (await self._next_message())[0] is _ENDED
+        self._failures.clear()  # nobody wants them, and their tracebacks refer to this call
 
-    async def _next_message(self) -> tuple[str, bytes, BaseException | None]:
+    async def _next_message(self) -> tuple[str, bytes]:
         while not self._messages:
             await self._message_sent.wait()
         return self._messages.popleft()
@@ -113,7 +112,8 @@ class _Call:
 
     def lose(self, error: BaseException) -> None:
         """End the call: no thread could be started for it."""
-        self._messages.append((_ENDED, b"", error))
+        self._failures.append(error)
+        self._messages.append((_ENDED, b""))
         self._message_sent.ring()
 
     def _end(self) -> None:
@@ -125,13 +125,12 @@ class _Call:
 
     def _run(self, environ: Environ) -> Callable[[], object]:
         """Answer, and return the function that tells the loop once this thread is free."""
-        last, failure = b"", None
+        last = b""
         try:
             last = self._answer(environ)
         except BaseException as error:
-            failure = error
-        self._messages.append((_ENDED, last, failure))
-        del failure
+            self._failures.append(error)
+        self._messages.append((_ENDED, last))
         if self._wsgi.has_close:  # the client does not wait for it
             self._waker.call(self._message_sent.ring)
         with suppress(BaseException):  # a SystemExit must not end this thread
@@ -173,7 +172,7 @@ class _Call:
             raise ClientLeft("the client left")
 
     def _send(self, kind: str, chunk: bytes = b"") -> None:
-        self._messages.append((kind, chunk, None))
+        self._messages.append((kind, chunk))
         self._waker.call(self._message_sent.ring)
 
 

@@ -93,7 +93,7 @@ class MadeAhead(_InThreads):
         self._context = copy_context()
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None is the end
-        self._failure: BaseException | None = None  # what ended the source
+        self._failures: list[BaseException] = []  # what ended the source
         self._progress = SingleWaiterEvent()  # a chunk was made, or a turn is over
         self._is_waiting = False
         self._has_turn = False
@@ -113,11 +113,7 @@ class MadeAhead(_InThreads):
             self._has_told_end = True
             if self.has_ended:  # it is not closed, see ``_forget``
                 self._forget()
-            failure, self._failure = self._failure, None
-            try:
-                raise failure or StopAsyncIteration
-            finally:
-                del failure
+            raise self._failures.pop() if self._failures else StopAsyncIteration
         if self._head_is_complete and not self._made and not self._has_turn:
             self._begin_turn()
         self._head_is_complete = self._head_is_complete or bool(chunk)
@@ -137,14 +133,14 @@ class MadeAhead(_InThreads):
         """
         self._is_over = True
         await self._wait_for_thread()
-        failure, self._failure = self._failure, None
+        cancellations = (anyio.get_cancelled_exc_class(), CancelledError)
         try:
             await in_thread(self._threads, self._context.run, self._source.close)
-            if failure is not None and not isinstance(failure, anyio.get_cancelled_exc_class() | CancelledError):
-                raise failure
+            if self._failures and not isinstance(self._failures[0], cancellations):
+                raise self._failures.pop()
         finally:
             self._forget()
-            del failure
+            self._failures.clear()
 
     def _forget(self) -> None:
         """Let go of the request, which is in the context and has this stream: they would be a cycle."""
@@ -183,7 +179,7 @@ class MadeAhead(_InThreads):
 
     def lose(self, error: BaseException) -> None:
         """End the stream: no thread could be started for its turn."""
-        self._failure = error
+        self._failures.append(error)
         self._made.append(None)
         self._has_turn = False
         self._progress.ring()
@@ -210,7 +206,7 @@ class MadeAhead(_InThreads):
         except StopIteration:
             self._give(None)
         except BaseException as error:
-            self._failure = error
+            self._failures.append(error)
             self._give(None)
         return partial(self._waker.call, self._end_turn)
 
@@ -251,7 +247,7 @@ class EventsFromThread(AsyncIterator[object]):
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False
-        self._failure: BaseException | None = None  # kept here, as a cancelled ``__anext__`` does not get it
+        self._failures: list[BaseException] = []  # kept here, as a cancelled ``__anext__`` does not get it
 
     async def __anext__(self) -> object:
         item = await in_thread(SYNC_SOURCES, self._next, abandon_after=0.0)
@@ -269,36 +265,29 @@ class EventsFromThread(AsyncIterator[object]):
         self._raise_failure()
 
     def _raise_failure(self) -> None:
-        failure, self._failure = self._failure, None
-        try:
-            if failure is not None:
-                raise failure
-        finally:
-            del failure
+        if self._failures:
+            raise self._failures.pop()
 
     def _next(self) -> object:
         with self._lock:
             if self._is_closed:  # before this thread began
                 return END
             self._is_busy = True
-        item, failure = END, None
+        item = END
         try:
             item = next(self._events, END)
         except BaseException as error:
-            failure = error
+            self._failures.append(error)
         with self._lock:
             self._is_busy = False
             is_closed = self._is_closed
-            if not is_closed:
-                self._failure = failure
         if is_closed:  # no task waits for this thread
-            if failure is not None:
-                _log_late(failure)
+            if self._failures:
+                _log_late(self._failures.pop())
             try:
                 self._close()
             except Exception as error:
                 _log_late(error)
-        del failure
         return item
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
 import anyio
 
@@ -23,9 +23,6 @@ from micropie.execution import (
     no_function,
 )
 from micropie.streams import END, LATE, EarlyHead, LoopSource, Stream, ThreadSource
-
-# A chunk and None; the last one is END and the exception that ended the source, or None.
-_Made: TypeAlias = tuple[object, BaseException | None]
 
 _SHUT_DOWN: Final = object()  # in the place of a chunk: the server has been told to end
 
@@ -81,14 +78,15 @@ class StreamReader:
     def __init__(self, source: LoopSource, backend: str) -> None:
         self._source = source
         self._heartbeat = None if source.events is None else source.events.heartbeat
-        self._made: SimpleQueue[_Made] = SimpleQueue()
+        self._made: SimpleQueue[object] = SimpleQueue()  # chunks; the last one is END
+        self._failures: list[BaseException] = []  # what ended the source
         self._window = BackpressureWindow()
         self._is_closing = False
         self._is_leaving = False  # the task: what it closes must not be cancelled
         self._has_ended = False
         self._has_asked = False  # for a chunk that was late
         self._loop = background_loop(backend)
-        self._loop.spawn(partial(self._made.put, (END, _loop_ended())), self._run)
+        self._loop.spawn(partial(self._end, _loop_ended()), self._run)
 
     # -- in the server's thread ----------------------------------------------------------------------------------
 
@@ -139,16 +137,13 @@ class StreamReader:
             self._loop.call_soon(function)
 
     def _take(self, seconds: float | None = None) -> object:
-        chunk, failure = self._made.get(timeout=seconds)
+        chunk = self._made.get(timeout=seconds)
         if chunk is _SHUT_DOWN:
             return END
         self._has_ended = chunk is END
-        if failure is None:
-            return chunk
-        try:
-            raise failure
-        finally:
-            del failure
+        if self._has_ended and self._failures:
+            raise self._failures.pop()
+        return chunk
 
     # -- in the task, on the loop ----------------------------------------------------------------------------------
 
@@ -156,12 +151,12 @@ class StreamReader:
         events = self._source.events
         forget: Callable[[], object] = no_function
         if events is not None:
-            forget = events.shutdown.add(partial(self._made.put, (_SHUT_DOWN, None)))
+            forget = events.shutdown.add(partial(self._made.put, _SHUT_DOWN))
         self._source.enter()
         failure: BaseException | None = None
         try:
             async for chunk in self._source:
-                self._made.put((chunk, None))
+                self._made.put(chunk)
                 parked = self._window.made()
                 if parked is not None:
                     await parked.wait()
@@ -172,13 +167,13 @@ class StreamReader:
         forget()
         self._is_leaving = True
         failure = await self._source.leave(failure, not self._source.has_ended)
-        is_cancelled = isinstance(failure, anyio.get_cancelled_exc_class())
-        self._made.put((END, _loop_ended() if is_cancelled else failure))
-        try:
-            if is_cancelled and failure is not None:
-                raise failure
-        finally:
-            del failure
+        self._end(_loop_ended() if isinstance(failure, anyio.get_cancelled_exc_class()) else failure)
+        del failure
+
+    def _end(self, failure: BaseException | None) -> None:
+        if failure is not None:
+            self._failures.append(failure)
+        self._made.put(END)
 
     async def _stop(self) -> None:
         parked = self._window.leave()
@@ -189,7 +184,7 @@ class StreamReader:
 
     def _beat(self) -> None:
         # Made here and not in the thread, because a transform's chunks have to stay in order.
-        self._made.put((_Beat(self._source.beat()), None))
+        self._made.put(_Beat(self._source.beat()))
 
 
 def _loop_ended() -> Exception:
