@@ -35,7 +35,7 @@ event loop must get: ``resume`` yields it, and then does what ``await`` would ha
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Generator
 from typing import TypeAlias, TypeVar
 
 import anyio
@@ -47,20 +47,14 @@ Steps: TypeAlias = Generator[object, object, Value]
 
 
 @types.coroutine
-def when_it_waits(
-    awaitable: Awaitable[Value], notify: Callable[[], object], seconds: float | None = None
-) -> Steps[Value]:
-    """Await ``awaitable``; call ``notify``, which must not wait, before it waits for the first time.
-
-    ``seconds``: see ``resume``.
-    """
+def within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Value]:
+    """Await ``awaitable``. Raises ``TimeoutError`` as ``resume`` does; a wait that never happens needs no timer."""
     steps = awaitable.__await__()
     try:
         waits_for = next(steps)
     except StopIteration as end:
         value: Value = end.value
         return value
-    notify()
     return (yield from resume(steps, waits_for, seconds))
 
 

@@ -52,7 +52,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from micropie import websockets
-from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
+from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, within
 from micropie.asgi.exchange import ASGIWebSocketExchange, encode_headers
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
 from micropie.flow import CloseInfo
@@ -146,7 +146,7 @@ class Connection:
         timeout = self._timeout = settings.websocket_timeout
         if timeout is not None:
             receive = self._receive
-            self._receive = lambda: when_it_waits(receive(), lambda: None, timeout)
+            self._receive = lambda: within(receive(), timeout)
         shutdown = config_of(self._exchange).shutdown
         shutdown.join(self._server_ends)
         try:
@@ -423,7 +423,7 @@ class Connection:
     async def _send_last(self, message: Message, seconds: float | None) -> None:
         """Send a message that ends the WebSocket. It is over whether that succeeds or not."""
         try:
-            await when_it_waits(self._send(message), lambda: None, seconds)
+            await within(self._send(message), seconds)
         except Exception as error:
             logger.debug("%s: the server raised %r", self._exchange.label, error)
         self._close_sent = True

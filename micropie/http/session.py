@@ -115,11 +115,11 @@ class Session(dict[str, Any]):
     __slots__ = (
         "_loaded",
         "_refusal",
-        "_regenerated",
         "_updates",
         "accessed",
         "has_sent_id",
         "id",
+        "regenerated",
         "renewed",
         "reserved_id",
         "saver",
@@ -137,7 +137,7 @@ class Session(dict[str, Any]):
             self._loaded = {}
         self.id = session_id
         self.accessed = False
-        self._regenerated = False
+        self.regenerated = False  # whether it is to get another id when it is saved
         self.renewed = False  # whether ``regenerate`` was called, also for a session that is not stored yet
         self._updates = _NO_UPDATES
         self.has_sent_id = False  # whether a WebSocket was accepted with it, so that the id stays
@@ -147,12 +147,7 @@ class Session(dict[str, Any]):
     @property
     def changed(self) -> bool:
         """Whether there is anything to save, changes inside the values included."""
-        return self != self._loaded or self._regenerated or bool(self._updates)
-
-    @property
-    def regenerated(self) -> bool:
-        """Whether the session is to get another id when it is saved."""
-        return self._regenerated
+        return self != self._loaded or self.regenerated or bool(self._updates)
 
     def regenerate(self) -> None:
         """Give the session a new id and delete the old one: call this at log-in, and whenever rights grow.
@@ -163,7 +158,7 @@ class Session(dict[str, Any]):
             raise ResponseError(_ACCEPTED)
         self.pop("csrf_token", None)  # ``micropie.csrf.FIELD``
         self.renewed = True
-        self._regenerated = self.id is not None  # a session without an id gets a new one anyway
+        self.regenerated = self.id is not None  # a session without an id gets a new one anyway
 
     def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:
         """Set ``key`` to ``function(value)``, called with None if there is no value; ``lambda n: (n or 0) + 1`` loses
@@ -198,7 +193,7 @@ class Session(dict[str, Any]):
     def mark_saved(self) -> None:
         """Note that the session is stored as it is now: only later changes count."""
         self._loaded = copied(dict(self))
-        self._regenerated = False
+        self.regenerated = False
         self._updates = _NO_UPDATES
 
     def keep_cookie(self, in_cookie: bool) -> None:

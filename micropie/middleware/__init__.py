@@ -24,33 +24,14 @@ if TYPE_CHECKING:
     from micropie.middleware.tracing import Tracing
     from micropie.middleware.trusted_hosts import TrustedHosts
 
+# fmt: off
 __all__ = [
-    "AccessLog",
-    "BasicAuth",
-    "BearerAuth",
-    "CORSMiddleware",
-    "CSRFMiddleware",
-    "Compress",
-    "ConcurrencyLimit",
-    "FlowMiddleware",
-    "HttpMiddleware",
-    "MemoryRates",
-    "ProxyHeaders",
-    "Quota",
-    "RateLimit",
-    "RateStore",
-    "RedisRates",
-    "RequestId",
-    "RequestIdFilter",
-    "SecurityDefaults",
-    "SecurityHeaders",
-    "Timeout",
-    "Tracing",
-    "TrustedHosts",
-    "WebSocketMiddleware",
-    "call",
-    "kind_of",
+    "AccessLog", "BasicAuth", "BearerAuth", "CORSMiddleware", "CSRFMiddleware", "Compress", "ConcurrencyLimit",
+    "FlowMiddleware", "HttpMiddleware", "MemoryRates", "ProxyHeaders", "Quota", "RateLimit", "RateStore", "RedisRates",
+    "RequestId", "RequestIdFilter", "SecurityDefaults", "SecurityHeaders", "Timeout", "Tracing", "TrustedHosts",
+    "WebSocketMiddleware", "call", "kind_of",
 ]
+# fmt: on
 
 # A site imports only the middleware that it uses: all of it would take longer than the rest.
 __getattr__ = lazily(

@@ -21,16 +21,12 @@ if TYPE_CHECKING:
     from micropie.sessions.signed_cookie import SignedCookieSessionBackend
     from micropie.sessions.sqlite import SQLiteSessionBackend
 
+# fmt: off
 __all__ = [
-    "Changes",
-    "InMemorySessionBackend",
-    "RedisSessionBackend",
-    "SQLiteSessionBackend",
-    "Session",
-    "SessionBackend",
-    "SessionStore",
-    "SignedCookieSessionBackend",
+    "Changes", "InMemorySessionBackend", "RedisSessionBackend", "SQLiteSessionBackend", "Session", "SessionBackend",
+    "SessionStore", "SignedCookieSessionBackend",
 ]
+# fmt: on
 
 # An optional dependency may be missing, or take longer to import than all of micropie.
 __getattr__ = lazily(

@@ -9,13 +9,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from micropie.asgi.coroutines import resume, when_it_waits
+from micropie.asgi.coroutines import resume, within
 from tests.asgi.calls import every_loop
 from tests.support.virtual_time import run_in_virtual_time as run
-
-
-def never() -> None:
-    raise AssertionError("it did not wait")
 
 
 async def at_once() -> str:
@@ -29,15 +25,9 @@ async def waits_a_little() -> str:
 
 
 @every_loop
-def test_what_is_ready_notifies_nobody(backend: str) -> None:
-    assert run(backend, lambda: when_it_waits(at_once(), never)) == "value"
-
-
-@every_loop
-def test_what_waits_notifies_once(backend: str) -> None:
-    begun: list[int] = []
-    assert run(backend, lambda: when_it_waits(waits_a_little(), lambda: begun.append(1))) == "value"
-    assert begun == [1]
+@pytest.mark.parametrize("make", [at_once, waits_a_little])
+def test_what_it_returns_is_returned(backend: str, make: Any) -> None:
+    assert run(backend, lambda: within(make(), None)) == "value"
 
 
 @every_loop
@@ -51,7 +41,7 @@ def test_what_it_raises_passes_through(backend: str, wait: bool) -> None:
         raise error
 
     with pytest.raises(ValueError, match="x") as caught:
-        run(backend, lambda: when_it_waits(fails(), lambda: None))
+        run(backend, lambda: within(fails(), None))
     assert caught.value is error
 
 
@@ -67,7 +57,7 @@ def test_a_cancellation_reaches_what_waits(backend: str) -> None:
 
     async def main() -> bool:
         with anyio.move_on_after(0.01) as scope:
-            await when_it_waits(waits(), lambda: None)
+            await within(waits(), None)
         return scope.cancelled_caught
 
     assert run(backend, main) is True
