@@ -64,6 +64,14 @@ def _checked(origin: object, argument: str) -> str:
     return normal
 
 
+def is_base_url(value: object) -> bool:
+    """Return whether ``value`` is an http or https URL that paths can follow: an origin, and a path perhaps."""
+    if not isinstance(value, str) or not value.isprintable() or not {" ", "?", "#"}.isdisjoint(value):
+        return False
+    scheme, _, rest = value.partition("://")
+    return scheme in _DEFAULT_PORT and is_host(rest.partition("/")[0])
+
+
 # -- segments ----------------------------------------------------------------------------------------------------------
 
 # Browsers and proxies resolve them, so the router would see another path than they do (RFC 3986, section 5.2.4).

@@ -116,7 +116,7 @@ class _Compiler:
         named = node.child(segment)
         named.add(route)
         named.arguments = with_route(named.arguments, route)
-        self.config.names.add(name, quote(path.rstrip("/")), takes_socket=mark.takes_socket)
+        self.config.names.add(name, function, quote(path.rstrip("/")), takes_socket=mark.takes_socket)
 
     def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
         pattern = mark.path or Pattern(f"/{name}")
@@ -126,7 +126,7 @@ class _Compiler:
         if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
             paths = f"{self.stated_names[route_name]} and {path}"
             raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
-        config.names.add(route_name, quote(config.prefix), pattern, takes_socket=mark.takes_socket)
+        config.names.add(route_name, function, quote(config.prefix), pattern, takes_socket=mark.takes_socket)
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = replace(config, middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path, self.blocking)

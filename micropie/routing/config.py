@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from urllib.parse import quote
 
 from micropie.binding import OwnTypes
 from micropie.errors import HTTPError, SetupError
@@ -24,7 +25,7 @@ from micropie.streams import ShutdownSignal
 if TYPE_CHECKING:
     from micropie.channels import Channels
     from micropie.execution import Threads
-    from micropie.http import CookieSigner, Limits
+    from micropie.http import CookieSigner, Limits, Request
     from micropie.pool import ExecutorPool, Pool
     from micropie.sessions import SessionStore
     from micropie.templates import Templates
@@ -141,6 +142,35 @@ class Config:
         self.dumps = dumps_with(self.settings.encoders)
         self.body_encoders = {str: str.encode, bytes: bytes, dict: self.dumps, list: self.dumps}
         self.limits = self.settings.limits()
+
+    def url_for(
+        self,
+        request: Request | None,
+        name: str,
+        segments: Sequence[object],
+        values: dict[str, object],
+        *,
+        is_absolute: bool = False,
+    ) -> str:
+        """Return the path of a route, see ``RouteNames``, below the mount of ``request``, or its absolute URL.
+
+        That begins with the setting ``base_url``, without one with the request's own scheme and host. Raises
+        ``LookupError`` where there is neither.
+        """
+        path = self.names.url_for(name, self.scopes, segments, values)
+        root = "" if request is None else quote(request.root_path)
+        if not is_absolute:
+            return root + path
+        if self.settings.base_url is not None:
+            return self.settings.base_url.rstrip("/") + path
+        if request is None:
+            raise LookupError('no request tells the host: write App(base_url="https://example.com")')
+        return f"{request.scheme}://{request.host}{root}{path}"
+
+    def static_url(self, request: Request | None, path: str, name: str) -> str:
+        """Return the path of a file with its fingerprint, see ``App.static_url``."""
+        fingerprint = self.names.fingerprint(name, self.scopes, path)
+        return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool, str]:
         """Return the author's handler for an error, or None, whether the author expected this error, and the type of

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
 
 from micropie.errors import SetupError, check, is_count, is_duration
 from micropie.execution import THREAD
-from micropie.http import BUILTINS, PREFIXES, Limits, is_cookie_name, is_origin
+from micropie.http import BUILTINS, PREFIXES, Limits, is_base_url, is_cookie_name, is_origin
 from micropie.templates import DIRECTORY
 
 MEBIBYTE = 1024 * 1024
@@ -82,6 +82,7 @@ _FILTERS = _Rule(
     lambda value: _is_namespace(value) and all(map(callable, value.values())),
     'a dict of functions by name, {"money": money}',
 )
+_BASE_URL = _or_none(_Rule(is_base_url, 'the beginning of all URLs, without a query: "https://example.com"'))
 _BY_CLASS = _Rule(
     lambda value: (
         isinstance(value, Mapping)
@@ -148,6 +149,9 @@ class Settings:
     document (RFC 9457) for clients that ask for JSON or sent it, as a sentence for others; "json" or "text" for all."""
     text: Literal["html", "plain"] = _setting("html", _one_of("html", "plain"))
     """The type of text, bytes and streams that state none: "html" (default) or "plain", which no browser runs."""
+    base_url: str | None = _setting(None, _BASE_URL)
+    """The beginning of the URLs that ``absolute_url_for`` makes, with the prefix that a proxy adds, if there is one:
+    ``"https://example.com"``. None, the default, for the scheme and the host of the current request."""
     secret_key: str | bytes | Sequence[str | bytes] | None = None
     """Signs the cookies of ``request.set_signed_cookie``: 32 bytes or more, or a list of which the first one signs and
     all are accepted; None, the default, for none. Needs ``micropie-dual[itsdangerous]``."""

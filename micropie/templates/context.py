@@ -45,10 +45,10 @@ def template(
 
 @lru_cache(maxsize=4)
 def _without_app(directory: Path) -> Templates:
-    def url_for(*_: object, **__: object) -> str:
-        raise LookupError("url_for belongs to an App, and no request is being answered: use app.render(...) here")
+    def link(*_: object, **__: object) -> str:
+        raise LookupError("links are those of an App, and no request is being answered: use app.render(...) here")
 
-    return Templates([directory], names=names_of(url_for))
+    return Templates([directory], names=names_of(dict.fromkeys(("url_for", "absolute_url_for", "static_url"), link)))
 
 
 def stream(templates: Templates, name: str, context: dict[str, object]) -> Iterator[str]:
@@ -63,14 +63,14 @@ def stream(templates: Templates, name: str, context: dict[str, object]) -> Itera
 _CSRF_NAMES = frozenset({"csrf_token", "csrf_input"})
 
 
-def names_of(url_for: Callable[..., str]) -> dict[str, object]:
-    """Return the names that the templates of an application see; ``url_for`` is that application's."""
+def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
+    """Return the names that the templates of an application see; ``links``: its ``url_for`` and others, by name."""
     return {
         "request": bound_request,
         "session": _CurrentSession(),
         "csrf_token": _CsrfToken(),
         "csrf_input": _CsrfInput(),
-        "url_for": url_for,
+        **links,
         "get_flashed_messages": get_flashed_messages,
     }
 
