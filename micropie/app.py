@@ -507,6 +507,9 @@ class App(Node):
             raise SetupError(f"two applications are mounted at {text or '/'}: give one of them another prefix")
         if isinstance(target, App) and kind in (None, APP):
             found = APP
+            if "host" in target._micropie.settings:
+                name = type(target).__name__
+                raise SetupError(f"{name} has a host of its own: write app.name = {name}(...), without mount")
             if strip:
                 raise SetupError("strip=True is for what is ASGI or WSGI: an App finds its addresses below any prefix")
             if not text:

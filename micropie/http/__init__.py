@@ -75,13 +75,18 @@ from micropie.http.types import (
 )
 from micropie.http.urls import (
     DOTS_AND_EMPTY,
+    HostTable,
     checked_origins,
     escaped_path,
     is_base_url,
     is_host,
     leads_up,
+    normal_host,
     normal_origin,
+    quoted_address,
     raw_path_below,
+    split_host,
+    with_host,
 )
 from micropie.http.websocket import (
     ACCEPT,
@@ -125,18 +130,18 @@ __all__ = [
     "POLICY", "PREFIXES", "PRIVATE", "PROBLEM", "PROBLEM_SCHEMA", "RECEIVE", "SEND", "TEXT", "TOKEN", "TOO_BIG",
     "VARY_COOKIE", "WRONG_KIND", "Address", "Answer", "BindingError", "BindingErrors", "Body", "Changes", "ChunkedBody",
     "CookieSigner", "Dumps", "EncodedAnswer", "Encoders", "Environ", "Exchange", "FileReference", "GivenStatus",
-    "HeaderPairs", "Headers", "HeadersLike", "Limits", "Message", "MessageConfig", "MessageError", "MultiDict",
-    "MultipartParser", "MutableHeaders", "Page", "ParameterError", "Parameters", "Progress", "Receive", "Request",
-    "Response", "Scope", "Secret", "Selection", "Send", "Session", "Signer", "Spellings", "StartResponse", "State",
-    "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary", "as_browsers_read",
+    "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits", "Message", "MessageConfig", "MessageError",
+    "MultiDict", "MultipartParser", "MutableHeaders", "Page", "ParameterError", "Parameters", "Progress", "Receive",
+    "Request", "Response", "Scope", "Secret", "Selection", "Send", "Session", "Signer", "Spellings", "StartResponse",
+    "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary", "as_browsers_read",
     "as_response", "bound_request", "cached_if_short", "check_code", "check_size", "check_value", "checked_headers",
     "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request", "disconnect_info",
     "dumps", "dumps_with", "encode", "encode_body", "error_answer", "error_response", "escape", "escaped_path", "flash",
     "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date", "is_allowed_origin", "is_base_url",
     "is_cookie_name", "is_host", "is_html", "is_origin", "is_too_big", "leads_up", "loads", "make_private",
-    "merge_pending", "normal_origin", "parse_cookies", "raw_path_below", "receive_body", "receive_form",
-    "redirect_response", "select", "start_failed", "states_status", "status_line", "truncate_reason",
-    "weight_of_coding", "with_html", "without_prefix",
+    "merge_pending", "normal_host", "normal_origin", "parse_cookies", "quoted_address", "raw_path_below",
+    "receive_body", "receive_form", "redirect_response", "select", "split_host", "start_failed", "states_status",
+    "status_line", "truncate_reason", "weight_of_coding", "with_host", "with_html", "without_prefix",
 ]
 # fmt: on
 

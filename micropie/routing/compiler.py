@@ -11,10 +11,10 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote
 
 from micropie.errors import SetupError, takes
 from micropie.execution import HANDLER, RouteKind, Threads
+from micropie.http import quoted_address
 from micropie.mounts import Mount
 from micropie.routing.config import Config
 from micropie.routing.discovery import SOCKET_PREFIX, RouteMark, find_handlers
@@ -37,9 +37,20 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
     INLINE where the flow's thread may block.
     """
-    config = make_config(root, None, "", "", shutdown)
+    config = make_config(root, None, _address(root, ""), "", shutdown)
     compiler = _compiled(root, config, blocking)
-    return Site(config, *compiler.routers, compiler.mounted)
+    if not root.hosts:
+        return Site(config, *compiler.routers, compiler.mounted, hosts=compiler.hosts)
+    site = Site(config, *compiler.routers, compiler.mounted)
+    nothing = Router(config), Router(config)  # answers other hosts
+    for router in nothing:
+        router.freeze()
+    return Site(config, *nothing, hosts=[*((host, site) for host in root.hosts), *compiler.hosts])
+
+
+def _address(definition: AppDefinition, prefix: str) -> str:
+    """Return the prefix of an application: its host if it has one of its own, else ``prefix``."""
+    return f"//{definition.hosts[0]}" if definition.hosts else prefix
 
 
 def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind) -> _Compiler:
@@ -63,7 +74,9 @@ class _Compiler:
     nodes: tuple[Node, Node]
     """The application's node in each router."""
     mounted: list[Mounted] = field(default_factory=list)
-    """The mounts in the tree."""
+    """The mounts in the tree, or below the host, that the routers are for."""
+    hosts: list[tuple[str, Site]] = field(default_factory=list)
+    """The applications with a host of their own."""
     stated_names: dict[str, str] = field(default_factory=dict)
     """The paths of the tree's routes by the names that authors gave them."""
 
@@ -116,7 +129,7 @@ class _Compiler:
         named = node.child(segment)
         named.add(route)
         named.arguments = with_route(named.arguments, route)
-        self.config.names.add(name, function, quote(path.rstrip("/")), takes_socket=mark.takes_socket)
+        self.config.names.add(name, function, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket)
 
     def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
         pattern = mark.path or Pattern(f"/{name}")
@@ -126,7 +139,7 @@ class _Compiler:
         if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
             paths = f"{self.stated_names[route_name]} and {path}"
             raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
-        config.names.add(route_name, function, quote(config.prefix), pattern, takes_socket=mark.takes_socket)
+        config.names.add(route_name, function, quoted_address(config.prefix), pattern, takes_socket=mark.takes_socket)
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = replace(config, middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path, self.blocking)
@@ -134,7 +147,13 @@ class _Compiler:
 
     def _add_child(self, name: str, definition: AppDefinition) -> None:
         outer = self.config
-        config = make_config(definition, outer, f"{outer.prefix}/{name}", f"{outer.scope}{name}.", outer.shutdown)
+        prefix = _address(definition, f"{outer.prefix}/{name}")
+        config = make_config(definition, outer, prefix, f"{outer.scope}{name}.", outer.shutdown)
+        if definition.hosts:
+            inner = _compiled(definition, config, self.blocking)
+            site = Site(config, *inner.routers, inner.mounted)
+            self.hosts += [*((host, site) for host in definition.hosts), *inner.hosts]
+            return
         nodes = self.nodes[0].child(name), self.nodes[1].child(name)
         for node in nodes:
             node.config = config
@@ -147,6 +166,7 @@ class _Compiler:
             config = make_config(shared, outer, prefix, names, outer.shutdown)
             inner = _compiled(shared, config, self.blocking)
             self.mounted += [Site(config, *inner.routers, prefix=prefix), *inner.mounted]
+            self.hosts += inner.hosts
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))
         else:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from micropie.binding import OwnTypes
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import Flow, call, kind_of
-from micropie.http import HTML, TEXT, Dumps, Response, as_response, dumps_with, states_status
+from micropie.http import HTML, TEXT, Dumps, Response, as_response, dumps_with, split_host, states_status, with_host
 from micropie.routing.names import RouteNames
 from micropie.routing.settings import Settings
 from micropie.streams import ShutdownSignal
@@ -101,7 +101,7 @@ class Config:
     """This application's own, then those of the applications around it that answer for it, too."""
     app: object
     prefix: str
-    """The path of ``app`` in the tree: "" or "/blog"."""
+    """The path of ``app`` in the tree: "" or "/blog"; on a host of its own "//blog.example.com"."""
     scopes: Mapping[str, str]
     """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "": ""} for example, and
     of those of the applications around it.
@@ -154,18 +154,26 @@ class Config:
     ) -> str:
         """Return the path of a route, see ``RouteNames``, below the mount of ``request``, or its absolute URL.
 
-        That begins with the setting ``base_url``, without one with the request's own scheme and host. Raises
-        ``LookupError`` where there is neither.
+        That begins with the setting ``base_url``, without one with the request's own scheme and host. A route on
+        another host than the request's has an absolute URL in any case, with that host. Raises ``LookupError`` where
+        the host is not known.
         """
-        path = self.names.url_for(name, self.scopes, segments, values)
+        there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
+        here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
         root = "" if request is None else quote(request.root_path)
-        if not is_absolute:
+        path = path or "/"
+        if there == here and not is_absolute:
             return root + path
-        if self.settings.base_url is not None:
-            return self.settings.base_url.rstrip("/") + path
-        if request is None:
-            raise LookupError('no request tells the host: write App(base_url="https://example.com")')
-        return f"{request.scheme}://{request.host}{root}{path}"
+        base = None if "*" in there else self.settings.base_url  # which is on one host
+        states_host = there != "" and "*" not in there
+        if base is None and request is not None and (states_host or there == here):
+            base = f"{request.scheme}://{request.host}{root}"
+        if base is None:
+            raise LookupError(
+                f'the host of {name!r} is not known here: write App(base_url="https://example.com"), or give the '
+                "application in which it is a host without *"
+            )
+        return (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
 
     def static_url(self, request: Request | None, path: str, name: str) -> str:
         """Return the path of a file with its fingerprint, see ``App.static_url``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from micropie.http import DOTS_AND_EMPTY, leads_up
+from micropie.http import DOTS_AND_EMPTY, leads_up, quoted_address
 from micropie.routing.patterns import Pattern
 
 # The attribute of a handler that serves files: a function that returns the fingerprint of one by its path.
@@ -15,8 +15,8 @@ FINGERPRINT = "__micropie_fingerprint__"
 class RouteNames:
     """The routes of a tree of applications by name.
 
-    Each has its escaped path from the tree's root, "" for the root itself, the pattern that follows the path in an
-    explicit route, and its handler.
+    Each has its escaped path from the tree's root, "" for the root itself, or its host's ("//example.com/path"), the
+    pattern that follows the path in an explicit route, and its handler.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class RouteNames:
             if text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
                 raise ValueError(f"url_for({name!r}): {text!r} is no segment of a path")
             path += "/" + quote(text, safe="")
-        if not segments and path == quote(prefix):  # the application's own root
+        if not segments and path == quoted_address(prefix):  # the application's own root
             path += "/"
         return path + (f"?{urlencode(values, doseq=True)}" if values else "")
 
