@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from micropie.errors import SetupError, takes
+from micropie.errors import SetupError
 from micropie.execution import HANDLER, RouteKind, Threads
 from micropie.http import quoted_address
 from micropie.mounts import Mount
+from micropie.routing.checks import check_middleware, check_socket_middleware
 from micropie.routing.config import Config
 from micropie.routing.discovery import SOCKET_PREFIX, RouteMark, find_handlers
 from micropie.routing.inheritance import AppDefinition, make_config
@@ -82,7 +83,10 @@ class _Compiler:
 
     def compile(self, definition: AppDefinition) -> None:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
-        _check_middlewares(definition)
+        for middleware in definition.middlewares:
+            check_middleware(middleware)
+        for middleware in definition.ws_middlewares:
+            check_socket_middleware(middleware)
         config = self.config
         check_providers(config.providers, config.own_types)
         config.tree.append(config)
@@ -171,51 +175,3 @@ class _Compiler:
             self.mounted.append(MountRoute(mount, prefix, outer))
         else:
             outer.fallback = MountRoute(mount, prefix, outer)
-
-
-# The methods of middleware, with their parameters.
-_SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
-_HOOKS = {"before_request": "request", "after_request": "request, status, response_body, extra_headers"}
-_FLOW_HOOKS = {"before": "request", "after": "request, response"}
-
-
-def _check_middlewares(definition: AppDefinition) -> None:
-    for middleware in [*definition.middlewares, *definition.ws_middlewares]:
-        if isinstance(middleware, type):
-            raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
-    for middleware in definition.ws_middlewares:
-        if not _has_hooks(middleware, _SOCKET_HOOKS):
-            raise SetupError(
-                f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
-            )
-    for middleware in definition.middlewares:
-        functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
-        is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
-        if not is_generator and not _has_hooks(middleware, _HOOKS) and not _has_hooks(middleware, _FLOW_HOOKS):
-            raise SetupError(
-                f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
-                "generator function, def or async def, with one yield in it"
-            )
-        if is_generator and not takes(middleware, 1):
-            name = getattr(middleware, "__name__", repr(middleware))
-            raise SetupError(f"{name} in middlewares takes one argument, the request")
-
-
-def _has_hooks(middleware: object, hooks: Mapping[str, str]) -> bool:
-    """Return whether a middleware has one of these hooks.
-
-    Raises ``SetupError`` for one with other parameters, and for an ``async def`` that nobody would await.
-    """
-    methods = {name: method for name in hooks if callable(method := getattr(middleware, name, None))}
-    for name, method in methods.items():
-        if not takes(method, hooks[name].count(",") + 1):
-            owner = type(middleware).__name__
-            raise SetupError(
-                f"{owner}.{name} takes other arguments than it gets: write def {name}(self, {hooks[name]})"
-            )
-        if hooks is _FLOW_HOOKS and (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)):
-            raise SetupError(
-                f"{type(middleware).__name__}.{name} is async: write def {name}, which waits by yield from "
-                f"call(kind_of(function), function, ...), or async def {name}_request in an HttpMiddleware"
-            )
-    return bool(methods)

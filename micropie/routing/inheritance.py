@@ -13,7 +13,7 @@ from micropie.errors import SetupError
 from micropie.execution import Threads, available_cpus
 from micropie.http import normal_host, split_host
 from micropie.mounts import Mount
-from micropie.routing.checks import checks_of, with_checks
+from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Chain, Config, ErrorHandler, ErrorKey, handlers_of_classes
 from micropie.routing.names import RouteNames
 from micropie.routing.settings import Settings
@@ -120,7 +120,7 @@ def make_config(
     if outer is not None:
         config.middlewares = Chain(outer.middlewares, definition.middlewares)
         config.ws_middlewares = Chain(outer.ws_middlewares, definition.ws_middlewares)
-    return with_checks(config, checks_of(definition.app))
+    return with_marks(config, marks_above(definition.app))
 
 
 def _threads(settings: Settings) -> Threads:

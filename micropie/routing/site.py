@@ -14,7 +14,7 @@ from micropie.errors import HTTPError, websockets_need_asgi
 from micropie.execution import MOUNT, RouteKind, Threads, no_function
 from micropie.http import DOTS_AND_EMPTY, Exchange, HostTable, Request, split_host
 from micropie.mounts import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
-from micropie.routing.checks import checks_of, with_checks
+from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Config, config_of
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
 from micropie.routing.routes import Route, RouteEntry
@@ -220,7 +220,7 @@ class MountRoute(OutsideRoute):
         self.threads = Threads(config.settings.threads)
         self.has_warned = True  # where a hook changes the session, there is no handler to write @post above
         if mount.kind != APP:  # an isolated App asks its own checks
-            self.config = with_checks(self.config, checks_of(mount.target))
+            self.config = with_marks(self.config, marks_above(mount.target))
 
     def take_over(self, request: Request) -> RouteMatch | Handover:
         """Return this route for a request below its prefix, or the mounted application that answers by itself."""

@@ -10,6 +10,7 @@ import threading
 from collections import UserDict
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MethodType
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -459,6 +460,20 @@ class Callable:
         return untouchable()
 
 
+class Caching:
+    """What cachetools makes of a function: no function, but bound as one."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._results = function, dict[Any, Any]()
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._results.setdefault(arguments, self._function(*arguments))
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return MethodType(self, instance)
+
+
 class Everything(App):
     """One of each kind of attribute. What is routable answers its name; the rest must never run."""
 
@@ -513,6 +528,10 @@ class Everything(App):
     def _half(self, name: str) -> str:
         return name
 
+    @Caching
+    def cached_by_others(self) -> str:
+        return "cached_by_others"
+
     partial_method = functools.partialmethod(_half, "partial_method")
     half = functools.partial(lambda name: name, "half")
 
@@ -528,9 +547,10 @@ class Everything(App):
         return untouchable()
 
 
-@pytest.mark.parametrize(
-    "name", ["method", "coroutine", "static", "klass", "cached_function", "partial_method", "half", "shorthand"]
-)
+ROUTABLE = ["method", "coroutine", "static", "klass", "cached_function", "cached_by_others", "partial_method", "half"]
+
+
+@pytest.mark.parametrize("name", [*ROUTABLE, "shorthand"])
 def test_what_the_author_defined_is_routable(make_client: MakeClient, name: str) -> None:
     assert text(Everything(), make_client, f"/{name}") == name
 
