@@ -601,21 +601,29 @@ class App(Node):
         """
         return self._micropie.config().static_url(current.get(None), path, name)
 
-    def render(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> str:
+    def render(
+        self, name: str, values: Mapping[str, object] = NO_VALUES, /, *, block: str | None = None, **context: object
+    ) -> str:
         """Render the template ``name`` of the directory ``templates`` with ``values`` and ``context``, all escaped.
 
+        ``block``: render its block of that name alone, as HTMX asks for it. It must be the template's own, and not only
+        that of one that it extends. What the template imports or sets outside of the block is not there.
         A template also sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
-        ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template.
+        ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template or block.
         """
-        return self._micropie.config().templates.render(name, {**values, **context})
+        return self._micropie.config().templates.render(name, {**values, **context}, block)
 
-    def render_async(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> Awaitable[str]:
+    def render_async(
+        self, name: str, values: Mapping[str, object] = NO_VALUES, /, *, block: str | None = None, **context: object
+    ) -> Awaitable[str]:
         """``await self.render_async("index.html", ...)``: ``render`` for values and functions that are async."""
-        return self._micropie.config().templates.render_async(name, {**values, **context})
+        return self._micropie.config().templates.render_async(name, {**values, **context}, block)
 
-    def render_stream(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> Iterator[str]:
+    def render_stream(
+        self, name: str, values: Mapping[str, object] = NO_VALUES, /, *, block: str | None = None, **context: object
+    ) -> Iterator[str]:
         """``render`` in chunks, to return from a handler: each is sent before the next one is made."""
-        return stream(self._micropie.config().templates, name, {**values, **context})
+        return stream(self._micropie.config().templates, name, {**values, **context}, block)
 
 
 _LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # which templates see
