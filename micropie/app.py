@@ -10,7 +10,6 @@ from functools import partial
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
-from urllib.parse import quote
 
 from micropie import asgi, files, wsgi
 from micropie.channels import Channels
@@ -239,7 +238,9 @@ class App(Node):
             state=State(),
             session_backend=getattr(cls, "session_backend", None),
             _micropie=cls._micropie_tree(
-                app, partial(App.url_for, app), channels if isinstance(channels, Channels) else None
+                app,
+                {link.__name__: partial(link, app) for link in _LINKS},
+                channels if isinstance(channels, Channels) else None,
             ),
         )
         return app
@@ -442,7 +443,7 @@ class App(Node):
     ) -> None:
         """Serve the files of ``directory`` below ``prefix``: ``app.static("/static", "assets", max_age=3600)``.
 
-        ``url_for("static", path="css/site.css")`` is the path of one; give a second directory another ``name``.
+        ``static_url("css/site.css")`` is the path of one; give a second directory another ``name``.
         ``static_file`` explains the other options, and which files are not served. A relative ``directory`` begins at
         the current working directory. Raises ``SetupError`` if there is no such directory, and for a wrong prefix.
         """
@@ -506,6 +507,9 @@ class App(Node):
             raise SetupError(f"two applications are mounted at {text or '/'}: give one of them another prefix")
         if isinstance(target, App) and kind in (None, APP):
             found = APP
+            if "host" in target._micropie.settings:
+                name = type(target).__name__
+                raise SetupError(f"{name} has a host of its own: write app.name = {name}(...), without mount")
             if strip:
                 raise SetupError("strip=True is for what is ASGI or WSGI: an App finds its addresses below any prefix")
             if not text:
@@ -578,28 +582,51 @@ class App(Node):
         for an unknown name, and outside of a request for an application in several places; ``ValueError`` for a value
         that the route would not match.
         """
-        config = self._micropie.config()
-        path = config.names.url_for(name, config.scopes, segments, values)
-        request = current.get(None)
-        return path if request is None else quote(request.root_path) + path
+        return self._micropie.config().url_for(current.get(None), name, segments, values)
 
-    def render(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> str:
+    def absolute_url_for(self, name: str, /, *segments: object, **values: object) -> str:
+        """Return the absolute URL of the handler ``name``, see ``url_for``: for mails, feeds and other sites.
+
+        It begins with ``App(base_url="https://example.com")``, without that setting with the scheme and the host of the
+        current request. Raises ``LookupError`` outside of a request without that setting.
+        """
+        return self._micropie.config().url_for(current.get(None), name, segments, values, is_absolute=True)
+
+    def static_url(self, path: str, *, name: str = "static") -> str:
+        """Return the path of a file that ``static`` serves, with a fingerprint of its bytes.
+
+        ``static_url("site.css")`` is ``/static/site.css?v=9f86d081884c7d65``. It changes when the file does, so
+        browsers keep the file for a year without asking. ``name``: that of ``static``. Raises ``LookupError`` if there
+        is no such file or no such name.
+        """
+        return self._micropie.config().static_url(current.get(None), path, name)
+
+    def render(
+        self, name: str, values: Mapping[str, object] = NO_VALUES, /, *, block: str | None = None, **context: object
+    ) -> str:
         """Render the template ``name`` of the directory ``templates`` with ``values`` and ``context``, all escaped.
 
+        ``block``: render its block of that name alone, as HTMX asks for it. It must be the template's own, and not only
+        that of one that it extends. What the template imports or sets outside of the block is not there.
         A template also sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
-        ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template.
+        ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template or block.
         """
-        return self._micropie.config().templates.render(name, {**values, **context})
+        return self._micropie.config().templates.render(name, {**values, **context}, block)
 
-    def render_async(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> Awaitable[str]:
+    def render_async(
+        self, name: str, values: Mapping[str, object] = NO_VALUES, /, *, block: str | None = None, **context: object
+    ) -> Awaitable[str]:
         """``await self.render_async("index.html", ...)``: ``render`` for values and functions that are async."""
-        return self._micropie.config().templates.render_async(name, {**values, **context})
+        return self._micropie.config().templates.render_async(name, {**values, **context}, block)
 
-    def render_stream(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> Iterator[str]:
+    def render_stream(
+        self, name: str, values: Mapping[str, object] = NO_VALUES, /, *, block: str | None = None, **context: object
+    ) -> Iterator[str]:
         """``render`` in chunks, to return from a handler: each is sent before the next one is made."""
-        return stream(self._micropie.config().templates, name, {**values, **context})
+        return stream(self._micropie.config().templates, name, {**values, **context}, block)
 
 
+_LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # which templates see
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
 
 

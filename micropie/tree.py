@@ -6,7 +6,7 @@ stops what is in it. ``app.py`` has the methods that authors call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import isroutine
 from typing import TYPE_CHECKING, Any
@@ -61,10 +61,10 @@ class Tree(Registrations):
     shutdown_handlers = Alias[list[Callable[[], object]]]("_app.shutdown_handlers")
     state = Alias[State]("_app.state")
 
-    def __init__(self, app: Node, url_for: Callable[..., str], channels: Channels | None) -> None:
+    def __init__(self, app: Node, links: Mapping[str, Callable[..., str]], channels: Channels | None) -> None:
         super().__init__()
         self._app = app
-        self._url_for = url_for
+        self._links = links
         self.asgi, self.wsgi = asgi.ASGIState(), wsgi.WSGIState()
         self.channels = channels
         self.own_channels = Channels()
@@ -123,7 +123,7 @@ class Tree(Registrations):
             middlewares=app.middlewares,
             ws_middlewares=app.ws_middlewares,
             providers=self.providers | path[0]._micropie._overrides,
-            template_names=names_of(self._url_for),
+            template_names=names_of(self._links),
             children={
                 public_name(name): child._micropie.definition(path) for name, child in self._children(ancestors).items()
             },

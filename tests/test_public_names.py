@@ -78,15 +78,15 @@ def test_every_argument_of_a_middleware_is_explained(name: str) -> None:
 # All that an editor offers to authors on these three, and below it the second spellings of ``micropie.habits``.
 ATTRIBUTES = {
     micropie.App: """
-channels delete error get health lifespan metrics middlewares mount openapi patch post provides put render render_async
-render_stream request response root route run session_backend state static url_for websocket ws_middlewares
-wsgi_shutdown
+absolute_url_for channels delete error get health lifespan metrics middlewares mount openapi patch post provides put
+render render_async render_stream request response root route run session_backend state static static_url url_for
+websocket ws_middlewares wsgi_shutdown
 """,
     micropie.Request: """
-accepts after_response body broken_off chunks client content_length content_type content_type_parameters cookies environ
-files form headers host id is_json json last_event_id length method not_modified on_close parts path path_params query
-query_string raw_path read response root_path route scheme scope session set_signed_cookie signed_cookie state status
-stream url
+absolute_url_for accepts after_response body broken_off chunks client content_length content_type
+content_type_parameters cookies environ files form headers host id is_json json last_event_id length method not_modified
+on_close parts path path_params query query_string raw_path read response root_path route scheme scope session
+set_signed_cookie signed_cookie state static_url status stream url url_for
 """,
     micropie.WebSocket: """
 accept accepted close close_code close_reason closed cookies headers path_params query receive_bytes receive_json

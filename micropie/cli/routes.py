@@ -65,7 +65,7 @@ def public_routes(site: Site, with_providers: bool) -> Iterator[PublicRoute]:
         everything = {*entry.route.config.settings.methods} <= {*entry.methods} and not entry.route.methods
         methods = "any" if everything else ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
         yield _public(methods, entry.route, with_providers)
-    for entry in site.sockets.entries():
+    for entry in site.socket_entries():
         yield _public("WS", entry.route, with_providers)
 
 

@@ -19,6 +19,7 @@ from micropie.errors import HTTPError, ResponseError, SetupError, is_count
 from micropie.execution import IO, Flow
 from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
+from micropie.files.fingerprints import fingerprint, fingerprint_for_url, known_fingerprint
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent_looks import RECENT
 from micropie.http import (
@@ -33,13 +34,15 @@ from micropie.http import (
     http_date,
     select,
 )
-from micropie.routing import run_in
+from micropie.routing import FINGERPRINT, run_in
 from micropie.streams import PART_CHUNK, FileRange
 
 if TYPE_CHECKING:
     from micropie.http import Request
 
 SMALL = PART_CHUNK  # bytes; a file of one read costs one round trip to a thread
+_YEAR = 365 * 24 * 3600  # seconds
+
 ATTEMPTS = 5  # how many times a file is looked up that changes before it is open
 
 # A file, which part of it to send, and its bytes or the open file; None for a 304.
@@ -91,7 +94,7 @@ def directory_route(
         raise SetupError(f"there is no directory {os.fspath(directory)!r} to serve files from")
     root = resolved_root(str(Path(directory).absolute()))
     try:
-        static_file("", root, **options)
+        reference: FileReference = static_file("", root, **options).body
     except ValueError as error:
         raise SetupError(str(error)) from None
 
@@ -104,9 +107,13 @@ def directory_route(
         raw_path = literal if literal is not None else request.raw_path.decode("latin-1").lower()
         if raw_path.endswith("/") or (literal is None and "%2f" in raw_path):
             raise HTTPError(404)
-        return static_file(path, root, **options)
+        response = static_file(path, root, **options)
+        if request.query_string.startswith("v="):
+            response.body.fingerprint = request.query_string[2:]
+        return response
 
     vars(serve)["__micropie_needs_session__"] = False  # so a file is sent while a session backend is out of reach
+    vars(serve)[FINGERPRINT] = lambda path: fingerprint_for_url((root, path, reference.follow_symlinks))
     return f"{prefix.rstrip('/')}/<path:path>", serve
 
 
@@ -117,6 +124,11 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
     """
     reference: FileReference = response.body
     key = _key_of(request, reference)
+    own = None
+    if reference.fingerprint is not None:
+        # Before the file is opened: bytes of an old version must not be kept as those of a new one.
+        place = reference.root, reference.path, reference.follow_symlinks
+        own = known_fingerprint(place) or (yield IO, fingerprint, (place,))
     entry = CACHE.fresh(key) if reference.cached else None
     opened: Opened | None = None
     if entry is not None:
@@ -125,7 +137,7 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
         opened = _looked_at_again(request, response, key)
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, key)
-    return _described(response, _cache_control(request, reference), *opened)
+    return _described(response, _cache_control(request, reference, own), *opened)
 
 
 def _looked_at_again(request: Request, response: Response, key: Key) -> Opened | None:
@@ -271,13 +283,18 @@ def _described(
     return answer
 
 
-def _cache_control(request: Request, reference: FileReference) -> str:
+def _cache_control(request: Request, reference: FileReference, fingerprint: str | None) -> str:
     """Return the Cache-Control value. ``no-cache`` lets clients store the file and makes them ask if it has changed.
 
-    Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2).
+    Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2). A URL with
+    the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another fingerprint is of a page that
+    another version of the application has made, as two run side by side during a release.
     """
-    if reference.max_age is None:
+    lifetime = f"max-age={reference.max_age}"
+    if reference.fingerprint is not None and reference.fingerprint == fingerprint:
+        lifetime = f"max-age={_YEAR}, immutable"
+    elif reference.fingerprint is not None or reference.max_age is None:
         return "no-cache"
     session = request._exchange.session
     is_personal = "authorization" in request.headers or (session is not None and session.accessed)
-    return f"{'private' if is_personal else 'public'}, max-age={reference.max_age}"
+    return f"{'private' if is_personal else 'public'}, {lifetime}"

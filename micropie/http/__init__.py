@@ -75,12 +75,18 @@ from micropie.http.types import (
 )
 from micropie.http.urls import (
     DOTS_AND_EMPTY,
+    HostTable,
     checked_origins,
     escaped_path,
+    is_base_url,
     is_host,
     leads_up,
+    normal_host,
     normal_origin,
+    quoted_address,
     raw_path_below,
+    split_host,
+    with_host,
 )
 from micropie.lazily import lazily
 
@@ -95,17 +101,18 @@ __all__ = [
     "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "MAX_LENGTHS", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES",
     "PRIVATE", "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "VARY_COOKIE", "Address", "Answer", "BindingError",
     "BindingErrors", "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Encoders", "Environ",
-    "Exchange", "FileReference", "GivenStatus", "HeaderPairs", "Headers", "HeadersLike", "Limits", "Message",
-    "MessageConfig", "MultiDict", "MultipartParser", "MutableHeaders", "Page", "ParameterError", "Parameters",
-    "Receive", "Request", "Response", "Scope", "Secret", "Selection", "Send", "Session", "Signer", "Spellings",
-    "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary",
-    "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
+    "Exchange", "FileReference", "GivenStatus", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits",
+    "Message", "MessageConfig", "MultiDict", "MultipartParser", "MutableHeaders", "Page", "ParameterError",
+    "Parameters", "Receive", "Request", "Response", "Scope", "Secret", "Selection", "Send", "Session", "Signer",
+    "Spellings", "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding",
+    "add_vary", "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
     "checked_headers", "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request",
     "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
-    "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private", "merge_pending", "normal_origin",
-    "parse_cookies", "problem_members", "raw_path_below", "receive_body", "receive_form", "redirect_response", "select",
-    "start_failed", "states_status", "status_line", "weight_of_coding", "with_html", "without_prefix",
+    "is_base_url", "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private", "merge_pending",
+    "normal_host", "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below",
+    "receive_body", "receive_form", "redirect_response", "select", "split_host", "start_failed", "states_status",
+    "status_line", "weight_of_coding", "with_host", "with_html", "without_prefix",
 ]
 # fmt: on
 

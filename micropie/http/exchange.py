@@ -133,6 +133,12 @@ class MessageConfig(Protocol):
     @property
     def text_type(self) -> str: ...
 
+    @property
+    def url_for(self) -> Callable[..., str]: ...
+
+    @property
+    def static_url(self) -> Callable[..., str]: ...
+
 
 class Closing(Protocol):
     """A generator of middleware or of a provider, which has begun."""

@@ -217,6 +217,18 @@ class Request(RequestHabits):
         query = self.query_string
         return f"{self.scheme}://{self.host}{self._exchange.url_path()}" + (f"?{query}" if query else "")
 
+    def url_for(self, name: str, /, *segments: object, **values: object) -> str:
+        """Return the path of the handler ``name``, as the application that answers sees it: ``App.url_for``."""
+        return self._exchange.config.url_for(self, name, segments, values)
+
+    def absolute_url_for(self, name: str, /, *segments: object, **values: object) -> str:
+        """Return the absolute URL of the handler ``name``: ``App.absolute_url_for``."""
+        return self._exchange.config.url_for(self, name, segments, values, is_absolute=True)
+
+    def static_url(self, path: str, *, name: str = "static") -> str:
+        """Return the path of a file, with a fingerprint of its bytes: ``App.static_url``."""
+        return self._exchange.config.static_url(self, path, name)
+
     @property
     def state(self) -> State:
         """Attributes of this request, beginning with those of the server's lifespan state."""

@@ -132,7 +132,7 @@ class FileReference:
     Neither a tuple nor a dataclass: one that is not opened must be an error, not the JSON of a path.
     """
 
-    __slots__ = ("cached", "follow_symlinks", "max_age", "path", "root", "saved_as")
+    __slots__ = ("cached", "fingerprint", "follow_symlinks", "max_age", "path", "root", "saved_as")
 
     def __init__(
         self, root: str, path: str, max_age: int | None, cached: bool, follow_symlinks: bool, saved_as: str | None
@@ -143,6 +143,7 @@ class FileReference:
         self.cached = cached
         self.follow_symlinks = follow_symlinks
         self.saved_as = saved_as  # the name under which a browser saves it
+        self.fingerprint: str | None = None  # that the URL states, of the version that its page was made for
 
 
 # All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers

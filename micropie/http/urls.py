@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from urllib.parse import unquote_to_bytes
+from typing import Generic, TypeVar
+from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, SetupError, refuse_text
 from micropie.lazily import pattern
+
+Entry = TypeVar("Entry")
 
 # The characters that a URL's path may have unescaped: RFC 3986, section 3.3.
 SEGMENT_SAFE = ":@!$&'()*+,;=~"
@@ -29,6 +32,78 @@ def is_host(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+# -- tables of hosts ---------------------------------------------------------------------------------------------------
+
+_HOST_OF_A_TABLE = pattern(r"(?:\*\.)?(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")
+
+
+def normal_host(host: object) -> str:
+    """Return a host of a ``HostTable`` in the spelling that can be compared, "" if it is none.
+
+    It is a name without a port, an address (IPv6 gets brackets), or ``*.`` and a name for all its subdomains.
+    """
+    name = host.lower().removesuffix(".") if isinstance(host, str) else ""
+    if _HOST_OF_A_TABLE.fullmatch(name):
+        return name
+    try:
+        return f"[{ipaddress.IPv6Address(name.removeprefix('[').removesuffix(']'))}]"
+    except ValueError:
+        return ""
+
+
+class HostTable(Generic[Entry]):
+    """Entries, none of them None, by normal hosts. ``*.`` stands for any depth, but not for the name itself.
+
+    Names are compared without regular expressions, where an unescaped dot would admit other hosts. Raises
+    ``SetupError`` if two entries have the same host.
+    """
+
+    def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
+        self._entries: dict[str, Entry] = {}
+        for host, entry in entries:
+            if self._entries.setdefault(host, entry) is not entry:
+                raise SetupError(f"two applications have the host {host!r}: give one of them another one")
+        self._suffixes = sorted((host[1:] for host in self._entries if host.startswith("*")), key=len, reverse=True)
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def find(self, host: str) -> Entry | None:
+        """Return the entry of a well-formed host in lower case. A final dot and a port make no difference."""
+        # The brackets of IPv6 have colons between them.
+        name = normal_host(host.partition("]")[0]) if "]" in host else host.partition(":")[0].removesuffix(".")
+        if name in self._entries or name.startswith("."):  # ".example.com" is no subdomain
+            return self._entries.get(name)
+        return next((self._entries[f"*{end}"] for end in self._suffixes if name.endswith(end)), None)
+
+
+# The address of an application on a host of its own begins with two slashes, as that of a URL without a scheme does:
+# "//api.example.com/v1" (RFC 3986, section 4.2). No path of an application does.
+
+
+def split_host(address: str) -> tuple[str, str]:
+    """Return the host of an application's address with its slashes, "" if it has none, and the path."""
+    if not address.startswith("//"):
+        return "", address
+    host, slash, path = address[2:].partition("/")
+    return f"//{host}", slash + path
+
+
+def quoted_address(address: str) -> str:
+    """Return an application's address with its path escaped."""
+    host, path = split_host(address)
+    return host + quote(path)
+
+
+def with_host(url: str, host: str) -> str:
+    """Return an absolute URL with another host on the same port."""
+    scheme, _, rest = url.partition("://")
+    before, slash, path = rest.partition("/")
+    match = _HOST.fullmatch(before)
+    port = f":{match['port']}" if match is not None and match["port"] else ""
+    return f"{scheme}://{host}{port}{slash}{path}"
 
 
 # -- origins -----------------------------------------------------------------------------------------------------------
@@ -62,6 +137,14 @@ def _checked(origin: object, argument: str) -> str:
             f'"https://app.example.com": not {origin!r}'
         )
     return normal
+
+
+def is_base_url(value: object) -> bool:
+    """Return whether ``value`` is an http or https URL that paths can follow: an origin, and a path perhaps."""
+    if not isinstance(value, str) or not value.isprintable() or not {" ", "?", "#"}.isdisjoint(value):
+        return False
+    scheme, _, rest = value.partition("://")
+    return scheme in _DEFAULT_PORT and is_host(rest.partition("/")[0])
 
 
 # -- segments ----------------------------------------------------------------------------------------------------------

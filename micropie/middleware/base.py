@@ -5,14 +5,28 @@ Middleware can also be a generator function, which needs no class: ``flow/hooks.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from micropie.execution import Flow
 from micropie.http import Request, Response
+from micropie.routing import Around, mark_with
+
+Target = TypeVar("Target")
 
 
-class HttpMiddleware:
+class _Decorator:
+    """A middleware that stands above a handler, an ``App`` class or an ``App``, as well as in ``middlewares``."""
+
+    def __call__(self, target: Target) -> Target:
+        """Run around what is below alone, inside all ``middlewares``, and return it: ``@Timeout(5)``."""
+        mark_with(target, [Around(self)])
+        return target
+
+
+class HttpMiddleware(_Decorator):
     """Sees each request before its handler and each answer after it: ``app.middlewares.append(Mine())``.
+
+    ``@Mine()`` above a handler, an ``App`` class or an ``App`` runs around that alone.
 
     Its methods are looked up once, when it first runs.
 
@@ -42,7 +56,7 @@ class HttpMiddleware:
         """
 
 
-class FlowMiddleware:
+class FlowMiddleware(_Decorator):
     """The base of the middleware that comes with micropie, and of extensions. It costs less than ``HttpMiddleware``.
 
     Each method is a plain function that does not wait, or a generator function. A generator may wait by

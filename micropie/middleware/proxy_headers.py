@@ -70,7 +70,7 @@ class ProxyHeaders(FlowMiddleware):
                 "trusting every address means believing every client: give the number of proxies, such as hops=1"
             )
         self._hops = hops
-        self._takes_host = host
+        self.sets_host = host  # the site asks for it before it chooses the application of a host
         self._elements = _forwarded if forwarded else _x_forwarded
 
     def before(self, request: Request) -> None:
@@ -84,7 +84,7 @@ class ProxyHeaders(FlowMiddleware):
         scheme = stated.get("proto", "").lower()
         if scheme in ("http", "https"):
             request.scheme = scheme
-        if self._takes_host and stated.get("host"):
+        if self.sets_host and stated.get("host"):
             with suppress(ValueError):
                 request.host = stated["host"]
 

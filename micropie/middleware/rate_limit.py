@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from micropie.errors import HTTPError, check, is_count, is_duration
 from micropie.execution import INLINE, RETRY_AFTER, Flow, Outage, ServiceThreads, call, kind_of
 from micropie.http import Request, Response
-from micropie.middleware.base import FlowMiddleware
+from micropie.middleware.base import FlowMiddleware, Target
 
 # The request's attribute for its quota; of several limits, the one with the least remaining.
 _QUOTA = "_quota"
@@ -50,10 +50,14 @@ class RateLimit(FlowMiddleware):
     there. Behind a proxy the address is the proxy's, unless ``ProxyHeaders`` comes before this middleware.
     ``exempt``: a function of the request; a request for which it returns True is not counted.
 
+    ``@RateLimit(5, per=60)`` above a handler, or an ``App`` class, counts its requests alone; one object above several
+    counts them together.
+
     ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all machines together). Two
-    limits with the same numbers on one store count together. ``when_unreachable``: what happens while the store is out
-    of reach: ``"allow"`` lets all requests through, ``"refuse"`` answers 503, for limits that protect something.
-    The log says when an outage begins and ends. Meanwhile one request at a time tries the store again.
+    limits with the same numbers in ``middlewares`` count together on one store. ``when_unreachable``: what happens
+    while the store is out of reach: ``"allow"`` lets all requests through, ``"refuse"`` answers 503, for limits that
+    protect something. The log says when an outage begins and ends. Meanwhile one request at a time tries the store
+    again.
 
     Handshakes of WebSockets and requests to mounted applications count, too, unless ``guards`` is set to False.
     """
@@ -93,6 +97,12 @@ class RateLimit(FlowMiddleware):
         # For ``App.health``. Without the store, the other kind of limit answers all the same.
         self.ping: Callable[[], object] | None = getattr(store, "ping", None) if self._refuses else None
         self._outage = Outage("RateLimit: the rate store", ", requests are not counted")
+
+    def __call__(self, target: Target) -> Target:
+        """Limit what is below alone."""
+        if self._prefix == f"{self._limit}/{self._per:g}:":  # not above several, which count together
+            self._prefix += f"{target.__module__}.{getattr(target, '__qualname__', type(target).__name__)}:"
+        return super().__call__(target)
 
     def before(self, request: Request) -> Flow[None]:
         """Count the request. Raises 429, and 503 if the store is out of reach and ``when_unreachable`` is "refuse"."""

@@ -20,7 +20,16 @@ from urllib.parse import quote
 from micropie.binding import Cookie, Header, Query, answers_of, is_structure, stated_source
 from micropie.errors import PHRASES, Redirect
 from micropie.execution import layers
-from micropie.http import PROBLEM, PROBLEM_SCHEMA, BindingErrors, Request, Response, UploadFile, WebSocketRequest
+from micropie.http import (
+    PROBLEM,
+    PROBLEM_SCHEMA,
+    BindingErrors,
+    Request,
+    Response,
+    UploadFile,
+    WebSocketRequest,
+    split_host,
+)
 from micropie.openapi.schemas import Schema, Schemas
 from micropie.routing import (
     DESCRIPTION,
@@ -74,12 +83,14 @@ class Docs:
 def build_document(site: Site, config: Config, docs: Docs) -> dict[str, Any]:
     """Return the OpenAPI document of one application of a site: paths and names are those below ``config``'s."""
     builder = _Builder(config)
+    host, prefix = split_host(config.prefix)
     for entry in site.entries():
-        if config.prefix in entry.route.config.scopes:
+        inner = entry.route.config
+        if config.prefix in inner.scopes and split_host(inner.prefix)[0] == host:
             builder.add(entry)
     info = {"title": docs.title or type(config.app).__name__, "version": docs.version}
     document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
-    servers = docs.servers or ([quote(config.prefix)] if config.prefix else ())
+    servers = docs.servers or ([quote(prefix)] if prefix else ())
     if servers:
         document["servers"] = [{"url": url} for url in servers]
     about = docs.description or _doc_of(type(config.app))

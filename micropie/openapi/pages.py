@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from micropie.errors import HTTPError, SetupError, check
 from micropie.files import static_file
-from micropie.http import Response, current_request
+from micropie.http import Response, current_request, split_host
 from micropie.openapi.document import Docs, build_document
 from micropie.routing import Config, Site, config_of, requires
 
@@ -88,4 +88,4 @@ def document_routes(
 def _below() -> str:
     """Return the prefix of the application that answers, as a URL has it."""
     request = current_request()
-    return quote(request.root_path + config_of(request._exchange).prefix)
+    return quote(request.root_path + split_host(config_of(request._exchange).prefix)[1])

@@ -1,9 +1,12 @@
-"""``@requires``: checks of who may enter, written above handlers and applications, and run as one of their hooks."""
+"""``@requires`` and middleware above handlers and applications, which run as hooks of theirs, inside ``middlewares``.
+
+A handler or an application has one list of marks: checks of who may enter, and middleware, the uppermost first.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,8 +23,17 @@ REQUIRES = "__micropie_requires__"
 HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 
 
+class Around(NamedTuple):
+    """A middleware that stands above a handler or an application."""
+
+    middleware: Any
+
+
+Mark: TypeAlias = Check | Around
+
+
 class Checks:
-    """The checks of one handler or application. Hooks of the same application run before them."""
+    """Checks of one handler or application."""
 
     guards = True
     needs_session = True
@@ -53,11 +65,16 @@ def _asking(check: Check, config: Config) -> Asking:
     return Asking(_name_of(check), check, kind_of(check), asked, providers)
 
 
-def with_checks(config: Config, checks: Sequence[Check]) -> Config:
-    """Return ``config`` with ``checks`` as its last hook; ``config`` itself if there are none."""
-    if not checks:
+def with_marks(config: Config, marks: Sequence[Mark]) -> Config:
+    """Return ``config`` with ``marks`` as its last hooks; ``config`` itself if there are none."""
+    if not marks:
         return config
-    return replace(config, middlewares=Chain(config.middlewares, [Checks(checks, config)]))
+    hooks: list[object] = []
+    for mark in marks:
+        if isinstance(mark, Around):
+            check_middleware(mark.middleware)
+        hooks.append(mark.middleware if isinstance(mark, Around) else Checks([mark], config))
+    return replace(config, middlewares=Chain(config.middlewares, hooks))
 
 
 def refuse_unless_check(check: Check) -> None:
@@ -79,18 +96,19 @@ def _takes_request(check: Check) -> bool:
     return bool(others) and all(one.annotation is not one.empty or one.default is not one.empty for one in others)
 
 
-def mark_checks(target: object, checks: Sequence[Check]) -> None:
-    """Leave the mark of ``@requires`` on a handler, a class or an application."""
-    setattr(target, REQUIRES, [*checks, *_own_checks(target)])
+def mark_with(target: object, marks: Sequence[Mark]) -> None:
+    """Leave marks on a handler, a class or an application, above those that it has."""
+    setattr(target, REQUIRES, [*marks, *_own_marks(target)])
 
 
-def checks_of(app: object) -> Sequence[Check]:
-    """Return the checks of an application: of its class's bases, of its class, of the object itself."""
-    return [check for owner in (*reversed(type(app).__mro__), app) for check in _own_checks(owner)]
+def marks_above(app: object) -> Sequence[Mark]:
+    """Return the marks of an application: of its class's bases, of its class, of the object itself."""
+    return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
 
 
-def checks_of_handler(function: Callable[..., object]) -> Sequence[Check]:
-    """Return the checks of a handler. Raises ``SetupError`` if a decorator hides them.
+def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> Sequence[Mark]:
+    """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them, and for middleware that does not
+    guard above a handler of WebSockets, which no other middleware sees.
 
     ``functools.wraps`` copies the mark to the function that it makes. A decorator without it makes one that has the
     handler in a variable, where a mark would be overlooked.
@@ -99,21 +117,83 @@ def checks_of_handler(function: Callable[..., object]) -> Sequence[Check]:
         if hasattr(layer, HOLDS):
             name = _name_of(getattr(layer, HOLDS))
             raise SetupError(f"@requires takes {name} for a check: write @requires(members) above it, with your check")
-    checks = [check for layer in layers(function) for check in _own_checks(layer)]
-    if not checks:
+    marks = [mark for layer in layers(function) for mark in _own_marks(layer)]
+    if not marks:
         for inner in wrapped_by(function):
-            if _own_checks(inner):
+            for mark in _own_marks(inner)[:1]:
+                name = type(mark.middleware).__name__ if isinstance(mark, Around) else "requires"
                 raise SetupError(
-                    f"a decorator above @requires hides it from {_name_of(inner)}: write @requires above all others"
+                    f"a decorator above @{name} hides it from {_name_of(inner)}: write @{name} above all others"
                 )
-    return [*dict.fromkeys(checks)]
+    for mark in marks if takes_socket else ():
+        if isinstance(mark, Around) and not mark.middleware.guards:
+            name = type(mark.middleware).__name__
+            raise SetupError(f"@{name} does nothing above {_name_of(function)}, which answers WebSockets")
+    return [*dict.fromkeys(marks)]
 
 
-def _own_checks(target: object) -> Sequence[Check]:
-    checks: Sequence[Check] = getattr(target, "__dict__", {}).get(REQUIRES, ())
-    return checks
+def _own_marks(target: object) -> Sequence[Mark]:
+    marks: Sequence[Mark] = getattr(target, "__dict__", {}).get(REQUIRES, ())
+    return marks
 
 
 def _name_of(function: Any) -> str:
     *_, inner = layers(function)
     return getattr(inner, "__qualname__", None) or repr(inner)
+
+
+# -- middleware --------------------------------------------------------------------------------------------------------
+
+# The methods of middleware, with their parameters.
+_SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
+_HOOKS = {"before_request": "request", "after_request": "request, status, response_body, extra_headers"}
+_FLOW_HOOKS = {"before": "request", "after": "request, response"}
+
+
+def check_socket_middleware(middleware: object) -> None:
+    """Raise ``SetupError`` for what is no middleware of WebSockets."""
+    _refuse_class(middleware)
+    if not _has_hooks(middleware, _SOCKET_HOOKS):
+        raise SetupError(
+            f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
+        )
+
+
+def check_middleware(middleware: object) -> None:
+    """Raise ``SetupError`` for what is no middleware."""
+    _refuse_class(middleware)
+    functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
+    is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
+    if not is_generator and not _has_hooks(middleware, _HOOKS) and not _has_hooks(middleware, _FLOW_HOOKS):
+        raise SetupError(
+            f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
+            "generator function, def or async def, with one yield in it"
+        )
+    if is_generator and not takes(middleware, 1):
+        name = getattr(middleware, "__name__", repr(middleware))
+        raise SetupError(f"{name} in middlewares takes one argument, the request")
+
+
+def _refuse_class(middleware: object) -> None:
+    if isinstance(middleware, type):
+        raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
+
+
+def _has_hooks(middleware: object, hooks: Mapping[str, str]) -> bool:
+    """Return whether a middleware has one of these hooks.
+
+    Raises ``SetupError`` for one with other parameters, and for an ``async def`` that nobody would await.
+    """
+    methods = {name: method for name in hooks if callable(method := getattr(middleware, name, None))}
+    for name, method in methods.items():
+        if not takes(method, hooks[name].count(",") + 1):
+            owner = type(middleware).__name__
+            raise SetupError(
+                f"{owner}.{name} takes other arguments than it gets: write def {name}(self, {hooks[name]})"
+            )
+        if hooks is _FLOW_HOOKS and (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)):
+            raise SetupError(
+                f"{type(middleware).__name__}.{name} is async: write def {name}, which waits by yield from "
+                f"call(kind_of(function), function, ...), or async def {name}_request in an HttpMiddleware"
+            )
+    return bool(methods)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote
 
-from micropie.errors import SetupError, takes
+from micropie.errors import SetupError
 from micropie.execution import HANDLER, RouteKind, Threads
+from micropie.http import quoted_address
 from micropie.mounts import Mount
+from micropie.routing.checks import check_middleware, check_socket_middleware
 from micropie.routing.config import Config
 from micropie.routing.discovery import SOCKET_PREFIX, RouteMark, find_handlers
 from micropie.routing.inheritance import AppDefinition, make_config
@@ -37,9 +38,20 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
     INLINE where the flow's thread may block.
     """
-    config = make_config(root, None, "", "", shutdown)
+    config = make_config(root, None, _address(root, ""), "", shutdown)
     compiler = _compiled(root, config, blocking)
-    return Site(config, *compiler.routers, compiler.mounted)
+    if not root.hosts:
+        return Site(config, *compiler.routers, compiler.mounted, hosts=compiler.hosts)
+    site = Site(config, *compiler.routers, compiler.mounted)
+    nothing = Router(config), Router(config)  # answers other hosts
+    for router in nothing:
+        router.freeze()
+    return Site(config, *nothing, hosts=[*((host, site) for host in root.hosts), *compiler.hosts])
+
+
+def _address(definition: AppDefinition, prefix: str) -> str:
+    """Return the prefix of an application: its host if it has one of its own, else ``prefix``."""
+    return f"//{definition.hosts[0]}" if definition.hosts else prefix
 
 
 def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind) -> _Compiler:
@@ -63,13 +75,18 @@ class _Compiler:
     nodes: tuple[Node, Node]
     """The application's node in each router."""
     mounted: list[Mounted] = field(default_factory=list)
-    """The mounts in the tree."""
+    """The mounts in the tree, or below the host, that the routers are for."""
+    hosts: list[tuple[str, Site]] = field(default_factory=list)
+    """The applications with a host of their own."""
     stated_names: dict[str, str] = field(default_factory=dict)
     """The paths of the tree's routes by the names that authors gave them."""
 
     def compile(self, definition: AppDefinition) -> None:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
-        _check_middlewares(definition)
+        for middleware in definition.middlewares:
+            check_middleware(middleware)
+        for middleware in definition.ws_middlewares:
+            check_socket_middleware(middleware)
         config = self.config
         check_providers(config.providers, config.own_types)
         config.tree.append(config)
@@ -116,7 +133,7 @@ class _Compiler:
         named = node.child(segment)
         named.add(route)
         named.arguments = with_route(named.arguments, route)
-        self.config.names.add(name, quote(path.rstrip("/")), takes_socket=mark.takes_socket)
+        self.config.names.add(name, function, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket)
 
     def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
         pattern = mark.path or Pattern(f"/{name}")
@@ -126,7 +143,7 @@ class _Compiler:
         if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
             paths = f"{self.stated_names[route_name]} and {path}"
             raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
-        config.names.add(route_name, quote(config.prefix), pattern, takes_socket=mark.takes_socket)
+        config.names.add(route_name, function, quoted_address(config.prefix), pattern, takes_socket=mark.takes_socket)
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = replace(config, middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path, self.blocking)
@@ -134,7 +151,13 @@ class _Compiler:
 
     def _add_child(self, name: str, definition: AppDefinition) -> None:
         outer = self.config
-        config = make_config(definition, outer, f"{outer.prefix}/{name}", f"{outer.scope}{name}.", outer.shutdown)
+        prefix = _address(definition, f"{outer.prefix}/{name}")
+        config = make_config(definition, outer, prefix, f"{outer.scope}{name}.", outer.shutdown)
+        if definition.hosts:
+            inner = _compiled(definition, config, self.blocking)
+            site = Site(config, *inner.routers, inner.mounted)
+            self.hosts += [*((host, site) for host in definition.hosts), *inner.hosts]
+            return
         nodes = self.nodes[0].child(name), self.nodes[1].child(name)
         for node in nodes:
             node.config = config
@@ -147,55 +170,8 @@ class _Compiler:
             config = make_config(shared, outer, prefix, names, outer.shutdown)
             inner = _compiled(shared, config, self.blocking)
             self.mounted += [Site(config, *inner.routers, prefix=prefix), *inner.mounted]
+            self.hosts += inner.hosts
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))
         else:
             outer.fallback = MountRoute(mount, prefix, outer)
-
-
-# The methods of middleware, with their parameters.
-_SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
-_HOOKS = {"before_request": "request", "after_request": "request, status, response_body, extra_headers"}
-_FLOW_HOOKS = {"before": "request", "after": "request, response"}
-
-
-def _check_middlewares(definition: AppDefinition) -> None:
-    for middleware in [*definition.middlewares, *definition.ws_middlewares]:
-        if isinstance(middleware, type):
-            raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
-    for middleware in definition.ws_middlewares:
-        if not _has_hooks(middleware, _SOCKET_HOOKS):
-            raise SetupError(
-                f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
-            )
-    for middleware in definition.middlewares:
-        functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
-        is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
-        if not is_generator and not _has_hooks(middleware, _HOOKS) and not _has_hooks(middleware, _FLOW_HOOKS):
-            raise SetupError(
-                f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
-                "generator function, def or async def, with one yield in it"
-            )
-        if is_generator and not takes(middleware, 1):
-            name = getattr(middleware, "__name__", repr(middleware))
-            raise SetupError(f"{name} in middlewares takes one argument, the request")
-
-
-def _has_hooks(middleware: object, hooks: Mapping[str, str]) -> bool:
-    """Return whether a middleware has one of these hooks.
-
-    Raises ``SetupError`` for one with other parameters, and for an ``async def`` that nobody would await.
-    """
-    methods = {name: method for name in hooks if callable(method := getattr(middleware, name, None))}
-    for name, method in methods.items():
-        if not takes(method, hooks[name].count(",") + 1):
-            owner = type(middleware).__name__
-            raise SetupError(
-                f"{owner}.{name} takes other arguments than it gets: write def {name}(self, {hooks[name]})"
-            )
-        if hooks is _FLOW_HOOKS and (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)):
-            raise SetupError(
-                f"{type(middleware).__name__}.{name} is async: write def {name}, which waits by yield from "
-                f"call(kind_of(function), function, ...), or async def {name}_request in an HttpMiddleware"
-            )
-    return bool(methods)

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from urllib.parse import quote
 
 from micropie.binding import OwnTypes
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import Flow, call, kind_of
-from micropie.http import HTML, TEXT, Dumps, Response, as_response, dumps_with, states_status
+from micropie.http import HTML, TEXT, Dumps, Response, as_response, dumps_with, split_host, states_status, with_host
 from micropie.routing.names import RouteNames
 from micropie.routing.settings import Settings
 from micropie.streams import ShutdownSignal
@@ -24,7 +25,7 @@ from micropie.streams import ShutdownSignal
 if TYPE_CHECKING:
     from micropie.channels import Channels
     from micropie.execution import Threads
-    from micropie.http import CookieSigner, Limits
+    from micropie.http import CookieSigner, Limits, Request
     from micropie.pool import ExecutorPool, Pool
     from micropie.sessions import SessionStore
     from micropie.templates import Templates
@@ -100,7 +101,7 @@ class Config:
     """This application's own, then those of the applications around it that answer for it, too."""
     app: object
     prefix: str
-    """The path of ``app`` in the tree: "" or "/blog"."""
+    """The path of ``app`` in the tree: "" or "/blog"; on a host of its own "//blog.example.com"."""
     scopes: Mapping[str, str]
     """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "": ""} for example, and
     of those of the applications around it.
@@ -141,6 +142,43 @@ class Config:
         self.dumps = dumps_with(self.settings.encoders)
         self.body_encoders = {str: str.encode, bytes: bytes, dict: self.dumps, list: self.dumps}
         self.limits = self.settings.limits()
+
+    def url_for(
+        self,
+        request: Request | None,
+        name: str,
+        segments: Sequence[object],
+        values: dict[str, object],
+        *,
+        is_absolute: bool = False,
+    ) -> str:
+        """Return the path of a route, see ``RouteNames``, below the mount of ``request``, or its absolute URL.
+
+        That begins with the setting ``base_url``, without one with the request's own scheme and host. A route on
+        another host than the request's has an absolute URL in any case, with that host. Raises ``LookupError`` where
+        the host is not known.
+        """
+        there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
+        here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
+        root = "" if request is None else quote(request.root_path)
+        path = path or "/"
+        if there == here and not is_absolute:
+            return root + path
+        base = None if "*" in there else self.settings.base_url  # which is on one host
+        states_host = there != "" and "*" not in there
+        if base is None and request is not None and (states_host or there == here):
+            base = f"{request.scheme}://{request.host}{root}"
+        if base is None:
+            raise LookupError(
+                f'the host of {name!r} is not known here: write App(base_url="https://example.com"), or give the '
+                "application in which it is a host without *"
+            )
+        return (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
+
+    def static_url(self, request: Request | None, path: str, name: str) -> str:
+        """Return the path of a file with its fingerprint, see ``App.static_url``."""
+        fingerprint = self.names.fingerprint(name, self.scopes, path)
+        return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool, str]:
         """Return the author's handler for an error, or None, whether the author expected this error, and the type of

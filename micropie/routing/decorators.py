@@ -12,7 +12,7 @@ from typing import TypeVar, overload
 
 from micropie.errors import SetupError, is_count
 from micropie.execution import MARK, checked_placement
-from micropie.routing.checks import HOLDS, Check, mark_checks, refuse_unless_check
+from micropie.routing.checks import HOLDS, Check, mark_with, refuse_unless_check
 from micropie.routing.discovery import Function, RouteMark
 from micropie.routing.patterns import Pattern
 from micropie.routing.routes import checked_methods
@@ -183,7 +183,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         refuse_unless_check(check)
 
     def decorate(target: Target) -> Target:
-        mark_checks(target, checks)
+        mark_with(target, checks)
         return target
 
     return _with_mark(decorate, HOLDS, checks[0])

@@ -176,16 +176,17 @@ def wrapped_by(value: object) -> Iterator[object]:
 
 def is_function(value: object) -> bool:
     """Return whether an attribute that is set on an application becomes a handler."""
-    return isinstance(value, FunctionType | MethodType | functools.partial | _CachedFunction)
-
-
-_CachedFunction = type(functools.cache(len))
+    # An object that wraps one is what functools.cache and cachetools.cached make.
+    wraps = isinstance(getattr(value, "__wrapped__", None), FunctionType) and not isinstance(value, _DESCRIPTORS)
+    return wraps or isinstance(value, FunctionType | MethodType | functools.partial)
 
 
 def is_method(value: object) -> bool:
     """Return whether an attribute of a class becomes a handler: no class, no property, no callable object."""
-    descriptors = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
-    return is_function(value) or isinstance(value, descriptors)
+    return is_function(value) or isinstance(value, _DESCRIPTORS)
+
+
+_DESCRIPTORS = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
 
 
 def _bound(value: Any, instance: object) -> Any:

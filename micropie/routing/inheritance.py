@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from micropie import pool as pools
 from micropie.errors import SetupError
 from micropie.execution import Threads, available_cpus
+from micropie.http import normal_host, split_host
 from micropie.mounts import Mount
-from micropie.routing.checks import checks_of, with_checks
+from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Chain, Config, ErrorHandler, ErrorKey, handlers_of_classes
 from micropie.routing.names import RouteNames
 from micropie.routing.settings import Settings
@@ -62,6 +63,12 @@ class AppDefinition:
     mounts: list[tuple[Mount, AppDefinition | None]]
     """The mounts, with a definition for an ``App`` that shares sessions and hooks with this one."""
 
+    @property
+    def hosts(self) -> Sequence[str]:
+        """The hosts of its own, without those of the application around it."""
+        host = self.registered.settings.get("host")
+        return [normal_host(one) for one in (host if isinstance(host, list | tuple) else [host]) if one is not None]
+
 
 _THREAD_SETTINGS = frozenset({"threads", "thread_queue"})
 _POOL_SETTINGS = frozenset({"processes", "pool"})
@@ -72,7 +79,8 @@ def make_config(
 ) -> Config:
     """Return the config of an application inside ``outer``'s, or of the outermost. Raises ``SetupError``.
 
-    Below ``prefix`` in the tree it is called ``names``, "/blog" and "blog." for example.
+    Below ``prefix`` in the tree it is called ``names``, "/blog" and "blog." for example. On a host of its own the
+    prefix is "//blog.example.com".
     """
     own = definition.registered.settings.keys()
     settings = (Settings() if outer is None else outer.settings).overridden(definition.registered.settings)
@@ -91,7 +99,7 @@ def make_config(
         pool=pool,
         pool_threads=pool_threads,
         signer=_signer(settings) if outer is None or "secret_key" in own else outer.signer,
-        sessions=_sessions(definition, settings, outer, prefix),
+        sessions=_sessions(definition, settings, outer, split_host(prefix)[1]),
         middlewares=definition.middlewares,
         ws_middlewares=definition.ws_middlewares,
         error_handlers=outer.error_handlers if outer else (),
@@ -112,7 +120,7 @@ def make_config(
     if outer is not None:
         config.middlewares = Chain(outer.middlewares, definition.middlewares)
         config.ws_middlewares = Chain(outer.ws_middlewares, definition.ws_middlewares)
-    return with_checks(config, checks_of(definition.app))
+    return with_marks(config, marks_above(definition.app))
 
 
 def _threads(settings: Settings) -> Threads:
@@ -142,6 +150,7 @@ def _sessions(definition: AppDefinition, settings: Settings, outer: Config | Non
         backend, prefix = outer.sessions.backend, outer.sessions.prefix
     elif (
         outer is not None
+        and not definition.hosts
         and settings.session_cookie == outer.settings.session_cookie
         and (settings.session_cookie or "").startswith("__Host-")
     ):

@@ -25,7 +25,7 @@ from micropie.execution import (
     name_of,
 )
 from micropie.http import Exchange
-from micropie.routing.checks import checks_of_handler, with_checks
+from micropie.routing.checks import marks_above_handler, with_marks
 from micropie.routing.config import Chain, Config
 from micropie.routing.discovery import RouteMark
 from micropie.routing.providers import Provider, needed_by
@@ -88,7 +88,7 @@ class Route:
         stated = {name: size for name, size in sizes.items() if size is not None}
         if stated:  # in a config for this route: a request then has one limit to look at
             self.config = replace(config, settings=replace(config.settings, **stated))
-        self.config = with_checks(self.config, checks_of_handler(function))
+        self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers = _plan(function, name, takes_socket, config)
         stated_model = getattr(_mark(function, "__micropie_description__"), "response_model", None)
         self.result_filter = None if takes_socket else result_filter(self.plan.function, stated_model)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
 from micropie import websockets
 from micropie.errors import SetupError, check, is_count, is_duration
 from micropie.execution import THREAD
-from micropie.http import BUILTINS, PREFIXES, Limits, is_cookie_name
+from micropie.http import BUILTINS, PREFIXES, Limits, is_base_url, is_cookie_name, normal_host
 from micropie.templates import DIRECTORY
 
 MEBIBYTE = 1024 * 1024
@@ -83,6 +83,13 @@ _FILTERS = _Rule(
     lambda value: _is_namespace(value) and all(map(callable, value.values())),
     'a dict of functions by name, {"money": money}',
 )
+_BASE_URL = _or_none(_Rule(is_base_url, 'the beginning of all URLs, without a query: "https://example.com"'))
+_HOSTS = _or_none(
+    _Rule(
+        lambda value: all(map(normal_host, value if isinstance(value, list | tuple) and value else [value])),
+        'a host without scheme and port, "api.example.com" or "*.example.com", or a list of them',
+    )
+)
 _BY_CLASS = _Rule(
     lambda value: (
         isinstance(value, Mapping)
@@ -149,6 +156,13 @@ class Settings:
     document (RFC 9457) for clients that ask for JSON or sent it, as a sentence for others; "json" or "text" for all."""
     text: Literal["html", "plain"] = _setting("html", _one_of("html", "plain"))
     """The type of text, bytes and streams that state none: "html" (default) or "plain", which no browser runs."""
+    host: str | Sequence[str] | None = _setting(None, _HOSTS)
+    """The host on which the application answers, and no other one: ``"api.example.com"``; ``"*.example.com"`` for all
+    subdomains; or a list, of which links have the first. As an attribute of another application it begins at ``/``
+    there. None, the default, for every host on which no other application answers."""
+    base_url: str | None = _setting(None, _BASE_URL)
+    """The beginning of the URLs that ``absolute_url_for`` makes, with the prefix that a proxy adds, if there is one:
+    ``"https://example.com"``. None, the default, for the scheme and the host of the current request."""
     secret_key: str | bytes | Sequence[str | bytes] | None = None
     """Signs the cookies of ``request.set_signed_cookie``: 32 bytes or more, or a list of which the first one signs and
     all are accepted; None, the default, for none. Needs ``micropie-dual[itsdangerous]``."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from posixpath import normpath
-from typing import Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, final
 from urllib.parse import quote, unquote
 
 from micropie.errors import HTTPError, websockets_need_asgi
 from micropie.execution import MOUNT, RouteKind, Threads, no_function
-from micropie.http import DOTS_AND_EMPTY, Exchange, Request
+from micropie.http import DOTS_AND_EMPTY, Exchange, HostTable, Request, split_host
 from micropie.mounts import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
-from micropie.routing.checks import checks_of, with_checks
+from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Config, config_of
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
 from micropie.routing.routes import Route, RouteEntry
@@ -27,19 +27,32 @@ class Site:
 
     ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths without arguments,
     ``below[method][path]`` for paths with one more segment, which is the argument. ``find`` uses ``below`` and finds
-    all other paths, too. ``sockets`` are the separate tables of WebSockets: no handler is reached by the other
-    protocol. Mounts come before routes, those at an application's own root after them: ``Config.fallback``.
+    all other paths, too. ``hosts``: the sites of applications with a host of their own, which come first. ``sockets``
+    are the separate tables of WebSockets: no handler is reached by the other protocol. Mounts come before routes, those
+    at an application's own root after them: ``Config.fallback``.
     """
 
     def __init__(
-        self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = (), prefix: str = ""
+        self,
+        config: Config,
+        router: Router,
+        sockets: Router,
+        mounted: Sequence[Mounted] = (),
+        prefix: str = "",
+        hosts: Sequence[tuple[str, Site]] = (),
     ) -> None:
-        self.config, self.prefix, self.has_mounts = config, prefix, bool(mounted)
+        self.config, self.prefix, self.has_mounts = config, split_host(prefix)[1], bool(mounted or hosts)
         self.router, self.sockets = router, sockets
         self.exact, self.below = router.exact, router.below
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
-        self._apps = [entry for entry in mounted if isinstance(entry, Site)]
-        if mounted:  # the short cuts that no mount hides
+        self._hosts = HostTable(hosts)
+        self._apps = [
+            *dict.fromkeys(site for _, site in hosts),
+            *(entry for entry in mounted if isinstance(entry, Site)),
+        ]
+        if hosts:
+            self.exact = {}
+        elif mounted:  # the short cuts that no mount hides
             self.exact = {
                 method: {
                     path: route
@@ -50,12 +63,33 @@ class Site:
             }
 
     def entries(self) -> list[RouteEntry]:
-        """Return every route of HTTP once, with its methods, also those of mounts that share this tree."""
+        """Return every route of HTTP once, with its methods, also those of mounts and hosts that share this tree."""
         return [*self.router.entries(), *(entry for app in self._apps for entry in app.entries())]
+
+    def socket_entries(self) -> list[RouteEntry]:
+        """Return every route of WebSockets once."""
+        return [*self.sockets.entries(), *(entry for app in self._apps for entry in app.socket_entries())]
+
+    def _inner(self, request: Request) -> Mounted | None:
+        """Return the application on the request's host, or mounted at its path; None for this one's own routes."""
+        if not self.has_mounts:
+            return None
+        if self._hosts:
+            host = ""
+            with suppress(HTTPError):  # for headers that are malformed
+                hooks: Iterable[Any] = self.config.middlewares
+                for hook in hooks:
+                    if getattr(hook, "sets_host", False):
+                        hook.before(request)
+                host = request.host
+            site = self._hosts.find(host)
+            if site is not None:
+                return site
+        return self._mounts.find(request.raw_path)
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
-        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
+        entry = self._inner(request)
         if isinstance(entry, Site):
             return entry.find(request)
         if entry is not None:
@@ -104,7 +138,7 @@ class Site:
 
         An ASGI application serves its WebSockets itself; WSGI has none.
         """
-        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
+        entry = self._inner(request)
         if isinstance(entry, Site):
             return entry.socket_routes(request)
         if entry is None and not self._has_socket(request):
@@ -117,7 +151,7 @@ class Site:
 
     def config_of(self, request: Request) -> Config:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
-        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
+        entry = self._inner(request)
         if isinstance(entry, Site):
             return entry.config_of(request)
         try:
@@ -182,11 +216,11 @@ class MountRoute(OutsideRoute):
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
         super().__init__(config, MOUNT, no_function, 3, True, prefix or "/")
         self.mount = mount
-        self.prefix = prefix
+        self.prefix = split_host(prefix)[1]
         self.threads = Threads(config.settings.threads)
         self.has_warned = True  # where a hook changes the session, there is no handler to write @post above
         if mount.kind != APP:  # an isolated App asks its own checks
-            self.config = with_checks(self.config, checks_of(mount.target))
+            self.config = with_marks(self.config, marks_above(mount.target))
 
     def take_over(self, request: Request) -> RouteMatch | Handover:
         """Return this route for a request below its prefix, or the mounted application that answers by itself."""

@@ -20,16 +20,24 @@ NO_VALUES: Mapping[str, object] = {}
 
 
 def template(
-    name: str = "", values: Mapping[str, object] = NO_VALUES, /, *, source: str | None = None, **context: object
+    name: str = "",
+    values: Mapping[str, object] = NO_VALUES,
+    /,
+    *,
+    source: str | None = None,
+    block: str | None = None,
+    **context: object,
 ) -> str:
     """Render a template with ``values`` and ``context``, all escaped: ``template("page.html", title=title)``.
 
     ``name`` is looked for in the ``templates`` directory of the ``App`` that answers the current request, or, outside
     of a request, in ``templates`` below the working directory. ``template(source=PAGE, title=title)`` takes the text
     of one. Both are compiled once. Neither may be, or contain, what a client has sent: a source is code, and a client
-    that chooses the name sees any template. Give that to ``context``.
+    that chooses the name sees any template. Give that to ``context``. ``block="rows"`` renders the block of that name
+    alone, see ``App.render``.
 
-    Raises ``LookupError`` if there is no such template, and ``SetupError`` for a source in the place of a name.
+    Raises ``LookupError`` if there is no such template or block, and ``SetupError`` for a source in the place of a
+    name.
     """
     is_source = isinstance(name, str) and any(mark in name for mark in ("{{", "{%", "\n"))
     if is_source or (name and source is not None):
@@ -40,20 +48,20 @@ def template(
     else:
         templates = active_request._exchange.config.templates
     values = {**values, **context}
-    return templates.render(name, values) if source is None else templates.render_source(source, values)
+    return templates.render(name, values, block) if source is None else templates.render_source(source, values, block)
 
 
 @lru_cache(maxsize=4)
 def _without_app(directory: Path) -> Templates:
-    def url_for(*_: object, **__: object) -> str:
-        raise LookupError("url_for belongs to an App, and no request is being answered: use app.render(...) here")
+    def link(*_: object, **__: object) -> str:
+        raise LookupError("links are those of an App, and no request is being answered: use app.render(...) here")
 
-    return Templates([directory], names=names_of(url_for))
+    return Templates([directory], names=names_of(dict.fromkeys(("url_for", "absolute_url_for", "static_url"), link)))
 
 
-def stream(templates: Templates, name: str, context: dict[str, object]) -> Iterator[str]:
+def stream(templates: Templates, name: str, context: dict[str, object], block: str | None = None) -> Iterator[str]:
     """Render a template in chunks. Its CSRF token is made first, because it can't be stored after the first chunk."""
-    chunks = templates.stream(name, context)
+    chunks = templates.stream(name, context, block)
     active_request = current.get(None)
     if active_request is not None and templates.mentions(name, _CSRF_NAMES - context.keys()):
         csrf.csrf_token(active_request)
@@ -63,14 +71,14 @@ def stream(templates: Templates, name: str, context: dict[str, object]) -> Itera
 _CSRF_NAMES = frozenset({"csrf_token", "csrf_input"})
 
 
-def names_of(url_for: Callable[..., str]) -> dict[str, object]:
-    """Return the names that the templates of an application see; ``url_for`` is that application's."""
+def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
+    """Return the names that the templates of an application see; ``links``: its ``url_for`` and others, by name."""
     return {
         "request": bound_request,
         "session": _CurrentSession(),
         "csrf_token": _CsrfToken(),
         "csrf_input": _CsrfInput(),
-        "url_for": url_for,
+        **links,
         "get_flashed_messages": get_flashed_messages,
     }
 

@@ -20,6 +20,16 @@ def open_environment(directories: list[str], *, reload: bool, is_async: bool) ->
     )
 
 
+def block_of(template: jinja2.Template, name: str) -> jinja2.Template:
+    """Return a template that is one block of another. Raises ``LookupError`` if it has no block of this name."""
+    if name not in template.blocks:
+        raise LookupError(
+            f"{template.name or 'the source'} has no block {name!r} of its own; it has: {', '.join(template.blocks)}"
+        )
+    parts = {"name": template.name, "__file__": template.filename, "blocks": template.blocks, "debug_info": ""}
+    return template.from_module_dict(template.environment, {**parts, "root": template.blocks[name]}, template.globals)
+
+
 def names_in(environment: jinja2.Environment, name: str) -> frozenset[str]:
     """Return the names in a template and in those that it extends, includes and imports by name.
 

@@ -54,26 +54,27 @@ class Templates:
         self._reload = reload
         self._setup = setup
 
-    def render(self, name: str, context: dict[str, object]) -> str:
-        """Render the template ``name``; every value is escaped."""
-        return self._sync.get_template(name).render(context)
+    def render(self, name: str, context: dict[str, object], block: str | None = None) -> str:
+        """Render the template ``name``, or its block of the name ``block`` alone; every value is escaped."""
+        return _part(self._sync.get_template(name), block).render(context)
 
-    def render_async(self, name: str, context: dict[str, object]) -> Awaitable[str]:
+    def render_async(self, name: str, context: dict[str, object], block: str | None = None) -> Awaitable[str]:
         """Return an awaitable of the text, for any event loop: values, calls and iterators may be async."""
-        return Rendering(self._async.get_template(name), context)
+        return Rendering(_part(self._async.get_template(name), block), context)
 
-    def stream(self, name: str, context: dict[str, object]) -> Iterator[str]:
+    def stream(self, name: str, context: dict[str, object], block: str | None = None) -> Iterator[str]:
         """Return an iterator that renders chunk by chunk, each when it is asked for."""
-        pieces: Any = self._sync.get_template(name).generate(context)  # a generator, annotated as an iterator
+        template = _part(self._sync.get_template(name), block)
+        pieces: Any = template.generate(context)  # a generator, annotated as an iterator
         return in_chunks(pieces)
 
     def mentions(self, name: str, words: frozenset[str]) -> bool:
         """Return whether ``name`` or a template that it extends, includes or imports by name uses one of ``words``."""
         return not words.isdisjoint(self._find_names(name))
 
-    def render_source(self, source: str, context: dict[str, object]) -> str:
+    def render_source(self, source: str, context: dict[str, object], block: str | None = None) -> str:
         """Render ``source``, a template's text; it may extend and include templates of the directory."""
-        return self._compile(source).render(context)
+        return _part(self._compile(source), block).render(context)
 
     # If two threads come first at the same time, each may open an environment, which costs only time.
 
@@ -103,6 +104,13 @@ class Templates:
         if self._setup is not None:
             self._setup(environment)
         return environment
+
+
+def _part(template: Template, block: str | None) -> Template:
+    if block is None:
+        return template
+    part: Template = _environment_module().block_of(template, block)
+    return part
 
 
 PACKAGE = "package:"  # begins the name of a package with a directory of templates

@@ -10,12 +10,29 @@ import threading
 from collections import UserDict
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MethodType
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import httpx
 import pytest
 
-from micropie import App, HttpMiddleware, SetupError, delete, get, hidden, patch, post, put, route
+from micropie import (
+    App,
+    HttpMiddleware,
+    Request,
+    SetupError,
+    WebSocket,
+    delete,
+    get,
+    hidden,
+    patch,
+    post,
+    put,
+    request,
+    route,
+)
+from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 
@@ -443,6 +460,20 @@ class Callable:
         return untouchable()
 
 
+class Caching:
+    """What cachetools makes of a function: no function, but bound as one."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._results = function, dict[Any, Any]()
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._results.setdefault(arguments, self._function(*arguments))
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return MethodType(self, instance)
+
+
 class Everything(App):
     """One of each kind of attribute. What is routable answers its name; the rest must never run."""
 
@@ -497,6 +528,10 @@ class Everything(App):
     def _half(self, name: str) -> str:
         return name
 
+    @Caching
+    def cached_by_others(self) -> str:
+        return "cached_by_others"
+
     partial_method = functools.partialmethod(_half, "partial_method")
     half = functools.partial(lambda name: name, "half")
 
@@ -512,9 +547,10 @@ class Everything(App):
         return untouchable()
 
 
-@pytest.mark.parametrize(
-    "name", ["method", "coroutine", "static", "klass", "cached_function", "partial_method", "half", "shorthand"]
-)
+ROUTABLE = ["method", "coroutine", "static", "klass", "cached_function", "cached_by_others", "partial_method", "half"]
+
+
+@pytest.mark.parametrize("name", [*ROUTABLE, "shorthand"])
 def test_what_the_author_defined_is_routable(make_client: MakeClient, name: str) -> None:
     assert text(Everything(), make_client, f"/{name}") == name
 
@@ -1250,9 +1286,17 @@ class Links(App):
     def link(self) -> str:
         return self.url_for("greet", "Alice")
 
+    def all_links(self) -> Any:
+        makers: list[App | Request] = [self, self.request]
+        return [[one.url_for("greet", "é", age=3), one.absolute_url_for("greet", "é", age=3)] for one in makers]
 
-def links() -> Any:
-    root: Any = Links()
+    async def ws_links(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_json([ws.request.url_for("thing", number=1), self.absolute_url_for("thing", number=1)])
+
+
+def links(base_url: str | None = None) -> Any:
+    root: Any = Links(base_url=base_url)
     root.blog = Links()
     root.blog.inner = Links()
     return root
@@ -1344,6 +1388,63 @@ def test_url_for_begins_with_the_mount_of_the_request(make_client: MakeClient) -
 def test_url_for_escapes_the_mount_as_well(make_client: MakeClient) -> None:
     client = make_client(links(), root_path="/a b/ü")
     assert at(client, "/a%20b/%C3%BC/link").text == "/a%20b/%C3%BC/greet/Alice"
+
+
+@pytest.mark.parametrize("root_path", ["", "/a b"])
+@pytest.mark.parametrize("inner", ["", "/blog", "/blog/inner"])
+def test_links_of_a_request_and_of_its_application(make_client: MakeClient, root_path: str, inner: str) -> None:
+    client = make_client(links(), root_path=root_path, base_url="https://example.com:8443")
+    path = f"{quote(root_path)}{inner}/greet/%C3%A9?age=3"
+    assert client.get(f"{inner}/all_links").json() == [[path, f"https://example.com:8443{path}"]] * 2
+
+
+def test_absolute_urls_begin_as_a_trusted_proxy_says(make_client: MakeClient) -> None:
+    app = links()
+    app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"], host=True))
+    headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example"}
+    found = make_client(app).get("/blog/all_links", headers=headers).json()
+    assert found[0][1] == found[1][1] == "https://shop.example/blog/greet/%C3%A9?age=3"
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_absolute_urls_begin_as_the_setting_says(make_client: MakeClient, slash: str) -> None:
+    """Also where the client states another host: what is mailed must not lead to it."""
+    app = links(f"https://example.com/shop{slash}")
+    app.blog.other = Links(base_url="http://other.example")
+    client = make_client(app, root_path="/p")
+    found = client.get("/blog/all_links", headers={"Host": "evil.example"}).json()
+    assert found == [["/p/blog/greet/%C3%A9?age=3", "https://example.com/shop/blog/greet/%C3%A9?age=3"]] * 2
+    assert app.absolute_url_for("thing", number=1) == "https://example.com/shop/things/1"  # as a job does
+    assert app.blog.absolute_url_for("thing", number=1) == "https://example.com/shop/blog/things/1"
+    assert app.blog.other.absolute_url_for("index") == "http://other.example/blog/other/"
+
+
+def test_without_a_request_only_the_setting_tells_the_host() -> None:
+    with pytest.raises(LookupError, match=r'write App\(base_url="https://example.com"\)'):
+        links().absolute_url_for("index")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["example.com", "//example.com", "ftp://example.com", "https://", "https://a b", "https://a?q", "https://a/#b", 1],
+)
+def test_a_wrong_base_url_is_an_error(wrong: Any) -> None:
+    with pytest.raises(SetupError, match=r"App\(base_url=...\) takes the beginning of all URLs"):
+        App(base_url=wrong)
+
+
+@pytest.mark.parametrize("world", ["asyncio"])
+def test_a_websocket_makes_links(make_client: MakeClient) -> None:
+    with make_client(links()).websocket("/blog/links") as ws:
+        assert ws.receive_json() == ["/blog/things/1", "http://testserver/blog/things/1"]
+
+
+def test_a_function_makes_links_by_its_request(make_client: MakeClient) -> None:
+    root, inner = App(), App()
+    root.get("/home")(lambda: "home")
+    inner.get("/here", name="here")(lambda: " ".join(map(request.url_for, ("here", "/<lambda>"))))
+    root.inner = inner
+    assert text(root, make_client, "/inner/here") == "/inner/here /home"
 
 
 @pytest.mark.parametrize("target", ["/link", "/blog/link", "/blog/inner/link"])

@@ -204,6 +204,63 @@ def test_R77_a_source_is_escaped(make_client: MakeClient) -> None:
     assert make_client(Root()).get("/").text == f"<b>{ESCAPED}</b>"
 
 
+# -- blocks ------------------------------------------------------------------------------------------------------------
+
+BLOCKS = {
+    "layout.html": "<title>{% block title %}{{ undefined_here.boom }}{% endblock %}</title>{% block body %}{% endblock %}",
+    "page.html": """{% extends "layout.html" %}
+{% block body %}<ul>{% block rows %}{% from "macros.html" import row %}{% for one in rows %}{{ row(one) }}{% endfor %}{% endblock %}</ul>
+{% endblock %}{% block where %}{{ request.path }}{{ motto }}{{ csrf_token()|length > 9 }}{% endblock %}
+{% block broken %}
+{{ rows.boom.boom }}{% endblock %}""",
+    "macros.html": "{% macro row(one) %}<li>{{ one }}{% endmacro %}",
+}
+ROWS = f"<li>{ESCAPED}<li>2"
+
+
+class Blocks(App):
+    def sync(self, block: str) -> str:
+        return self.render("page.html", block=block, rows=[UNSAFE, 2])
+
+    async def awaiting(self, block: str) -> str:
+        return await self.render_async("page.html", {"rows": [UNSAFE, 2]}, block=block)
+
+    def streamed(self, block: str) -> Any:
+        return self.render_stream("page.html", block=block, rows=[UNSAFE, 2])
+
+    async def function(self, block: str) -> str:
+        return template("page.html", block=block, rows=[UNSAFE, 2])
+
+    def source(self, block: str) -> str:
+        return template(source=BLOCKS["page.html"], block=block, rows=[UNSAFE, 2])
+
+
+@pytest.mark.parametrize("handler", ["sync", "awaiting", "streamed", "function", "source"])
+def test_one_block_of_a_page(make_client: MakeClient, write: WriteTemplates, handler: str) -> None:
+    """The layout around it, which would fail, is not rendered."""
+    client = make_client(Blocks(templates=write(BLOCKS), template_globals={"motto": "!"}))
+    assert client.get(f"/{handler}/rows").text == ROWS
+    assert client.get(f"/{handler}/body").text.strip() == f"<ul>{ROWS}</ul>"
+    assert client.get(f"/{handler}/where").text == f"/{handler}/where!True"
+
+
+@pytest.mark.parametrize("name", ["nothing", "title", ""])
+@pytest.mark.parametrize("handler", ["sync", "awaiting", "streamed", "function", "source"])
+def test_a_block_that_is_not_there(
+    make_client: MakeClient, write: WriteTemplates, handler: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Blocks(templates=write(BLOCKS)))
+    assert client.get(f"/{handler}?block={name}").status_code == 500
+    where = "the source" if handler == "source" else "page.html"
+    assert f"LookupError: {where} has no block {name!r} of its own; it has: body, rows, where, broken" in caplog.text
+
+
+def test_an_error_in_a_block_has_its_line(write: WriteTemplates) -> None:
+    with pytest.raises(jinja2.UndefinedError) as failure:
+        Blocks(templates=write(BLOCKS)).render("page.html", block="broken", rows=[])
+    assert ("page.html", 5) in [(Path(entry.path).name, entry.lineno + 1) for entry in failure.traceback]
+
+
 # -- what templates see ------------------------------------------------------------------------------------------------
 
 SEEN = "{{ request.method }} {{ request.path }} {{ request.query('name') }} {{ url_for('stream', name='é') }}"

@@ -1,0 +1,189 @@
+"""``static_url``: the fingerprint in a file's address, and how long browsers keep what they find there."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micropie import App, template
+from micropie.files import fingerprints
+from micropie.files.lookup import open_resolved
+from tests.conftest import MakeClient
+
+STYLE = b"body {color: brown}"
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+@pytest.fixture
+def assets(tmp_path: Path) -> Path:
+    (tmp_path / "css").mkdir()
+    (tmp_path / "css/site.css").write_bytes(STYLE)
+    (tmp_path / "css/site.css.gz").write_bytes(gzip.compress(STYLE))
+    (tmp_path / "\xe9 \xfc.js").write_bytes(b"1")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known from another test, and what is found out stays fresh until ``a_second_passes``."""
+    monkeypatch.setattr(fingerprints, "_KNOWN", {})
+    monkeypatch.setattr(fingerprints, "FRESH_FOR", 3600.0)
+
+
+def a_second_passes() -> None:
+    for place, (resolved, digits, _) in [*fingerprints._KNOWN.items()]:
+        fingerprints._KNOWN[place] = resolved, digits, 0.0
+
+
+class Root(App):
+    def links(self) -> Any:
+        return [self.static_url("css/site.css"), self.request.static_url("css/site.css")]
+
+    def index(self) -> str:
+        return template(source="{{ static_url('css/site.css') }}")
+
+
+def site(assets: Path, **options: Any) -> Root:
+    app = Root()
+    app.static("/static", assets, **options)
+    return app
+
+
+@pytest.mark.parametrize("root_path", ["", "/a b"])
+def test_a_file_s_address_has_its_fingerprint(make_client: MakeClient, assets: Path, root_path: str) -> None:
+    client = make_client(site(assets), root_path=root_path)
+    url = f"{root_path.replace(' ', '%20')}/static/css/site.css?v={digest(STYLE)}"
+    assert client.get("/links").json() == [url, url]
+    assert client.get("/").text == url
+    target, headers = {"target": url.encode()}, {"Accept-Encoding": "identity"}
+    answer = client.get("/", headers=headers, extensions=target)
+    assert (answer.content, answer.headers["cache-control"]) == (STYLE, FOR_EVER)
+    again = client.get("/", headers={"If-None-Match": answer.headers["etag"], **headers}, extensions=target)
+    assert (again.status_code, again.headers["cache-control"]) == (304, FOR_EVER)
+
+
+@pytest.mark.parametrize("options", [{}, {"max_age": 60}, {"cached": True}])
+def test_only_the_file_s_own_fingerprint_keeps_it(
+    make_client: MakeClient, assets: Path, options: dict[str, Any]
+) -> None:
+    """A page of the next release may ask a server of this one: what that has must not be kept as the new file."""
+    client = make_client(site(assets, **options))
+    plain = "public, max-age=60" if "max_age" in options else "no-cache"
+    found = {
+        query: client.get(f"/static/css/site.css{query}").headers["cache-control"]
+        for query in (
+            "",
+            "?x=1",
+            f"?v={digest(STYLE)}",
+            "?v=",
+            f"?v={digest(b'new')}",
+            f"?v={digest(STYLE)}&x",
+            "?v=%ff",
+        )
+    }
+    assert found.pop("") == found.pop("?x=1") == plain
+    assert found.pop(f"?v={digest(STYLE)}") == FOR_EVER
+    assert {*found.values()} == {"no-cache"}
+
+
+def test_what_is_personal_is_for_no_shared_cache(make_client: MakeClient, assets: Path) -> None:
+    app = site(assets)
+    answer = make_client(app).get(app.static_url("css/site.css"), headers={"Authorization": "Basic eA=="})
+    assert answer.headers["cache-control"] == FOR_EVER.replace("public", "private")
+
+
+def test_the_author_s_header_goes_first(make_client: MakeClient, assets: Path) -> None:
+    app = site(assets, headers={"Cache-Control": "no-store"})
+    assert make_client(app).get(app.static_url("css/site.css")).headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("accepts", ["identity", "gzip"])
+def test_a_compressed_file_has_the_fingerprint_of_the_file_itself(
+    make_client: MakeClient, assets: Path, accepts: str
+) -> None:
+    app = site(assets)
+    headers = {"Accept-Encoding": accepts}
+    with make_client(app).stream("GET", app.static_url("css/site.css"), headers=headers) as answer:
+        assert answer.headers["cache-control"] == FOR_EVER
+        assert answer.headers.get("content-encoding", "identity") == accepts
+
+
+def test_a_change_is_seen_a_second_later(
+    make_client: MakeClient, assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(*arguments: Any) -> int:
+        read.append(arguments)
+        return open_resolved(*arguments)
+
+    monkeypatch.setattr(fingerprints, "open_resolved", counted)
+    app = site(assets)
+    client, old = make_client(app), app.static_url("css/site.css")
+    a_second_passes()
+    assert app.static_url("css/site.css") == old
+    assert len(read) == 1  # it was looked at, and has not changed
+    (assets / "css/site.css").write_bytes(b"new")
+    os.utime(assets / "css/site.css", (1, 1))
+    assert app.static_url("css/site.css") == old
+    a_second_passes()
+    assert app.static_url("css/site.css").endswith(digest(b"new"))
+    assert client.get(old).headers["cache-control"] == "no-cache"
+    assert len(read) == 2
+
+
+def test_the_disk_is_asked_in_a_step(assets: Path, make_client: MakeClient) -> None:
+    app = site(assets)
+    client, url = make_client(app), app.static_url("css/site.css")
+    for _ in range(2):
+        a_second_passes()  # nothing is known for certain when the request comes
+        assert client.get(url).headers["cache-control"] == FOR_EVER
+    (assets / "css/site.css").unlink()
+    a_second_passes()
+    assert client.get(url).status_code == 404
+
+
+def test_inner_applications_have_files_of_their_own(make_client: MakeClient, assets: Path) -> None:
+    root, inner, other = site(assets), site(assets / "css"), Root()
+    root.inner, root.other = inner, other
+    root.static("/media", assets, name="media")
+    assert make_client(root).get("/other/links").json()[0].startswith("/static/css/site.css?v=")
+    assert inner.static_url("site.css") == f"/inner/static/site.css?v={digest(STYLE)}"
+    assert inner.static_url("\xe9 \xfc.js", name="/media") == f"/media/%C3%A9%20%C3%BC.js?v={digest(b'1')}"
+    assert root.static_url("site.css", name="inner.static") == inner.static_url("site.css")
+
+
+@pytest.mark.parametrize("path", ["nowhere.css", "css", "../secret", "/etc/passwd", ""])
+def test_a_file_that_is_not_there_is_an_error(assets: Path, path: str) -> None:
+    with pytest.raises((LookupError, ValueError), match=r"there is no file|does not fit"):
+        site(assets).static_url(path)
+
+
+def test_a_name_that_serves_no_files_is_an_error(assets: Path) -> None:
+    with pytest.raises(LookupError, match=r"name='links'\) names no app.static\(prefix, directory"):
+        site(assets).static_url("css/site.css", name="links")
+    with pytest.raises(LookupError, match="there is no route named 'static'"):
+        Root().static_url("css/site.css")
+
+
+def test_links_of_a_template_need_an_application() -> None:
+    for name in ("url_for", "absolute_url_for", "static_url"):
+        with pytest.raises(LookupError, match="links are those of an App"):
+            template(source="{{ " + name + "('x') }}")
+
+
+def test_fingerprints_do_not_pile_up(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprints, "_CAPACITY", 2)
+    for number in range(5):
+        (assets / str(number)).write_bytes(b"x")
+        assert fingerprints.fingerprint((str(assets), str(number), False)) == digest(b"x")
+    assert 1 <= len(fingerprints._KNOWN) <= 2
