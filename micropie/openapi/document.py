@@ -13,6 +13,7 @@ import typing
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
+from itertools import count
 from types import NoneType, UnionType
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -26,7 +27,7 @@ from micropie.routing import (
     DESCRIPTION,
     WILDCARD,
     Check,
-    Checks,
+    Checking,
     Config,
     Route,
     RouteEntry,
@@ -109,7 +110,7 @@ class _Builder:
         self.tags: dict[str, dict[str, str]] = {}
         self.schemas = Schemas(config.own_types)
         self.schemas.components["Problem"] = PROBLEM_SCHEMA  # before an author's own, which then has its module's name
-        self.security_schemes: dict[str, Mapping[str, str]] = {}
+        self.security_schemes: dict[str, Mapping[str, object]] = {}
         self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> its names
         self._ids: set[str] = set()
 
@@ -168,7 +169,7 @@ class _Builder:
         body, security = self._body(placed), self._security(route)
         causes: dict[int, object] = {
             401: security,
-            403: any(isinstance(hook, Checks) for hook in route.config.middlewares),
+            403: any(isinstance(hook, Checking) or getattr(hook, "scopes", ()) for hook in route.config.middlewares),
             404: route.wildcards,
             413: body,
             415: body,
@@ -300,14 +301,23 @@ class _Builder:
         return {"description": sentence, "content": forms}
 
     def _security(self, route: Route) -> dict[str, list[str]]:
+        """Return what guards and checks ask for: the scopes by the name of each security scheme."""
+        hooks = route.config.middlewares
         needed: dict[str, list[str]] = {}
-        for middleware in route.config.middlewares:
-            scheme = getattr(middleware, "security_scheme", None)
+        for guard in [hook.check if isinstance(hook, Checking) else hook for hook in hooks]:
+            scheme = getattr(guard, "security_scheme", None)
             if scheme is not None:
-                name = type(middleware).__name__
-                self.security_schemes[name] = dict(scheme)
-                needed[name] = []
+                scopes = needed.setdefault(self._scheme_name(guard, dict(scheme)), [])
+                scopes += [one for one in getattr(guard, "scopes", ()) if one not in scopes]
         return needed
+
+    def _scheme_name(self, guard: object, scheme: dict[str, object]) -> str:
+        """Return the name of a scheme: that of the guard's class or function, with a number if another has it."""
+        own = getattr(guard, "__name__", type(guard).__name__)
+        names = (own if number == 1 else f"{own}{number}" for number in count(1))
+        name = next(name for name in names if self.security_schemes.get(name, scheme) == scheme)
+        self.security_schemes[name] = scheme
+        return name
 
 
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)

@@ -1,11 +1,11 @@
-"""``@requires``: checks of who may enter, written above handlers and applications, and run as one of their hooks."""
+"""``@requires``: checks of who may enter, written above handlers and applications, and run as their last hooks."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from micropie.binding import ProvidedParameter, asked_after_first
 from micropie.errors import SetupError, takes
@@ -14,34 +14,39 @@ from micropie.routing.config import Chain, Config
 from micropie.routing.discovery import wrapped_by
 from micropie.routing.providers import Provider, needed_by
 
-Check: TypeAlias = Callable[..., object]  # of the request, and of resources
+
+@runtime_checkable
+class Guard(Protocol):
+    """Middleware that decides who may enter, such as ``BearerAuth``."""
+
+    @property
+    def guards(self) -> bool: ...
+
+
+CheckFunction: TypeAlias = Callable[..., object]  # of the request, and of resources
+Check: TypeAlias = CheckFunction | Guard
 
 REQUIRES = "__micropie_requires__"
 HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 
 
-class Checks:
-    """The checks of one handler or application. Hooks of the same application run before them."""
+class Checking(NamedTuple):
+    """A hook that asks a check. It has the parameters behind the request, the providers of their resources, and those
+    that are ``available`` there.
+    """
+
+    name: str
+    check: CheckFunction
+    kind: CallKind
+    asked: Sequence[ProvidedParameter]
+    providers: Sequence[Provider]
+    available: object
 
     guards = True
     needs_session = True
 
-    def __init__(self, checks: Iterable[Check], config: Config) -> None:
-        self.available = config.providers
-        self.checks = [_asking(check, config) for check in checks]
 
-
-class Asking(NamedTuple):
-    """A check, how it is called, its parameters behind the request, and the providers of their resources."""
-
-    name: str
-    check: Check
-    kind: CallKind
-    asked: Sequence[ProvidedParameter]
-    providers: Sequence[Provider]
-
-
-def _asking(check: Check, config: Config) -> Asking:
+def _checking(check: CheckFunction, config: Config) -> Checking:
     try:
         asked = asked_after_first(check, config.providers)
         providers = needed_by(asked, config.providers, config.own_types)
@@ -50,18 +55,21 @@ def _asking(check: Check, config: Config) -> Asking:
                 raise SetupError(f"{provider.name} takes a body, which is received after the checks")
     except SetupError as error:
         raise SetupError(f"the check {_name_of(check)}: {error}") from None
-    return Asking(_name_of(check), check, kind_of(check), asked, providers)
+    return Checking(_name_of(check), check, kind_of(check), asked, providers, config.providers)
 
 
 def with_checks(config: Config, checks: Sequence[Check]) -> Config:
-    """Return ``config`` with ``checks`` as its last hook; ``config`` itself if there are none."""
+    """Return ``config`` with ``checks`` as its last hooks, in their order; ``config`` itself if there are none."""
     if not checks:
         return config
-    return replace(config, middlewares=Chain(config.middlewares, [Checks(checks, config)]))
+    hooks = [check if isinstance(check, Guard) else _checking(check, config) for check in checks]
+    return replace(config, middlewares=Chain(config.middlewares, hooks))
 
 
 def refuse_unless_check(check: Check) -> None:
     """Raise ``SetupError`` for what is no check, such as a handler below ``@requires`` without brackets."""
+    if isinstance(check, Guard) and check.guards and not isinstance(check, type):
+        return
     is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
     if isinstance(check, type) or is_generator or is_method or not _takes_request(check):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from micropie import App, Header, Request, SetupError, describe, get, post, requires
 from micropie.binding import OwnTypes
+from micropie.middleware import BearerAuth
 from micropie.openapi.schemas import Schemas
 from tests.openapi.kitchen import Kitchen
 from tests.support.templatelib import Template
@@ -219,6 +221,55 @@ def test_inner_applications_have_tags_and_guards_are_security_schemes(document: 
     }
     assert "security" not in operation(document, "/text")
     assert operation(document, "/mounted")["tags"] == ["Plain"]
+
+
+class ApiKey:
+    """A check of an author's own that says what it asks for."""
+
+    security_scheme = MappingProxyType({"type": "apiKey", "in": "header", "name": "X-Key"})
+
+    def __call__(self, request: Request) -> bool:
+        return request.headers.get("x-key") == "sesame"
+
+
+def test_what_guards_and_checks_ask_for_is_told() -> None:
+    auth = BearerAuth(len, token_url="token", scopes={"r": "See pies", "w": "Bake pies"})
+
+    class Root(App):
+        middlewares: ClassVar = [auth.with_scopes("r")]
+
+        def see(self) -> str:
+            return ""
+
+        @requires(auth.with_scopes("r", "w"))
+        def bake(self) -> str:
+            return ""
+
+        @requires(ApiKey(), lambda request: True)
+        def keyed(self) -> str:
+            return ""
+
+        @requires(BearerAuth(len))
+        def other(self) -> str:
+            return ""
+
+    document = Root().openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["components"]["securitySchemes"] == {
+        "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Key"},
+        "BearerAuth": {
+            "type": "oauth2",
+            "flows": {"password": {"tokenUrl": "token", "scopes": {"r": "See pies", "w": "Bake pies"}}},
+        },
+        "BearerAuth2": {"type": "http", "scheme": "bearer"},
+    }
+    assert {path: operation(document, path)["security"] for path in document["paths"]} == {
+        "/bake": [{"BearerAuth": ["r", "w"]}],
+        "/keyed": [{"BearerAuth": ["r"], "ApiKey": []}],
+        "/other": [{"BearerAuth": ["r"], "BearerAuth2": []}],
+        "/see": [{"BearerAuth": ["r"]}],
+    }
+    assert all({"401", "403"} <= operation(document, path)["responses"].keys() for path in document["paths"])
 
 
 @pytest.mark.parametrize("path", ["/internal", "/helper", "/default", "/"])
