@@ -166,7 +166,7 @@ class _Builder:
             identifier += f"_{method.lower()}"
         self._ids.add(identifier)
         parameters = [*self._path_parameters(route, placed, names), *map(self._query_parameter, placed.query)]
-        body, security = self._body(placed), self._security(route)
+        body, security = self._body(route, placed), self._security(route)
         causes: dict[int, object] = {
             401: security,
             403: any(isinstance(hook, Checking) or getattr(hook, "scopes", ()) for hook in route.config.middlewares),
@@ -216,7 +216,9 @@ class _Builder:
         place = "query" if stated is None else stated.place
         required = parameter.default is Parameter.empty
         schema = self._with_default(parameter.replace(annotation=annotation))
-        return {"name": name, "in": place, "required": required, "schema": schema}
+        members, is_nullable = _without_null(schema)
+        described = {"name": name, "in": place, "required": required, "schema": members}
+        return {**described, "allowEmptyValue": True} if is_nullable and place == "query" else described
 
     def _with_default(self, parameter: Parameter) -> Schema:
         schema = self.schemas.of(parameter.annotation)
@@ -224,10 +226,12 @@ class _Builder:
             schema["default"] = parameter.default.value if hasattr(parameter.default, "value") else parameter.default
         return schema
 
-    def _body(self, placed: _Sorted) -> dict[str, object] | None:
+    def _body(self, route: Route, placed: _Sorted) -> dict[str, object] | None:
+        """Return the body. Of an application whose errors are JSON only JSON is told, though it takes forms as well."""
+        kinds = [_JSON] if route.config.settings.errors == "json" else [_JSON, _FORM]
         if placed.document is not None:
             schema = self.schemas.of(placed.document.annotation)
-            kinds = [_JSON] if typing.get_origin(placed.document.annotation) is list else [_JSON, _FORM]
+            kinds = [_JSON] if typing.get_origin(placed.document.annotation) is list else kinds
             required = placed.document.default is Parameter.empty
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
         if not placed.fields:
@@ -235,9 +239,11 @@ class _Builder:
         properties = {one.name: self._with_default(one) for one in placed.fields}
         needed = [one.name for one in placed.fields if one.default is Parameter.empty]
         schema = {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
-        has_files = any(UploadFile in _kinds_of(one.annotation) for one in placed.fields)
-        kinds = [_MULTIPART] if has_files else [_JSON, _FORM]
-        return {"required": bool(needed), "content": {kind: {"schema": schema} for kind in kinds}}
+        as_form = {**schema, "properties": {name: _in_form(found) for name, found in properties.items()}}
+        if any(UploadFile in _kinds_of(one.annotation) for one in placed.fields):
+            kinds = [_MULTIPART]
+        content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
+        return {"required": bool(needed), "content": content}
 
     def _responses(self, route: Route, description: describe, errors: Mapping[str, str]) -> dict[str, object]:
         responses: dict[str, Any] = {}
@@ -358,6 +364,22 @@ def _kinds_of(annotation: object) -> set[object]:
     if origin in (typing.Union, UnionType, list, set, tuple, frozenset):
         return {origin}.union(*map(_kinds_of, arguments))
     return {origin or annotation}
+
+
+def _without_null(schema: Schema) -> tuple[Schema, bool]:
+    """Return a schema without null, which text can't be, and whether that was a member of it."""
+    members = schema.get("anyOf", ())
+    others = [one for one in members if one != {"type": "null"}]
+    if len(others) == len(members):
+        return schema, False
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return {**rest, **(others[0] if len(others) == 1 else {"anyOf": others})}, True
+
+
+def _in_form(schema: Schema) -> Schema:
+    """Return the schema of a form's field: its empty text is null."""
+    members, is_nullable = _without_null(schema)
+    return {"anyOf": [*members.get("anyOf", [members]), {"const": ""}]} if is_nullable else members
 
 
 def _is_document(annotation: object) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from micropie.binding import ProvidedParameter, asked_after_first
 from micropie.errors import SetupError, takes
@@ -30,10 +30,14 @@ REQUIRES = "__micropie_requires__"
 HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 
 
-class Checking(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Checking:
     """A hook that asks a check. It has the parameters behind the request, the providers of their resources, and those
     that are ``available`` there.
     """
+
+    guards: ClassVar = True
+    needs_session: ClassVar = True
 
     name: str
     check: CheckFunction
@@ -41,9 +45,6 @@ class Checking(NamedTuple):
     asked: Sequence[ProvidedParameter]
     providers: Sequence[Provider]
     available: object
-
-    guards = True
-    needs_session = True
 
 
 def _checking(check: CheckFunction, config: Config) -> Checking:
@@ -62,7 +63,7 @@ def with_checks(config: Config, checks: Sequence[Check]) -> Config:
     """Return ``config`` with ``checks`` as its last hooks, in their order; ``config`` itself if there are none."""
     if not checks:
         return config
-    hooks = [check if isinstance(check, Guard) else _checking(check, config) for check in checks]
+    hooks: list[object] = [check if isinstance(check, Guard) else _checking(check, config) for check in checks]
     return replace(config, middlewares=Chain(config.middlewares, hooks))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from base64 import b64encode
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -295,7 +295,7 @@ class Pies(App):
         auth = BearerAuth(user_of, scopes={"r": "See pies", "w": "Bake pies"})
 
         class Inner(App):
-            middlewares: ClassVar = [auth.with_scopes("r")]
+            middlewares = [auth.with_scopes("r")]  # noqa: RUF012
 
             @requires(auth.with_scopes("w"))
             def bake(self) -> str:
@@ -361,7 +361,7 @@ def test_scopes_guard_handshakes(make_client: MakeClient) -> None:
 
 def test_a_guard_with_another_check_looks_up_its_own_user(make_client: MakeClient) -> None:
     class Root(App):
-        middlewares: ClassVar = [BearerAuth(lambda token: {"scope": "w"})]
+        middlewares = [BearerAuth(lambda token: {"scope": "w"})]  # noqa: RUF012
 
         @requires(BearerAuth(lambda token: token == "other", scopes={"w": ""}))
         def index(self) -> str:

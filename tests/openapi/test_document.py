@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import pytest
 from markupsafe import Markup
@@ -78,7 +78,7 @@ def test_what_is_required_of_get_is_in_the_path(document: dict[str, Any]) -> Non
     assert parameters(document, "/greet/{name}") == {
         "name": ("path", True, {"type": "string"}),
         "loud": ("query", False, {"type": "boolean", "default": False}),
-        "age": ("query", False, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+        "age": ("query", False, {"type": "integer"}),
     }
     typed = parameters(document, "/typed/{day}/{hour}/{moment}/{key}/{factor}")
     formats = ["date", "time", "date-time", "uuid"]
@@ -97,6 +97,46 @@ def test_schemas_of_query_parameters(document: dict[str, Any]) -> None:
         "ids": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True},
         "other": {},
     }
+
+
+def test_null_is_an_empty_value_in_a_query_and_an_empty_text_in_a_form() -> None:
+    class Root(App):
+        def search(
+            self, age: int | None = None, near: int | float | None = 1, *, token: Annotated[str | None, Header()] = None
+        ) -> str:
+            return ""
+
+        @post
+        def save(self, age: int | None = None, near: int | float | None = None, name: str = "") -> str:
+            return ""
+
+    document = Root().openapi()
+    found = {one.pop("name"): one for one in operation(document, "/search")["parameters"]}
+    integer, number, empty = {"type": "integer"}, {"type": "number"}, {"const": ""}
+    assert found == {
+        "age": {"in": "query", "required": False, "schema": integer, "allowEmptyValue": True},
+        "near": {
+            "in": "query",
+            "required": False,
+            "schema": {"anyOf": [integer, number], "default": 1},
+            "allowEmptyValue": True,
+        },
+        "token": {"in": "header", "required": False, "schema": {"type": "string"}},
+    }
+    content = operation(document, "/save", "post")["requestBody"]["content"]
+    assert content[JSON]["schema"]["properties"]["age"] == {"anyOf": [integer, {"type": "null"}]}
+    assert content[FORM]["schema"]["properties"] == {
+        "age": {"anyOf": [integer, empty]},
+        "near": {"anyOf": [integer, number, empty]},
+        "name": {"type": "string", "default": ""},
+    }
+
+
+def test_an_application_whose_errors_are_json_is_told_to_take_json() -> None:
+    document = Kitchen(errors="json").openapi()
+    assert [body(document, path)[1] for path in ("/bake", "/season")] == [[JSON], [JSON]]
+    assert body(document, "/store", "put")[1] == [JSON]
+    assert body(document, "/upload")[1] == ["multipart/form-data"]
 
 
 def test_wildcards_are_in_the_path_and_paths_that_are_the_same_share_names(document: dict[str, Any]) -> None:
@@ -236,7 +276,7 @@ def test_what_guards_and_checks_ask_for_is_told() -> None:
     auth = BearerAuth(len, token_url="token", scopes={"r": "See pies", "w": "Bake pies"})
 
     class Root(App):
-        middlewares: ClassVar = [auth.with_scopes("r")]
+        middlewares = [auth.with_scopes("r")]  # noqa: RUF012
 
         def see(self) -> str:
             return ""
