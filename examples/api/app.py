@@ -54,7 +54,7 @@ class Tasks(App):
             return [task for task in self._tasks.values() if state in (None, task.state)]
 
     @post("/tasks")
-    @describe(status=201)
+    @describe(status=201, response_model=Task)
     def create(self, task: NewTask) -> tuple[int, Task, dict[str, str]]:
         """Add a task."""
         with self._lock:
