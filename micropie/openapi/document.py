@@ -256,12 +256,15 @@ class _Builder:
                 known = responses.setdefault(status, response)
                 known.get("content", {}).update(response.get("content", {}))
         for number, given in (description.responses or {}).items():
-            responses[str(number)] = self._stated(number, given)
+            responses[str(number)] = self._stated(route, number, given)
         if not is_known and description.status is not None:
             responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
         for status, about in errors.items():
             is_own = status in ("401", "403")  # those who guard may answer as they like
-            responses.setdefault(status, {"description": about} if is_own else self._error(route, about))
+            answer: dict[str, object] = {"description": about} if is_own else self._error(route, about)
+            if status == "401":  # RFC 9110, section 11.6.1
+                answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+            responses.setdefault(status, answer)
         other = self._error(route, "Any other error") if is_known else {"description": "Any other answer"}
         return {**dict(sorted(responses.items())), "default": other}
 
@@ -286,13 +289,18 @@ class _Builder:
             return status, {**answer, "content": {media_type: {"schema": {"type": "string"}}}}
         return status, {**answer, "content": {_JSON: {"schema": self.schemas.of(annotation)}}}
 
-    def _stated(self, number: int, given: object) -> dict[str, object]:
-        """Return an answer that ``@describe`` states: a sentence, a type, or (type, sentence) in either order."""
+    def _stated(self, route: Route, number: int, given: object) -> dict[str, object]:
+        """Return an answer that ``@describe`` states: a sentence, a type, or (type, sentence) in either order.
+
+        An error without a type is a plain one where the application's errors are JSON, and else may be anything.
+        """
         parts = given if isinstance(given, tuple) else (given,)
         sentence = next((part for part in parts if isinstance(part, str)), PHRASES.get(number, str(number)))
         types = [part for part in parts if not isinstance(part, str)]
-        content = {"content": {_JSON: {"schema": self.schemas.of(types[0])}}} if types else {}
-        return {"description": sentence, **content}
+        if types:
+            return {"description": sentence, "content": {_JSON: {"schema": self.schemas.of(types[0])}}}
+        is_error = number >= 400 and route.config.settings.errors == "json"
+        return self._error(route, sentence) if is_error else {"description": sentence}
 
     def _error(self, route: Route, sentence: str) -> dict[str, object]:
         """Return a plain error's description. An author's own error handlers may answer anything."""

@@ -132,8 +132,11 @@ def test_null_is_an_empty_value_in_a_query_and_an_empty_text_in_a_form() -> None
     }
 
 
-def test_an_application_whose_errors_are_json_is_told_to_take_json() -> None:
+def test_an_application_whose_errors_are_json_is_told_to_take_json_and_to_state_such_errors() -> None:
     document = Kitchen(errors="json").openapi()
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    assert content(document, "/bake", "post", "409") == problem
+    assert [*content(document, "/bake", "post", "418")] == [JSON]
     assert [body(document, path)[1] for path in ("/bake", "/season")] == [[JSON], [JSON]]
     assert body(document, "/store", "put")[1] == [JSON]
     assert body(document, "/upload")[1] == ["multipart/form-data"]
@@ -309,7 +312,10 @@ def test_what_guards_and_checks_ask_for_is_told() -> None:
         "/other": [{"BearerAuth": ["r"], "BearerAuth2": []}],
         "/see": [{"BearerAuth": ["r"]}],
     }
-    assert all({"401", "403"} <= operation(document, path)["responses"].keys() for path in document["paths"])
+    for path in document["paths"]:
+        answers = operation(document, path)["responses"]
+        assert answers["401"]["headers"] == {"WWW-Authenticate": {"schema": {"type": "string"}}}
+        assert answers["403"] == {"description": "Forbidden"}
 
 
 @pytest.mark.parametrize("path", ["/internal", "/helper", "/default", "/"])
