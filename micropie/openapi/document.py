@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
 from itertools import count
@@ -18,7 +18,7 @@ from types import NoneType, UnionType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from micropie.binding import Cookie, Header, Query, answers_of, is_structure, stated_source
+from micropie.binding import Body, Cookie, Form, Header, Query, answers_of, is_structure, stated_source
 from micropie.errors import PHRASES, Redirect
 from micropie.execution import layers
 from micropie.http import PROBLEM, PROBLEM_SCHEMA, BindingErrors, Request, Response, UploadFile, WebSocketRequest
@@ -230,18 +230,26 @@ class _Builder:
         """Return the body. Of an application whose errors are JSON only JSON is told, though it takes forms as well."""
         kinds = [_JSON] if route.config.settings.errors == "json" else [_JSON, _FORM]
         if placed.document is not None:
-            schema = self.schemas.of(placed.document.annotation)
-            kinds = [_JSON] if typing.get_origin(placed.document.annotation) is list else kinds
+            stated, annotation = stated_source(placed.document.annotation)
+            if isinstance(stated, Form):
+                kinds = [_FORM]
+            elif typing.get_origin(annotation) is list or not _is_document(annotation):
+                kinds = [_JSON]
+            schema = self.schemas.of(annotation)
             required = placed.document.default is Parameter.empty
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
         if not placed.fields:
             return None
-        properties = {one.name: self._with_default(one) for one in placed.fields}
-        needed = [one.name for one in placed.fields if one.default is Parameter.empty]
+        sources = {one.name: stated_source(one.annotation)[0] for one in placed.fields}
+        names = {name: name if stated is None else stated.name_for(name) for name, stated in sources.items()}
+        properties = {names[one.name]: self._with_default(one) for one in placed.fields}
+        needed = [names[one.name] for one in placed.fields if one.default is Parameter.empty]
         schema = {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
         as_form = {**schema, "properties": {name: _in_form(found) for name, found in properties.items()}}
         if any(UploadFile in _kinds_of(one.annotation) for one in placed.fields):
             kinds = [_MULTIPART]
+        elif any(sources.values()):
+            kinds = [_FORM]
         content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
         return {"required": bool(needed), "content": content}
 
@@ -261,10 +269,12 @@ class _Builder:
             responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
         for status, about in errors.items():
             is_own = status in ("401", "403")  # those who guard may answer as they like
-            answer: dict[str, object] = {"description": about} if is_own else self._error(route, about)
+            answer: dict[str, Any] = {"description": about} if is_own else self._error(route, about)
             if status == "401":  # RFC 9110, section 11.6.1
                 answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
-            responses.setdefault(status, answer)
+            known = responses.setdefault(status, answer)
+            if "content" in known and "content" in answer:  # the author's own, and the framework's
+                known["content"] = {**answer["content"], **known["content"]}
         other = self._error(route, "Any other error") if is_known else {"description": "Any other answer"}
         return {**dict(sorted(responses.items())), "default": other}
 
@@ -338,9 +348,11 @@ _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _STREAMS = (Iterator, AsyncIterable)
 
 
-def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sorted:
-    placed = _Sorted([], [], [], next((one for one in parameters if _is_document(one.annotation)), None))
-    in_query = method in _WITHOUT_BODY or route.reads_body or placed.document is not None
+def _placed(route: Route, parameters: Sequence[Parameter], method: str) -> _Sorted:
+    has_body = method not in _WITHOUT_BODY
+    document = next((one for one in parameters if _takes_document(one.annotation)), None)
+    placed = _Sorted([], [], [], document if has_body else None)
+    in_query = not has_body or route.reads_body or document is not None
     for one in parameters:
         kinds = _kinds_of(one.annotation)
         is_optional = one.default is not Parameter.empty or one.kind is Parameter.KEYWORD_ONLY
@@ -349,15 +361,23 @@ def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sort
             placed.path.append(one)
         elif isinstance(stated, Header | Cookie | Query):
             placed.query.append(one)  # a structure's fields are parameters each: "form" and "explode" by default
-        elif _is_document(one.annotation) or (UploadFile in kinds and method in _WITHOUT_BODY) or kinds & _NO_INPUT:
+        elif (
+            one is document or kinds & _NO_INPUT or (not has_body and (UploadFile in kinds or isinstance(stated, Form)))
+        ):
             continue
-        elif not in_query or UploadFile in kinds:
+        elif not in_query or UploadFile in kinds or isinstance(stated, Form):
             placed.fields.append(one)
         elif is_optional or route.wildcards or list in kinds or placed.query or not route.most_segments:
             placed.query.append(one)
         else:
             placed.path.append(one)
-    return _Sorted(placed.path, placed.query, placed.fields, None if method in _WITHOUT_BODY else placed.document)
+    return placed
+
+
+def _takes_document(annotation: object) -> bool:
+    """Return whether a parameter takes the whole body."""
+    stated, kind = stated_source(annotation)
+    return isinstance(stated, Body) or (_is_document(kind) and (stated is None or isinstance(stated, Form)))
 
 
 # Annotations of parameters that no client fills.

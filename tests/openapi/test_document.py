@@ -12,7 +12,7 @@ import pytest
 from markupsafe import Markup
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from micropie import App, Header, Request, SetupError, describe, get, post, requires
+from micropie import App, Body, Form, Header, Query, Request, SetupError, describe, get, post, requires
 from micropie.binding import OwnTypes
 from micropie.middleware import BearerAuth
 from micropie.openapi.schemas import Schemas
@@ -44,6 +44,11 @@ def body(document: dict[str, Any], path: str, method: str = "post") -> tuple[boo
 
 def content(document: dict[str, Any], path: str, method: str = "get", status: str = "200") -> Any:
     return operation(document, path, method)["responses"][status].get("content")
+
+
+@dataclass
+class Lone:
+    a: int
 
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
@@ -140,6 +145,53 @@ def test_an_application_whose_errors_are_json_is_told_to_take_json_and_to_state_
     assert [body(document, path)[1] for path in ("/bake", "/season")] == [[JSON], [JSON]]
     assert body(document, "/store", "put")[1] == [JSON]
     assert body(document, "/upload")[1] == ["multipart/form-data"]
+
+
+def test_a_stated_source_is_where_a_value_is() -> None:
+    class Root(App):
+        @post
+        def form(self, word: Annotated[str, Form("w")], *, page: Annotated[int, Query()] = 1) -> str:
+            return ""
+
+        @post
+        def whole_form(self, guest: Annotated[Lone, Form()]) -> str:
+            return ""
+
+        @post
+        def document(self, given: Annotated[dict[str, int], Body()], *, dry: bool = False) -> str:
+            return ""
+
+        @post
+        def whole_query(self, guest: Annotated[Lone, Query()], *, name: str = "") -> str:
+            return ""
+
+        @get
+        def none(self, word: Annotated[str, Form()] = "") -> str:
+            return ""
+
+    document = Root().openapi()
+    word = {"type": "object", "properties": {"w": {"type": "string"}}, "required": ["w"]}
+    assert body(document, "/form") == (True, [FORM], word)
+    assert [*parameters(document, "/form", "post")] == ["page"]
+    assert body(document, "/whole_form") == (True, [FORM], {"$ref": "#/components/schemas/Lone"})
+    numbers = {"type": "object", "additionalProperties": {"type": "integer"}}
+    assert body(document, "/document") == (True, [JSON], numbers)
+    assert [*parameters(document, "/document", "post")] == ["dry"]
+    assert [*parameters(document, "/whole_query", "post")] == ["guest"]
+    assert [*body(document, "/whole_query")[2]["properties"]] == ["name"]
+    assert operation(document, "/none").keys().isdisjoint({"parameters", "requestBody"})
+
+
+def test_an_error_of_the_author_s_and_the_framework_s_has_the_contents_of_both() -> None:
+    class Root(App):
+        @post
+        @describe(responses={400: Lone, 415: "No."})
+        def save(self, name: str) -> str:
+            return ""
+
+    document = Root(errors="json").openapi()
+    assert [*content(document, "/save", "post", "400")] == ["application/problem+json", JSON]
+    assert [*content(document, "/save", "post", "415")] == ["application/problem+json"]
 
 
 def test_wildcards_are_in_the_path_and_paths_that_are_the_same_share_names(document: dict[str, Any]) -> None:
@@ -354,10 +406,6 @@ def test_two_classes_of_one_name_are_two_components() -> None:
 
 
 def test_without_msgspec_a_structure_has_its_fields_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    @dataclass
-    class Lone:
-        a: int
-
     monkeypatch.setitem(sys.modules, "msgspec", None)
     assert Schemas(OwnTypes({}, {})).of(Lone) == {"type": "object", "title": "Lone", "properties": {"a": {}}}
 
