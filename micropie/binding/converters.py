@@ -210,6 +210,8 @@ _BUILT_IN: dict[object, Converter] = {
     bool: _scalar(bool, "true or false", {"type": "boolean"}, _to_bool),
 }
 
+NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)  # those that take each of their numbers
+
 
 # A type that is added here needs a way out as JSON (``http/json.py``), and a row in docs/binding.md. The fields of
 # structures are converted by msgspec and pydantic, which know other types.

@@ -203,9 +203,10 @@ class _Builder:
         known = {one.name: one for one in placed.path}
         for own, name in names.items():
             rule = route.wildcards.get(own, "")
-            schema = dict(_KINDS.get(rule, {}))
-            if not schema and own in known:
-                schema = self.schemas.of(known[own].annotation)
+            schema, _ = _without_null(self.schemas.of(known[own].annotation) if own in known else {})
+            number = _KINDS.get(rule)
+            if number is not None:  # with the constraints of the annotation
+                schema = {**schema, **number} if schema.get("type") in ("integer", "number") else dict(number)
             if rule.startswith("re:"):
                 schema["pattern"] = f"^(?:{rule[3:]})$"
             yield {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}

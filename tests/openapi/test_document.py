@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import pytest
 from markupsafe import Markup
+from msgspec import Meta
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from micropie import App, Body, Form, Header, Query, Request, SetupError, describe, get, post, requires
@@ -145,6 +146,20 @@ def test_an_application_whose_errors_are_json_is_told_to_take_json_and_to_state_
     assert [body(document, path)[1] for path in ("/bake", "/season")] == [[JSON], [JSON]]
     assert body(document, "/store", "put")[1] == [JSON]
     assert body(document, "/upload")[1] == ["multipart/form-data"]
+
+
+def test_a_wildcard_has_the_constraints_of_its_parameter() -> None:
+    class Root(App):
+        @get("/<a:int>/<b:float>/<c:int>/<d>")
+        def page(self, a: Annotated[int, Meta(ge=1)], b: Annotated[int, Meta(le=9)], c: str, d: int | None) -> str:
+            return ""
+
+    assert parameters(Root().openapi(), "/{a}/{b}/{c}/{d}") == {
+        "a": ("path", True, {"type": "integer", "minimum": 1}),
+        "b": ("path", True, {"type": "number", "maximum": 9}),
+        "c": ("path", True, {"type": "integer"}),
+        "d": ("path", True, {"type": "integer"}),
+    }
 
 
 def test_a_stated_source_is_where_a_value_is() -> None:

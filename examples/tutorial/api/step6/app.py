@@ -9,7 +9,7 @@ from micropie import App, HTTPError, delete, describe, get, post, requires
 from micropie.openapi import Docs
 
 from database import Base, IngredientRow, RecipeRow, UserRow, sessions
-from models import NewRecipe, NewUser, Recipe, Token, User
+from models import Minutes, NewRecipe, NewUser, Number, Recipe, Token, User
 from passwords import hash_password, is_password
 from tokens import auth, new_token
 
@@ -47,7 +47,7 @@ class Recipes(App):
     # -- recipes
 
     @get("/recipes")
-    def recipes(self, db: Session, up_to: int | None = None) -> list[Recipe]:
+    def recipes(self, db: Session, up_to: Minutes | None = None) -> list[Recipe]:
         """List the recipes, all or those that take few minutes."""
         found = select(RecipeRow).order_by(RecipeRow.id)
         return db.scalars(found if up_to is None else found.where(RecipeRow.minutes <= up_to)).all()
@@ -69,7 +69,7 @@ class Recipes(App):
 
     @get("/recipes/<number:int>")
     @describe(responses=NO_RECIPE)
-    def show(self, db: Session, number: int) -> Recipe:
+    def show(self, db: Session, number: Number) -> Recipe:
         """Show a recipe."""
         found = db.get(RecipeRow, number)
         if found is None:
@@ -79,7 +79,7 @@ class Recipes(App):
     @requires(auth)
     @delete("/recipes/<number:int>")
     @describe(status=204, responses={403: "It is another author's.", **NO_RECIPE})
-    def remove(self, db: Session, number: int):
+    def remove(self, db: Session, number: Number):
         """Delete a recipe of one's own."""
         found = self.show(db, number)
         if found.author.id != self.request.state.user.id:

@@ -4,6 +4,8 @@ from typing import Annotated
 from msgspec import Meta
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Minutes = Annotated[int, Meta(ge=1, le=1440)]
+Number = Annotated[int, Meta(ge=1, lt=2**63)]  # no database counts further
 
 
 @dataclass
@@ -16,7 +18,7 @@ class Ingredient:
 class NewRecipe:
     name: Name
     ingredients: Annotated[list[Ingredient], Meta(min_length=1, max_length=50)]
-    minutes: Annotated[int, Meta(ge=1, le=1440)] = 30
+    minutes: Minutes = 30
 
 
 @dataclass
