@@ -1,15 +1,20 @@
-"""The tests that the tutorial's last steps have pass. tests/test_readme.py runs the code of the other steps."""
+"""The tests that the tutorials' steps have pass. tests/test_readme.py runs the code of the other steps."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.servers.harness import accepts
 from tests.support.environment import ALONE, unmeasured
+from tests.support.ports import free_port
 
 STEPS = Path(__file__).parent.parent / "examples" / "tutorial"
 
@@ -29,9 +34,9 @@ def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedP
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("step", ["step6", "step7"])
-def test_the_blog_passes_its_tests(tmp_path: Path, step: str) -> None:
-    folder = tmp_path / step
+@pytest.mark.parametrize("step", ["step6", "step7", "api/step2", "api/step7"])
+def test_a_step_passes_its_tests(tmp_path: Path, step: str) -> None:
+    folder = tmp_path / "step"
     shutil.copytree(STEPS / step, folder)
     done = run(folder, "-m", "pytest", "-q", *ALONE)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -46,13 +51,49 @@ def test_an_author_is_added(tmp_path: Path) -> None:
     assert run(folder, "-c", source).stdout == "True\n"
 
 
-PAGES = ["routes", "templates", "forms", "database", "login", "tests", "deployment"]
+def test_a_client_is_generated_and_used(tmp_path: Path) -> None:
+    """From the document of the API's last step, which is then served."""
+    folder = tmp_path / "recipes"
+    shutil.copytree(STEPS / "api" / "step7", folder)
+    written = run(folder, "-c", "import json, app; json.dump(app.app.openapi(), open('openapi.json', 'w'))")
+    assert written.returncode == 0, written.stderr
+    options = ["--path", "openapi.json", "--meta", "none", "--output-path", "recipes_client"]
+    made = run(folder, "-m", "openapi_python_client", "generate", "--fail-on-warning", *options)
+    assert made.returncode == 0, made.stdout + made.stderr
+    with served(folder) as url:
+        used = run(folder, "use_client.py", url)
+    page = (STEPS.parent.parent / "docs" / "tutorial" / "api" / "client.md").read_text()
+    assert used.stdout, used.stderr
+    assert "".join(f"    {line}\n" for line in used.stdout.splitlines()) in page
 
 
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve the application of a folder by uvicorn, and yield its URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "warning"]
+    with subprocess.Popen(command, cwd=folder, env=unmeasured(), start_new_session=True) as process:
+        try:
+            while not accepts(port):
+                assert process.poll() is None
+                time.sleep(0.02)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+STEPS_OF_PAGES = {
+    "": ["routes", "templates", "forms", "database", "login", "tests", "deployment"],
+    "api/": ["models", "errors", "database", "token", "tests", "openapi", "client"],
+}
+
+
+@pytest.mark.parametrize("tutorial", STEPS_OF_PAGES)
 @pytest.mark.parametrize("number", range(1, 8))
-def test_a_page_names_every_file_that_its_step_changes(number: int) -> None:
-    text = (STEPS.parent.parent / "docs" / "tutorial" / f"{PAGES[number - 1]}.md").read_text()
-    before, after = STEPS / f"step{number - 1}", STEPS / f"step{number}"
+def test_a_page_names_every_file_that_its_step_changes(tutorial: str, number: int) -> None:
+    page, steps = f"{tutorial}{STEPS_OF_PAGES[tutorial][number - 1]}.md", STEPS / tutorial
+    text = (STEPS.parent.parent / "docs" / "tutorial" / page).read_text()
+    before, after = steps / f"step{number - 1}", steps / f"step{number}"
     for file in after.rglob("*.*"):
         old = before / file.relative_to(after)
         if file.is_file() and "__pycache__" not in file.parts and not file.name.endswith(".db"):

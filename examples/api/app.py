@@ -25,6 +25,12 @@ class NewTask:
 
 
 @dataclass(frozen=True)
+class TaskChanges:
+    title: Title | None = None
+    state: State | None = None
+
+
+@dataclass(frozen=True)
 class Task:
     id: int
     title: str
@@ -48,7 +54,7 @@ class Tasks(App):
             return [task for task in self._tasks.values() if state in (None, task.state)]
 
     @post("/tasks")
-    @describe(status=201)
+    @describe(status=201, response_model=Task)
     def create(self, task: NewTask) -> tuple[int, Task, dict[str, str]]:
         """Add a task."""
         with self._lock:
@@ -67,11 +73,11 @@ class Tasks(App):
 
     @patch("/tasks/<number:int>")
     @describe(responses={404: "There is no such task."})
-    def change(self, number: int, title: Title | None = None, state: State | None = None) -> Task:
+    def change(self, number: int, changes: TaskChanges) -> Task:
         """Change a task's title, its state or both."""
         old = self.show(number)
         with self._lock:
-            self._tasks[number] = new = replace(old, title=title or old.title, state=state or old.state)
+            self._tasks[number] = new = replace(old, title=changes.title or old.title, state=changes.state or old.state)
         return new
 
     @delete("/tasks/<number:int>")

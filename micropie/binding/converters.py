@@ -121,6 +121,12 @@ def _to_float(text: str) -> float:
     return number
 
 
+def _to_whole(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError(number)
+    return int(number)  # 5.0 is an integer in JSON and its schemas
+
+
 def _to_bool(text: str) -> bool:
     word = text.lower()
     if word not in _TRUE and word not in _FALSE:
@@ -201,10 +207,12 @@ _BUILT_IN: dict[object, Converter] = {
     Any: ANYTHING,
     object: ANYTHING,
     str: _scalar(str, "text", {"type": "string"}, _identity),
-    int: _scalar(int, "a whole number", {"type": "integer"}, _if_matches(_WHOLE, int)),
+    int: _scalar(int, "a whole number", {"type": "integer"}, _if_matches(_WHOLE, int), _to_whole),
     float: _scalar(float, "a number", {"type": "number"}, _to_float, float),
     bool: _scalar(bool, "true or false", {"type": "boolean"}, _to_bool),
 }
+
+NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)  # those that take each of their numbers
 
 
 # A type that is added here needs a way out as JSON (``http/json.py``), and a row in docs/binding.md. The fields of

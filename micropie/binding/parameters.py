@@ -13,7 +13,7 @@ from inspect import Parameter
 from types import UnionType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from micropie.binding.converters import ANYTHING, Converter, OwnTypes, converter_for
+from micropie.binding.converters import ANYTHING, NUMBERS, Converter, OwnTypes, converter_for
 from micropie.binding.sources import Body, Form, Query, Source, stated_source
 from micropie.binding.structures import members_of, name_of, structure_converter
 from micropie.errors import HTTPError, SetupError
@@ -50,8 +50,8 @@ class BoundParameter(NamedTuple):
     def is_plain(self, is_number: bool) -> bool:
         """Return whether a segment's text, or the number that a wildcard has made of it, is the value as it is."""
         converter = self.converter
-        is_converted = is_number or converter.from_text is ANYTHING.from_text
-        return is_converted and self.find is by_name and converter.many is None
+        is_value = converter.from_text is ANYTHING.from_text or (is_number and converter.from_text in NUMBERS)
+        return is_value and self.find is by_name and converter.many is None
 
     @property
     def needs_body(self) -> bool:
@@ -136,9 +136,11 @@ def from_path(parameter: BoundParameter, value: object, place: str = "path") -> 
     """
     if parameter.find is not by_name:
         raise HTTPError(404)
-    if not isinstance(value, str):
-        return value if parameter.converter.many is None else _collected(parameter, place, [value])
-    return _from_texts(parameter, [value], place)
+    if isinstance(value, str):
+        return _from_texts(parameter, [value], place)
+    if parameter.is_plain(is_number=True):
+        return value
+    return _from_texts(parameter, [str(value)], place)  # it may be constrained, or a Decimal
 
 
 def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:

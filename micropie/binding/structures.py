@@ -13,6 +13,7 @@ import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from decimal import Decimal
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import (
@@ -178,11 +179,33 @@ def _by_msgspec(structure: Any, parameter: str, own: OwnTypes) -> Callable[..., 
 
     def make(document: object, strict: bool = True) -> object:
         try:
-            return msgspec.convert(document, structure, strict=strict, dec_hook=from_custom)
+            return _convert(document, structure, strict, from_custom)
         except msgspec.ValidationError as error:  # not a ValueError in msgspec
             raise ValueError(_explained(str(error), structure)) from None
 
     return make
+
+
+def _convert(document: object, kind: object, strict: bool, dec_hook: Callable[[type, object], object]) -> object:
+    """Convert a document by msgspec, for which 5.0 is no int. In JSON, and in JSON Schema, 5 and 5.0 are the same."""
+    import msgspec
+
+    convert = partial(msgspec.convert, type=kind, strict=strict, dec_hook=dec_hook)
+    try:
+        return convert(document)
+    except msgspec.ValidationError as error:
+        if not strict or "`int`, got `float`" not in str(error):
+            raise
+    return convert(_with_whole_numbers(document))
+
+
+def _with_whole_numbers(document: object) -> object:
+    """Return a document with 5 in the place of each 5.0."""
+    if isinstance(document, float):
+        return int(document) if document.is_integer() else document
+    if isinstance(document, dict):
+        return {name: _with_whole_numbers(value) for name, value in document.items()}
+    return [*map(_with_whole_numbers, document)] if isinstance(document, list) else document
 
 
 def with_fields_of(kind: Any, value: object) -> object:

@@ -37,7 +37,7 @@ from micropie.flow.resources import open_for_check
 from micropie.habits import status_of
 from micropie.http import MutableHeaders, Response, UnopenedSession, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.routing import Checks, config_of
+from micropie.routing import Checking, config_of
 
 if TYPE_CHECKING:
     from micropie.http import Request
@@ -106,35 +106,33 @@ class _FlowHook(_Hook):
         return response if changed is None else changed, failure
 
 
-class _ChecksHook(_Hook):
-    """The checks of ``@requires``."""
+class _CheckHook(_Hook):
+    """A check of ``@requires``."""
 
     has_after = False
 
-    def __init__(self, checks: Checks) -> None:
-        self._checks = checks
+    def __init__(self, checking: Checking) -> None:
+        self._checking = checking
 
     def before(self, request: Request) -> Flow[object]:
-        """Return the answer of the first check that refuses, or None if each check returns True.
+        """Return the answer of the check, or None if it is True.
 
         Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing: its author may have
         forgotten to return what it found.
         """
-        for asking in self._checks.checks:
-            check: Callable[..., object] = asking.check
-            if asking.asked:
-                check = partial(check, **(yield from open_for_check(request, asking, self._checks.available)))
-            answer = yield from call(asking.kind, check, request)
-            if answer is None:
-                raise ResponseError(
-                    f"the check {asking.name} returned None, which lets nobody in: at its end, write "
-                    "return True to let the request in, and return False to refuse it"
-                )
-            if answer is False:
-                raise HTTPError(403)
-            if answer is not True:
-                return answer
-        return None
+        checking = self._checking
+        check: Callable[..., object] = checking.check
+        if checking.asked:
+            check = partial(check, **(yield from open_for_check(request, checking)))
+        answer = yield from call(checking.kind, check, request)
+        if answer is None:
+            raise ResponseError(
+                f"the check {checking.name} returned None, which lets nobody in: at its end, write "
+                "return True to let the request in, and return False to refuse it"
+            )
+        if answer is False:
+            raise HTTPError(403)
+        return None if answer is True else answer
 
 
 def _outcome_of(flow: Flow[Response | None], response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
@@ -212,8 +210,8 @@ def _changed(response: Response, changes: object, hook: str) -> Response:
 
 def _planned(middleware: Any) -> _Hook:
     hook: _Hook
-    if isinstance(middleware, Checks):
-        hook = _ChecksHook(middleware)
+    if isinstance(middleware, Checking):
+        hook = _CheckHook(middleware)
     elif hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
         hook = _ClassHook(middleware)
     else:

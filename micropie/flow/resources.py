@@ -20,7 +20,7 @@ from micropie.errors import ConnectionClosed, HTTPError, Redirect, ResponseError
 from micropie.execution import AWAIT, BLOCK, HANDLER, INLINE, Flow, entered_on_loop, itself
 from micropie.flow.generators import RunningGenerator
 from micropie.http import EncodedAnswer, Exchange, Request, Response, as_response, is_html, states_status
-from micropie.routing import Asking, Handover, Provider, Route, handlers_route, name_of
+from micropie.routing import Checking, Handover, Provider, Route, handlers_route, name_of
 from micropie.streams import is_stream
 
 
@@ -32,15 +32,15 @@ def open_resources(request: Request, route: Route, arguments: Sequence[Any]) -> 
     return route.plan.with_provided(arguments, values)
 
 
-def open_for_check(request: Request, asking: Asking, available: object) -> Flow[dict[str, object]]:
+def open_for_check(request: Request, checking: Checking) -> Flow[dict[str, object]]:
     """Open what a check's parameters ask for, and return that by their names. The handler gets the same objects."""
     exchange = request._exchange
-    if exchange.shared is None or exchange.shared[0] is not available:
-        exchange.shared = available, {}
+    if exchange.shared is None or exchange.shared[0] is not checking.available:
+        exchange.shared = checking.available, {}
         exchange.closers = exchange.closers or []  # the drivers look at no other attribute
     values = exchange.shared[1]
-    yield from _open_missing(request, asking.providers, values)
-    return {one.name: values[one.key] for one in asking.asked}
+    yield from _open_missing(request, checking.providers, values)
+    return {one.name: values[one.key] for one in checking.asked}
 
 
 def _open_missing(request: Request, providers: Sequence[Provider], values: dict[object, object]) -> Flow[None]:

@@ -198,6 +198,7 @@ class Exchange:
     generators: Sequence[Closing] = ()  # generator middleware that has begun
     resources: Sequence[Closing] = ()  # opened by providers
     shared: tuple[object, dict[object, object]] | None = None  # those that checks asked for, and their providers
+    user_checked_by: object = None  # the function that has made ``request.state.user`` of a token
     csrf_secret: str | None = None  # that was made for a client without a session
     csrf_salt: str | None = None  # of the token that the answer shows; None if it shows none
 

@@ -172,7 +172,7 @@ class Request(RequestHabits):
         """
         headers, tag, seconds = self.response.headers, "", inf
         if etag is not None:
-            tag = headers["ETag"] = f'"{quote(etag, safe=TAG_SAFE)}"'
+            tag = headers["ETag"] = _entity_tag(etag)
         if modified is not None:
             seconds = int((modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp())
             headers["Last-Modified"] = http_date(seconds)
@@ -180,6 +180,23 @@ class Request(RequestHabits):
         if is_hit:
             self.response.status = 304
         return is_hit
+
+    def check_precondition(self, etag: str | None, *, required: bool = False) -> None:
+        """Raise 412 unless the client would change the version that it knows (RFC 9110, section 13.1)::
+
+            self.request.check_precondition(etag=str(pie.version), required=True)
+
+        ``etag`` is the text that ``not_modified`` gets for this version; None if there is nothing yet. If-Match has to
+        name it, and If-None-Match must not. ``required``: a request without If-Match gets 428 (RFC 6585), unless there
+        is nothing yet. Tags are compared weakly, against section 13.1.1: what compresses an answer on its way to the
+        client makes its tag weak, which says nothing of the version.
+        """
+        tag, wanted = "" if etag is None else _entity_tag(etag), self.headers.get("if-match")
+        if wanted is None and required and tag:
+            raise HTTPError(428, "A change needs If-Match, with the ETag of the version that it is for.")
+        is_other = wanted is not None and not (tag and is_known({"if-none-match": wanted}, tag, inf))
+        if is_other or (tag and is_known(self.headers, tag, inf)):
+            raise HTTPError(412, "This is not the version that the request is for.")
 
     # -- where it came from ---------------------------------------------------------------------------------------
 
@@ -416,3 +433,7 @@ class _CurrentRequest:
 
 
 bound_request = cast("Request", _CurrentRequest())
+
+
+def _entity_tag(text: str) -> str:
+    return f'"{quote(text, safe=TAG_SAFE)}"'

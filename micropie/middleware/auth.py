@@ -9,11 +9,12 @@ import hashlib
 import re
 import secrets
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from types import MappingProxyType
 from typing import NoReturn
 
-from micropie.errors import HTTPError, takes
+from micropie.errors import HTTPError, ResponseError, SetupError, takes
 from micropie.errors import check as check_argument
 from micropie.execution import Flow, call, kind_of
 from micropie.http import Request
@@ -29,6 +30,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 # Characters that need no escape between quotes (RFC 9110, section 5.6.4). ASCII only: other bytes are ambiguous.
 _REALM = re.compile(r"[ !#-\[\]-~]+")
 
+# RFC 6749, section 3.3.
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
+
 # RFC 7617, section 2, forbids these in user names and passwords.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -36,8 +40,10 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 class _AuthMiddleware(FlowMiddleware):
     guards = True
     needs_session = True  # ``check`` may look at it
-    security_scheme: Mapping[str, str]
-    """How ``App.openapi`` describes it; a middleware of an author's own may have this attribute, too."""
+    security_scheme: Mapping[str, object]
+    """How ``App.openapi`` describes it; a middleware or a check of an author's own may have this attribute, too."""
+    scopes: Sequence[str] = ()
+    """The scopes that it asks for; as above."""
 
     def __init__(self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str) -> None:
         owner = type(self).__name__
@@ -49,7 +55,9 @@ class _AuthMiddleware(FlowMiddleware):
         self._challenge = challenge
 
     def _refuse(self, message: str, status: int = 401, error: str = "") -> NoReturn:
-        challenge = f'{self._challenge}, error="{error}"' if error else self._challenge
+        parameters = {"scope": " ".join(self.scopes), "error": error}
+        stated = [f'{name}="{value}"' for name, value in parameters.items() if value]
+        challenge = ", ".join([self._challenge, *stated])
         raise HTTPError(status, message, [("WWW-Authenticate", challenge)])
 
 
@@ -116,15 +124,60 @@ class BearerAuth(_AuthMiddleware):
     becomes ``request.state.user``; None and False refuse the request. A malformed header gets 400 (RFC 6750,
     section 3.1). Tokens in the query or in a form are ignored, because they end up in logs. Compare known tokens
     with ``secrets.compare_digest``. ``realm``: as in ``BasicAuth``.
+
+    ``token_url``: where clients get a token for a name and a password. The OpenAPI document then describes OAuth2's
+    password flow (RFC 6749, section 4.3), and Swagger UI asks for both. A URL without a scheme is relative to that of
+    the document's server. ``scopes``: what tokens may allow, each with a sentence for the document.
     """
 
     security_scheme = MappingProxyType({"type": "http", "scheme": "bearer"})
 
-    def __init__(self, check: Callable[[str], object], *, realm: str = "Please log in") -> None:
+    def __init__(
+        self,
+        check: Callable[[str], object],
+        *,
+        realm: str = "Please log in",
+        token_url: str | None = None,
+        scopes: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(check, 1, "a function check(token)", realm, f'Bearer realm="{realm}"')
+        are_fine = isinstance(scopes, Mapping) and all(isinstance(one, str) and _SCOPE.fullmatch(one) for one in scopes)
+        check_argument("BearerAuth(scopes=...)", are_fine, scopes, 'a dict such as {"pies:write": "Bake pies"}')
+        self._known_scopes = scopes
+        if token_url is not None:
+            flow = {"tokenUrl": token_url, "scopes": dict(scopes)}
+            self.security_scheme = MappingProxyType({"type": "oauth2", "flows": {"password": flow}})
+
+    def with_scopes(self, *names: str) -> BearerAuth:
+        """Return a guard that asks for a token with all these scopes; one without them gets 403::
+
+            auth = BearerAuth(user_of, scopes={"pies:write": "Bake pies"})
+
+            @auth.with_scopes("pies:write")
+            def bake(self): ...
+
+        A token has the scopes of the user that ``check`` returned: its attribute ``scopes``, or the key ``scope`` of a
+        dict, as in the claims of a JWT (RFC 9068). They are names, or a text with a blank between names. Where another
+        guard with the same ``check`` has run, the user is not looked up again. Raises ``SetupError`` for a scope that
+        ``BearerAuth(scopes=...)`` does not have.
+        """
+        unknown = [name for name in names if name not in self._known_scopes]
+        if unknown or not names:
+            known = ", ".join(self._known_scopes) or "none: write BearerAuth(..., scopes={...})"
+            raise SetupError(f"with_scopes takes scopes of its BearerAuth, which are {known}; not {unknown}")
+        guard = copy(self)
+        guard.scopes = [*self.scopes, *names]
+        return guard
 
     def before(self, request: Request) -> Flow[None]:
-        """Authenticate the request. Raises 401, and 400 for a malformed header."""
+        """Authenticate the request. Raises 401, 403 for a token without the scopes, and 400 for a malformed header."""
+        if request._exchange.user_checked_by is not self._check:
+            yield from self._authenticate(request)
+        if self.scopes and not _scopes_of(request.state.user).issuperset(self.scopes):
+            needed = " ".join(self.scopes)
+            self._refuse(f"The token's scope has to include {needed}.", 403, "insufficient_scope")
+
+    def _authenticate(self, request: Request) -> Flow[None]:
         scheme, token = _parts(request)
         if scheme != "bearer":  # without an error code: RFC 6750, section 3.1
             self._refuse("A bearer token is required.")
@@ -134,6 +187,18 @@ class BearerAuth(_AuthMiddleware):
         if not user:
             self._refuse("The token is unknown or has expired.", error="invalid_token")
         request.state.user = user
+        request._exchange.user_checked_by = self._check
+
+
+def _scopes_of(user: object) -> frozenset[str]:
+    """Return the scopes of a user. Raises ``ResponseError`` if there is no place for them."""
+    given = user.get("scope", "") if isinstance(user, Mapping) else getattr(user, "scopes", None)
+    if given is None:
+        raise ResponseError(
+            f"with_scopes finds no scopes: have the check of BearerAuth return an object with the attribute scopes, or "
+            f"the claims of a token, not {type(user).__name__}"
+        )
+    return frozenset(given.split() if isinstance(given, str) else given)
 
 
 def _parts(request: Request) -> tuple[str, str]:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
+from itertools import count
 from types import NoneType, UnionType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from micropie.binding import Cookie, Header, Query, answers_of, is_structure, stated_source
+from micropie.binding import Body, Cookie, Form, Header, Query, answers_of, is_structure, stated_source
 from micropie.errors import PHRASES, Redirect
 from micropie.execution import layers
 from micropie.http import (
@@ -35,7 +36,7 @@ from micropie.routing import (
     DESCRIPTION,
     WILDCARD,
     Check,
-    Checks,
+    Checking,
     Config,
     Route,
     RouteEntry,
@@ -120,7 +121,7 @@ class _Builder:
         self.tags: dict[str, dict[str, str]] = {}
         self.schemas = Schemas(config.own_types)
         self.schemas.components["Problem"] = PROBLEM_SCHEMA  # before an author's own, which then has its module's name
-        self.security_schemes: dict[str, Mapping[str, str]] = {}
+        self.security_schemes: dict[str, Mapping[str, object]] = {}
         self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> its names
         self._ids: set[str] = set()
 
@@ -176,10 +177,10 @@ class _Builder:
             identifier += f"_{method.lower()}"
         self._ids.add(identifier)
         parameters = [*self._path_parameters(route, placed, names), *map(self._query_parameter, placed.query)]
-        body, security = self._body(placed), self._security(route)
+        body, security = self._body(route, placed), self._security(route)
         causes: dict[int, object] = {
             401: security,
-            403: any(isinstance(hook, Checks) for hook in route.config.middlewares),
+            403: any(isinstance(hook, Checking) or getattr(hook, "scopes", ()) for hook in route.config.middlewares),
             404: route.wildcards,
             413: body,
             415: body,
@@ -213,9 +214,10 @@ class _Builder:
         known = {one.name: one for one in placed.path}
         for own, name in names.items():
             rule = route.wildcards.get(own, "")
-            schema = dict(_KINDS.get(rule, {}))
-            if not schema and own in known:
-                schema = self.schemas.of(known[own].annotation)
+            schema, _ = _without_null(self.schemas.of(known[own].annotation) if own in known else {})
+            number = _KINDS.get(rule)
+            if number is not None:  # with the constraints of the annotation
+                schema = {**schema, **number} if schema.get("type") in ("integer", "number") else dict(number)
             if rule.startswith("re:"):
                 schema["pattern"] = f"^(?:{rule[3:]})$"
             yield {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}
@@ -226,7 +228,9 @@ class _Builder:
         place = "query" if stated is None else stated.place
         required = parameter.default is Parameter.empty
         schema = self._with_default(parameter.replace(annotation=annotation))
-        return {"name": name, "in": place, "required": required, "schema": schema}
+        members, is_nullable = _without_null(schema)
+        described = {"name": name, "in": place, "required": required, "schema": members}
+        return {**described, "allowEmptyValue": True} if is_nullable and place == "query" else described
 
     def _with_default(self, parameter: Parameter) -> Schema:
         schema = self.schemas.of(parameter.annotation)
@@ -234,20 +238,32 @@ class _Builder:
             schema["default"] = parameter.default.value if hasattr(parameter.default, "value") else parameter.default
         return schema
 
-    def _body(self, placed: _Sorted) -> dict[str, object] | None:
+    def _body(self, route: Route, placed: _Sorted) -> dict[str, object] | None:
+        """Return the body. Of an application whose errors are JSON only JSON is told, though it takes forms as well."""
+        kinds = [_JSON] if route.config.settings.errors == "json" else [_JSON, _FORM]
         if placed.document is not None:
-            schema = self.schemas.of(placed.document.annotation)
-            kinds = [_JSON] if typing.get_origin(placed.document.annotation) is list else [_JSON, _FORM]
+            stated, annotation = stated_source(placed.document.annotation)
+            if isinstance(stated, Form):
+                kinds = [_FORM]
+            elif typing.get_origin(annotation) is list or not _is_document(annotation):
+                kinds = [_JSON]
+            schema = self.schemas.of(annotation)
             required = placed.document.default is Parameter.empty
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
         if not placed.fields:
             return None
-        properties = {one.name: self._with_default(one) for one in placed.fields}
-        needed = [one.name for one in placed.fields if one.default is Parameter.empty]
+        sources = {one.name: stated_source(one.annotation)[0] for one in placed.fields}
+        names = {name: name if stated is None else stated.name_for(name) for name, stated in sources.items()}
+        properties = {names[one.name]: self._with_default(one) for one in placed.fields}
+        needed = [names[one.name] for one in placed.fields if one.default is Parameter.empty]
         schema = {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
-        has_files = any(UploadFile in _kinds_of(one.annotation) for one in placed.fields)
-        kinds = [_MULTIPART] if has_files else [_JSON, _FORM]
-        return {"required": bool(needed), "content": {kind: {"schema": schema} for kind in kinds}}
+        as_form = {**schema, "properties": {name: _in_form(found) for name, found in properties.items()}}
+        if any(UploadFile in _kinds_of(one.annotation) for one in placed.fields):
+            kinds = [_MULTIPART]
+        elif any(sources.values()):
+            kinds = [_FORM]
+        content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
+        return {"required": bool(needed), "content": content}
 
     def _responses(self, route: Route, description: describe, errors: Mapping[str, str]) -> dict[str, object]:
         responses: dict[str, Any] = {}
@@ -260,12 +276,17 @@ class _Builder:
                 known = responses.setdefault(status, response)
                 known.get("content", {}).update(response.get("content", {}))
         for number, given in (description.responses or {}).items():
-            responses[str(number)] = self._stated(number, given)
+            responses[str(number)] = self._stated(route, number, given)
         if not is_known and description.status is not None:
             responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
         for status, about in errors.items():
             is_own = status in ("401", "403")  # those who guard may answer as they like
-            responses.setdefault(status, {"description": about} if is_own else self._error(route, about))
+            answer: dict[str, Any] = {"description": about} if is_own else self._error(route, about)
+            if status == "401":  # RFC 9110, section 11.6.1
+                answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+            known = responses.setdefault(status, answer)
+            if "content" in known and "content" in answer:  # the author's own, and the framework's
+                known["content"] = {**answer["content"], **known["content"]}
         other = self._error(route, "Any other error") if is_known else {"description": "Any other answer"}
         return {**dict(sorted(responses.items())), "default": other}
 
@@ -290,13 +311,18 @@ class _Builder:
             return status, {**answer, "content": {media_type: {"schema": {"type": "string"}}}}
         return status, {**answer, "content": {_JSON: {"schema": self.schemas.of(annotation)}}}
 
-    def _stated(self, number: int, given: object) -> dict[str, object]:
-        """Return an answer that ``@describe`` states: a sentence, a type, or (type, sentence) in either order."""
+    def _stated(self, route: Route, number: int, given: object) -> dict[str, object]:
+        """Return an answer that ``@describe`` states: a sentence, a type, or (type, sentence) in either order.
+
+        An error without a type is a plain one where the application's errors are JSON, and else may be anything.
+        """
         parts = given if isinstance(given, tuple) else (given,)
         sentence = next((part for part in parts if isinstance(part, str)), PHRASES.get(number, str(number)))
         types = [part for part in parts if not isinstance(part, str)]
-        content = {"content": {_JSON: {"schema": self.schemas.of(types[0])}}} if types else {}
-        return {"description": sentence, **content}
+        if types:
+            return {"description": sentence, "content": {_JSON: {"schema": self.schemas.of(types[0])}}}
+        is_error = number >= 400 and route.config.settings.errors == "json"
+        return self._error(route, sentence) if is_error else {"description": sentence}
 
     def _error(self, route: Route, sentence: str) -> dict[str, object]:
         """Return a plain error's description. An author's own error handlers may answer anything."""
@@ -311,23 +337,34 @@ class _Builder:
         return {"description": sentence, "content": forms}
 
     def _security(self, route: Route) -> dict[str, list[str]]:
+        """Return what guards and checks ask for: the scopes by the name of each security scheme."""
+        hooks = route.config.middlewares
         needed: dict[str, list[str]] = {}
-        for middleware in route.config.middlewares:
-            scheme = getattr(middleware, "security_scheme", None)
+        for guard in [hook.check if isinstance(hook, Checking) else hook for hook in hooks]:
+            scheme = getattr(guard, "security_scheme", None)
             if scheme is not None:
-                name = type(middleware).__name__
-                self.security_schemes[name] = dict(scheme)
-                needed[name] = []
+                scopes = needed.setdefault(self._scheme_name(guard, dict(scheme)), [])
+                scopes += [one for one in getattr(guard, "scopes", ()) if one not in scopes]
         return needed
+
+    def _scheme_name(self, guard: object, scheme: dict[str, object]) -> str:
+        """Return the name of a scheme: that of the guard's class or function, with a number if another has it."""
+        own = getattr(guard, "__name__", type(guard).__name__)
+        names = (own if number == 1 else f"{own}{number}" for number in count(1))
+        name = next(name for name in names if self.security_schemes.get(name, scheme) == scheme)
+        self.security_schemes[name] = scheme
+        return name
 
 
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _STREAMS = (Iterator, AsyncIterable)
 
 
-def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sorted:
-    placed = _Sorted([], [], [], next((one for one in parameters if _is_document(one.annotation)), None))
-    in_query = method in _WITHOUT_BODY or route.reads_body or placed.document is not None
+def _placed(route: Route, parameters: Sequence[Parameter], method: str) -> _Sorted:
+    has_body = method not in _WITHOUT_BODY
+    document = next((one for one in parameters if _takes_document(one.annotation)), None)
+    placed = _Sorted([], [], [], document if has_body else None)
+    in_query = not has_body or route.reads_body or document is not None
     for one in parameters:
         kinds = _kinds_of(one.annotation)
         is_optional = one.default is not Parameter.empty or one.kind is Parameter.KEYWORD_ONLY
@@ -336,15 +373,23 @@ def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sort
             placed.path.append(one)
         elif isinstance(stated, Header | Cookie | Query):
             placed.query.append(one)  # a structure's fields are parameters each: "form" and "explode" by default
-        elif _is_document(one.annotation) or (UploadFile in kinds and method in _WITHOUT_BODY) or kinds & _NO_INPUT:
+        elif (
+            one is document or kinds & _NO_INPUT or (not has_body and (UploadFile in kinds or isinstance(stated, Form)))
+        ):
             continue
-        elif not in_query or UploadFile in kinds:
+        elif not in_query or UploadFile in kinds or isinstance(stated, Form):
             placed.fields.append(one)
         elif is_optional or route.wildcards or list in kinds or placed.query or not route.most_segments:
             placed.query.append(one)
         else:
             placed.path.append(one)
-    return _Sorted(placed.path, placed.query, placed.fields, None if method in _WITHOUT_BODY else placed.document)
+    return placed
+
+
+def _takes_document(annotation: object) -> bool:
+    """Return whether a parameter takes the whole body."""
+    stated, kind = stated_source(annotation)
+    return isinstance(stated, Body) or (_is_document(kind) and (stated is None or isinstance(stated, Form)))
 
 
 # Annotations of parameters that no client fills.
@@ -359,6 +404,22 @@ def _kinds_of(annotation: object) -> set[object]:
     if origin in (typing.Union, UnionType, list, set, tuple, frozenset):
         return {origin}.union(*map(_kinds_of, arguments))
     return {origin or annotation}
+
+
+def _without_null(schema: Schema) -> tuple[Schema, bool]:
+    """Return a schema without null, which text can't be, and whether that was a member of it."""
+    members = schema.get("anyOf", ())
+    others = [one for one in members if one != {"type": "null"}]
+    if len(others) == len(members):
+        return schema, False
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return {**rest, **(others[0] if len(others) == 1 else {"anyOf": others})}, True
+
+
+def _in_form(schema: Schema) -> Schema:
+    """Return the schema of a form's field: its empty text is null."""
+    members, is_nullable = _without_null(schema)
+    return {"anyOf": [*members.get("anyOf", [members]), {"const": ""}]} if is_nullable else members
 
 
 def _is_document(annotation: object) -> bool:

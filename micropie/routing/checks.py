@@ -6,9 +6,9 @@ A handler or an application has one list of marks: checks of who may enter, and 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from micropie.binding import ProvidedParameter, asked_after_first
 from micropie.errors import SetupError, takes
@@ -32,28 +32,24 @@ class Around(NamedTuple):
 Mark: TypeAlias = Check | Around
 
 
-class Checks:
-    """Checks of one handler or application."""
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """A hook that asks a check. It has the parameters behind the request, the providers of their resources, and those
+    that are ``available`` there.
+    """
 
-    guards = True
-    needs_session = True
-
-    def __init__(self, checks: Iterable[Check], config: Config) -> None:
-        self.available = config.providers
-        self.checks = [_asking(check, config) for check in checks]
-
-
-class Asking(NamedTuple):
-    """A check, how it is called, its parameters behind the request, and the providers of their resources."""
+    guards: ClassVar = True
+    needs_session: ClassVar = True
 
     name: str
     check: Check
     kind: CallKind
     asked: Sequence[ProvidedParameter]
     providers: Sequence[Provider]
+    available: object
 
 
-def _asking(check: Check, config: Config) -> Asking:
+def _checking(check: Check, config: Config) -> Checking:
     try:
         asked = asked_after_first(check, config.providers)
         providers = needed_by(asked, config.providers, config.own_types)
@@ -62,7 +58,7 @@ def _asking(check: Check, config: Config) -> Asking:
                 raise SetupError(f"{provider.name} takes a body, which is received after the checks")
     except SetupError as error:
         raise SetupError(f"the check {_name_of(check)}: {error}") from None
-    return Asking(_name_of(check), check, kind_of(check), asked, providers)
+    return Checking(_name_of(check), check, kind_of(check), asked, providers, config.providers)
 
 
 def with_marks(config: Config, marks: Sequence[Mark]) -> Config:
@@ -73,12 +69,15 @@ def with_marks(config: Config, marks: Sequence[Mark]) -> Config:
     for mark in marks:
         if isinstance(mark, Around):
             check_middleware(mark.middleware)
-        hooks.append(mark.middleware if isinstance(mark, Around) else Checks([mark], config))
+        hooks.append(mark.middleware if isinstance(mark, Around) else _checking(mark, config))
     return replace(config, middlewares=Chain(config.middlewares, hooks))
 
 
 def refuse_unless_check(check: Check) -> None:
     """Raise ``SetupError`` for what is no check, such as a handler below ``@requires`` without brackets."""
+    if not isinstance(check, type) and any(hasattr(check, name) for name in (*_HOOKS, *_FLOW_HOOKS)):
+        name = type(check).__name__
+        raise SetupError(f"{name} is middleware, and no check: write @{name}(...) in place of @requires({name}(...))")
     is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
     if isinstance(check, type) or is_generator or is_method or not _takes_request(check):

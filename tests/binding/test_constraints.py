@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Annotated, Any
 
 import annotated_types as at
@@ -161,3 +162,32 @@ def test_a_value_without_an_order_does_not_fit(make_client: MakeClient) -> None:
     client = make_client(Anything())
     assert client.post("/page", json={"n": "text"}).status_code == 400
     assert client.post("/page", json={"n": 2}).json() == [2]
+
+
+def test_the_number_of_a_wildcard_is_checked_as_text_is(make_client: MakeClient) -> None:
+    app = App()
+    kinds = {
+        "int": Positive,
+        "float": Annotated[float, at.Lt(0.5)],
+        "decimal": Decimal,
+        "many": list[Positive],
+        "any": int,
+    }
+    for name, annotation in kinds.items():
+
+        def handler(n: Any) -> Any:
+            return [str(n), type(n).__name__]
+
+        handler.__annotations__ = {"n": annotation}
+        app.get(f"/{name}/<n:{'float' if name == 'float' else 'int'}>", name=name)(handler)
+    client = make_client(app)
+    answers = {path: client.get(path) for path in ("/int/0", "/float/0.5", "/many/0")}
+    assert {path: found.status_code for path, found in answers.items()} == dict.fromkeys(answers, 400)
+    fitting = {path: client.get(path).json() for path in ("/int/1", "/float/0.25", "/decimal/7", "/many/7", "/any/0")}
+    assert fitting == {
+        "/int/1": ["1", "int"],
+        "/float/0.25": ["0.25", "float"],
+        "/decimal/7": ["7", "Decimal"],
+        "/many/7": ["[7]", "list"],
+        "/any/0": ["0", "int"],
+    }

@@ -212,7 +212,9 @@ FROM_JSON: list[tuple[Any, object, object]] = [
     (Union[int, str], "x", "x"),
     (Union[int, str], 5, 5),
     (list, [1, "a", None], [1, "a", None]),
-    (list[int], [1, "2"], [1, 2]),
+    (int, 5.0, 5),  # in JSON they are the same number
+    (int, -1e20, -(10**20)),
+    (list[int], [1, "2", 3.0], [1, 2, 3]),
     (list[list[int]], [[1], []], [[1], []]),
     (Optional[list[int]], None, None),
     (tuple[int, ...], [1, 2], (1, 2)),
@@ -235,6 +237,7 @@ WRONG_JSON: list[tuple[Any, object]] = [
     (int, True),
     (int, 1.5),
     (int, "x"),
+    (int, "1.0"),
     (int, None),
     (int, []),
     (float, False),

@@ -588,6 +588,15 @@ def test_a_json_body_becomes_a_structure(make_client: MakeClient, kind: type) ->
 
 
 @pytest.mark.parametrize("kind", STRUCTURES)
+def test_a_whole_number_may_have_a_point_in_json(make_client: MakeClient, kind: type) -> None:
+    client = make_client(structure_app(kind))
+    sent = {**FULL, "age": 3.0, "surplus": [{"x": 1.0}]}
+    assert answer(client.post("/page", json=sent)) == [name_of(kind), "Bob", 3, ["a", "b"], "2020-01-31", True]
+    assert client.post("/page", json={**FULL, "age": 3.5}).status_code == 400
+    assert client.post("/page", json={**FULL, "age": 3.0, "done": 2.5}).status_code == 400
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
 @pytest.mark.parametrize("how", ["data", "files"])
 def test_a_form_becomes_a_structure(make_client: MakeClient, kind: type, how: str) -> None:
     fields = {"name": "Bob", "age": "3", "tags": ["a", "b"], "born": "2020-01-31", "done": "true"}

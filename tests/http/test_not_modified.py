@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from micropie import App, post
+from micropie import App, post, put
 from tests.conftest import MakeClient
 
 
@@ -50,3 +50,53 @@ def test_a_handler_answers_304_by_its_date(make_client: MakeClient, path: str) -
 def test_only_get_and_head_are_answered_so(make_client: MakeClient) -> None:
     answer = make_client(Versioned()).post("/change", headers={"If-None-Match": '"1"'})
     assert (answer.status_code, answer.text, answer.headers["ETag"]) == (200, "False", '"1"')
+
+
+class Stored(App):
+    """A resource of one version, and a place where there is none yet."""
+
+    @put
+    def one(self) -> str:
+        self.request.check_precondition("7 ä")
+        return "changed"
+
+    @put
+    def careful(self) -> str:
+        self.request.check_precondition("7 ä", required=True)
+        return "changed"
+
+    @put
+    def absent(self) -> str:
+        self.request.check_precondition(None, required=True)
+        return "made"
+
+
+MINE, OTHER = '"7%20%C3%A4"', '"8"'
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/one", {}, 200),
+        ("/one", {"If-Match": MINE}, 200),
+        ("/one", {"If-Match": f"{OTHER}, W/{MINE}"}, 200),
+        ("/one", {"If-Match": "*"}, 200),
+        ("/one", {"If-Match": OTHER}, 412),
+        ("/one", {"If-Match": ""}, 412),
+        ("/one", {"If-None-Match": "*"}, 412),
+        ("/one", {"If-None-Match": MINE}, 412),
+        ("/one", {"If-None-Match": OTHER}, 200),
+        ("/one", {"If-Match": MINE, "If-None-Match": "*"}, 412),
+        ("/careful", {}, 428),
+        ("/careful", {"If-None-Match": OTHER}, 428),
+        ("/careful", {"If-Match": MINE}, 200),
+        ("/absent", {}, 200),
+        ("/absent", {"If-None-Match": "*"}, 200),
+        ("/absent", {"If-Match": "*"}, 412),
+        ("/absent", {"If-Match": MINE}, 412),
+    ],
+)
+def test_a_change_is_for_the_version_that_the_client_knows(
+    make_client: MakeClient, path: str, headers: dict[str, str], status: int
+) -> None:
+    assert make_client(Stored()).put(path, headers=headers).status_code == status

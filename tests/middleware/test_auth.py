@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, SetupError, run_in
+from micropie import App, HTTPError, SetupError, WebSocket, requires, run_in
 from micropie.middleware import BasicAuth, BearerAuth
+from micropie.testing import WebSocketRefused
 from tests.conftest import MakeClient
 
 BASIC = 'Basic realm="Please log in", charset="UTF-8"'
@@ -268,3 +269,163 @@ def test_a_token_that_came_twice_is_malformed(make_client: MakeClient) -> None:
 def test_an_invalid_check_of_tokens_is_refused(check: Any) -> None:
     with pytest.raises(SetupError, match=r"BearerAuth\(check\) takes a function"):
         BearerAuth(check)
+
+
+# -- scopes, and guards above handlers ------------------------------------------------------------------------------------
+
+
+class Baker:
+    def __init__(self, *scopes: str) -> None:
+        self.scopes = scopes
+
+
+class Pies(App):
+    """Handlers of which each has a guard of its own, and one that has none. ``asked`` has the tokens looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        asked = self.asked
+
+        def user_of(token: str) -> Any:
+            asked.append(token)
+            users = {"ann": Baker("r", "w"), "bob": {"scope": "r"}, "carl": {"sub": "carl"}, "dora": "dora"}
+            return users.get(token)
+
+        auth = BearerAuth(user_of, scopes={"r": "See pies", "w": "Bake pies"})
+
+        class Inner(App):
+            middlewares = [auth.with_scopes("r")]  # noqa: RUF012
+
+            @auth.with_scopes("w")
+            def bake(self) -> str:
+                return "baked"
+
+            async def ws_live(self, ws: WebSocket) -> None:
+                await ws.accept()
+
+        self.inner = Inner()
+        self.get("/me")(auth(lambda: "me"))
+        self.get("/bake")(auth.with_scopes("r").with_scopes("w")(lambda: "baked"))
+        self.get("/open")(lambda: "open")
+
+
+def asked_by(client: Any, path: str, token: str) -> Any:
+    return client.get(path, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_a_guard_above_a_handler_guards_it_alone(make_client: MakeClient) -> None:
+    client = make_client(Pies())
+    assert [client.get(path).status_code for path in ("/open", "/me", "/bake", "/inner/bake")] == [200, 401, 401, 401]
+    assert [asked_by(client, "/me", token).status_code for token in ("ann", "bob", "eve")] == [200, 200, 401]
+    assert client.get("/me").headers["www-authenticate"] == BEARER
+
+
+def test_a_token_without_the_scopes_is_a_403(make_client: MakeClient) -> None:
+    client = make_client(Pies())
+    assert asked_by(client, "/bake", "ann").text == "baked"
+    for token in ("bob", "carl"):
+        refused = asked_by(client, "/bake", token)
+        assert (refused.status_code, refused.text) == (403, "The token's scope has to include r w.")
+        assert refused.headers["www-authenticate"] == f'{BEARER}, scope="r w", error="insufficient_scope"'
+    assert client.get("/bake").headers["www-authenticate"] == f'{BEARER}, scope="r w"'
+    unknown = asked_by(client, "/bake", "eve").headers["www-authenticate"]
+    assert unknown == f'{BEARER}, scope="r w", error="invalid_token"'
+
+
+def test_a_user_without_a_place_for_scopes_is_a_mistake(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert asked_by(make_client(Pies()), "/bake", "dora").status_code == 500
+    assert "have the check of BearerAuth return an object with the attribute scopes" in caplog.text
+
+
+def test_the_guard_of_a_handler_asks_for_no_user_again(make_client: MakeClient) -> None:
+    app = Pies()
+    client = make_client(app)
+    assert [asked_by(client, "/inner/bake", token).status_code for token in ("ann", "bob", "carl")] == [200, 403, 403]
+    assert app.asked == ["ann", "bob", "carl"]
+
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+def test_scopes_guard_handshakes(make_client: MakeClient) -> None:
+    client = make_client(Pies())
+    for token, status in (("carl", 403), ("eve", 401)):
+        with (
+            pytest.raises(WebSocketRefused) as refused,
+            client.websocket("/inner/live", headers={"Authorization": f"Bearer {token}"}),
+        ):
+            pass
+        assert refused.value.status in (status, 403)  # which a server sends that can send no other
+
+
+def test_a_guard_with_another_check_looks_up_its_own_user(make_client: MakeClient) -> None:
+    class Root(App):
+        middlewares = [BearerAuth(lambda token: {"scope": "w"})]  # noqa: RUF012
+
+        @BearerAuth(lambda token: token == "other", scopes={"w": ""})
+        def index(self) -> str:
+            return str(self.request.state.user)
+
+    client = make_client(Root())
+    assert [asked_by(client, "/", token).status_code for token in ("other", "ann")] == [200, 401]
+
+
+def test_guards_and_checks_run_in_their_order(make_client: MakeClient) -> None:
+    ran: list[str] = []
+
+    def noted(name: str, result: Any = True) -> Any:
+        def check(*given: object) -> Any:
+            ran.append(name)
+            return result
+
+        return check
+
+    class Root(App):
+        @requires(noted("first"))
+        @BearerAuth(noted("guard"))
+        @requires(noted("second"), noted("third", False))
+        def index(self) -> str:
+            return "in"
+
+    client = make_client(Root())
+    assert asked_by(client, "/", "x").status_code == 403
+    assert ran == ["first", "guard", "second", "third"]
+
+
+def test_a_guard_above_an_application_and_a_mount(make_client: MakeClient) -> None:
+    @BearerAuth(tokens)
+    class Guarded(App):
+        def index(self) -> str:
+            return "in"
+
+    app = App()
+    app.inner = Guarded()
+    app.mount("/mounted", BasicAuth({"ann": "pie"})(Root()))
+    client = make_client(app)
+    assert [client.get(path).status_code for path in ("/inner", "/inner/nowhere", "/mounted")] == [401] * 3
+    assert client.get("/mounted", headers=basic("ann", "pie")).text == "ann"
+
+
+@pytest.mark.parametrize("scopes", [["r"], {"a b": ""}, {'"': ""}, {"": ""}, {1: ""}, "r"])
+def test_scopes_are_a_dict_of_names(scopes: Any) -> None:
+    with pytest.raises(SetupError, match=r"BearerAuth\(scopes=\.\.\.\) takes a dict"):
+        BearerAuth(tokens, scopes=scopes)
+
+
+@pytest.mark.parametrize("names", [(), ("x",), ("r", "x")])
+def test_only_scopes_that_there_are_can_be_asked_for(names: tuple[str, ...]) -> None:
+    with pytest.raises(SetupError, match="with_scopes takes scopes of its BearerAuth, which are r, w; not"):
+        BearerAuth(tokens, scopes={"r": "", "w": ""}).with_scopes(*names)
+    with pytest.raises(SetupError, match=r"write BearerAuth\(\.\.\., scopes=\{\.\.\.\}\)"):
+        BearerAuth(tokens).with_scopes("r")
+
+
+def test_a_class_of_guards_is_no_check() -> None:
+    with pytest.raises(SetupError, match="is no check"):
+        requires(BearerAuth)
+
+
+def test_a_guard_stands_above_without_requires() -> None:
+    with pytest.raises(SetupError, match=r"write @BearerAuth\(\.\.\.\) in place of @requires\(BearerAuth\(\.\.\.\)\)"):
+        requires(BearerAuth(tokens))

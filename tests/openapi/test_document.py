@@ -5,14 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import pytest
 from markupsafe import Markup
+from msgspec import Meta
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from micropie import App, Header, Request, SetupError, describe, get, post, requires
+from micropie import App, Body, Form, Header, Query, Request, SetupError, describe, get, post, requires
 from micropie.binding import OwnTypes
+from micropie.middleware import BearerAuth
 from micropie.openapi.schemas import Schemas
 from tests.openapi.kitchen import Kitchen
 from tests.support.templatelib import Template
@@ -42,6 +45,11 @@ def body(document: dict[str, Any], path: str, method: str = "post") -> tuple[boo
 
 def content(document: dict[str, Any], path: str, method: str = "get", status: str = "200") -> Any:
     return operation(document, path, method)["responses"][status].get("content")
+
+
+@dataclass
+class Lone:
+    a: int
 
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
@@ -76,7 +84,7 @@ def test_what_is_required_of_get_is_in_the_path(document: dict[str, Any]) -> Non
     assert parameters(document, "/greet/{name}") == {
         "name": ("path", True, {"type": "string"}),
         "loud": ("query", False, {"type": "boolean", "default": False}),
-        "age": ("query", False, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+        "age": ("query", False, {"type": "integer"}),
     }
     typed = parameters(document, "/typed/{day}/{hour}/{moment}/{key}/{factor}")
     formats = ["date", "time", "date-time", "uuid"]
@@ -95,6 +103,110 @@ def test_schemas_of_query_parameters(document: dict[str, Any]) -> None:
         "ids": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True},
         "other": {},
     }
+
+
+def test_null_is_an_empty_value_in_a_query_and_an_empty_text_in_a_form() -> None:
+    class Root(App):
+        def search(
+            self, age: int | None = None, near: int | float | None = 1, *, token: Annotated[str | None, Header()] = None
+        ) -> str:
+            return ""
+
+        @post
+        def save(self, age: int | None = None, near: int | float | None = None, name: str = "") -> str:
+            return ""
+
+    document = Root().openapi()
+    found = {one.pop("name"): one for one in operation(document, "/search")["parameters"]}
+    integer, number, empty = {"type": "integer"}, {"type": "number"}, {"const": ""}
+    assert found == {
+        "age": {"in": "query", "required": False, "schema": integer, "allowEmptyValue": True},
+        "near": {
+            "in": "query",
+            "required": False,
+            "schema": {"anyOf": [integer, number], "default": 1},
+            "allowEmptyValue": True,
+        },
+        "token": {"in": "header", "required": False, "schema": {"type": "string"}},
+    }
+    content = operation(document, "/save", "post")["requestBody"]["content"]
+    assert content[JSON]["schema"]["properties"]["age"] == {"anyOf": [integer, {"type": "null"}]}
+    assert content[FORM]["schema"]["properties"] == {
+        "age": {"anyOf": [integer, empty]},
+        "near": {"anyOf": [integer, number, empty]},
+        "name": {"type": "string", "default": ""},
+    }
+
+
+def test_an_application_whose_errors_are_json_is_told_to_take_json_and_to_state_such_errors() -> None:
+    document = Kitchen(errors="json").openapi()
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    assert content(document, "/bake", "post", "409") == problem
+    assert [*content(document, "/bake", "post", "418")] == [JSON]
+    assert [body(document, path)[1] for path in ("/bake", "/season")] == [[JSON], [JSON]]
+    assert body(document, "/store", "put")[1] == [JSON]
+    assert body(document, "/upload")[1] == ["multipart/form-data"]
+
+
+def test_a_wildcard_has_the_constraints_of_its_parameter() -> None:
+    class Root(App):
+        @get("/<a:int>/<b:float>/<c:int>/<d>")
+        def page(self, a: Annotated[int, Meta(ge=1)], b: Annotated[int, Meta(le=9)], c: str, d: int | None) -> str:
+            return ""
+
+    assert parameters(Root().openapi(), "/{a}/{b}/{c}/{d}") == {
+        "a": ("path", True, {"type": "integer", "minimum": 1}),
+        "b": ("path", True, {"type": "number", "maximum": 9}),
+        "c": ("path", True, {"type": "integer"}),
+        "d": ("path", True, {"type": "integer"}),
+    }
+
+
+def test_a_stated_source_is_where_a_value_is() -> None:
+    class Root(App):
+        @post
+        def form(self, word: Annotated[str, Form("w")], *, page: Annotated[int, Query()] = 1) -> str:
+            return ""
+
+        @post
+        def whole_form(self, guest: Annotated[Lone, Form()]) -> str:
+            return ""
+
+        @post
+        def document(self, given: Annotated[dict[str, int], Body()], *, dry: bool = False) -> str:
+            return ""
+
+        @post
+        def whole_query(self, guest: Annotated[Lone, Query()], *, name: str = "") -> str:
+            return ""
+
+        @get
+        def none(self, word: Annotated[str, Form()] = "") -> str:
+            return ""
+
+    document = Root().openapi()
+    word = {"type": "object", "properties": {"w": {"type": "string"}}, "required": ["w"]}
+    assert body(document, "/form") == (True, [FORM], word)
+    assert [*parameters(document, "/form", "post")] == ["page"]
+    assert body(document, "/whole_form") == (True, [FORM], {"$ref": "#/components/schemas/Lone"})
+    numbers = {"type": "object", "additionalProperties": {"type": "integer"}}
+    assert body(document, "/document") == (True, [JSON], numbers)
+    assert [*parameters(document, "/document", "post")] == ["dry"]
+    assert [*parameters(document, "/whole_query", "post")] == ["guest"]
+    assert [*body(document, "/whole_query")[2]["properties"]] == ["name"]
+    assert operation(document, "/none").keys().isdisjoint({"parameters", "requestBody"})
+
+
+def test_an_error_of_the_author_s_and_the_framework_s_has_the_contents_of_both() -> None:
+    class Root(App):
+        @post
+        @describe(responses={400: Lone, 415: "No."})
+        def save(self, name: str) -> str:
+            return ""
+
+    document = Root(errors="json").openapi()
+    assert [*content(document, "/save", "post", "400")] == ["application/problem+json", JSON]
+    assert [*content(document, "/save", "post", "415")] == ["application/problem+json"]
 
 
 def test_wildcards_are_in_the_path_and_paths_that_are_the_same_share_names(document: dict[str, Any]) -> None:
@@ -221,6 +333,58 @@ def test_inner_applications_have_tags_and_guards_are_security_schemes(document: 
     assert operation(document, "/mounted")["tags"] == ["Plain"]
 
 
+class ApiKey:
+    """A check of an author's own that says what it asks for."""
+
+    security_scheme = MappingProxyType({"type": "apiKey", "in": "header", "name": "X-Key"})
+
+    def __call__(self, request: Request) -> bool:
+        return request.headers.get("x-key") == "sesame"
+
+
+def test_what_guards_and_checks_ask_for_is_told() -> None:
+    auth = BearerAuth(len, token_url="token", scopes={"r": "See pies", "w": "Bake pies"})
+
+    class Root(App):
+        middlewares = [auth.with_scopes("r")]  # noqa: RUF012
+
+        def see(self) -> str:
+            return ""
+
+        @auth.with_scopes("r", "w")
+        def bake(self) -> str:
+            return ""
+
+        @requires(ApiKey(), lambda request: True)
+        def keyed(self) -> str:
+            return ""
+
+        @BearerAuth(len)
+        def other(self) -> str:
+            return ""
+
+    document = Root().openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["components"]["securitySchemes"] == {
+        "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Key"},
+        "BearerAuth": {
+            "type": "oauth2",
+            "flows": {"password": {"tokenUrl": "token", "scopes": {"r": "See pies", "w": "Bake pies"}}},
+        },
+        "BearerAuth2": {"type": "http", "scheme": "bearer"},
+    }
+    assert {path: operation(document, path)["security"] for path in document["paths"]} == {
+        "/bake": [{"BearerAuth": ["r", "w"]}],
+        "/keyed": [{"BearerAuth": ["r"], "ApiKey": []}],
+        "/other": [{"BearerAuth": ["r"], "BearerAuth2": []}],
+        "/see": [{"BearerAuth": ["r"]}],
+    }
+    for path in document["paths"]:
+        answers = operation(document, path)["responses"]
+        assert answers["401"]["headers"] == {"WWW-Authenticate": {"schema": {"type": "string"}}}
+        assert answers["403"] == {"description": "Forbidden"}
+
+
 @pytest.mark.parametrize("path", ["/internal", "/helper", "/default", "/"])
 def test_what_is_left_out(document: dict[str, Any], path: str) -> None:
     assert path not in document["paths"]
@@ -257,10 +421,6 @@ def test_two_classes_of_one_name_are_two_components() -> None:
 
 
 def test_without_msgspec_a_structure_has_its_fields_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    @dataclass
-    class Lone:
-        a: int
-
     monkeypatch.setitem(sys.modules, "msgspec", None)
     assert Schemas(OwnTypes({}, {})).of(Lone) == {"type": "object", "title": "Lone", "properties": {"a": {}}}
 

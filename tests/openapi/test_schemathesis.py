@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -34,6 +36,8 @@ from micropie import App
 from micropie.testing import TestClient
 from tests.openapi.kitchen import Kitchen
 from tests.servers.basics import Basics
+from tests.servers.harness import serving
+from tests.support.environment import unmeasured
 
 CHECKS = [
     checks.not_a_server_error,
@@ -118,3 +122,15 @@ def check_operation(client: TestClient, operation: Any) -> None:
         case.validate_response(answer, checks=CHECKS)
 
     ask()
+
+
+def test_the_strictest_checks_find_nothing_in_the_api(tmp_path: Path) -> None:
+    """All checks, valid and invalid data, and scenarios of several requests, as its command makes them."""
+    with serving("examples.api.app:app") as server_of:
+        command = [str(Path(sys.executable).parent / "schemathesis"), "run", "--checks", "all", "--mode", "all"]
+        options = ["--max-examples", "5", "--seed", "1", "--no-color"]
+        url = f"http://127.0.0.1:{server_of('uvicorn').port}/openapi.json"
+        done = subprocess.run(
+            [*command, *options, url], cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stdout + done.stderr

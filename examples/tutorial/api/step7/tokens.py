@@ -1,0 +1,31 @@
+"""A token is a random text. The database has its hash alone: whoever reads the database can't use the tokens."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from sqlalchemy import select
+
+from micropie.middleware import BearerAuth
+
+from database import TokenRow, UserRow, sessions
+
+
+def _now():
+    return datetime.now(UTC).replace(tzinfo=None)  # SQLite stores no time zones
+
+
+def new_token(db, user):
+    token = secrets.token_urlsafe(32)
+    db.add(TokenRow(hash=sha256(token.encode()).digest(), user_id=user.id, expires=_now() + timedelta(days=30)))
+    return token
+
+
+def user_of(token):
+    """Return the user that a token belongs to, or None."""
+    found = select(UserRow).join(TokenRow).where(TokenRow.hash == sha256(token.encode()).digest())
+    with sessions() as db:
+        return db.scalar(found.where(TokenRow.expires > _now()))
+
+
+auth = BearerAuth(user_of)
