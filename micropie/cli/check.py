@@ -25,7 +25,7 @@ def execute(arguments: Namespace) -> int:
         moving = findings(arguments.origin, Path(arguments.target))
         found = [f"{one.file}:{one.line}: {one.name}: {one.advice}" for one in moving]
     else:
-        found = list(mistakes(find_target(arguments.target).app))
+        found = list(mistakes(find_target(arguments.target, arguments.factory).app))
     for line in found:
         print(line)
     print(f"{len(found)} finding{'' if len(found) == 1 else 's'}")

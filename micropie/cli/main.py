@@ -139,3 +139,9 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         metavar="APP",
         help="module:attribute, or a file (app)",
     )
+    parser.add_argument(
+        "--factory",
+        action="store_true",
+        default=_flag("FACTORY"),
+        help="APP is called to make the application, as a function without parameters is anyway",
+    )

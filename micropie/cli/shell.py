@@ -13,7 +13,7 @@ from micropie.cli.target import find_target
 
 def execute(arguments: Namespace) -> int:
     """Run an interactive interpreter, IPython's if it is installed, until it is left."""
-    target = find_target(arguments.target)
+    target = find_target(arguments.target, arguments.factory)
     names: dict[str, object] = {"app": target.app}
     text = f"Python {sys.version.split()[0]}, {target.name}: app"
     if find_spec("httpx") is not None:
