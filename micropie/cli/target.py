@@ -110,9 +110,9 @@ def _imported(name: str, folder: Path) -> ModuleType:
 @contextmanager
 def _explained(failed: str) -> Iterator[None]:
     """Raise ``CommandError`` for an exception in code of the author's, with the author's lines."""
+    lines: list[str] = []
     try:
         yield
-        return
     except SyntaxError as error:
         lines = traceback.format_exception_only(error)
     except Exception as error:
@@ -125,7 +125,8 @@ def _explained(failed: str) -> Iterator[None]:
         lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
         if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
             lines.append(f"Set the variable {error.args[0]} in the environment, or in a file .env in this folder.")
-    raise CommandError(f"{failed}:\n{''.join(lines).rstrip()}")
+    if lines:
+        raise CommandError(f"{failed}:\n{''.join(lines).rstrip()}")
 
 
 def _is_of_importing(frame: traceback.FrameSummary) -> bool:
