@@ -14,8 +14,8 @@ from difflib import get_close_matches
 from inspect import Parameter
 from typing import Any
 
-from micropie.binding import stated_source, unwrapped
 from micropie.app import App
+from micropie.binding import stated_source, unwrapped
 from micropie.cli.calling import call, request_for, route_for, started
 from micropie.cli.target import CommandError
 from micropie.errors import HTTPError, SetupError, authors_traceback

@@ -499,39 +499,58 @@ def make_app():
 
 
 @pytest.mark.parametrize(
-    ("lines", "output", "errors"),
+    ("lines", "output", "error"),
     [
-        (["app.state.pool, app.url_for('index'), request.path"], ["(5, '/', '/')", "stopped"], []),
-        (["db = resource(Db)", "await db.pies()", "x = 3"], ["['apple']", "closed", "stopped"], []),
-        (["await nothing()", "5"], ["5", "stopped"], ["NameError: name 'nothing' is not defined"]),
-        (["resource(dict)", "6"], ["6", "stopped"], ["LookupError: nothing provides <class 'dict'>"]),
-        (["async def leave(): raise SystemExit", "", "await leave()", "7"], ["stopped"], []),
-        (["_ = resource(type(app))"], ["stopped"], ["OSError: the shell is at its end"]),
+        (["app.state.pool, app.url_for('index'), request.path"], "(5, '/', '/')\nstopped\n", ""),
+        (["db = resource(Db)", "await db.pies()", "x = 3"], "['apple']\nclosed\nstopped\n", ""),
+        (["await nothing()", "5"], "5\nstopped\n", "NameError: name 'nothing' is not defined"),
+        (["resource(dict)", "6"], "6\nstopped\n", "LookupError: nothing provides <class 'dict'>"),
     ],
-    ids=["app", "resource", "error", "unknown", "exit", "failure"],
+    ids=["app", "resource", "error", "unknown"],
 )
 def test_the_shell_waits_where_the_application_runs(
-    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], output: list[str], errors: list[str]
+    command: Run, typed: list[str], lines: list[str], output: str, error: str
 ) -> None:
+    typed += lines
+    status, printed, errors = command("shell", "app12")
+    assert (status, printed.replace("\n\n", "\n").lstrip()) == (0, output)
+    assert error in errors
+
+
+@pytest.mark.parametrize(
+    ("lines", "raised"),
+    [
+        (["async def leave(): raise SystemExit(4)", "", "await leave()"], SystemExit),
+        (["_ = resource(type(app))"], OSError),
+    ],
+)
+def test_the_shell_stops_the_application_at_its_end(
+    command: Run,
+    typed: list[str],
+    lines: list[str],
+    raised: type[BaseException],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    typed += lines
+    with pytest.raises(raised):
+        command("shell", "app12")
+    assert "stopped\n" in capsys.readouterr().out
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that are typed into Python's own console."""
     (tmp_path / "app12.py").write_text(SHELL)
     monkeypatch.setattr("micropie.cli.shell.find_spec", lambda name: None)
-    typed = iter(["from app12 import Db", *lines])
+    lines = ["from app12 import Db"]
 
     def read(prompt: str = "") -> str:
-        try:
-            return next(typed)
-        except StopIteration:
-            raise EOFError from None
+        if lines:
+            return lines.pop(0)
+        raise EOFError
 
     monkeypatch.setattr("builtins.input", read)
-    try:
-        printed = command("shell", "app12")
-    except (OSError, SystemExit) as error:
-        assert [f"{type(error).__name__}: {error}"] == (errors or ["SystemExit: "])
-        return
-    assert printed[0] == 0
-    assert [line for line in printed[1].splitlines() if line] == output
-    assert [line for line in errors if line not in printed[2]] == []
+    return lines
 
 
 NAMES = [
