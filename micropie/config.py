@@ -36,10 +36,8 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     with the variables of ``.env`` that it has not. Raises ``SetupError``, which names each variable that is missing or
     does not fit, without its value: it may be a secret.
     """
-    if is_pydantic(kind):
-        raise SetupError(f"{kind!r} is pydantic's: derive it from pydantic_settings.BaseSettings, and call it")
-    if not is_structure(kind) or typing.is_typeddict(kind):
-        raise SetupError(f"config.read takes a dataclass or a msgspec.Struct, not {kind!r}")
+    if is_pydantic(kind) or typing.is_typeddict(kind) or not is_structure(kind):
+        raise SetupError(f"config.read takes a dataclass or msgspec.Struct, not {kind!r}: call pydantic's BaseSettings")
     variables = {**read_env_file(), **os.environ} if environment is None else environment
     values: dict[str, Any] = {}
     wrong: list[str] = []
@@ -47,14 +45,13 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     for name, parameter in inspect.signature(kind).parameters.items():
         converter = converter_for(without_aliases(hints[name]), name)
         variable = f"{prefix}{name.upper()}"
-        text = variables.get(variable)
-        if text is None:
-            wrong += [f"{variable} is not set"] if parameter.default is parameter.empty else []
-            continue
         try:
-            texts = [text] if converter.many is None else [part.strip() for part in text.split(",") if part.strip()]
+            text = variables[variable]
+            texts = [one.strip() for one in text.split(",") if one.strip()] if converter.many else [text]
             found = [converter.from_text(one) for one in texts]
             values[name] = found[0] if converter.many is None else converter.many(found)
+        except KeyError:
+            wrong += [f"{variable} is not set"] if parameter.default is parameter.empty else []
         except ValueError:
             wrong.append(f"{variable} must be {converter.expected}")
     if wrong:

@@ -69,9 +69,9 @@ class Typed(TypedDict):
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        (Model, "derive it from pydantic_settings.BaseSettings, and call it"),
-        (Typed, "config.read takes a dataclass or a msgspec.Struct, not"),
-        (dict, "config.read takes a dataclass or a msgspec.Struct, not <class 'dict'>"),
+        (Model, "call pydantic's BaseSettings"),
+        (Typed, "config.read takes a dataclass or msgspec.Struct, not"),
+        (dict, "config.read takes a dataclass or msgspec.Struct, not <class 'dict'>"),
     ],
 )
 def test_what_settings_can_not_be_made_of(kind: Any, sentence: str) -> None:

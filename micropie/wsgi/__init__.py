@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from micropie.wsgi.steps import perform
 
 # fmt: off
-__all__ = [
-    "WSGIExchange", "WSGIState", "perform", "post_worker_init", "run_gunicorn", "serve_http", "start_and_serve",
-]
+__all__ = ["WSGIExchange", "WSGIState", "perform", "post_worker_init", "run_gunicorn", "serve_http", "start_and_serve"]
 # fmt: on
 
 __getattr__ = lazily(
