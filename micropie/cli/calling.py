@@ -7,7 +7,7 @@ lifespan is, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -16,16 +16,15 @@ from urllib.parse import urlencode
 from micropie.app import App
 from micropie.execution import INLINE, Flow, current
 from micropie.flow import call_handler, clean_up, close_resources, open_resources
-from micropie.http import Request
+from micropie.http import Exchange, Request
 from micropie.routing import Config, Route, RouteMark, Site
 from micropie.wsgi import WSGIExchange, perform
 
 
-def hold(key: object, config: Config) -> tuple[Any, Callable[[], None]]:
-    """Open the resource ``key``. Return it, and the function that closes it. Raises what its provider raises."""
+def hold(key: object, config: Config, stack: ExitStack) -> Any:
+    """Return the resource ``key``, open until the end of ``stack``. Raises what its provider raises."""
 
-    def take(resource: object) -> object:
-        return resource
+    def take(resource: object) -> object: ...
 
     take.__annotations__ = {"resource": key}
     route = route_for(take, "resource", config)
@@ -33,15 +32,10 @@ def hold(key: object, config: Config) -> tuple[Any, Callable[[], None]]:
         raise LookupError(f"nothing provides {key!r}: write @app.provides for its type")
     request = request_for(route)
     exchange = request._exchange
-
-    def close() -> None:
-        failure = perform(close_resources(exchange, None), exchange)
-        exchange.close()
-        if failure is not None:
-            raise failure
-
+    stack.callback(exchange.close)
+    stack.callback(lambda: perform(_closed(exchange, None), exchange))
     (found,) = perform(open_resources(request, route, route.bind(request, (), {})), exchange)
-    return found, close
+    return found
 
 
 @contextmanager
@@ -94,13 +88,24 @@ def call(route: Route, request: Request, segments: Sequence[str] = ()) -> Any:
 
 def _called(request: Request, route: Route, segments: Sequence[str]) -> Flow[Any]:
     arguments = route.bind(request, segments, {})
+    result: Any = None
+    failure: Exception | None = None
     try:
-        return (yield from call_handler(request, route, arguments))
+        result = yield from call_handler(request, route, arguments)
     except Exception as error:
-        failure: Exception | None = error
+        failure = error
     try:
-        failure = yield from close_resources(request._exchange, failure)
-        assert failure is not None  # noqa: S101
-        raise failure
+        yield from _closed(request._exchange, failure)
+    finally:
+        failure = None
+    return result
+
+
+def _closed(exchange: Exchange, failure: Exception | None) -> Flow[None]:
+    """Close the resources, and raise ``failure`` or that of a provider."""
+    try:
+        failure = yield from close_resources(exchange, failure)
+        if failure is not None:
+            raise failure
     finally:
         failure = None

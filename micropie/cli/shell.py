@@ -29,9 +29,7 @@ def execute(arguments: Namespace) -> int:
 
         def resource(key: object) -> Any:
             """Open a resource, as for a parameter of this type. It is closed at the end of the shell."""
-            found, close = hold(key, config)
-            stack.callback(close)
-            return found
+            return hold(key, config, stack)
 
         request = request_for(route_for(no_function, "shell", config))
         stack.callback(current.reset, current.set(request))

@@ -103,6 +103,18 @@ class Shop(App):
         raise HTTPError(404, "There is no such pie.")
 
     @command
+    def declines(self):
+        raise HTTPError(409, "There is one already.")
+
+    @command
+    def misuses(self):
+        return App(debgu=True)
+
+    @command
+    def breaks(self):
+        raise KeyError("gone")
+
+    @command
     def leaves(self, db: Db):
         raise SystemExit(3)
 
@@ -208,6 +220,8 @@ FAILURES = [
     ("several a", 2, "first must be a whole number\n"),
     ("page --copies many", 2, "copies must be a whole number\n"),
     ("refuses", 2, "micropie: There is no such pie.\n"),
+    ("declines", 2, "micropie: There is one already.\n"),
+    ("misuses", 2, "micropie: App has no setting 'debgu'; do you mean debug?\n"),
     ("leaves", 3, ""),
     ("wrong 1", 2, "micropie: Shop.wrong: parameter 'complex' is annotated with <class 'complex'>, which no text"),
     ("generates", 2, "micropie: generates has a yield, and nobody takes its values: print them\n"),
@@ -239,12 +253,15 @@ def test_what_goes_wrong_is_one_sentence(
 
 
 @pytest.mark.usefixtures("shop")
-def test_an_exception_is_shown_from_the_commands_own_lines_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["-a", "shop15", "bare"]) == 1
+@pytest.mark.parametrize(("name", "output"), [("bare", "seen\nclosed\nstopped\n"), ("breaks", "stopped\n")])
+def test_an_exception_is_shown_from_the_commands_own_lines_on(
+    name: str, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-a", "shop15", name]) == 1
     printed = capsys.readouterr()
-    assert printed.out == "seen\nclosed\nstopped\n"
+    assert printed.out == output
     assert printed.err.startswith('Traceback (most recent call last):\n  File "')
-    assert "in bare\n" in printed.err.splitlines(keepends=True)[1]
+    assert f"in {name}\n" in printed.err.splitlines(keepends=True)[1]
     assert printed.err.endswith("KeyError: 'gone'\n")
 
 
