@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from micropie.app import App
+from micropie.errors import raise_any
 from micropie.execution import INLINE, Flow, current
 from micropie.flow import call_handler, clean_up, close_resources, open_resources
 from micropie.http import Exchange, Request
@@ -104,8 +105,6 @@ def _called(request: Request, route: Route, segments: Sequence[str]) -> Flow[Any
 def _closed(exchange: Exchange, failure: Exception | None) -> Flow[None]:
     """Close the resources, and raise ``failure`` or that of a provider."""
     try:
-        failure = yield from close_resources(exchange, failure)
-        if failure is not None:
-            raise failure
+        raise_any((yield from close_resources(exchange, failure)))
     finally:
         failure = None

@@ -18,7 +18,7 @@ from micropie.app import App
 from micropie.binding import stated_source, unwrapped
 from micropie.cli.calling import call, request_for, route_for, started
 from micropie.cli.target import CommandError
-from micropie.errors import HTTPError, SetupError, authors_traceback
+from micropie.errors import HTTPError, SetupError, as_authors_see
 from micropie.execution import INLINE, layers
 from micropie.http import BindingError, BindingErrors, Request
 from micropie.routing import COMMAND, Config, Route, Site, body_parameter, function_of, public_name
@@ -61,7 +61,7 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
         raise CommandError(f"{type(app).__name__} has no command {name!r}; {hint}")
     function, config = commands[name]
     route = route_for(function, name, config)
-    parser = _parser(route)
+    parser = parser_of(route)
     query, segments = _values(route, parser.parse_args(words))
     try:
         with started(app):
@@ -73,14 +73,14 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
     except SetupError:
         raise
     except Exception as error:
-        traceback.print_exception(type(error), error, authors_traceback(error))
+        traceback.print_exception(*as_authors_see(error))
         return 1
     if result is not None:
         print(result)
     return 0
 
 
-def _parser(route: Route) -> ArgumentParser:
+def parser_of(route: Route) -> ArgumentParser:
     """Return the parser of a command line, made of the parameters of a command and of the providers that it needs.
 
     Raises ``CommandError`` for a command that no command line can call.

@@ -279,6 +279,19 @@ def test_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "default: '100%'" in shown
 
 
+@pytest.mark.usefixtures("shop")
+def test_a_command_that_can_not_be_called_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "shop15"]) == 1
+    found = capsys.readouterr().out.splitlines()
+    named = [line.partition(": ")[2].partition(" has a yield")[0].partition(":")[0] for line in found]
+    assert named == ["Shop.wrong", "generates", "streams", "uploads", ""]
+    assert all(line.startswith("shop15.py:") for line in found[:-1])
+    source = "from micropie import App\napp = App()\n@app.command\ndef a(): pass\n@app.command\ndef a_(): pass\n"
+    (tmp_path / "twice17.py").write_text(source)
+    assert main(["check", "twice17"]) == 1
+    assert capsys.readouterr().out == "two commands are named a: rename one of the functions\n1 finding\n"
+
+
 def test_an_application_without_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
