@@ -37,6 +37,7 @@ from micropie.http import (
 from micropie.lazily import lazily as _lazily
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.routing import (
+    command,
     delete,
     describe,
     get,
@@ -73,8 +74,8 @@ __all__ = [
     "EventStream", "Form", "HTTPError", "Header", "Headers", "HttpMiddleware", "InMemorySessionBackend",
     "MethodNotAllowed", "MutableHeaders", "Page", "Query", "Redirect", "Request", "Response", "ResponseError",
     "Server", "SessionBackend", "SetupError", "UploadFile", "WebSocket", "WebSocketMiddleware", "WebSocketRequest",
-    "__version__", "delete", "describe", "dual", "escape", "event", "flash", "get", "get_flashed_messages", "hidden",
-    "html", "max_body_size", "max_data_size", "patch", "post", "put", "reads_body", "request", "requires", "route",
-    "run_async", "run_in", "static_file", "template", "websocket", "where",
+    "__version__", "command", "delete", "describe", "dual", "escape", "event", "flash", "get", "get_flashed_messages",
+    "hidden", "html", "max_body_size", "max_data_size", "patch", "post", "put", "reads_body", "request", "requires",
+    "route", "run_async", "run_in", "static_file", "template", "websocket", "where",
 ]
 # fmt: on

@@ -28,6 +28,7 @@ from micropie.routing import (
     check_error_key,
     checked_key,
     checked_provider,
+    command,
     is_function,
     is_method,
     make_mark,
@@ -123,6 +124,13 @@ class _Verb(Protocol):
 
 class _Error(Protocol):
     def __call__(self, key: ErrorKey) -> Decorator: ...
+
+
+class _HasCommand(Protocol):
+    """An ``App`` whose ``command`` is the decorator."""
+
+    @property
+    def command(self) -> Decorator: ...
 
 
 class _HasGet(Protocol):
@@ -537,6 +545,15 @@ class App(Node):
             return function
 
         return register
+
+    @_overridable(_HasCommand)
+    def command(self, function: Function, /) -> Function:
+        """Make a command of the function below: ``micropie -a shop:app init-db`` calls ``def init_db``.
+
+        ``micropie.command`` says how its parameters are filled, and stands above methods.
+        """
+        self._micropie.commands.append(command(function))
+        return function
 
     def provides(self, key: object) -> Callable[[Function], Function]:
         """Open ``key``, a type, by the function below for each request whose handler has a parameter of that type::

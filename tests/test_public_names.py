@@ -21,7 +21,7 @@ ROOT = Path(micropie.__file__).parent.parent
 # All public names. A new one is added here. Removing or renaming one breaks the applications that import it.
 PROMISED = {
     "micropie": """
-App Server dual route get post put patch delete websocket run_in where run_async hidden requires
+App Server dual route get post put patch delete websocket run_in where run_async hidden command requires
 describe reads_body max_body_size max_data_size Header Cookie Query Form Body BindingError BindingErrors
 Request Response EventStream Headers MutableHeaders UploadFile Page request template static_file event escape html flash
 get_flashed_messages HTTPError BadRequest MethodNotAllowed Redirect ClientDisconnect SetupError ResponseError
@@ -78,7 +78,7 @@ def test_every_argument_of_a_middleware_is_explained(name: str) -> None:
 # All that an editor offers to authors on these three, and below it the second spellings of ``micropie.habits``.
 ATTRIBUTES = {
     micropie.App: """
-absolute_url_for channels delete error get health lifespan metrics middlewares mount openapi patch post provides put
+absolute_url_for channels command delete error get health lifespan metrics middlewares mount openapi patch post provides put
 render render_async render_stream request response root route run session_backend state static static_url url_for
 websocket ws_middlewares wsgi_shutdown
 """,

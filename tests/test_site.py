@@ -84,6 +84,9 @@ QUESTIONS = {
     "environment variables": "how-to/configuration",
     "health check": "operation",
     "logging": "how-to/logging",
+    "profiler": "how-to/profiling",
+    "scheduled": "how-to/jobs",
+    "cron": "how-to/jobs",
 }
 ASK = """
     const field = document.querySelector("[data-md-component=search-query]");

@@ -6,8 +6,8 @@ found (``parameters.py``, ``sources.py``) and how text or JSON becomes its type 
 """
 
 from micropie.binding.constraints import KEYWORDS
-from micropie.binding.converters import OwnTypes, schemas, taken_by, without_aliases
-from micropie.binding.parameters import BoundParameter
+from micropie.binding.converters import OwnTypes, converter_for, schemas, taken_by, without_aliases
+from micropie.binding.parameters import BoundParameter, unwrapped
 from micropie.binding.results import ResultFilter, answers_of, result_filter
 from micropie.binding.signatures import Plan, ProvidedParameter, asked_after_first
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_source
@@ -16,7 +16,7 @@ from micropie.binding.structures import is_pydantic, is_structure
 # fmt: off
 __all__ = [
     "KEYWORDS", "Body", "BoundParameter", "Cookie", "Form", "Header", "OwnTypes", "Plan", "ProvidedParameter", "Query",
-    "ResultFilter", "answers_of", "asked_after_first", "is_pydantic", "is_structure", "result_filter", "schemas",
-    "stated_source", "taken_by", "without_aliases",
+    "ResultFilter", "answers_of", "asked_after_first", "converter_for", "is_pydantic", "is_structure", "result_filter",
+    "schemas", "stated_source", "taken_by", "unwrapped", "without_aliases",
 ]
 # fmt: on

@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from micropie.app import App
+from micropie.cli.calling import route_for
+from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
 from micropie.cli.routes import mounts_of
-from micropie.cli.target import find_target
+from micropie.cli.target import CommandError, find_target
 from micropie.errors import SetupError
 from micropie.middleware.security_defaults import missing_security
 from micropie.routing import Site, function_of, place_of
@@ -25,7 +27,7 @@ def execute(arguments: Namespace) -> int:
         moving = findings(arguments.origin, Path(arguments.target))
         found = [f"{one.file}:{one.line}: {one.name}: {one.advice}" for one in moving]
     else:
-        found = list(mistakes(find_target(arguments.target).app))
+        found = list(mistakes(find_target(arguments.target, arguments.factory).app))
     for line in found:
         print(line)
     print(f"{len(found)} finding{'' if len(found) == 1 else 's'}")
@@ -45,9 +47,21 @@ def mistakes(app: App) -> Iterator[str]:
             also = " as well" if "POST" in entry.methods else ""
             risk = ", so a link on any page can do it" if also else ""
             yield f"{place_of(function)}: {entry.route.name} answers GET{also} and {change}{risk}: write @post above it"
+    yield from _wrong_commands(site)
     yield from _hidden_routes(app, site)
     yield from _unsafe_settings(app, site)
     yield from _missing_extras(site)
+
+
+def _wrong_commands(site: Site) -> Iterator[str]:
+    try:
+        for name, (function, config) in commands_of(site).items():
+            try:
+                parser_of(route_for(function, name, config))
+            except (CommandError, SetupError) as error:
+                yield f"{place_of(function)}: {error}"
+    except CommandError as error:
+        yield str(error)
 
 
 _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})

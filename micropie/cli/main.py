@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from pathlib import Path
 
 import micropie
+from micropie import config
+from micropie.cli import command
 from micropie.cli.serving.options import DEFAULT_HOST, DEFAULT_PORT, ServingError
-from micropie.cli.target import CommandError
+from micropie.cli.target import CommandError, find_target
 from micropie.errors import SetupError
 
 # Each command's module, in which ``execute(arguments)`` returns the exit code.
@@ -26,7 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 if it found mistakes, 2 if it can't do its work."""
     try:
         _read_env_file()
-        parsed, unknown = _parser().parse_known_args(arguments)
+        before, words = _split(sys.argv[1:] if arguments is None else arguments)
+        if before.app is not None and not words:
+            return _list_commands(before)
+        if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+            return _run_own(before, words)
+        parsed, unknown = _parser(before).parse_known_args(words)
         if unknown:  # argparse would show the usage of micropie, and not that of the command
             near = get_close_matches(unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1)
             hint = f"; do you mean {near[0]}?" if near else ""
@@ -44,19 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _read_env_file() -> None:
     """Add the variables of ``.env``, in this folder, to the environment; those that are set already stay.
 
-    Raises ``CommandError`` for a file that can't be read.
+    Raises ``SetupError`` and ``CommandError`` for a file that can't be read.
     """
-    if not Path(".env").is_file():
-        return
-    try:
-        dotenv = import_module("dotenv")
-    except ModuleNotFoundError:
-        print("micropie: .env is not read: pip install python-dotenv", file=sys.stderr)
-        return
-    try:
-        dotenv.load_dotenv(".env")
-    except (OSError, ValueError) as error:  # not UTF-8, or with a NUL
-        raise CommandError(f".env can't be read: {error}") from None
+    for name, value in config.read_env_file().items():
+        try:
+            os.environ.setdefault(name, value)
+        except ValueError as error:  # a NUL
+            raise CommandError(f".env can't be read: {error}") from None
 
 
 def _from_environment(name: str, default: str | None = None) -> str | None:
@@ -77,17 +77,56 @@ def _number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no number (given here, or by its MICROPIE_ variable)") from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def _split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return the options before the name of a command, ``app`` and ``factory``, and all from there on."""
+    parser = argparse.ArgumentParser("micropie", add_help=False, allow_abbrev=False)
+    _add_app(parser)
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+    before, others = parser.parse_known_args(words)
+    return before, [*others, *before.words]
+
+
+def _add_app(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-a", "--app", help="the application, for a command of its own: -a shop:app init-db")
+    _add_factory(parser)
+
+
+def _list_commands(before: argparse.Namespace) -> int:
+    """Print the commands that an application has of its own."""
+    commands = command.commands_of(find_target(before.app, before.factory).app._micropie.compiled())
+    width = max(map(len, commands), default=0)
+    for name, (function, _) in commands.items():
+        print(f"{name:<{width}}  {command.summary_of(function)}".rstrip())
+    return 0
+
+
+def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run a command of the application's own."""
+    name: str = before.app or _from_environment("APP") or "app"
+    try:
+        target = find_target(name, before.factory)
+    except CommandError as error:
+        if before.app is not None or _from_environment("APP") is not None:
+            raise
+        near = get_close_matches(words[0], COMMANDS, 1)
+        hint = f"do you mean {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}."
+        own = f"One of an application is: micropie -a shop:app {words[0]}"
+        raise CommandError(f"there is no command {words[0]!r}; {hint} {own} ({error})") from None
+    return command.execute(target.app, words[0], words[1:])
+
+
+def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="micropie",
         description="Serve and inspect micropie applications.",
         epilog="Each option of run can also be an environment variable: MICROPIE_PORT=8080, also in a file .env.",
     )
     parser.add_argument("--version", action="version", version=f"micropie {micropie.__version__}")
+    _add_app(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="serve an application")
-    _add_target(run)
+    _add_target(run, before)
     run.add_argument("--host", default=_from_environment("HOST", DEFAULT_HOST), help=f"the address ({DEFAULT_HOST})")
     run.add_argument(
         "--port", type=_number, default=_from_environment("PORT", str(DEFAULT_PORT)), help="8000; 0: a free one"
@@ -112,11 +151,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--ssl-keyfile", default=_from_environment("SSL_KEYFILE"))
 
     routes = commands.add_parser("routes", help="list what is public")
-    _add_target(routes)
+    _add_target(routes, before)
     routes.add_argument("--json", action="store_true", help="for programs")
 
     check = commands.add_parser("check", help="find mistakes; the exit code is for CI")
-    _add_target(check)
+    _add_target(check, before)
     check.add_argument(
         "--from", dest="origin", choices=["cherrypy", "bottle"], help="read a source tree that moves here"
     )
@@ -125,17 +164,27 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("name", help="the folder to make")
 
     shell = commands.add_parser("shell", help="Python with the application and a client")
-    _add_target(shell)
-    for command in commands.choices.values():
-        command.set_defaults(parser=command)
+    _add_target(shell, before)
+    for one in commands.choices.values():
+        one.set_defaults(parser=one)
     return parser
 
 
-def _add_target(parser: argparse.ArgumentParser) -> None:
+def _add_target(parser: argparse.ArgumentParser, before: argparse.Namespace) -> None:
     parser.add_argument(
         "target",
         nargs="?",
-        default=_from_environment("APP", "app"),
+        default=before.app or _from_environment("APP", "app"),
         metavar="APP",
         help="module:attribute, or a file (app)",
+    )
+    _add_factory(parser, before.factory)
+
+
+def _add_factory(parser: argparse.ArgumentParser, is_stated: bool = False) -> None:
+    parser.add_argument(
+        "--factory",
+        action="store_true",
+        default=is_stated or _flag("FACTORY"),
+        help="APP is called to make the application, as a function without parameters is anyway",
     )

@@ -33,7 +33,7 @@ class PublicRoute:
 
 def execute(arguments: Namespace) -> int:
     """Print the table, or the same as JSON."""
-    app = find_target(arguments.target).app
+    app = find_target(arguments.target, arguments.factory).app
     mounts = [
         PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "") for one in mounts_of(app)
     ]

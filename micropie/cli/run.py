@@ -8,6 +8,7 @@ from argparse import Namespace
 from dataclasses import fields, replace
 from difflib import get_close_matches
 
+from micropie.cli.serving import made
 from micropie.cli.serving.options import Options
 from micropie.cli.serving.run import serve
 from micropie.cli.target import find_target
@@ -17,12 +18,13 @@ from micropie.compat import install, name_for_processes
 def execute(arguments: Namespace) -> int:
     """Serve the application until the process is told to end."""
     options = {field.name: getattr(arguments, field.name) for field in fields(Options)}
-    _warn_of_typos([*options, "app", "reload", "stand_in", "stand_in_for"])
-    if arguments.stand_in is None:
-        target = find_target(arguments.target)
-    else:
+    _warn_of_typos([*options, "app", "reload", "stand_in", "stand_in_for", "factory", "made_by"])
+    if arguments.stand_in is not None:
         install(arguments.stand_in)
-        target = find_target(arguments.target)
+    target = find_target(arguments.target, arguments.factory)
+    if target.made_as is not None:
+        target = replace(target, imported_as=made.name_for_processes(target.named("a factory"), target.made_as))
+    if arguments.stand_in is not None:
         name = name_for_processes(arguments.stand_in, target.named(arguments.stand_in))
         target = replace(target, imported_as=name)
     serve(target, Options(**options), reload=arguments.reload)

@@ -1,31 +1,78 @@
-"""``micropie shell app:app``: Python, with the application and a test client at hand."""
+"""``micropie shell app:app``: Python, with the application started, a request, its resources and a test client."""
 
 from __future__ import annotations
 
+import ast
 import code
+import inspect
 import sys
 from argparse import Namespace
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from types import CodeType, FunctionType
+from typing import Any
 
+from micropie.cli.calling import hold, request_for, route_for, started
 from micropie.cli.target import find_target
+from micropie.execution import await_in_background, current, itself, no_function
 
 
 def execute(arguments: Namespace) -> int:
     """Run an interactive interpreter, IPython's if it is installed, until it is left."""
-    target = find_target(arguments.target)
-    names: dict[str, object] = {"app": target.app}
-    text = f"Python {sys.version.split()[0]}, {target.name}: app"
-    if find_spec("httpx") is not None:
-        client = import_module("micropie.testing").TestClient(target.app)
-        names["client"] = client
-        text += ', client (client.get("/"))'
-    try:
+    target = find_target(arguments.target, arguments.factory)
+    app = target.app
+    with ExitStack() as stack:
+        config = stack.enter_context(started(app)).config
+
+        def resource(key: object) -> Any:
+            """Open a resource, as for a parameter of this type. It is closed at the end of the shell."""
+            return hold(key, config, stack)
+
+        request = request_for(route_for(no_function, "shell", config))
+        stack.callback(current.reset, current.set(request))
+        names: dict[str, object] = {"app": app, "request": request, "resource": resource}
+        text = f"Python {sys.version.split()[0]}, {target.name}: app, request, resource(Type), await"
+        if find_spec("httpx") is not None:
+            client = import_module("micropie.testing").TestClient(app, protocol="wsgi")
+            names["client"] = client
+            stack.callback(client.close)
+            text += ', client (client.get("/"))'
+        wait = partial(_wait, config.settings.portal_backend)
         if find_spec("IPython") is not None:
-            import_module("IPython").start_ipython(argv=["--no-banner"], user_ns=names)
+            settings = import_module("traitlets.config").Config()
+            settings.InteractiveShell.loop_runner = wait
+            settings.TerminalInteractiveShell.banner1 = f"{text}\n"
+            import_module("IPython").start_ipython(argv=[], user_ns=names, config=settings)
         else:
-            code.interact(banner=text, local=names, exitmsg="")
-    finally:
-        if "client" in names:
-            client.close()
+            _Console(names, wait).interact(banner=text, exitmsg="")
     return 0
+
+
+def _wait(backend: str, awaitable: Awaitable[object]) -> Any:
+    """Return what is awaited, on the event loop on which the application runs."""
+    return await_in_background(backend, itself, (awaitable,))
+
+
+class _Console(code.InteractiveConsole):
+    """Python's own console, with ``await`` at the top level."""
+
+    def __init__(self, names: dict[str, Any], wait: Callable[[Awaitable[object]], object]) -> None:
+        super().__init__(names)
+        self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        self._names = names
+        self._wait = wait
+
+    def runcode(self, code: CodeType) -> None:
+        """Run a statement; wait for it if it has an ``await``."""
+        if not code.co_flags & inspect.CO_COROUTINE:
+            super().runcode(code)
+            return
+        try:
+            self._wait(FunctionType(code, self._names)())
+        except SystemExit:
+            raise
+        except BaseException:
+            self.showtraceback()

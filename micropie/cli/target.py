@@ -1,11 +1,14 @@
-"""Find the application that a command names: ``app:app``, ``shop.site``, ``app.py``."""
+"""Find the application that a command names: ``app:app``, ``shop.site``, ``app.py``, ``shop:make_app``."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
 from itertools import takewhile
@@ -17,6 +20,7 @@ from micropie.cli.serving.options import Target
 from micropie.errors import SetupError
 
 DEFAULT_ATTRIBUTES = ("app", "application", "root")
+DEFAULT_FACTORIES = ("make_app", "create_app")  # where there is no application
 
 _FRAMEWORK = Path(__file__).parents[1]
 
@@ -25,13 +29,15 @@ class CommandError(Exception):
     """The reason why a command can't do its work, in one sentence."""
 
 
-def find_target(name: str) -> Target:
+def find_target(name: str, factory: bool = False) -> Target:
     """Import the application ``name``: ``module:attribute``, a module, or a file.
 
-    Without an attribute it is ``app``, ``application`` or ``root``, or the only ``App`` in the module. Raises
-    ``CommandError``. An exception in the module itself is printed with the lines from there on.
+    A function without parameters, and a class with ``factory``, makes the application. Without an attribute it is
+    ``app``, ``application`` or ``root``, the only ``App`` in the module, or what ``make_app`` or ``create_app`` makes.
+    Raises ``CommandError``. An exception in the module itself is printed with the lines from there on.
     """
     module_name, _, attribute = name.partition(":")
+    attribute = attribute.removesuffix("()")  # "shop:make_app()", as gunicorn wants it
     folder = Path.cwd()
     if module_name.endswith(".py") or "/" in module_name:
         file = Path(module_name).with_suffix(".py")
@@ -44,18 +50,48 @@ def find_target(name: str) -> Target:
         sys.path.insert(0, str(folder))
     module = _imported(module_name, folder)
     attribute = attribute or _only_app(module)
-    app = _attribute(module, attribute)
-    if isinstance(app, type) and issubclass(app, App):
+    name = f"{module_name}:{attribute}"
+    found = app = _attribute(module, attribute)
+    if inspect.isfunction(found) and not _parameters_of(found):
+        factory = True
+    if factory and not isinstance(found, App):
+        app = _made(found, name)
+    elif isinstance(app, type) and issubclass(app, App):
         made = next((name for name, value in vars(module).items() if isinstance(value, app)), None)
         advice = f"do you mean {module_name}:{made}?" if made else f"write app = {app.__name__}()"
-        raise CommandError(f"{module_name}:{attribute} is a class: {advice}")
+        raise CommandError(f"{name} is a class: {advice}")
     if not isinstance(app, App):
         native = getattr(app, "native", None)
         if isinstance(native, App):  # it carries an application that has moved in
-            return Target(native, f"{module_name}:{attribute}")
-        advice = f"; write {attribute} = micropie.dual(...) around any other application" if callable(app) else ""
-        raise CommandError(f"{module_name}:{attribute} is no App but {type(app).__name__}: {app!r:.60}{advice}")
-    return Target(app, f"{module_name}:{attribute}")
+            return Target(native, name, made_as=app if app is not found else None)
+        called = f"what {name} makes" if app is not found else name
+        raise CommandError(f"{called} is no App but {type(app).__name__}: {app!r:.60}{_advice(attribute, app)}")
+    return Target(app, name, made_as=app if app is not found else None)
+
+
+def _parameters_of(function: object) -> list[str]:
+    """Return the parameters that a call of a function has to fill."""
+    if not callable(function):
+        return []
+    parameters = inspect.signature(function).parameters.values()
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in parameters if one.default is one.empty and one.kind not in optional]
+
+
+def _made(factory: object, name: str) -> object:
+    """Return the application that a factory makes."""
+    needed = _parameters_of(factory)
+    if not callable(factory) or needed or inspect.iscoroutinefunction(factory):
+        needs = f"needs {needed[0]!r}, so give it a default" if needed else "is no function that returns an application"
+        raise CommandError(f"{name} {needs}: a factory is called without arguments")
+    with _explained(f"{name} can't make its application"):
+        return factory()
+
+
+def _advice(attribute: str, app: object) -> str:
+    if inspect.isfunction(app) and len(parameters := _parameters_of(app)) == 1:
+        return f"; to have it make the application, give {parameters[0]!r} a default"
+    return f"; write {attribute} = micropie.dual(...) around any other application" if callable(app) else ""
 
 
 def _imported(name: str, folder: Path) -> ModuleType:
@@ -67,8 +103,16 @@ def _imported(name: str, folder: Path) -> ModuleType:
         files = [path.relative_to(folder).with_suffix("") for path in (*folder.glob("*.py"), *folder.glob("*/*.py"))]
         modules = [".".join(path.parts).removesuffix(".__init__") for path in files]
         raise CommandError(f"there is no module {name!r} in {folder}{_near(name, modules)}")
-    try:
+    with _explained(f"{name} can't be imported"):
         return importlib.import_module(name)
+
+
+@contextmanager
+def _explained(failed: str) -> Iterator[None]:
+    """Raise ``CommandError`` for an exception in code of the author's, with the author's lines."""
+    lines: list[str] = []
+    try:
+        yield
     except SyntaxError as error:
         lines = traceback.format_exception_only(error)
     except Exception as error:
@@ -81,7 +125,8 @@ def _imported(name: str, folder: Path) -> ModuleType:
         lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
         if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
             lines.append(f"Set the variable {error.args[0]} in the environment, or in a file .env in this folder.")
-    raise CommandError(f"{name} can't be imported:\n{''.join(lines).rstrip()}")
+    if lines:
+        raise CommandError(f"{failed}:\n{''.join(lines).rstrip()}")
 
 
 def _is_of_importing(frame: traceback.FrameSummary) -> bool:
@@ -93,6 +138,9 @@ def _only_app(module: ModuleType) -> str:
     names = names or [name for name, value in vars(module).items() if isinstance(value, App)]
     if len(names) >= 1 and (len(names) == 1 or names[0] in DEFAULT_ATTRIBUTES):
         return names[0]
+    factory = next((name for name in DEFAULT_FACTORIES if inspect.isfunction(getattr(module, name, None))), None)
+    if factory is not None and not names:
+        return factory
     if names:
         raise CommandError(f"{module.__name__} has several applications: name one, {module.__name__}:{names[0]}")
     raise CommandError(f"{module.__name__} has no application: {_how_to_make_one(module)}")
@@ -108,6 +156,7 @@ def _attribute(module: ModuleType, attribute: str) -> object:
     for part in attribute.split("."):
         if not hasattr(value, part):
             names = [name for name, value in vars(module).items() if isinstance(value, App)]
+            names += [name for name in DEFAULT_FACTORIES if hasattr(module, name)]
             hint = _near(attribute, names) if names else f": {_how_to_make_one(module)}"
             raise CommandError(f"{module.__name__} has no {attribute!r}{hint}")
         value = getattr(value, part)

@@ -14,7 +14,7 @@ import re
 import reprlib
 import traceback
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 from html import escape
@@ -25,7 +25,7 @@ from typing import Any
 
 from micropie.errors import HTTPError, as_authors_see
 from micropie.http import PROBLEM, TEXT, Request, Response, problem_members
-from micropie.routing import RouteEntry, config_of
+from micropie.routing import RouteEntry, config_of, function_of, handlers_route
 
 _LINES_AROUND = 5  # the failing line
 _MOST_FRAMES = 40  # of one exception, the innermost ones: a recursion has a thousand
@@ -49,6 +49,8 @@ _CREDENTIALS = re.compile(r"\b(Basic|Bearer|Digest)\s++[^\s'\"]++", re.IGNORECAS
 _URL_PASSWORD = re.compile(r"(://[^/@\s:]{0,200}:)[^/@\s]{1,200}@")
 
 _PACKAGE = str(Path(__file__).parent.parent)
+_STANDARD_LIBRARY = str(Path(os.__file__).parent)
+_INSTALLED = re.compile(r".*[/\\](?:site|dist)-packages[/\\](\w+)")  # the package's name follows
 
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8882;--bad:light-dark(#b00020,#ff8a80)}
@@ -59,7 +61,7 @@ mark{background:light-dark(#ffd54f,#7a5c00);color:inherit}details{border-top:1px
 summary{cursor:pointer;overflow-wrap:anywhere}details details{margin-left:1rem}
 table{border-collapse:collapse;width:100%}
 th,td{border-top:1px solid var(--line);overflow-wrap:anywhere;padding:.2rem .5rem;text-align:left;vertical-align:top}
-th{width:min(12rem,33%)}
+th{width:min(12rem,33%)}#text{-webkit-user-select:all;user-select:all}
 """
 _POLICY = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
@@ -84,15 +86,16 @@ def error_page(request: Request, failure: Exception) -> Response:
     title = _encodable(f"{type(failure).__name__}: {_text_of(failure)}")
     if kind == "json":
         return _problem(500, title, {"traceback": lines.splitlines()})
-    parts = [_heading(title, f"{request.method} {request.path}")]
+    parts = [_heading(title, f"{request.method} {request.path}"), '<p><a href="#text">Copy the traceback</a></p>']
+    own = _authors_packages(request)
     for relation, exception in _chain(failure):
         parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
         if exception is not failure:  # the heading has that one's text
             parts.append(f"<p>{escape(_text_of(exception))}</p>")
-        parts.append(_frames(exception))
+        parts.append(_frames(exception, own))
     del exception
     parts.append(_about_request(request))
-    parts.append(f"<h2>As text</h2><pre>{escape(lines)}</pre>")
+    parts.append(f'<h2>As text: a click selects all of it</h2><pre id="text">{escape(lines)}</pre>')
     return _html(500, title, parts)
 
 
@@ -201,15 +204,33 @@ def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
             waiting += [("In the group", member) for member in exception.exceptions[:10]]
 
 
-def _frames(exception: BaseException) -> str:
-    """Return the frames of a traceback, the innermost last. Those of micropie are folded up, save the last one."""
+def _authors_packages(request: Request) -> set[str]:
+    """Return the packages of the application and of its handler: an author's may be installed as a library is."""
+    route = handlers_route(request._exchange)
+    owners = [type(config_of(request._exchange).app), *([] if route is None else [function_of(route)])]
+    return {str(owner.__module__).partition(".")[0] for owner in owners}
+
+
+def _library_of(frame: FrameType, own: Collection[str]) -> str:
+    """Return the name of the library that a frame runs code of, "" for the author's code."""
+    file = frame.f_code.co_filename
+    if file.startswith(_PACKAGE):
+        return "micropie"
+    installed = _INSTALLED.match(file)
+    if installed is not None:
+        return "" if installed[1] in own else installed[1]
+    return "Python's library" if file.startswith((_STANDARD_LIBRARY, "<frozen ")) else ""
+
+
+def _frames(exception: BaseException, own: Collection[str]) -> str:
+    """Return the frames of a traceback, the innermost last. Those of libraries are folded up, save the last one."""
     frames = [(frame, line) for frame, line in traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
     parts = []
-    for is_open, group in groupby(
-        frames, lambda found: found is frames[-1] or not found[0].f_code.co_filename.startswith(_PACKAGE)
-    ):
-        shown = [_frame(frame, line, is_open) for frame, line in group]
-        folded = f"<details><summary>{len(shown)} calls in micropie</summary>{''.join(shown)}</details>"
+    for is_open, group in groupby(frames, lambda found: found is frames[-1] or not _library_of(found[0], own)):
+        calls = [*group]
+        shown = [_frame(frame, line, is_open) for frame, line in calls]
+        names = " and ".join(dict.fromkeys(_library_of(frame, own) for frame, _ in calls))
+        folded = f"<details><summary>{len(shown)} calls in {escape(names)}</summary>{''.join(shown)}</details>"
         parts += [folded] if not is_open and len(shown) > 1 else shown
     return "".join(parts)
 

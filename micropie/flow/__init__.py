@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.flow.http import respond
+from micropie.flow.http import call_handler, respond
 from micropie.flow.lifecycle import Application, Lifecycle, Lifespan, LifespanContext, lifespan_opener, log_failure
-from micropie.flow.resources import clean_up, end_resources
+from micropie.flow.resources import clean_up, close_resources, end_resources, open_resources
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "Application", "CloseInfo", "Lifecycle", "Lifespan", "LifespanContext", "ask_guards", "clean_up", "cleanup",
-    "converse", "end_resources", "lifespan_opener", "log_failure", "respond",
+    "Application", "CloseInfo", "Lifecycle", "Lifespan", "LifespanContext", "ask_guards", "call_handler", "clean_up",
+    "cleanup", "close_resources", "converse", "end_resources", "lifespan_opener", "log_failure",
+    "open_resources", "respond",
 ]
 # fmt: on
 

@@ -119,7 +119,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 else:
                     arguments = yield from _parse_and_bind(request, route, arguments, values)
             if exchange.hooks is not None and _is_special(exchange, route):
-                result = yield from _call_specially(request, route, arguments)
+                result = yield from call_handler(request, route, arguments)
             elif route.step_kind is INLINE:
                 result = route.call(*arguments)
             else:
@@ -237,7 +237,7 @@ def _is_special(exchange: Exchange, route: Route) -> bool:
     return bool(route.providers or route.result_filter or exchange.resources or exchange.time_limit is not None)
 
 
-def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
+def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
     """Run the handler with its providers' resources, a time limit or both. Return its result, filtered."""
     exchange = request._exchange
     if route.providers:

@@ -15,7 +15,9 @@ from micropie.routing.checks import REQUIRES, Around, Check, Checking, mark_with
 from micropie.routing.compiler import build_site
 from micropie.routing.config import Config, ErrorHandler, ErrorKey, check_error_key, config_of
 from micropie.routing.decorators import (
+    COMMAND,
     DESCRIPTION,
+    command,
     delete,
     describe,
     get,
@@ -52,11 +54,11 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 
 # fmt: off
 __all__ = [
-    "DESCRIPTION", "FINGERPRINT", "METHODS", "REQUIRES", "WILDCARD", "AppDefinition", "Around", "Check", "Checking",
-    "Config", "ErrorHandler", "ErrorKey", "Function", "Handover", "MountRoute", "OutsideRoute", "Provider",
+    "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "REQUIRES", "WILDCARD", "AppDefinition", "Around", "Check",
+    "Checking", "Config", "ErrorHandler", "ErrorKey", "Function", "Handover", "MountRoute", "OutsideRoute", "Provider",
     "Registrations", "Route", "RouteEntry", "RouteMark", "Settings", "Site", "body_parameter", "build_site",
-    "check_error_key", "checked_key", "checked_methods", "checked_provider", "config_of", "delegate_route", "delete",
-    "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
+    "check_error_key", "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route",
+    "delete", "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
     "make_mark", "mark_with", "max_body_size", "max_data_size", "mentions", "name_of", "patch", "place_of", "post",
     "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in", "websocket",
 ]

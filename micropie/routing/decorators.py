@@ -129,6 +129,19 @@ def hidden(function: Function) -> Function:
     return _with_mark(function, "__micropie_hidden__", True)
 
 
+COMMAND = "__micropie_command__"
+
+
+@_without_arguments
+def command(function: Function) -> Function:
+    """Make a command of the method below, and no URL: ``micropie -a shop:app init-db`` calls ``def init_db``.
+
+    A parameter without a default is an argument of the command line, another one an option, of the annotated type; a
+    resource is opened as for a handler. ``app.command`` stands above a function. A text that is returned is printed.
+    """
+    return _with_mark(_with_mark(function, COMMAND, True), "__micropie_hidden__", True)
+
+
 @_without_arguments
 def reads_body(function: Function) -> Function:
     """Let the handler receive the body itself, as it arrives: ``request.parts()``, ``stream()`` or ``body()``.

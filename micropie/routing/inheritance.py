@@ -39,6 +39,8 @@ class Registrations:
     functions: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
     """Plain functions with an explicit route."""
     mounts: list[Mount] = field(default_factory=list)
+    commands: list[Callable[..., object]] = field(default_factory=list)
+    """Those of the command line."""
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -191,8 +191,9 @@ def _plan(
         if takes_socket and parameter is not None:
             raise SetupError(f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none")
     except SetupError as error:
-        hint = "if it is to be no handler, begin its name with _ or write @hidden above it"
-        raise SetupError(f"{where}: {error}; {hint}") from None
+        is_hidden = hasattr(function, "__micropie_hidden__")  # a command
+        hint = "" if is_hidden else "; if it is to be no handler, begin its name with _ or write @hidden above it"
+        raise SetupError(f"{where}: {error}{hint}") from None
     except ValueError:  # inspect's error for a method without a first parameter
         raise SetupError(f"{where} has no parameter self") from None
     return plan, providers

@@ -7,7 +7,7 @@ a loop, is used in one loop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial, wraps
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
@@ -227,6 +227,10 @@ class AsyncTestClient(httpx.AsyncClient):
     async def login(self, **values: object) -> None:
         """Set keys of the session. See ``TestClient.login``."""
         await self.call(self.client.login, **values)
+
+    async def post_form(self, page: str, data: Mapping[str, Any] | None = None, **options: Any) -> httpx.Response:
+        """Load a page, and send its form. See ``TestClient.post_form``."""
+        return await self.call(self.client.post_form, page, data, **options)
 
     async def logout(self) -> None:
         """Empty the session, and send no name and password any more."""

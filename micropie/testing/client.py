@@ -17,6 +17,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 from micropie.testing.asgi import AppTask, ASGITransport, start_loop
 from micropie.testing.call import Settings
 from micropie.testing.errors import ClientError
+from micropie.testing.forms import PostForms
 from micropie.testing.http import APP, AppTransport
 from micropie.testing.requests import session_app
 from micropie.testing.websocket import DENIAL, WebSocketCall, WebSocketSession, handshake_headers
@@ -162,6 +163,20 @@ class TestClient(httpx.Client):
         self.headers.pop("Authorization", None)
         with self.session_transaction() as session:
             session.clear()
+
+    def post_form(self, page: str, data: Mapping[str, Any] | None = None, **options: Any) -> httpx.Response:
+        """Load a page, and send its form as a visitor does, with hidden fields such as the CSRF token::
+
+            client.post_form("/login", {"name": "alice", "password": "sesame"})
+
+        It is the first form with ``method="post"`` that has the fields of ``data``, and is sent to its ``action``. The
+        values that the page shows in inputs are sent, too. ``options`` are those of ``client.post``; the names in
+        ``files`` count as fields. Raises ``ClientError`` if no form has these fields, and ``httpx.HTTPStatusError`` for
+        a page that is an error.
+        """
+        shown = self.get(page, follow_redirects=True).raise_for_status()
+        action, values = PostForms(shown.text).with_fields([*(data or ()), *dict(options.get("files") or {})])
+        return self.post(shown.url.join(action), data={**values, **(data or {})}, **options)
 
     @contextmanager
     def sse(self, url: str, method: str = "GET", **options: object) -> Iterator[Iterator[ServerSentEvent]]:

@@ -8,16 +8,22 @@ from micropie.lazily import lazily
 
 if TYPE_CHECKING:
     from micropie.wsgi.driver import serve_http, start_and_serve
+    from micropie.wsgi.exchange import WSGIExchange
     from micropie.wsgi.gunicorn import post_worker_init, run_gunicorn
     from micropie.wsgi.lifespan import WSGIState
+    from micropie.wsgi.steps import perform
 
-__all__ = ["WSGIState", "post_worker_init", "run_gunicorn", "serve_http", "start_and_serve"]
+# fmt: off
+__all__ = ["WSGIExchange", "WSGIState", "perform", "post_worker_init", "run_gunicorn", "serve_http", "start_and_serve"]
+# fmt: on
 
 __getattr__ = lazily(
     __name__,
     {
         "driver": "serve_http start_and_serve",
+        "exchange": "WSGIExchange",
         "gunicorn": "post_worker_init run_gunicorn",
         "lifespan": "WSGIState",
+        "steps": "perform",
     },
 )

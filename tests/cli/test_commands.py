@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import code
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import micropie.cli.main
+from micropie import where
+from micropie.cli.shell import _Console
 from micropie.compat.bottle import templates as bottle_templates
 from micropie.compat.missing import ADVICE
 from micropie.routing import place_of
@@ -419,7 +422,7 @@ def test_shell(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0
-    assert "app:app: app, client" in done.stderr
+    assert "app:app: app, request, resource(Type), await, client" in done.stderr
     assert "pie <app.App" in done.stdout or "pie <micropie" in done.stdout
 
 
@@ -432,11 +435,122 @@ def test_what_the_shell_has(
     seen: list[set[str]] = []
     found = {"IPython": ipython, "httpx": httpx}
     monkeypatch.setattr("micropie.cli.shell.find_spec", lambda name: found[name] or None)
-    fake = type("IPython", (), {"start_ipython": staticmethod(lambda argv, user_ns: seen.append({*user_ns}))})
-    monkeypatch.setitem(sys.modules, "IPython", fake)
-    monkeypatch.setattr(code, "interact", lambda banner, local, exitmsg: seen.append({*local}))
+
+    def start_ipython(argv: list[str], user_ns: dict[str, object], config: Any) -> None:
+        async def pie() -> str:
+            return where()
+
+        seen.append({*user_ns})
+        assert config.InteractiveShell.loop_runner(pie()) == "loop"
+        assert "app4:app: app, request" in config.TerminalInteractiveShell.banner1
+
+    class Config(defaultdict[str, Any]):
+        def __getattr__(self, name: str) -> Any:
+            return self.setdefault(name, SimpleNamespace())
+
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(start_ipython=start_ipython))
+    monkeypatch.setitem(sys.modules, "traitlets.config", SimpleNamespace(Config=Config))
+    monkeypatch.setattr(_Console, "interact", lambda self, banner, exitmsg: seen.append({*self.locals}))
     assert command("shell", "app4:app")[0] == 0
-    assert seen == [{"app", "client"} if httpx else {"app"}]
+    names = {"app", "request", "resource"}
+    assert seen == [names | {"client"} if httpx else names]
+
+
+SHELL = """
+from contextlib import asynccontextmanager
+
+import anyio
+
+from micropie import App
+
+
+class Db:
+    async def pies(self):
+        await anyio.sleep(0)
+        return ["apple"]
+
+
+class Root(App):
+    @asynccontextmanager
+    async def lifespan(self):
+        yield {"pool": 5}
+        print("stopped")
+
+    def index(self):
+        return "pie"
+
+
+def make_app():
+    app = Root(portal_backend="trio")
+
+    @app.provides(Db)
+    async def db():
+        yield Db()
+        await anyio.sleep(0)
+        print("closed")
+
+    @app.provides(Root)
+    def broken():
+        yield app
+        raise OSError("the shell is at its end")
+
+    return app
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "output", "error"),
+    [
+        (["app.state.pool, app.url_for('index'), request.path"], "(5, '/', '/')\nstopped\n", ""),
+        (["db = resource(Db)", "await db.pies()", "x = 3"], "['apple']\nclosed\nstopped\n", ""),
+        (["await nothing()", "5"], "5\nstopped\n", "NameError: name 'nothing' is not defined"),
+        (["resource(dict)", "6"], "6\nstopped\n", "LookupError: nothing provides <class 'dict'>"),
+    ],
+    ids=["app", "resource", "error", "unknown"],
+)
+def test_the_shell_waits_where_the_application_runs(
+    command: Run, typed: list[str], lines: list[str], output: str, error: str
+) -> None:
+    typed += lines
+    status, printed, errors = command("shell", "app12")
+    assert (status, printed.replace("\n\n", "\n").lstrip()) == (0, output)
+    assert error in errors
+
+
+@pytest.mark.parametrize(
+    ("lines", "raised"),
+    [
+        (["async def leave(): raise SystemExit(4)", "", "await leave()"], SystemExit),
+        (["_ = resource(type(app))"], OSError),
+    ],
+)
+def test_the_shell_stops_the_application_at_its_end(
+    command: Run,
+    typed: list[str],
+    lines: list[str],
+    raised: type[BaseException],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    typed += lines
+    with pytest.raises(raised):
+        command("shell", "app12")
+    assert "stopped\n" in capsys.readouterr().out
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that are typed into Python's own console."""
+    (tmp_path / "app12.py").write_text(SHELL)
+    monkeypatch.setattr("micropie.cli.shell.find_spec", lambda name: None)
+    lines = ["from app12 import Db"]
+
+    def read(prompt: str = "") -> str:
+        if lines:
+            return lines.pop(0)
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", read)
+    return lines
 
 
 NAMES = [
@@ -468,6 +582,23 @@ NAMES = [
         "import os\nos.environ['PIES_9']",
         "app5 can't be imported:\n  File \"{folder}/app5.py\", line 2, in <module>\n    os.environ['PIES_9']\n",
     ),
+    ("app5", "from micropie import App\ndef make_app(): return App()", ""),
+    ("app5", "from micropie import App\ndef create_app(name='x', *more): return App()", ""),
+    ("app5:make", "from micropie import App\ndef make(): return App()", ""),
+    ("app5:make()", "from micropie import App\ndef make(): return App()", ""),
+    ("app5:make_ap", "from micropie import App\ndef make_app(): return App()", "app5 has no 'make_ap'; do you mean"),
+    (
+        "app5:make",
+        "def make(config): pass",
+        "app5:make is no App but function: <function make at ",
+    ),
+    ("app5:make", "def make(): return 5", "what app5:make makes is no App but int: 5\n"),
+    ("app5:make", "async def make(): pass", "app5:make is no function that returns an application: a factory"),
+    (
+        "app5:make",
+        "def make(): raise OSError('no pies')",
+        'app5:make can\'t make its application:\n  File "{folder}/app5.py", line 1, in make\n',
+    ),
     ("app5:x", "x = 'text'", "app5:x is no App but str: 'text'"),
     ("app5", "def x(:", 'app5 can\'t be imported:\n  File "{folder}/app5.py", line 1\n    def x(:'),
     (
@@ -486,6 +617,21 @@ def test_how_an_application_is_named(command: Run, tmp_path: Path, name: str, so
     assert error.startswith(("micropie: " + sentence.format(folder=tmp_path)) if sentence else "")
     advice = "Set the variable PIES_9 in the environment, or in a file .env in this folder.\n"
     assert error.endswith(advice) == ("PIES_9" in source)
+
+
+def test_a_factory_that_is_named_as_one(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "from micropie import App\nclass Root(App): pass\ndef needs(config): return App()\napp = App()\n"
+    (tmp_path / "app13.py").write_text(source)
+    assert command("check", "--factory", "app13:Root")[:2] == (0, "0 findings\n")
+    assert command("--factory", "check", "app13:Root")[:2] == (0, "0 findings\n")
+    assert command("check", "app13:app", "--factory")[:2] == (0, "0 findings\n")
+    assert "to have it make the application, give 'config' a default" in command("check", "app13:needs")[2]
+    monkeypatch.setenv("MICROPIE_FACTORY", "1")
+    assert command("check", "app13:Root")[:2] == (0, "0 findings\n")
+    sentence = "micropie: app13:needs needs 'config', so give it a default: a factory is called without arguments\n"
+    assert command("check", "app13:needs")[2] == sentence
+    (tmp_path / "app14.py").write_text("x = 5\n")
+    assert "app14:x is no function that returns an application" in command("check", "app14:x")[2]
 
 
 def test_a_module_of_a_package(command: Run, tmp_path: Path) -> None:
@@ -581,13 +727,16 @@ def test_a_variable_that_is_almost_an_option(command: Run, monkeypatch: pytest.M
     ]
 
 
-def test_a_dotenv_file_needs_its_package(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dotenv_file_needs_its_package(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / ".env").write_text("MICROPIE_APP=app7\n")
     (tmp_path / "app7.py").write_text("from micropie import App\n\napp = App()\n")
     monkeypatch.setenv("MICROPIE_APP", "")
     monkeypatch.delenv("MICROPIE_APP")
     monkeypatch.setitem(sys.modules, "dotenv", None)
-    assert "micropie: .env is not read: pip install python-dotenv" in command("check")[2]
+    command("check")
+    assert caplog.messages == [".env is not read: pip install python-dotenv"]
     monkeypatch.delitem(sys.modules, "dotenv")
     assert command("check") == (0, "0 findings\n", "")
 

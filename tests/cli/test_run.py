@@ -70,6 +70,17 @@ def test_each_server_serves_and_ends_quietly(project: Path, options: list[str], 
     assert "Traceback" not in server.output
 
 
+@pytest.mark.parametrize("server", ["hypercorn", "daphne"])  # whose own process imports it; that looks for a name
+def test_what_a_factory_makes_is_served(project: Path, server: str) -> None:
+    source = APP.format(word="made").replace("app = Root()", "class made:\n    def app(): return Root()")
+    (project / "app.py").write_text(source)
+    command = ["run", "app:made.app", "--server", server, "--port", str(free_port())]
+    with serving_command(project, "-m", "micropie", *command) as running:
+        assert running.get().endswith(" made")
+        running.end()
+    assert running.output.startswith("app:made.app: http://")
+
+
 # What a proxy has to pass on: the path with the prefix, or without it.
 PREFIXED = [("uvicorn", "/"), ("gunicorn", "/pies/"), ("waitress", "/pies/"), ("daphne", "/"), ("wsgiref", "/")]
 

@@ -134,7 +134,7 @@ class Reader(HTMLParser):
 
 
 ELEMENTS = {
-    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "code", "pre", "mark"),
+    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "a", "code", "pre", "mark"),
     *("details", "summary", "table", "tr", "th", "td"),
 }
 
@@ -156,7 +156,10 @@ def read(answer: Any) -> str:
         "name",
         "content",
         "open",
+        "href",
+        "id",
     }
+    assert [attributes["href"] for tag, attributes in page.elements if tag == "a"] in ([], ["#text"])
     return page.text
 
 
@@ -181,6 +184,48 @@ def test_files_are_named_as_seen_from_the_working_directory(
     client = make_client(make_app(), base_url=LOCAL)
     monkeypatch.chdir(Path(__file__).parent)
     assert "\ntest_page.py, line" in client.get("/oops", headers=BROWSER).text.replace("<code>", "\n")
+
+
+LIBRARIES = """
+import importlib
+import json
+from fakelib import calls
+from micropie import App
+
+
+app = App(debug=True)
+
+@app.get("/fails")
+def fails():
+    return calls(lambda: json.loads("[1, x"))
+
+@app.get("/imports")
+def imports():
+    return importlib.import_module("no_module_of_this_name")
+"""
+
+
+@pytest.mark.parametrize("own", ["shop17", "fakelib"])
+def test_frames_of_libraries_are_folded(
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    package = tmp_path / "site-packages" / "fakelib"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("def calls(f): return again(f)\ndef again(f): return f()\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    namespace: dict[str, Any] = {"__name__": own}
+    exec(compile(LIBRARIES, "shop17.py", "exec"), namespace)
+    client = make_client(namespace["app"], base_url=LOCAL)
+    page = client.get("/fails", headers=BROWSER).text
+    text = read(client.get("/fails", headers=BROWSER))
+    assert ("2 calls in fakelib" in text) == (own == "shop17")
+    assert "2 calls in Python's library" in text  # json's, but for the last one
+    shown = [part.partition("</summary>")[0] for part in page.split("<details open>")[1:]]
+    assert "raw_decode" in shown[-1]  # the line that failed
+    assert sum("in fails.&lt;locals&gt;.&lt;lambda&gt;" in one for one in shown) == 1
+    assert 'href="#text"' in page
+    assert '<pre id="text">Traceback (most recent call last):' in page
+    assert "calls in Python&#x27;s library" in client.get("/imports", headers=BROWSER).text
 
 
 @pytest.mark.parametrize("headers", [BROWSER, {"Accept": "application/json"}, {"Accept": "*/*"}])

@@ -140,10 +140,10 @@ def env_file(data: bytes) -> None:
     """A file ``.env`` is read, or refused in one sentence, and so is what it says of the options."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder), _environment(), redirect_stderr(StringIO()):
         Path(".env").write_bytes(data)
-        with suppress(CommandError):
+        with suppress(CommandError, SetupError):
             main._read_env_file()
             for number, name in enumerate(("MICROPIE_HOST", "MICROPIE_PORT", "MICROPIE_LOOP", "MICROPIE_RELOAD")):
                 value = latin(data).replace("\0", "").split("\n")[number : number + 1]
                 os.environ[name] = "".join(value)
             with suppress(SystemExit):
-                assert main._parser().parse_args(["run"]).port is not None
+                assert main._parser(main._split([])[0]).parse_args(["run"]).port is not None

@@ -66,12 +66,14 @@ class Options:
 class Target:
     """The application: the object, and its name for servers whose processes import it; None if it has no name.
 
-    ``imported_as``: the name that those processes import in its place.
+    ``imported_as``: the name that those processes import in its place. ``made_as``: the object that a factory of this
+    name has made; None for a name that is the application's own.
     """
 
     app: Any
     name: str | None
     imported_as: str | None = None
+    made_as: object = None
 
     def named(self, server: str) -> str:
         """Return the name. Raises ``ServingError`` without one."""

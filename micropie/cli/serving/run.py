@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from micropie.channels import Channels
+from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILDS_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
@@ -17,9 +18,6 @@ from micropie.execution import HANDLER, INLINE
 from micropie.middleware import MemoryRates, RateLimit
 from micropie.routing import Site, function_of, mentions
 from micropie.sessions import InMemorySessionBackend
-
-# Set in the process that serves: an ``app.run()`` without ``if __name__ == "__main__"`` must not serve once more there.
-IS_SERVING = "MICROPIE_SERVING"
 
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:

@@ -1,0 +1,110 @@
+"""Call a function of an application outside of a server, as its handlers are called: started, with resources open.
+
+The application runs as under WSGI: ``def`` in this thread, ``async def`` on the process's event loop, where its
+lifespan is, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlencode
+
+from micropie.app import App
+from micropie.errors import raise_any
+from micropie.execution import INLINE, Flow, current
+from micropie.flow import call_handler, clean_up, close_resources, open_resources
+from micropie.http import Exchange, Request
+from micropie.routing import Config, Route, RouteMark, Site
+from micropie.wsgi import WSGIExchange, perform
+
+
+def hold(key: object, config: Config, stack: ExitStack) -> Any:
+    """Return the resource ``key``, open until the end of ``stack``. Raises what its provider raises."""
+
+    def take(resource: object) -> object: ...
+
+    take.__annotations__ = {"resource": key}
+    route = route_for(take, "resource", config)
+    if not route.plan.provided:
+        raise LookupError(f"nothing provides {key!r}: write @app.provides for its type")
+    request = request_for(route)
+    exchange = request._exchange
+    stack.callback(exchange.close)
+    stack.callback(lambda: perform(_closed(exchange, None), exchange))
+    (found,) = perform(open_resources(request, route, route.bind(request, (), {})), exchange)
+    return found
+
+
+@contextmanager
+def started(app: App) -> Iterator[Site]:
+    """Start the application, and stop it at the end."""
+    tree = app._micropie
+    try:
+        yield tree.wsgi.start(tree)
+    finally:
+        app.wsgi_shutdown()
+
+
+def route_for(function: Callable[..., object], name: str, config: Config) -> Route:
+    """Return a route that no path leads to. Raises ``SetupError`` for parameters that nothing can fill."""
+    here = replace(config, settings=replace(config.settings, run_in="thread"))  # no handler, so not in the pool
+    return Route(function, name, here, RouteMark(), "", INLINE)
+
+
+def request_for(route: Route, query: Sequence[tuple[str, str]] = ()) -> Request:
+    """Return a request of nobody's, which has the values of ``query``."""
+    exchange = WSGIExchange(
+        {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/",
+            "QUERY_STRING": urlencode(query, errors="surrogateescape"),  # a terminal's words may be any bytes
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "wsgi.url_scheme": "http",
+            "wsgi.input": BytesIO(),
+        }
+    )
+    exchange.route, exchange.config = route, route.config
+    return Request(exchange)
+
+
+def call(route: Route, request: Request, segments: Sequence[str] = ()) -> Any:
+    """Return what the route's function returns, its resources closed. Raises what it raises, or what they do."""
+    exchange = request._exchange
+    token = current.set(request)
+    try:
+        return perform(_called(request, route, segments), exchange)
+    except BaseException:
+        exchange.broken_off = True
+        perform(clean_up(exchange), exchange)
+        raise
+    finally:
+        exchange.close()
+        current.reset(token)
+
+
+def _called(request: Request, route: Route, segments: Sequence[str]) -> Flow[Any]:
+    arguments = route.bind(request, segments, {})
+    result: Any = None
+    failure: Exception | None = None
+    try:
+        result = yield from call_handler(request, route, arguments)
+    except Exception as error:
+        failure = error
+    try:
+        yield from _closed(request._exchange, failure)
+    finally:
+        failure = None
+    return result
+
+
+def _closed(exchange: Exchange, failure: Exception | None) -> Flow[None]:
+    """Close the resources, and raise ``failure`` or that of a provider."""
+    try:
+        raise_any((yield from close_resources(exchange, failure)))
+    finally:
+        failure = None

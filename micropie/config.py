@@ -1,0 +1,77 @@
+"""An application's own settings, from the environment and ``.env``: ``config.read(Settings, prefix="SHOP_")``."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import typing
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+from micropie.binding import converter_for, is_pydantic, is_structure, without_aliases
+from micropie.errors import SetupError
+
+__all__ = ["read", "read_env_file"]
+
+logger = logging.getLogger("micropie")
+
+Made = TypeVar("Made")
+
+
+def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | None = None) -> Made:
+    """Return the settings of a dataclass or msgspec.Struct, whose fields are variables, each converted to its type.
+
+        @dataclass(frozen=True)
+        class Settings:
+            database: str                                     # SHOP_DATABASE, which has to be set
+            debug: bool = False                               # SHOP_DEBUG=1
+            hosts: list[str] = field(default_factory=list)    # SHOP_HOSTS=a.example,b.example
+
+        settings = config.read(Settings, prefix="SHOP_")
+
+    A field has a type that a handler's parameter may have in a query. ``environment`` is by default ``os.environ``,
+    with the variables of ``.env`` that it has not. Raises ``SetupError``, which names each variable that is missing or
+    does not fit, without its value: it may be a secret.
+    """
+    if is_pydantic(kind) or typing.is_typeddict(kind) or not is_structure(kind):
+        raise SetupError(f"config.read takes a dataclass or msgspec.Struct, not {kind!r}: call pydantic's BaseSettings")
+    variables = {**read_env_file(), **os.environ} if environment is None else environment
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name, parameter in inspect.signature(kind).parameters.items():
+        converter = converter_for(without_aliases(hints[name]), name)
+        variable = f"{prefix}{name.upper()}"
+        try:
+            text = variables[variable]
+            texts = [one.strip() for one in text.split(",") if one.strip()] if converter.many else [text]
+            found = [converter.from_text(one) for one in texts]
+            values[name] = found[0] if converter.many is None else converter.many(found)
+        except KeyError:
+            wrong += [f"{variable} is not set"] if parameter.default is parameter.empty else []
+        except ValueError:
+            wrong.append(f"{variable} must be {converter.expected}")
+    if wrong:
+        raise SetupError(f"{'; '.join(wrong)}: write it into the environment, or into a file .env in this folder")
+    return kind(**values)
+
+
+def read_env_file(file: str = ".env") -> dict[str, str]:
+    """Return the variables of a file of lines such as ``SHOP_DEBUG=1``; none if it or python-dotenv is missing.
+
+    Raises ``SetupError`` for a file that can't be read.
+    """
+    if not Path(file).is_file():
+        return {}
+    try:
+        dotenv = import_module("dotenv")
+    except ModuleNotFoundError:
+        logger.warning("%s is not read: pip install python-dotenv", file)
+        return {}
+    try:
+        return {name: value for name, value in dotenv.dotenv_values(file).items() if value is not None}
+    except (OSError, ValueError) as error:  # not UTF-8
+        raise SetupError(f"{file} can't be read: {error}") from None

@@ -1,0 +1,48 @@
+"""The forms of a page, as far as a test needs them to send one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html.parser import HTMLParser
+
+from micropie.testing.errors import ClientError
+
+# Inputs that send no value of their own unless they are ticked or clicked.
+_WITHOUT_VALUE = ("submit", "button", "image", "reset", "file", "checkbox", "radio")
+
+
+class PostForms(HTMLParser):
+    """The forms of a page that are sent by POST: the action of each, and its fields with the values that it sends.
+
+    The value is None for a field whose value a visitor chooses: a text area, a file, a box that is not ticked.
+    """
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self._forms: list[tuple[str, dict[str, str | None]]] = []
+        self._fields: dict[str, str | None] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a form or a field."""
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self._fields = {}
+            if given.get("method", "").lower() == "post":
+                self._forms.append((given.get("action", ""), self._fields))
+        elif tag in ("input", "textarea", "select", "button") and given.get("name"):
+            sends = tag == "input" and (given.get("type", "").lower() not in _WITHOUT_VALUE or "checked" in given)
+            value = given.get("value", "on" if "checked" in given else "") if sends else None
+            self._fields[given["name"]] = value if value is not None else self._fields.get(given["name"])
+
+    def with_fields(self, names: Iterable[str]) -> tuple[str, dict[str, str]]:
+        """Return the action of the first form that has these fields, and the values that it sends by itself.
+
+        Raises ``ClientError`` if there is none.
+        """
+        wanted = set(names)
+        for action, fields in self._forms:
+            if wanted <= fields.keys():
+                return action, {name: value for name, value in fields.items() if value is not None}
+        known = "; ".join(", ".join(fields) for _, fields in self._forms)
+        raise ClientError(f"no form of the page that is sent by POST has {', '.join(wanted)}; there are: {known}")

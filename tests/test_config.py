@@ -1,0 +1,92 @@
+"""Settings from the environment and a file ``.env``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+import pydantic
+import pytest
+
+from micropie import SetupError, config
+
+
+class Mode(Enum):
+    slow = "slow"
+    fast = "fast"
+
+
+@dataclass(frozen=True)
+class Settings:
+    database: str
+    debug: bool = False
+    workers: Annotated[int, msgspec.Meta(ge=1)] = 4
+    hosts: list[str] = field(default_factory=list)
+    mode: Mode | None = None
+    made: int = field(default=5, init=False)
+
+
+class Struct(msgspec.Struct, kw_only=True):
+    name: str = "shop"
+    ports: tuple[int, ...]
+
+
+def test_each_field_is_a_variable_of_its_type() -> None:
+    environment = {
+        "SHOP_DATABASE": "shop.db",
+        "SHOP_DEBUG": "yes",
+        "SHOP_HOSTS": "a.example, b.example,",
+        "SHOP_MODE": "fast",
+        "SHOP_MADE": "7",
+        "DATABASE": "of another",
+    }
+    found = config.read(Settings, prefix="SHOP_", environment=environment)
+    assert found == Settings("shop.db", True, 4, ["a.example", "b.example"], Mode.fast)
+    assert config.read(Settings, environment={"DATABASE": "x"}) == Settings("x")
+    assert config.read(Struct, environment={"PORTS": "80,443"}) == Struct(ports=(80, 443))
+
+
+def test_all_that_is_wrong_is_named_without_its_value() -> None:
+    with pytest.raises(SetupError) as caught:
+        config.read(Settings, "SHOP_", {"SHOP_WORKERS": "0", "SHOP_DEBUG": "hunter2", "SHOP_MODE": "hunter3"})
+    assert str(caught.value) == (
+        "SHOP_DATABASE is not set; SHOP_DEBUG must be true or false; SHOP_WORKERS must be a whole number, at least 1; "
+        "SHOP_MODE must be one of slow, fast: write it into the environment, or into a file .env in this folder"
+    )
+
+
+class Model(pydantic.BaseModel):
+    name: str
+
+
+class Typed(TypedDict):
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        (Model, "call pydantic's BaseSettings"),
+        (Typed, "config.read takes a dataclass or msgspec.Struct, not"),
+        (dict, "config.read takes a dataclass or msgspec.Struct, not <class 'dict'>"),
+    ],
+)
+def test_what_settings_can_not_be_made_of(kind: Any, sentence: str) -> None:
+    with pytest.raises(SetupError, match=sentence):
+        config.read(kind)
+
+
+def test_the_environment_comes_before_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHOP_DATABASE", "environment.db")
+    assert config.read(Settings, "SHOP_") == Settings("environment.db")
+    (tmp_path / ".env").write_text("SHOP_DATABASE=file.db\nSHOP_DEBUG=1\nSHOP_WORKERS\n")
+    assert config.read(Settings, "SHOP_") == Settings("environment.db", True)
+    assert config.read_env_file() == {"SHOP_DATABASE": "file.db", "SHOP_DEBUG": "1"}
+    assert config.read_env_file("other.env") == {}
+    (tmp_path / ".env").write_bytes(b"A=\xff")
+    with pytest.raises(SetupError, match=r"^\.env can't be read: "):
+        config.read(Settings, "SHOP_")
