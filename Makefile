@@ -6,7 +6,8 @@
 #   make test     everything that has to pass: lint, types, layers, all tests, their coverage
 #   make test-all the same before a release, with every case of a test in every world, and more examples (tests/conftest.py)
 #                 and the framework in Pyodide: on Python 3.14, without threads
-#   make docs     build the site of the documentation into build/site; make links asks every address outside of it
+#   make docs     build the site of the documentation into build/site, with a playground if npm is there;
+#                 make links asks every address outside of it
 #   make faults   break parts of a cluster, count what is lost, and write it into the docs (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
 #   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
@@ -54,12 +55,10 @@ test-all: OPTIONS = --all-worlds
 test-all: test pyodide
 
 # CPython 3.14 as WebAssembly, without threads: needs node and npm.
-pyodide: $(VENV)/.installed-test build/pyodide/node_modules/pyodide
+pyodide: $(VENV)/.installed-test
+	scripts/get-pyodide
 	@echo "== Pyodide"
 	node tests/pyodide/run.mjs build/pyodide/node_modules/pyodide $$($(BIN)/python -c 'import anyio; print(anyio.__path__[0])')/..
-
-build/pyodide/node_modules/pyodide:
-	npm install --silent --no-save --prefix build/pyodide pyodide@314.0.7
 
 lint: $(VENV)/.installed-test
 	@echo "== ruff"
@@ -79,6 +78,7 @@ core: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal --world=asyncio $(CORE)
 
 tests: $(VENV)/.installed-test
+	scripts/get-pyodide
 	@echo "== pytest"
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --cov --cov-report=term-missing $(OPTIONS)
 
@@ -87,6 +87,7 @@ system:
 	scripts/install-system-packages
 
 docs: $(VENV)/.installed-docs
+	scripts/get-pyodide
 	@echo "== mkdocs"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "== build/site/index.html; its search needs a server: $(BIN)/python -m http.server --directory build/site"

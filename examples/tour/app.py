@@ -50,7 +50,6 @@ class Order:
 Limit = Annotated[int, Meta(ge=2, le=50_000)]
 Name = Annotated[str, Meta(min_length=1, max_length=40)]
 Guests = Annotated[int, Meta(ge=1, le=12)]
-Start = Annotated[int, Meta(ge=1, le=9)]
 
 
 @dataclass
@@ -251,13 +250,13 @@ class Tour(App):
         session["likes"] = session.get("likes", 0) + 1
         return f"Your likes: {session['likes']}"
 
-    async def countdown(self, start: Start = 5) -> AsyncIterator[str]:
+    async def countdown(self, start: int = 5) -> AsyncIterator[str]:
         """Streams
 
         A generator, `async` or not, is sent chunk by chunk, with the first one before the head: so it can still become
         an error page. A client that leaves ends it.
         """
-        for number in range(start, 0, -1):
+        for number in range(min(start, 9), 0, -1):
             yield f"{number} from the {where()}\n"
             await anyio.sleep(0.3)
         yield "lift-off\n"
