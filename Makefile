@@ -101,7 +101,7 @@ faults: system $(VENV)/.installed-test
 	$(BIN)/python scripts/machines --dask 2 faults --table docs/deploy/several-machines.md
 	$(BIN)/python scripts/machines costs --table docs/deploy/several-machines.md
 
-screenshots: system $(VENV)/.installed-test
+screenshots: system docs $(VENV)/.installed-test
 	@echo "== screenshots"
 	$(BIN)/python -m tests.examples.screenshots
 

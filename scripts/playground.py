@@ -203,7 +203,7 @@ def _text(node: ast.stmt, text: str, methods: list[Any], named: set[str]) -> str
             return source_of(getattr(the_tour, name)).strip()
         case ast.Expr(value=ast.Call()) if not _names(ast.unparse(node)) & named:
             return ""
-        case ast.Expr(value=ast.Constant()):
+        case ast.Expr(value=ast.Constant()) | ast.If():
             return ""
     return ast.get_source_segment(text, node) or ""
 

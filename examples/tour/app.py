@@ -33,12 +33,14 @@ from micropie import (
     post,
     reads_body,
     run_in,
+    static_file,
     template,
     where,
 )
 from micropie.middleware import SecurityDefaults
 
 HERE = Path(__file__).parent
+SITE = HERE.parent.parent / "build" / "site"  # what `make docs` builds
 
 
 @dataclass
@@ -116,7 +118,7 @@ class Tour(App):
 
     @describe(include_in_schema=False)
     async def index(self) -> Any:
-        return self.render("page.html", features=FEATURES, facts=facts(self.request))
+        return self.render("page.html", features=FEATURES, facts=facts(self.request), has_manual=SITE.exists())
 
     @shown
     async def greet(
@@ -362,7 +364,25 @@ async def new_shop(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": text})
 
 
+class Manual(App):
+    """The site of the documentation. Its scripts stand in its pages, and its playground runs WebAssembly."""
+
+    def __init__(self) -> None:
+        scripts = "'self' 'unsafe-inline' 'wasm-unsafe-eval'"
+        csp = f"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src {scripts}"
+        super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp=csp))
+
+    def index(self) -> Redirect:
+        return Redirect(self.url_for("page", path="index.html"))
+
+    @get("/<path:path>")
+    def page(self, path: str) -> Any:
+        return static_file(path, root=SITE)
+
+
 app = Tour()
+if SITE.exists():
+    app.mount("/manual", Manual())
 app.mount("/shop/old", old_shop)
 app.mount("/shop/new", new_shop, kind="asgi")
 

@@ -114,7 +114,7 @@ function panel(source, requests) {
     page.hidden = false;
     page.onload = () => {
       const inner = page.contentDocument;
-      page.style.height = `${Math.min(inner.documentElement.scrollHeight + 4, 480)}px`;
+      page.style.height = `${Math.min(inner.body.scrollHeight + 24, 480)}px`;
       inner.onclick = (event) => {
         const link = event.target.closest("a[href]");
         if (!link) return;
