@@ -89,22 +89,12 @@ def save(browser: webdriver.Chrome, file: Path) -> None:
 
 
 def take(browser: webdriver.Chrome, tour: Server, broken: Server, directory: Path) -> None:
-    """Take all screenshots."""
+    """Take the screenshots of the tour, the OpenAPI page and the debug page."""
     for look in LOOKS:
         with seen_as(browser, look):
             browser.get(f"http://127.0.0.1:{tour.port}/")
             show_answers(browser)
             save(browser, directory / f"tour-{look}.png")
-            browser.execute_script("localStorage.clear()")  # the site keeps the scheme that it began with
-            for name, (page, script, done) in SITE.items():
-                browser.get(f"http://127.0.0.1:{tour.port}/manual/{page}")
-                browser.execute_script(script)
-                if name == "search":  # it opens for keys only
-                    wait(browser, f"return document.querySelector('{FIELD}').checkVisibility()")
-                    browser.find_element("css selector", FIELD).send_keys("session")
-                wait(browser, done)
-                wait(browser, "return document.getAnimations().every(one => one.playState === 'finished')")
-                save(browser, directory / f"site-{name}-{look}.png")
     with seen_as(browser, "light"):
         browser.get(f"http://127.0.0.1:{tour.port}/#streams")
         wait(browser, "return document.querySelector('#streams .body').textContent.includes('lift-off')")
@@ -118,6 +108,23 @@ def take(browser: webdriver.Chrome, tour: Server, broken: Server, directory: Pat
         save(browser, directory / "debug.png")
 
 
+def take_site(browser: webdriver.Chrome, tour: Server, directory: Path) -> None:
+    """Take the screenshots of the manual."""
+    for look in LOOKS:
+        with seen_as(browser, look):
+            browser.get(f"http://127.0.0.1:{tour.port}/manual/index.html")
+            browser.execute_script("localStorage.clear()")  # the site keeps the scheme that it began with
+            for name, (page, script, done) in SITE.items():
+                browser.get(f"http://127.0.0.1:{tour.port}/manual/{page}")
+                browser.execute_script(script)
+                if name == "search":  # it opens for keys only
+                    wait(browser, f"return document.querySelector('{FIELD}').checkVisibility()")
+                    browser.find_element("css selector", FIELD).send_keys("session")
+                wait(browser, done)
+                wait(browser, "return document.getAnimations().every(one => one.playState === 'finished')")
+                save(browser, directory / f"site-{name}-{look}.png")
+
+
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as other_log, browsing() as browser:
@@ -125,6 +132,7 @@ def main() -> None:
         broken = start(KINDS["uvicorn"], "tests.examples.broken:app", other_log)
         try:
             take(browser, tour, broken, IMAGES)
+            take_site(browser, tour, IMAGES)
         finally:
             tour.end()
             broken.end()
