@@ -10,6 +10,7 @@
 #                 make links asks every address outside of it
 #   make faults   break parts of a cluster, count what is lost, and write it into the docs (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
+#   make release  build and check what is published, in dist/ (docs/releasing.md); make lowest tests oldest dependencies
 #   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
 #   make mutants  how many small mistakes in the code the tests notice (takes an hour)
 #   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
@@ -33,10 +34,11 @@ CORE := tests/flow tests/http tests/routing tests/test_same_answer.py tests/test
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
 VENV := .venv$(NAMED:%=-%)
 BENCH := .venv-bench$(NAMED:%=-%)
+RELEASE := .venv-release$(NAMED:%=-%)
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: screenshots run check test test-all lint types layers core tests pyodide docs links faults fuzz mutants bench format clean system python
+.PHONY: release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults fuzz mutants bench format clean system python
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -113,6 +115,13 @@ mutants: $(VENV)/.installed-hostile
 	@echo "== mutants"
 	$(BIN)/python -m tests.mutation
 
+release: system $(RELEASE)/.installed
+	scripts/get-pyodide
+	$(RELEASE)/bin/python scripts/release
+
+lowest: system $(RELEASE)/.installed
+	$(RELEASE)/bin/python scripts/release --lowest
+
 bench: $(BENCH)/.installed
 	@echo "== overhead"
 	$(BENCH)/bin/python -m benchmarks.overhead
@@ -155,6 +164,13 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-hostile: $(VENV)/.installed-test
 	@echo "== installing what fuzzing and mutation testing need"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --group hostile
+	@touch $@
+
+$(RELEASE)/.installed: pyproject.toml | python
+	@echo "== $(RELEASE)"
+	test -x $(RELEASE)/bin/python || $(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
+	$(RELEASE)/bin/python -m pip install $(PIP_FLAGS) --group release
 	@touch $@
 
 $(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt | python

@@ -65,7 +65,7 @@ __getattr__ = _lazily(__name__, {"asgi": "WebSocket", "files": "static_file", "h
 
 _refuse_namesake(_Path(__file__).parent.parent)
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 __all__ = [
     "App",
