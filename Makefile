@@ -6,9 +6,11 @@
 #   make test     everything that has to pass: lint, types, layers, all tests, their coverage
 #   make test-all the same before a release, with every case of a test in every world, and more examples (tests/conftest.py)
 #                 and the framework in Pyodide: on Python 3.14, without threads
-#   make docs     build the site of the documentation into build/site; make links asks every address outside of it
+#   make docs     build the site of the documentation into build/site, with a playground if npm is there;
+#                 make links asks every address outside of it
 #   make faults   break parts of a cluster, count what is lost, and write it into the docs (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
+#   make release  build and check what is published, in dist/ (docs/releasing.md); make lowest tests oldest dependencies
 #   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
 #   make mutants  how many small mistakes in the code the tests notice (takes an hour)
 #   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
@@ -32,10 +34,11 @@ CORE := tests/flow tests/http tests/routing tests/test_same_answer.py tests/test
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
 VENV := .venv$(NAMED:%=-%)
 BENCH := .venv-bench$(NAMED:%=-%)
+RELEASE := .venv-release$(NAMED:%=-%)
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: screenshots run check test test-all lint types layers core tests pyodide docs links faults fuzz mutants bench format clean system python
+.PHONY: release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults fuzz mutants bench format clean system python
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -54,12 +57,10 @@ test-all: OPTIONS = --all-worlds
 test-all: test pyodide
 
 # CPython 3.14 as WebAssembly, without threads: needs node and npm.
-pyodide: $(VENV)/.installed-test build/pyodide/node_modules/pyodide
+pyodide: $(VENV)/.installed-test
+	scripts/get-pyodide
 	@echo "== Pyodide"
 	node tests/pyodide/run.mjs build/pyodide/node_modules/pyodide $$($(BIN)/python -c 'import anyio; print(anyio.__path__[0])')/..
-
-build/pyodide/node_modules/pyodide:
-	npm install --silent --no-save --prefix build/pyodide pyodide@314.0.7
 
 lint: $(VENV)/.installed-test
 	@echo "== ruff"
@@ -79,6 +80,7 @@ core: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal --world=asyncio $(CORE)
 
 tests: $(VENV)/.installed-test
+	scripts/get-pyodide
 	@echo "== pytest"
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --cov --cov-report=term-missing $(OPTIONS)
 
@@ -87,6 +89,7 @@ system:
 	scripts/install-system-packages
 
 docs: $(VENV)/.installed-docs
+	scripts/get-pyodide
 	@echo "== mkdocs"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "== build/site/index.html; its search needs a server: $(BIN)/python -m http.server --directory build/site"
@@ -100,7 +103,7 @@ faults: system $(VENV)/.installed-test
 	$(BIN)/python scripts/machines --dask 2 faults --table docs/deploy/several-machines.md
 	$(BIN)/python scripts/machines costs --table docs/deploy/several-machines.md
 
-screenshots: system $(VENV)/.installed-test
+screenshots: system docs $(VENV)/.installed-test
 	@echo "== screenshots"
 	$(BIN)/python -m tests.examples.screenshots
 
@@ -111,6 +114,13 @@ fuzz: $(VENV)/.installed-hostile
 mutants: $(VENV)/.installed-hostile
 	@echo "== mutants"
 	$(BIN)/python -m tests.mutation
+
+release: system $(RELEASE)/.installed
+	scripts/get-pyodide
+	$(RELEASE)/bin/python scripts/release
+
+lowest: system $(RELEASE)/.installed
+	$(RELEASE)/bin/python scripts/release --lowest
 
 bench: $(BENCH)/.installed
 	@echo "== overhead"
@@ -154,6 +164,13 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-hostile: $(VENV)/.installed-test
 	@echo "== installing what fuzzing and mutation testing need"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --group hostile
+	@touch $@
+
+$(RELEASE)/.installed: pyproject.toml | python
+	@echo "== $(RELEASE)"
+	test -x $(RELEASE)/bin/python || $(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
+	$(RELEASE)/bin/python -m pip install $(PIP_FLAGS) --group release
 	@touch $@
 
 $(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt | python

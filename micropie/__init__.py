@@ -66,7 +66,7 @@ __getattr__ = _lazily(__name__, {"asgi": "WebSocket", "files": "static_file", "h
 
 _refuse_namesake(_Path(__file__).parent.parent)
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 # fmt: off
 __all__ = [

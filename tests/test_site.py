@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from mkdocs.config import load_config
+from mkdocs.structure.files import get_files
+from mkdocs.structure.pages import Page
 from selenium import webdriver
 
 import micropie
@@ -18,9 +24,11 @@ import micropie.channels
 import micropie.middleware
 import micropie.sessions
 import micropie.testing
+from scripts import playground
 from tests.examples.screenshots import wait
 from tests.support.chromium import browsing, complaints
 from tests.support.environment import unmeasured
+from tests.test_readme import REQUEST
 
 PUBLIC = (micropie, micropie.channels, micropie.middleware, micropie.sessions, micropie.testing)
 ROOT = Path(__file__).parent.parent
@@ -129,16 +137,25 @@ def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Pa
     assert "samesite:str|None=...," in shown  # of set_cookie, whose keywords are a TypedDict
 
 
+@contextmanager
+def served(site: Path) -> Iterator[str]:
+    """Serve the site from this process, and yield its address."""
+    handler = functools.partial(_Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
 @pytest.mark.timeout(240)
 def test_the_search_finds_what_people_type_among_the_first_three_pages(site: Path) -> None:
-    handler = functools.partial(_Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, browsing() as browser:
-        threading.Thread(target=server.serve_forever).start()
-        browser.get(f"http://127.0.0.1:{server.server_port}/index.html")
+    with served(site) as address, browsing() as browser:
+        browser.get(f"{address}/index.html")
         browser.execute_script("document.querySelector('[data-md-component=search-query]').focus()")
         found = {question: _pages_for(browser, question) for question in QUESTIONS}
         assert complaints(browser) == []
-        server.shutdown()
     assert {question: pages for question, pages in found.items() if QUESTIONS[question] not in pages[:3]} == {}
 
 
@@ -152,6 +169,152 @@ def _pages_for(browser: webdriver.Chrome, question: str) -> list[str]:
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
         pass
+
+
+# -- the playground ----------------------------------------------------------------------------------------------------
+
+needs_pyodide = pytest.mark.skipif(not playground.is_there(), reason="scripts/get-pyodide has not brought Pyodide")
+
+# Ask a page's worker for many answers, as its panels do, and return the status and the text of each, or the failure.
+ASK_ALL = """
+    const [requests, done] = arguments, answers = requests.map(() => ["", ""]);
+    const worker = new Worker("assets/playground/worker.mjs", { type: "module" });
+    const ask = (index) => index < requests.length ? worker.postMessage(["ask", index + 1, ...requests[index]]) : done(answers);
+    worker.onmessage = ({ data: { id, kind, value } }) => {
+        if (kind === "broken") done([["broken", value]]);
+        if (!id) return;
+        if (kind === "head") answers[id - 1][0] = String(value[0]);
+        if (kind === "chunk") answers[id - 1][1] += value;
+        if (kind === "failed") answers[id - 1] = ["failed", value];
+        if (kind === "failed" || kind === "end") ask(id);
+    };
+    ask(0);
+"""
+STATE = "return document.querySelector('.play')?.dataset.state === 'done'"
+SHOWN = "return ['.play-status', '.play-body'].map(name => document.querySelector(name).textContent)"
+SEND = """
+    const [code, line] = [".play-editor textarea", ".play-ask input"].map(name => document.querySelector(name));
+    if (arguments[1] !== null) code.value = arguments[1];
+    line.value = arguments[0];
+    document.querySelector(".play-ask button").click();
+"""
+PAGE = "from micropie import App\n\nclass Root(App):\n"
+PAGE += (
+    "    def index(self): return '<a href=\"b?x=2\">b</a><form method=post action=a><input name=q value=1><button>'\n"
+)
+PAGE += "    def a(self, q): return f'a{q}'\n    def b(self, x): return f'b{x}'\n\napp = Root()"
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """Return the source of each example with a button, one of its requests, and the request with its answer."""
+    texts = [page.read_text() for page in sorted((ROOT / "docs").rglob("*.md"))]
+    found = [one for text in texts for one in playground.examples(text)]
+    return [(source, line.partition("->")[0].strip(), line) for source, lines in found for line in lines]
+
+
+@needs_pyodide
+@pytest.mark.timeout(240)
+def test_what_has_a_button_answers_in_the_browser_as_the_page_says(site: Path) -> None:
+    cases = documented()
+    matches = [REQUEST.fullmatch(line) for _, _, line in cases]
+    asked = [
+        (source, found["method"], found["target"], found["sent"] or "")
+        for (source, _, _), found in zip(cases, matches, strict=True)
+        if found
+    ]
+    starts = [(start.source, line) for start in playground.tour() for line in start.requests if line.startswith("GET")]
+    ends = [(source, *line.split(" ", 1), "") for source, line in starts if line != "GET /clock"]
+    with served(site) as address, browsing() as browser:
+        browser.set_script_timeout(200)
+        browser.get(f"{address}/playground.html")
+        answers = browser.execute_async_script(ASK_ALL, [*asked, *ends])
+        assert complaints(browser) == []
+    assert len(asked) == len(cases) > 150
+    wrong = []
+    for (_, _, line), found, (status, body) in zip(cases, matches, answers, strict=False):
+        assert found
+        pattern = ".*".join(map(re.escape, re.split(r"\.\.\.|testserver", found["body"])))
+        if status != found["status"] or not re.fullmatch(f"({status} )?{pattern}", _detail(body).strip(), re.DOTALL):
+            wrong.append((line, status, body))
+    assert wrong == []
+    assert {status for status, _ in answers[len(asked) :]} == {"200", "303", "400", "404", "418", "500", "503"}
+
+
+def _detail(body: str) -> str:
+    """Return the sentence of an error's answer, or the whole of any other."""
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        return body
+    return problem["detail"] if isinstance(problem, dict) and "detail" in problem else body
+
+
+@needs_pyodide
+@pytest.mark.timeout(240)
+def test_an_application_is_changed_asked_and_stopped_in_the_browser(site: Path) -> None:
+    with served(site) as address, browsing() as browser:
+        browser.get(f"{address}/start/first-app.html")
+        loaded = "return performance.getEntriesByType('resource').map(one => one.name)"
+        assert not [name for name in browser.execute_script(loaded) if "pyodide" in name]  # before the first click
+
+        def send(line: str, code: str | None = None) -> list[str]:
+            browser.execute_script(SEND, line, code)
+            wait(browser, STATE)
+            shown: list[str] = browser.execute_script(SHOWN)
+            return shown
+
+        browser.execute_script("document.querySelector('.play-it').click()")
+        wait(browser, STATE)
+        assert browser.execute_script(SHOWN) == ["200", "Hello, World!"]
+        assert send("GET /nowhere") == ["404", "404 Not Found"]
+        assert send("nonsense")[0] == "no request"
+        assert send("GET /", "nonsense")[1].endswith("NameError: name 'nonsense' is not defined\n")
+        # The page is shown, and its links and forms ask the application.
+        assert send("GET /", PAGE)[0] == "200"
+        frame = "document.querySelector('.play-page').contentDocument"
+        wait(browser, f"return {frame}?.onsubmit && {frame}.querySelector('a') !== null")
+        browser.execute_script(f"{frame}.querySelector('a').click()")
+        wait(browser, "return document.querySelector('.play-body').textContent === 'b2'")
+        send("GET /")
+        wait(browser, f"return {frame}?.onsubmit && {frame}.querySelector('button') !== null")
+        browser.execute_script(f"{frame}.querySelector('button').click()")
+        wait(browser, "return document.querySelector('.play-body').textContent === 'a1'")
+        assert browser.execute_script("return document.querySelector('.play-ask input').value") == "POST /a q=1"
+        # An endless stream is left, a WebSocket is talked to.
+        starts = {start.title: start for start in playground.tour()}
+        browser.execute_script(SEND, "GET /clock", starts["Server-sent events"].source)
+        wait(browser, "return document.querySelector('.play-body').textContent.includes('tick')")
+        browser.execute_script("document.querySelectorAll('.play-ask button')[1].click()")
+        wait(browser, STATE)
+        browser.execute_script(SEND, "WS /room one", starts["WebSockets and channels"].source)
+        wait(browser, "return document.querySelector('.play-body').textContent.includes('one')")
+        browser.execute_script(SEND, "WS /room two", None)
+        wait(browser, "return document.querySelector('.play-body').textContent.includes('two')")
+        # Code that never ends is ended, and the next request is answered.
+        browser.execute_script(SEND, "GET /", "while True:\n    pass")
+        browser.execute_script("document.querySelectorAll('.play-ask button')[1].click()")
+        wait(browser, STATE)
+        assert browser.execute_script(SHOWN)[1].startswith("Stopped.")
+        assert send("GET /b?x=1", PAGE) == ["200", "b1"]
+        assert complaints(browser) == []
+
+
+def test_without_pyodide_the_site_has_no_buttons_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(playground, "PYODIDE", tmp_path)
+    config = load_config(str(ROOT / "mkdocs.yml"))
+    playground.on_config(config)
+    assert not config.extra_javascript
+    files = playground.on_files(get_files(config), config=config)
+    assert [file.src_uri for file in files if file.src_uri.startswith("assets")] == [
+        "assets/pie.svg",
+        "assets/site.css",
+    ]
+    for file in (files.get_file_from_path("playground.md"), files.get_file_from_path("start/first-app.md")):
+        assert file is not None
+        text = Path(str(file.abs_src_path)).read_text()
+        shown = playground.on_page_markdown(text, page=Page(None, file, config), config=config, files=files)
+        assert "class=" not in shown
+        assert ("built without Pyodide" in shown) == (file.name == "playground")
 
 
 def test_the_table_of_statuses_has_all_that_the_framework_raises() -> None:

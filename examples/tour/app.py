@@ -33,12 +33,14 @@ from micropie import (
     post,
     reads_body,
     run_in,
+    static_file,
     template,
     where,
 )
 from micropie.middleware import SecurityDefaults
 
 HERE = Path(__file__).parent
+SITE = HERE.parent.parent / "build" / "site"  # what `make docs` builds
 
 
 @dataclass
@@ -50,7 +52,6 @@ class Order:
 Limit = Annotated[int, Meta(ge=2, le=50_000)]
 Name = Annotated[str, Meta(min_length=1, max_length=40)]
 Guests = Annotated[int, Meta(ge=1, le=12)]
-Start = Annotated[int, Meta(ge=1, le=9)]
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Tour(App):
 
     @describe(include_in_schema=False)
     async def index(self) -> Any:
-        return self.render("page.html", features=FEATURES, facts=facts(self.request))
+        return self.render("page.html", features=FEATURES, facts=facts(self.request), has_manual=SITE.exists())
 
     @shown
     async def greet(
@@ -251,13 +252,13 @@ class Tour(App):
         session["likes"] = session.get("likes", 0) + 1
         return f"Your likes: {session['likes']}"
 
-    async def countdown(self, start: Start = 5) -> AsyncIterator[str]:
+    async def countdown(self, start: int = 5) -> AsyncIterator[str]:
         """Streams
 
         A generator, `async` or not, is sent chunk by chunk, with the first one before the head: so it can still become
         an error page. A client that leaves ends it.
         """
-        for number in range(start, 0, -1):
+        for number in range(min(start, 9), 0, -1):
             yield f"{number} from the {where()}\n"
             await anyio.sleep(0.3)
         yield "lift-off\n"
@@ -363,7 +364,25 @@ async def new_shop(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": text})
 
 
+class Manual(App):
+    """The site of the documentation. Its scripts stand in its pages, and its playground runs WebAssembly."""
+
+    def __init__(self) -> None:
+        scripts = "'self' 'unsafe-inline' 'wasm-unsafe-eval'"
+        csp = f"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src {scripts}"
+        super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp=csp))
+
+    def index(self) -> Redirect:
+        return Redirect(self.url_for("page", path="index.html"))
+
+    @get("/<path:path>")
+    def page(self, path: str) -> Any:
+        return static_file(path, root=SITE)
+
+
 app = Tour()
+if SITE.exists():
+    app.mount("/manual", Manual())
 app.mount("/shop/old", old_shop)
 app.mount("/shop/new", new_shop, kind="asgi")
 

@@ -83,7 +83,7 @@ def test_it_greets():
 
 README = """# NAME
 
-    pip install "./wheels/micropie_dual-0.1.0-py3-none-any.whl[standard,test]"
+    pip install "./wheels/micropie_dual-1.0.0rc1-py3-none-any.whl[standard,test]"
     micropie run --reload        # http://127.0.0.1:8000/
     pytest
 

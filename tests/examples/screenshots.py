@@ -1,13 +1,18 @@
-"""Screenshots of the pages, for the documentation: ``make screenshots`` writes them to docs/images/."""
+"""Screenshots of the pages, for the documentation: ``make screenshots`` writes them to docs/images/.
+
+Those of the manual's site need the site, which ``make docs`` builds; the tour serves it.
+"""
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -22,6 +27,23 @@ LOOKS = {
     "light": (False, 1280, 900, False),
     "dark": (True, 1280, 900, False),
     "telephone": (False, 390, 844, True),
+    "dark-telephone": (True, 390, 844, True),
+}
+
+# The manual's pages, and the scripts to be run and waited for on each.
+SEARCH = "document.querySelector('[data-md-toggle=search]').click()"
+FIELD = "[data-md-component=search-query]"
+FOUND = """
+    return document.querySelectorAll(".md-search-result__item").length > 3
+        && document.querySelector(".md-search__scrollwrap").getBoundingClientRect().height > 300;
+"""
+ANSWERED = "return document.querySelector('.play').dataset.state === 'done'"
+SITE = {
+    "landing": ("index.html", "", "return true"),
+    "tutorial": ("tutorial/forms.html", "", "return true"),
+    "reference": ("reference/responses.html", "", "return true"),
+    "search": ("index.html", SEARCH, FOUND),
+    "playground": ("playground.html", "document.querySelectorAll('.play-try')[2].click()", ANSWERED),
 }
 
 
@@ -60,24 +82,47 @@ def show_answers(browser: webdriver.Chrome) -> None:
     wait(browser, "return document.querySelectorAll('.ran:not(:empty)').length > 8")
 
 
+def save(browser: webdriver.Chrome, file: Path) -> None:
+    """Save a screenshot with 128 colours, which takes a third of the room."""
+    with Image.open(io.BytesIO(browser.get_screenshot_as_png())) as image:
+        image.convert("RGB").quantize(128).save(file, optimize=True)
+
+
 def take(browser: webdriver.Chrome, tour: Server, broken: Server, directory: Path) -> None:
-    """Take all screenshots."""
+    """Take the screenshots of the tour, the OpenAPI page and the debug page."""
     for look in LOOKS:
         with seen_as(browser, look):
             browser.get(f"http://127.0.0.1:{tour.port}/")
             show_answers(browser)
-            browser.save_screenshot(str(directory / f"tour-{look}.png"))
+            save(browser, directory / f"tour-{look}.png")
     with seen_as(browser, "light"):
         browser.get(f"http://127.0.0.1:{tour.port}/#streams")
         wait(browser, "return document.querySelector('#streams .body').textContent.includes('lift-off')")
         browser.execute_script("document.querySelector('#server-sent-events button').click()")
         wait(browser, "return document.querySelector('#server-sent-events .body').textContent.includes('tick')")
-        browser.save_screenshot(str(directory / "tour-streams.png"))
+        save(browser, directory / "tour-streams.png")
         browser.get(f"http://127.0.0.1:{tour.port}/docs")
         wait(browser, "return document.querySelectorAll('.opblock').length > 8")
-        browser.save_screenshot(str(directory / "openapi.png"))
+        save(browser, directory / "openapi.png")
         browser.get(f"http://127.0.0.1:{broken.port}/price/cherry?pieces=2")
-        browser.save_screenshot(str(directory / "debug.png"))
+        save(browser, directory / "debug.png")
+
+
+def take_site(browser: webdriver.Chrome, tour: Server, directory: Path) -> None:
+    """Take the screenshots of the manual."""
+    for look in LOOKS:
+        with seen_as(browser, look):
+            browser.get(f"http://127.0.0.1:{tour.port}/manual/index.html")
+            browser.execute_script("localStorage.clear()")  # the site keeps the scheme that it began with
+            for name, (page, script, done) in SITE.items():
+                browser.get(f"http://127.0.0.1:{tour.port}/manual/{page}")
+                browser.execute_script(script)
+                if name == "search":  # it opens for keys only
+                    wait(browser, f"return document.querySelector('{FIELD}').checkVisibility()")
+                    browser.find_element("css selector", FIELD).send_keys("session")
+                wait(browser, done)
+                wait(browser, "return document.getAnimations().every(one => one.playState === 'finished')")
+                save(browser, directory / f"site-{name}-{look}.png")
 
 
 def main() -> None:
@@ -87,6 +132,7 @@ def main() -> None:
         broken = start(KINDS["uvicorn"], "tests.examples.broken:app", other_log)
         try:
             take(browser, tour, broken, IMAGES)
+            take_site(browser, tour, IMAGES)
         finally:
             tour.end()
             broken.end()
