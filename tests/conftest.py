@@ -25,12 +25,15 @@ from wsgiref.validate import validator
 import hypothesis
 import pytest
 
+from tests.support.measuring import Measuring
+
+# isort: split
+# What measures comes before what is measured.
 from micropie.routing.settings import Settings
 from micropie.streams import source
 from micropie.streams.source import EarlyHead
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
-from tests.support.measuring import Measuring
 from tests.support.redis_server import redis_server
 from tests.support.selection import WORLDS, left_out
 from tests.support.waiting import PATIENCE
