@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from itertools import product
 from typing import Any
 
@@ -462,6 +462,22 @@ def test_a_source_that_is_entered_is_left(make_client: MakeClient) -> None:
     with make_client(Subscribing()).stream("GET", "/") as answer:
         next(answer.iter_raw())
     assert log == ["entered", "asked", "left"]
+
+
+def test_a_subscription_that_ends_ends_the_stream(make_client: MakeClient) -> None:
+    class Subscribing(App):
+        def index(self) -> Any:
+            return EventStream(self._two())
+
+        @asynccontextmanager
+        async def _two(self) -> AsyncIterator[AsyncIterator[str]]:
+            yield self._events()
+
+        async def _events(self) -> AsyncIterator[str]:
+            yield "a"
+            yield "b"
+
+    assert make_client(Subscribing()).get("/").text == "data: a\n\ndata: b\n\n"
 
 
 def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(make_client: MakeClient) -> None:

@@ -55,7 +55,8 @@ def _trace_nothing() -> None:
     threading.settrace(None)
 
 
-MARKS = None if sys.gettrace() is None else begin()
+# A process that a test starts may import this module, too. It has the variable, and coverage watches it.
+MARKS = begin() if sys.gettrace() is not None and "PYTEST_CURRENT_TEST" not in os.environ else None
 if MARKS is not None:
     _trace_nothing()
 
