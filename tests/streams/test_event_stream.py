@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -465,17 +465,20 @@ def test_a_source_that_is_entered_is_left(make_client: MakeClient) -> None:
 
 
 def test_a_subscription_that_ends_ends_the_stream(make_client: MakeClient) -> None:
-    class Subscribing(App):
-        def index(self) -> Any:
-            return EventStream(self._two())
+    class Two:
+        async def __aenter__(self) -> Two:
+            return self
 
-        @asynccontextmanager
-        async def _two(self) -> AsyncIterator[AsyncIterator[str]]:
-            yield self._events()
+        async def __aexit__(self, *_: object) -> None:
+            pass
 
-        async def _events(self) -> AsyncIterator[str]:
+        async def __aiter__(self) -> AsyncIterator[str]:
             yield "a"
             yield "b"
+
+    class Subscribing(App):
+        def index(self) -> Any:
+            return EventStream(Two())
 
     assert make_client(Subscribing()).get("/").text == "data: a\n\ndata: b\n\n"
 
