@@ -3,7 +3,7 @@
 #
 #   make run      serve the tour of examples/ on http://127.0.0.1:8000  (PORT=8080 make run)
 #   make check    the inner loop, in a few minutes: lint, types, layers, and the tests of the core
-#   make test     everything that has to pass: lint, types, layers, all tests, their coverage
+#   make test     everything that has to pass: lint, layers, all tests, their coverage, and beside them types
 #   make test-all the same before a release, with every case of a test in every world, and more examples (tests/conftest.py)
 #                 and the framework in Pyodide: on Python 3.14, without threads
 #   make docs     build the site of the documentation into build/site, with a playground if npm is there;
@@ -19,16 +19,16 @@
 #
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
 #
-# Tests run in WORKERS processes (WORKERS=2 make test). Three on two processors, as some tests wait, and each process takes
-# ten seconds to import all tests. Each gets a run of neighbouring tests, which share servers, and then takes some from those
-# that are not done (worksteal).
+# Tests run in WORKERS processes (WORKERS=2 make test). Four on two processors, as many tests wait for servers and other
+# processes; each takes eight seconds of a processor to import all tests. Each gets a run of neighbouring tests, which share
+# servers, and then takes some from those that are not done (worksteal).
 #
 # make check runs the tests of the folders in CORE, below, and those that have worlds (tests/conftest.py) only in one of
 # them. These folders need no server and wait for little; they are what every request passes through.
 
 PYTHON ?= python3
 PORT ?= 8000
-WORKERS ?= 3
+WORKERS ?= 4
 SECONDS ?= 600
 CORE := tests/flow tests/http tests/routing tests/test_same_answer.py tests/test_layers.py tests/test_public_names.py
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
@@ -51,7 +51,12 @@ run: $(VENV)/.installed-run
 
 check: lint types layers core
 
-test: system lint types layers tests
+# mypy has one processor busy, so it runs beside the tests.
+test: system lint layers $(VENV)/.installed-test
+	@mkdir -p build
+	@$(MAKE) --no-print-directory types > build/types.txt 2>&1 & types=$$!; \
+	$(MAKE) --no-print-directory tests OPTIONS="$(OPTIONS)"; tests=$$?; \
+	wait $$types; types=$$?; [ $$types = 0 ] || cat build/types.txt; exit $$((tests || types))
 
 test-all: OPTIONS = --all-worlds
 test-all: test pyodide

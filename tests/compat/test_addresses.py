@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urljoin
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie.compat.addresses import join, leads_away
@@ -15,6 +15,8 @@ BASES = ["http://h.example/a/b", "http://h.example/", "http://h.example", "https
 BASES += ["http://h.example/a?x#y", "a/b", "/", "a", "", "news:a"]
 
 
+@example(base="http://h.example/a/b?q=1", reference="#f")
+@example(base="http://h.example/a/b?q=1", reference="?q=2")
 @given(base=st.sampled_from(BASES), reference=st.lists(st.sampled_from(PIECES), max_size=5).map("".join))
 def test_addresses_are_joined_as_urllib_joins_them(base: str, reference: str) -> None:
     # urllib takes ";" out of the last segment, and drops a path that is "."

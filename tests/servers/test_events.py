@@ -62,7 +62,8 @@ def test_R65_events_heart_beats_and_clients_that_leave(name: str, serve: Start) 
     with httpx.Client(timeout=ANSWER_WITHIN) as client:
         with connect_sse(client, "GET", url(server, "ticks"), headers={"Last-Event-ID": "7"}) as source:
             assert isinstance(source, EventSource)
-            events = source.iter_sse()
+            # The client makes an event without data of a heart-beat that follows an id.
+            events = (one for one in source.iter_sse() if one.data)
             first, second = next(events), next(events)
         assert (first.event, first.id, first.data) == ("tick", "8", '{"n":8}')
         assert json.loads(second.data) == {"n": 9}

@@ -464,6 +464,25 @@ def test_a_source_that_is_entered_is_left(make_client: MakeClient) -> None:
     assert log == ["entered", "asked", "left"]
 
 
+def test_a_subscription_that_ends_ends_the_stream(make_client: MakeClient) -> None:
+    class Two:
+        async def __aenter__(self) -> Two:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def __aiter__(self) -> AsyncIterator[str]:
+            yield "a"
+            yield "b"
+
+    class Subscribing(App):
+        def index(self) -> Any:
+            return EventStream(Two())
+
+    assert make_client(Subscribing()).get("/").text == "data: a\n\ndata: b\n\n"
+
+
 def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(make_client: MakeClient) -> None:
     asked, ended = threading.Event(), threading.Event()
 

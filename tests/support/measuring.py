@@ -1,10 +1,12 @@
 """Where coverage looks: at what is imported, and at those tests with their fixtures whose lines count.
 
-While Python 3.11 traces, all code takes two to three times as long, of whatever package it is. So pytest's own work is
-not traced, and neither are the tests that look at the framework from ``OUTSIDE``: their clients' threads and the
-processes that they start are not measured. Fixtures that several tests share always are.
+This process marks by itself what it reaches (tests/support/marks.py), if coverage would watch it by a trace function.
+coverage watches the processes that tests start, forks included.
 
-Where coverage has set no trace function (without it, or from Python 3.14 on) there is nothing to switch.
+The tests that look at the framework from ``OUTSIDE`` don't count: after each of them the marks are as they were before,
+and the processes that they start are not measured. Fixtures that several tests share always count.
+
+Import this module before micropie: with it the marks begin.
 """
 
 from __future__ import annotations
@@ -13,15 +15,14 @@ import os
 import pkgutil
 import sys
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from importlib import import_module
-from types import FrameType
 from typing import Any, TypeVar
 
+import coverage
 import pytest
 
-import micropie
+from tests.support.marks import begin
 
 T = TypeVar("T")
 
@@ -49,78 +50,69 @@ OUTSIDE = (
 OF_PROCESSES = "COVERAGE_PROCESS_CONFIG"
 
 
+def _trace_nothing() -> None:
+    sys.settrace(None)
+    threading.settrace(None)
+
+
+# A process that a test starts may import this module, too. It has the variable, and coverage watches it.
+MARKS = begin() if sys.gettrace() is not None and "PYTEST_CURRENT_TEST" not in os.environ else None
+if MARKS is not None:
+    _trace_nothing()
+
+
 class Measuring:
-    """A plugin that takes over the trace functions of coverage while tests run, but for those from ``OUTSIDE``."""
+    """A plugin that has coverage know what was reached, but for what only tests from ``OUTSIDE`` have."""
 
     def __init__(self) -> None:
-        self._counts = True
         self._of_processes = os.environ.get(OF_PROCESSES)
-        self._trace = sys.gettrace()
-        self._trace_of_threads = threading.gettrace()
-        threading.settrace(self._trace_thread if self._trace else self._trace_of_threads)
-        if self._trace is not None:  # a module that a test from outside imports first would never be measured
+        self._before: bytes | None = None  # the marks before a test from outside, while one runs
+        self._trace = sys.gettrace()  # for a worker of pytest-xdist coverage has begun once more
+        if MARKS is not None:
+            _trace_nothing()
+            import micropie
+
             for module in pkgutil.walk_packages(micropie.__path__, "micropie."):
-                if not module.name.endswith("__main__"):
+                if not module.name.endswith("__main__"):  # one that a test from outside imports first would not count
                     import_module(module.name)
-
-    def _trace_thread(self, frame: FrameType, event: Any, argument: object) -> Any:
-        """Begin to trace a thread, unless it is a client's of a test from outside: the client ends with it.
-
-        Other threads may go on in a test that counts.
-        """
-        if self._counts or not threading.current_thread().name.startswith("test client's"):
-            return self._trace_of_threads(frame, event, argument)  # type: ignore[misc]
-        sys.settrace(None)
-        return None
-
-    def _measure(self, *, is_on: bool) -> Generator[None, T, T]:
-        before = sys.gettrace()
-        sys.settrace(self._trace if is_on else None)
-        try:
-            return (yield)
-        finally:
-            sys.settrace(before)
-
-    @contextmanager
-    def _counting(self, *, counts: bool) -> Iterator[None]:
-        """Measure threads and processes that start in the block, or don't."""
-        before = self._counts
-        self._switch(counts=counts)
-        try:
-            yield
-        finally:
-            self._switch(counts=before)
-
-    def _switch(self, *, counts: bool) -> None:
-        self._counts = counts
-        if counts and self._of_processes is not None:
-            os.environ[OF_PROCESSES] = self._of_processes
-        else:
-            os.environ.pop(OF_PROCESSES, None)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_pycollect_makeitem(self) -> Generator[None, T, T]:
-        return (yield from self._measure(is_on=False))
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # coverage ends around it
     def pytest_runtestloop(self) -> Generator[None, T, T]:
-        return (yield from self._measure(is_on=False))
+        try:
+            return (yield)
+        finally:
+            measured = coverage.Coverage.current()
+            if MARKS is not None and measured is not None:
+                measured.get_data().add_arcs(MARKS.arcs())
+                sys.settrace(self._trace)  # which coverage takes back
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, T, T]:
-        with self._counting(counts=not item.nodeid.startswith(OUTSIDE)):
+        if not item.nodeid.startswith(OUTSIDE):
             return (yield)
+        self._leave_out()
+        try:
+            return (yield)
+        finally:
+            self._count_again()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, T, T]:
-        counts = self._counts or fixturedef.scope != "function"
-        with self._counting(counts=counts):
-            return (yield from self._measure(is_on=counts))
+        if self._before is None or fixturedef.scope == "function":
+            return (yield)
+        self._count_again()
+        try:
+            return (yield)
+        finally:
+            self._leave_out()
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_pyfunc_call(self) -> Generator[None, T, T]:
-        return (yield from self._measure(is_on=self._counts))
+    def _leave_out(self) -> None:
+        self._before = MARKS.reached[:] if MARKS is not None else b""
+        os.environ.pop(OF_PROCESSES, None)
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtest_teardown(self) -> Generator[None, T, T]:
-        return (yield from self._measure(is_on=self._counts))
+    def _count_again(self) -> None:
+        if MARKS is not None and self._before is not None:
+            MARKS.reached[:] = self._before
+        self._before = None
+        if self._of_processes is not None:
+            os.environ[OF_PROCESSES] = self._of_processes

@@ -342,7 +342,7 @@ async def sleep(scope: Message, receive: Receive, send: Send) -> None:
 @every_loop
 @pytest.mark.parametrize("handler", [echo, sleep])
 def test_a_failing_test_ends_the_application(world: str, handler: Handler) -> None:
-    client = connect(handler, world)
+    client = connect(handler, world, app_timeout=2)  # the time that one gets which does not hear of the end
     with pytest.raises(ZeroDivisionError) as caught, client.websocket("/"):
         raise ZeroDivisionError
     close_late(client)

@@ -1,0 +1,166 @@
+"""Marks in the code of micropie, from which coverage learns which lines and ways the tests have reached.
+
+coverage watches by a trace function until Python 3.14. While one is set, Python 3.11 takes two to three times as long for
+all code of the thread, of whatever package. A mark costs a tenth of a line that is traced, and code without marks
+nothing. So a module of micropie is compiled with ``__reached__[number] = 1`` in front of each statement, and in each way
+past a block: the ``else`` of an ``if`` or a loop that has none, and the case of a ``match`` that no pattern fits.
+
+The forks of a process share its marks. ``Marks.arcs`` makes of them what coverage would have seen, by coverage's own
+knowledge of the lines that may follow each other. What has to be reached, and the report, are coverage's.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import mmap
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, NamedTuple
+
+from coverage.parser import PythonParser
+
+ROOT = Path(__file__).parents[2]
+NAME = "__reached__"
+Block = list[ast.stmt]
+
+
+def begin() -> Marks:
+    """Have micropie marked, which is not imported yet."""
+    assert "micropie" not in sys.modules, "it was imported without marks"
+    marks = Marks(sorted((ROOT / "micropie").rglob("*.py")))
+    setattr(builtins, NAME, marks.reached)
+    sys.meta_path.insert(0, marks)
+    return marks
+
+
+class Place(NamedTuple):
+    """Where the marks of a file are: a byte for each line from ``lines`` on, and for the way past it from ``past`` on."""
+
+    lines: int
+    past: int
+
+
+class Marks:
+    """The marks of some files. In ``sys.meta_path`` it finds their modules, which are then marked."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._places: dict[str, Place] = {}
+        self._codes: dict[str, CodeType] = {}
+        size = 0
+        for path in paths:
+            count = path.read_bytes().count(b"\n") + 2
+            self._places[str(path)] = Place(size, size + count)
+            size += 2 * count
+        self.reached = mmap.mmap(-1, size)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] != "micropie":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.origin in self._places:
+            spec.loader = _Loader(name, spec.origin, self)
+        return spec
+
+    def code_of(self, path: str) -> CodeType:
+        """Compile a file with its marks."""
+        if path not in self._codes:
+            self._codes[path] = compile(_marked(path, self._places[path]), path, "exec", dont_inherit=True)
+        return self._codes[path]
+
+    def arcs(self) -> dict[str, set[tuple[int, int]]]:
+        """Return for each file the pairs of lines that followed each other, as far as coverage asks for them."""
+        return {path: found for path in self._places for found in [set(self._arcs_of(path))] if found}
+
+    def _arcs_of(self, path: str) -> Iterator[tuple[int, int]]:
+        place, reached = self._places[path], self.reached
+        if not any(reached[place.lines : place.past]):
+            return
+        parser = PythonParser(filename=path)
+        parser.parse_source()
+        followers = defaultdict(set)
+        for line, following in parser.arcs():
+            followers[line].add(following)
+        for line in range(place.past - place.lines):
+            block = min((later for later in followers[line] if later > line), default=0)  # it begins below its head
+            if reached[place.lines + line]:
+                yield -1, line
+                if reached[place.lines + block]:
+                    yield line, block
+            if reached[place.past + line]:
+                yield from ((line, past) for past in followers[line] - {block})
+
+
+class _Loader(SourceFileLoader):
+    """Loads a module with marks. The cache of compiled modules has the one without them, so it is passed by."""
+
+    def __init__(self, fullname: str, path: str, marks: Marks) -> None:
+        super().__init__(fullname, path)
+        self._marks = marks
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self._marks.code_of(self.path)
+
+
+def _marked(path: str, place: Place) -> ast.Module:
+    tree = ast.parse(Path(path).read_bytes(), path)
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(node, name, None)
+            if isinstance(block, list) and block:
+                setattr(node, name, _with_marks(block, place))
+        if isinstance(node, ast.If | ast.For | ast.AsyncFor | ast.While):
+            node.orelse = [_mark(place.past + node.lineno, node.lineno), *node.orelse]
+        elif isinstance(node, ast.Try | ast.TryStar):
+            for index, handler in enumerate(node.handlers):
+                tried = [each.lineno for each in node.handlers[: index + 1]]
+                handler.body = [*(_mark(place.lines + line, line) for line in tried), *handler.body]
+        elif isinstance(node, ast.Match):
+            _mark_cases(node, place)
+    return tree
+
+
+def _with_marks(block: Block, place: Place) -> Block:
+    """Return a block with marks for each line of its statements that coverage counts.
+
+    A docstring and an import from the future have to come first, so their marks follow them.
+    """
+    marked: Block = []
+    waiting: Block = []
+    for index, statement in enumerate(block):
+        decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+        lines = [*(each.lineno for each in decorators), statement.lineno]
+        waiting += [_mark(place.lines + line, line) for line in lines]
+        is_docstring = index == 0 and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        if not is_docstring and not (isinstance(statement, ast.ImportFrom) and statement.module == "__future__"):
+            marked += waiting
+            waiting = []
+        marked.append(statement)
+    return [*marked, *waiting]
+
+
+def _mark_cases(match: ast.Match, place: Place) -> None:
+    """Mark the patterns that were tried, and the ways past those that did not fit, when it is known which one does."""
+    heads = [case.pattern.lineno for case in match.cases]
+    last = match.cases[-1]
+    if last.guard is not None or not isinstance(last.pattern, ast.MatchAs) or last.pattern.pattern is not None:
+        match.cases.append(ast.match_case(ast.MatchAs(**_at(match.lineno)), body=[]))
+    for index, case in enumerate(match.cases):
+        tried: Block = [_mark(place.lines + line, line) for line in heads[: index + 1]]
+        case.body = [*tried, *(_mark(place.past + line, line) for line in heads[:index]), *case.body]
+
+
+def _mark(number: int, line: int) -> ast.stmt:
+    at = _at(line)
+    mark = ast.Subscript(ast.Name(NAME, ast.Load(), **at), ast.Constant(number, **at), ast.Store(), **at)
+    return ast.Assign([mark], ast.Constant(1, **at), **at)
+
+
+def _at(line: int) -> dict[str, Any]:
+    return {"lineno": line, "col_offset": 0, "end_lineno": line, "end_col_offset": 0}
