@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from micropie import pool as pools
 from micropie.errors import SetupError
 from micropie.execution import Threads, available_cpus
+from micropie.http import current_request
 from micropie.mounts import Mount
 from micropie.routing.checks import checks_of, with_checks
 from micropie.routing.config import Chain, Config, ErrorHandler, ErrorKey, handlers_of_classes
@@ -168,5 +169,6 @@ def _templates(definition: AppDefinition, settings: Settings, outer: Sequence[Di
     names = {**definition.template_names, **settings.template_globals}
     own = [settings.templates] if isinstance(settings.templates, str | PathLike) else list(settings.templates)
     directories = [*own, *(directory for directory in outer if directory not in own)]
-    filters, setup = settings.template_filters, settings.template_setup
-    return Templates(directories, filters, names, reload=bool(settings.debug), setup=setup)
+    filters, setup, translations = settings.template_filters, settings.template_setup, settings.translations
+    catalog = None if translations is None else lambda: translations(current_request())
+    return Templates(directories, filters, names, reload=bool(settings.debug), setup=setup, catalog=catalog)
