@@ -51,8 +51,8 @@ def problems_of(refused: ValueError) -> list[Problem]:
     if hasattr(reason, "error_count"):
         return [*_of_pydantic(reason, structure, own)]
     search = _Search(make, own)
-    found = [*islice(search.problems(structure, document, ()), MOST_ERRORS)]
-    return found or [search.described(reason, structure, document, ())]  # of a check of the whole
+    own_problem = search.described(reason, structure, document, ())
+    return [*islice(search.within(own_problem, structure, document, ()), MOST_ERRORS)]
 
 
 def _steps(path: Path) -> str:
@@ -107,6 +107,10 @@ class _Search:
             own_problem = self.described(error, hint, value, path)
         else:
             return
+        yield from self.within(own_problem, hint, value, path)
+
+    def within(self, own_problem: Problem, hint: object, value: object, path: Path) -> Iterator[Problem]:
+        """Yield the mistakes inside ``value``, or else its own."""
         has_found = False
         for inner, part, step, is_missing in _inside(hint, value):
             at = (*path, step)

@@ -296,7 +296,8 @@ def _of_whole_source(
         is_sent = fields if type(stated) is Query else request._exchange.form_fields is not None
         if not is_sent and default is not REQUIRED:
             return default
-        return _made(converter.from_form, fields, name, stated.place, f"The {stated.place} does not fit")
+        make = converter.from_query if type(stated) is Query else converter.from_form
+        return _made(make, fields, name, stated.place, f"The {stated.place} does not fit")
 
     expected = ANYTHING._replace(expected=f"the fields of a {name_of(structure)}")
     return BoundParameter(name, expected, default, find, is_stated=True, lists=converter.lists)

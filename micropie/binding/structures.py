@@ -55,13 +55,14 @@ MOST_ERRORS = 100  # in one body, to be described
 
 
 class StructureConverter(NamedTuple):
-    """Two functions that make a structure, and raise ``Refused``.
+    """Three functions that make a structure, and raise ``Refused``.
 
-    ``from_form`` takes the texts of a form's fields by name. ``lists``: those that may have several values.
+    ``from_form`` and ``from_query`` take the texts of fields by name. ``lists``: those that may have several values.
     """
 
     from_json: Callable[[object], object]
     from_form: Callable[[Mapping[str, list[str]]], object]
+    from_query: Callable[[Mapping[str, list[str]]], object]
     lists: Collection[str]
 
 
@@ -74,11 +75,17 @@ class Refused(ValueError):
 
 
 class Field(NamedTuple):
-    """A field of a structure: its name in a document, its annotation, whether a document must have it."""
+    """A field of a structure: its name in a document, its annotation, whether a document must have it.
+
+    ``kind`` and ``optional`` are the ``bare`` annotation, ``members`` the structures that it may be.
+    """
 
     name: str
     hint: Any
     required: bool
+    kind: Any
+    optional: bool
+    members: Sequence[type]
 
 
 class _PydanticField(Protocol):
@@ -178,8 +185,9 @@ def structure_converter(
 
     return StructureConverter(
         from_json=partial(made_of, strict=True),
-        from_form=lambda fields: made_of(_read_fields(members, nested(fields), own), strict=False),
-        lists=[field.name for field in fields if _is_collection(bare(field.hint)[0])],
+        from_form=lambda fields: made_of(_read_fields(members, nested(fields), own, is_form=True), strict=False),
+        from_query=lambda fields: made_of(_read_fields(members, fields, own, is_form=False), strict=False),
+        lists=[field.name for field in fields if _is_collection(field.kind)],
     )
 
 
@@ -287,7 +295,7 @@ def fields_of(structure: Any) -> Sequence[Field]:
     """Return the fields of a structure, with all that is said of them."""
     if is_pydantic(structure):
         return [
-            Field(
+            _field(
                 field.validation_alias if isinstance(field.validation_alias, str) else name,
                 Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation,
                 field.is_required(),
@@ -300,7 +308,12 @@ def fields_of(structure: Any) -> Sequence[Field]:
     needing = (Required, NotRequired)
     hints = {name: get_args(hint)[0] if get_origin(hint) in needing else hint for name, hint in hints.items()}
     info: Any = inspect.type_info(structure)
-    return [Field(one.encode_name, without_aliases(hints[one.name]), one.required) for one in info.fields]
+    return [_field(one.encode_name, without_aliases(hints[one.name]), one.required) for one in info.fields]
+
+
+def _field(name: str, hint: Any, required: bool) -> Field:
+    kind, optional = bare(hint)
+    return Field(name, hint, required, kind, optional, members_of(kind))
 
 
 def bare(hint: Any) -> tuple[Any, bool]:
@@ -396,7 +409,8 @@ def _check_numbers(made: object) -> None:
         elif isinstance(value, list | tuple | Set):
             waiting.extend(value)
         elif is_structure(kind):
-            names = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", _fields_of(kind))
+            names = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", None)
+            names = _fields_of(kind) if names is None else names
             waiting.extend(getattr(value, name) for name in names)
 
 
@@ -408,12 +422,14 @@ _AS_PARAMETERS = (bool, datetime, time)
 _ABSENT = object()
 
 
-def _read_fields(members: Sequence[type], tree: Mapping[str, Any], own: OwnTypes) -> dict[str, object]:
+def _read_fields(
+    members: Sequence[type], tree: Mapping[str, Any], own: OwnTypes, is_form: bool = True
+) -> dict[str, object]:
     """Return the document that a form stands for, as msgspec and pydantic take it. Names of no field are kept."""
     document = {name: _as_it_is(node) for name, node in tree.items()}
     for field in chain.from_iterable(map(fields_of, members)):
-        if field.name in tree or len(members) == 1:
-            value = _read(field.hint, tree.get(field.name), field.required, own)
+        if field.name in tree or (is_form and len(members) == 1):
+            value = _read(field, tree.get(field.name), own)
             if value is _ABSENT:
                 document.pop(field.name, None)
             else:
@@ -421,33 +437,32 @@ def _read_fields(members: Sequence[type], tree: Mapping[str, Any], own: OwnTypes
     return document
 
 
-def _read(hint: object, node: Any, required: bool, own: OwnTypes) -> object:
+def _read(field: Field, node: Any, own: OwnTypes) -> object:
     """Return what a field of a form stands for: its texts, or the fields inside it; None if it was not sent.
 
     A box that is not ticked and a list without a choice send nothing, and an entry that is left empty the text "".
     """
-    kind, optional = bare(hint)
+    kind = field.kind
     elements = elements_of(kind)
     if elements is not None:
         if node is None:
-            return _ABSENT if optional else []
+            return _ABSENT if field.optional else []
         parts = rows(node) if isinstance(node, dict) else [[text] for text in node]
-        return [_read(one, part, True, own) for one, part in zip(elements, parts, strict=False)]
+        return [_read(_field("", one, True), part, own) for one, part in zip(elements, parts, strict=False)]
     if node is None:
-        return False if kind is bool and not optional else _ABSENT
-    members = members_of(kind)
+        return False if kind is bool and not field.optional else _ABSENT
     if isinstance(node, dict):
-        return _read_fields(members, node, own) if members else _as_it_is(node)
+        return _read_fields(field.members, node, own) if field.members else _as_it_is(node)
     if len(node) > 1 and kind is not bool:  # some pages have a hidden "false" before each box
         return node
     text = node[-1]
-    if text == "" and optional:
+    if text == "" and field.optional:
         return None
-    is_left_empty = text == "" and not required
+    is_left_empty = text == "" and not field.required
     if kind not in _AS_PARAMETERS and not is_left_empty:
         return text
     try:
-        value = described_as(hint, own).from_text(text)
+        value = described_as(field.hint, own).from_text(text)
     except ValueError:
         return _ABSENT if is_left_empty else text
     return value if kind in _AS_PARAMETERS else text

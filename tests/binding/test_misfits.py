@@ -65,6 +65,18 @@ class Order(msgspec.Struct):
             raise ValueError('It is "bad".')
 
 
+class Deep(msgspec.Struct):
+    number: int
+    inner: "Deep | None" = None
+
+
+@dataclasses.dataclass
+class Filter:
+    page: int = 1
+    wide: bool = True
+    ids: list[int] | None = None
+
+
 @dataclasses.dataclass
 class DataLine:
     name: Annotated[str, Meta(min_length=1)]
@@ -275,6 +287,13 @@ def test_no_more_is_asked_than_is_told() -> None:
         raise AssertionError("it was made")
 
     assert len(problems({"numbers": ["x"] * 500})) == MOST_ERRORS
+
+    document: dict[str, Any] = {"number": "x"}
+    for _ in range(20):
+        document = {"number": 1, "inner": document}
+    with pytest.raises(Refused) as caught:
+        structure_converter(Deep, "deep").from_json(document)
+    assert [one.field for one in problems_of(caught.value)] == [".".join(["inner"] * 20 + ["number"])]
     last = {"numbers": [*range(5000), "x"]}  # so far back that it is not looked for: msgspec has found it
     assert problems(last) == [("Expected `int`, got `str` - at `$.numbers[5000]`", "numbers[5000]")]
 
@@ -370,6 +389,9 @@ class Flat(App):
     def files(self, errors: BindingErrors, photo: UploadFile, several: list[UploadFile]) -> Any:
         return [str(one) for one in errors]
 
+    def filtered(self, wanted: Annotated[Filter, Query()]) -> Any:
+        return [wanted.page, wanted.wide, wanted.ids]
+
     def search(self, page: int = 1, wide: bool = True, ids: list[int] = [5]) -> Any:  # noqa: B006
         return [page, wide, ids]
 
@@ -409,6 +431,8 @@ def test_a_query_with_empty_fields_has_their_defaults(make_client: MakeClient) -
     client = make_client(Flat())
     assert client.get("/search?page=&wide=").json() == [1, False, [5]]
     assert client.get("/search?page=x").status_code == 400
+    assert client.get("/filtered?page=").json() == [1, True, None]
+    assert client.get("/filtered?wide=off&ids=5").json() == [1, False, [5]]
 
 
 def test_the_words_of_the_author_reach_clients_of_an_api(make_client: MakeClient) -> None:
