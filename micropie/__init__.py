@@ -4,7 +4,7 @@ from pathlib import Path as _Path
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from micropie.app import App, Server, dual
-from micropie.binding import Body, Cookie, Form, Header, Query
+from micropie.binding import Body, Cookie, Form, Header, Message, Query
 from micropie.errors import (
     BadRequest,
     ClientDisconnect,
@@ -71,11 +71,11 @@ __version__ = "1.0.0rc1"
 # fmt: off
 __all__ = [
     "App", "BadRequest", "BindingError", "BindingErrors", "Body", "ClientDisconnect", "ConnectionClosed", "Cookie",
-    "EventStream", "Form", "HTTPError", "Header", "Headers", "HttpMiddleware", "InMemorySessionBackend",
-    "MethodNotAllowed", "MutableHeaders", "Page", "Query", "Redirect", "Request", "Response", "ResponseError",
-    "Server", "SessionBackend", "SetupError", "UploadFile", "WebSocket", "WebSocketMiddleware", "WebSocketRequest",
-    "__version__", "command", "delete", "describe", "dual", "escape", "event", "flash", "get", "get_flashed_messages",
-    "hidden", "html", "max_body_size", "max_data_size", "patch", "post", "put", "reads_body", "request", "requires",
-    "route", "run_async", "run_in", "static_file", "template", "websocket", "where",
+    "EventStream", "Form", "HTTPError", "Header", "Headers", "HttpMiddleware", "InMemorySessionBackend", "Message",
+    "MethodNotAllowed", "MutableHeaders", "Page", "Query", "Redirect", "Request", "Response", "ResponseError", "Server",
+    "SessionBackend", "SetupError", "UploadFile", "WebSocket", "WebSocketMiddleware", "WebSocketRequest", "__version__",
+    "command", "delete", "describe", "dual", "escape", "event", "flash", "get", "get_flashed_messages", "hidden",
+    "html", "max_body_size", "max_data_size", "patch", "post", "put", "reads_body", "request", "requires", "route",
+    "run_async", "run_in", "static_file", "template", "websocket", "where",
 ]
 # fmt: on

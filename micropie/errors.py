@@ -13,6 +13,8 @@
 ``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call. The framework's own
 refusals (a malformed query, a missing parameter) are ``HTTPError`` as well, so one ``@app.error(400)`` sees both.
 
+A sentence of theirs may be worded by a catalogue, in another language: one with values in it is a ``Sentence``.
+
 The functions at the end are here because every layer checks arguments, and this is the lowest one.
 """
 
@@ -25,7 +27,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 # By RFC 9110, which has renamed four of those that Python knew before 3.13.
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
@@ -34,6 +36,40 @@ PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
+
+
+class Catalog(Protocol):
+    """A catalogue of sentences, such as ``gettext.NullTranslations`` and Babel's ``Translations``."""
+
+    def gettext(self, message: str, /) -> str: ...
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int, /) -> str: ...
+
+
+class Sentence(str):
+    """A text with values in it: ``Sentence("There is no page {number}.", number=5)``.
+
+    ``several`` is the text for any ``count`` but 1.
+    """
+
+    def __new__(cls, text: str, several: str = "", /, **values: Any) -> Sentence:
+        self = super().__new__(cls, (several if several and values["count"] != 1 else text).format(**values))
+        self._parts = text, several, values
+        return self
+
+    _parts: tuple[str, str, dict[str, Any]]
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, Any]]:  # errors of worker processes are pickled
+        return self._parts[:2], self._parts[2]
+
+
+def in_words_of(catalog: Catalog, sentence: str) -> str:
+    """Return a sentence as a catalogue has it; as it is if the catalogue has nothing for it."""
+    if not isinstance(sentence, Sentence):
+        return catalog.gettext(sentence) if sentence else sentence  # "" is the catalogue's own description
+    text, several, values = sentence._parts
+    text = catalog.ngettext(text, several, values["count"]) if several else catalog.gettext(text)
+    return text.format(**values)
 
 
 class HTTPError(Exception):
@@ -80,7 +116,7 @@ class MethodNotAllowed(HTTPError):
 
     def __init__(self, allowed: Iterable[str]) -> None:
         allow = ", ".join(sorted(allowed))
-        super().__init__(405, f"This resource answers {allow} only.", [("Allow", allow)])
+        super().__init__(405, Sentence("This resource answers {methods} only.", methods=allow), [("Allow", allow)])
 
 
 def websockets_need_asgi() -> HTTPError:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from micropie import App, BadRequest, HTTPError, MethodNotAllowed, Redirect, Response, SetupError, get
+from micropie.errors import Sentence
 from micropie.middleware import CORSMiddleware
 from tests.conftest import MakeClient
 
@@ -515,3 +518,9 @@ def test_debug_does_not_replace_the_authors_page(make_client: MakeClient) -> Non
     app = Failing(debug=True)
     app.error(500)(lambda: "sorry")
     assert make_client(app).get("/sync/oops").text == "sorry"
+
+
+def test_a_sentence_can_be_copied_with_all_that_a_catalogue_needs() -> None:
+    for sentence in (Sentence("{count} pie", "{count} pies", count=2), Sentence("There is no {name}.", name="{x}")):
+        for other in (pickle.loads(pickle.dumps(sentence)), copy.copy(sentence)):
+            assert (str(other), other.__getnewargs_ex__()) == (str(sentence), sentence.__getnewargs_ex__())

@@ -21,8 +21,8 @@ ROOT = Path(micropie.__file__).parent.parent
 # All public names. A new one is added here. Removing or renaming one breaks the applications that import it.
 PROMISED = {
     "micropie": """
-App Server dual route get post put patch delete websocket run_in where run_async hidden command requires
-describe reads_body max_body_size max_data_size Header Cookie Query Form Body BindingError BindingErrors
+App Server dual route get post put patch delete websocket run_in where run_async hidden command requires describe
+reads_body max_body_size max_data_size Header Cookie Query Form Body BindingError BindingErrors Message
 Request Response EventStream Headers MutableHeaders UploadFile Page request template static_file event escape html flash
 get_flashed_messages HTTPError BadRequest MethodNotAllowed Redirect ClientDisconnect SetupError ResponseError
 WebSocket WebSocketRequest ConnectionClosed HttpMiddleware WebSocketMiddleware SessionBackend InMemorySessionBackend

@@ -2,10 +2,11 @@
 
 A signature is compiled once into a ``Plan`` (``signatures.py``) of parameters, each of which knows where its value is
 found (``parameters.py``, ``sources.py``) and how text or JSON becomes its type (``converters.py``, ``constraints.py``,
-``structures.py``). ``results.py`` reads what is said of the handler's result.
+``structures.py``). ``misfits.py`` says what is wrong in a document. ``results.py`` reads what is said of
+the handler's result.
 """
 
-from micropie.binding.constraints import KEYWORDS
+from micropie.binding.constraints import KEYWORDS, Message
 from micropie.binding.converters import OwnTypes, converter_for, schemas, taken_by, without_aliases
 from micropie.binding.parameters import BoundParameter, unwrapped
 from micropie.binding.results import ResultFilter, answers_of, result_filter
@@ -15,8 +16,8 @@ from micropie.binding.structures import is_pydantic, is_structure
 
 # fmt: off
 __all__ = [
-    "KEYWORDS", "Body", "BoundParameter", "Cookie", "Form", "Header", "OwnTypes", "Plan", "ProvidedParameter", "Query",
-    "ResultFilter", "answers_of", "asked_after_first", "converter_for", "is_pydantic", "is_structure", "result_filter",
-    "schemas", "stated_source", "taken_by", "unwrapped", "without_aliases",
+    "KEYWORDS", "Body", "BoundParameter", "Cookie", "Form", "Header", "Message", "OwnTypes", "Plan",
+    "ProvidedParameter", "Query", "ResultFilter", "answers_of", "asked_after_first", "converter_for", "is_pydantic",
+    "is_structure", "result_filter", "schemas", "stated_source", "taken_by", "unwrapped", "without_aliases",
 ]
 # fmt: on

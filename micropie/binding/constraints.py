@@ -1,4 +1,7 @@
-"""Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``, annotated_types' ``Ge(1)``."""
+"""Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``, annotated_types' ``Ge(1)``.
+
+``Message`` beside them has the author's words for a value that breaks one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias, TypeVar, get_origin
 
-from micropie.errors import SetupError
+from micropie.errors import Sentence, SetupError
 
 # The most characters of a text that an author's own expression is tried on: it may take exponential time.
 MOST_MATCHED = 1000
@@ -19,12 +22,36 @@ Holds: TypeAlias = Callable[[Any], bool]
 
 
 class Constraint(NamedTuple):
-    """A condition that a value must fulfil, and the words for it."""
+    """A condition that a value must fulfil, and the words for it: in a description, and for a visitor."""
 
+    name: str
     holds: Holds
     words: str
-    is_own: bool = False
-    """Whether ``holds`` is a function of the author's."""
+    bound: object = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether ``holds`` is a function of the author's."""
+        return self.name == "predicate"
+
+    def sentence(self, value: object) -> str:
+        """Return the sentence for a visitor who gave ``value``."""
+        if self.is_own:
+            return INVALID
+        is_text = isinstance(value, str)
+        if self.name == "min_length" and is_text and self.bound == 1:
+            return REQUIRED_FIELD
+        text, several = _SENTENCES[self.name] if is_text or self.name not in _OF_LISTS else _OF_LISTS[self.name]
+        return Sentence(text, several, **({"count": self.bound} if several else {"limit": self.bound}))
+
+
+class BrokenConstraint(ValueError):
+    """A value of the right type that breaks a constraint."""
+
+    def __init__(self, fault: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.fault = fault
+        self.sentence = sentence
 
 
 def _matches(pattern: str) -> Holds:
@@ -45,6 +72,52 @@ _KINDS: dict[str, tuple[Callable[[Any], Holds], str, str]] = {
 }
 
 KEYWORDS: Mapping[str, str] = {name: keyword for name, (_, _, keyword) in _KINDS.items()}
+
+REQUIRED_FIELD = "Please fill in this field."
+INVALID = "Please enter another value."
+
+# For a visitor, by the same attribute; two for what is counted.
+_SENTENCES = {
+    "gt": ("Please enter a value above {limit}.", ""),
+    "ge": ("Please enter a value of {limit} or more.", ""),
+    "lt": ("Please enter a value below {limit}.", ""),
+    "le": ("Please enter a value of {limit} or less.", ""),
+    "multiple_of": ("Please enter a multiple of {limit}.", ""),
+    "min_length": ("Please use at least {count} character.", "Please use at least {count} characters."),
+    "max_length": ("Please use at most {count} character.", "Please use at most {count} characters."),
+    "pattern": ("Please match the requested format.", ""),
+}
+_OF_LISTS = {
+    "min_length": ("Please choose at least {count}.", "Please choose at least {count}."),
+    "max_length": ("Please choose at most {count}.", "Please choose at most {count}."),
+}
+
+
+class Message:
+    """The author's words for a value that does not fit, in ``Annotated``: ``Message("Please choose another name.")``.
+
+    ``text`` is for every fault that has no words of its own. Those are given by the fault: ``required`` for a value
+    that is missing, ``invalid`` for one of another type, else by the constraint: ``Message(min_length="Too short.")``.
+    They are looked up in the catalogue of ``App(translations=...)``. Raises ``SetupError`` for another keyword.
+    """
+
+    def __init__(self, text: str = "", /, **words: str) -> None:
+        for fault in words:
+            if fault not in _FAULTS:
+                raise SetupError(f"Message has words for {', '.join(_FAULTS)}, not for {fault!r}")
+        self._text = text
+        self._words = words
+
+    def words_for(self, fault: str) -> str:
+        """Return the words for a fault, "" if there are none."""
+        return self._words.get(fault, self._text)
+
+    def __repr__(self) -> str:
+        return f"Message({self._text!r})"
+
+
+_FAULTS = ("required", "invalid", "predicate", *_KINDS)
+
 
 # Attributes that describe and do not restrict.
 _DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema", "extra"})
@@ -96,31 +169,32 @@ def _constraints(item: object, parameter: str) -> Iterator[Constraint]:
     if func is not None:
         if type(item).__module__.partition(".")[0] != "annotated_types":  # pydantic's AfterValidator returns a value
             raise SetupError(f"parameter {parameter!r}: {type(item).__name__} can't be enforced here")
-        yield Constraint(func, f"such that {getattr(func, '__name__', func)}", is_own=True)
+        yield Constraint("predicate", func, f"such that {getattr(func, '__name__', func)}")
         return
     names = [name for name in dir(item) if not name.startswith("_") and not callable(getattr(item, name, None))]
     for name in [name for name in _KINDS if name in names] + [name for name in names if name not in _KINDS]:
         value = getattr(item, name)
         if name in _KINDS and value is not None:
             make, words, _ = _KINDS[name]
-            yield Constraint(make(value), words.format(value))
+            yield Constraint(name, make(value), words.format(value), value)
         elif name not in _KINDS and name not in _DESCRIBING and value not in (None, False):
             raise SetupError(f"parameter {parameter!r}: {type(item).__name__}({name}={value!r}) can't be enforced here")
 
 
 def checked(convert: Callable[[_Given], object], constraints: list[Constraint]) -> Callable[[_Given], object]:
-    """Return ``convert`` followed by the constraints. It raises ``ValueError`` for a value that breaks one."""
+    """Return ``convert`` followed by the constraints. It raises ``BrokenConstraint``."""
 
     def convert_and_check(given: _Given) -> object:
         value = convert(given)
         if value is None:  # of an optional parameter
             return None
-        try:
-            holds = all(constraint.holds(value) for constraint in constraints)
-        except TypeError:  # the value is of a kind that has no order, or no length
-            holds = False
-        if not holds:
-            raise ValueError(given)
+        for constraint in constraints:
+            try:
+                holds = constraint.holds(value)
+            except TypeError:  # the value is of a kind that has no order, or no length
+                holds = False
+            if not holds:
+                raise BrokenConstraint(constraint.name, constraint.sentence(value))
         return value
 
     return convert_and_check

@@ -15,7 +15,7 @@ import operator
 import re
 import types
 from binascii import a2b_base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from inspect import Parameter
@@ -34,8 +34,17 @@ from typing import (
     get_type_hints,
 )
 
-from micropie.binding.constraints import Constraint, check_type, checked, constraints_of
-from micropie.errors import SetupError
+from micropie.binding.constraints import (
+    INVALID,
+    REQUIRED_FIELD,
+    BrokenConstraint,
+    Constraint,
+    Message,
+    check_type,
+    checked,
+    constraints_of,
+)
+from micropie.errors import Sentence, SetupError
 from micropie.http import encoder_of
 from micropie.lazily import pattern
 
@@ -48,7 +57,10 @@ class Converter(NamedTuple):
     """Two functions that return the converted value and raise ``ValueError`` for anything but what is ``expected``.
 
     ``optional``: None is a value as well. ``many``: if set, the parameter takes every value of its name; ``many``
-    makes a list, a tuple or a set of the converted ones. ``schema``: in JSON Schema, for one type alone.
+    makes a list, a tuple or a set of the converted ones. ``schema``: in JSON Schema, for one type alone. ``invalid``
+    and ``required``: sentences for a visitor, by default made of ``expected``, and "Please fill in this field.".
+    ``message``: the author's words in their place. ``empty``: the texts that a form without the field stands for, as a
+    box that is not ticked and a list without a choice send nothing; None if it stands for nothing.
     """
 
     expected: str
@@ -57,6 +69,24 @@ class Converter(NamedTuple):
     optional: bool = False
     many: Collect | None = None
     schema: Mapping[str, str] | None = None
+    invalid: str = ""
+    required: str = REQUIRED_FIELD
+    message: Message = Message()
+    empty: Sequence[str] | None = None
+
+    def misfit(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
+        """Return the sentence for the visitor whose ``value`` was refused, and whether the author wrote it.
+
+        None is a missing value, and an empty entry counts as one.
+        """
+        if isinstance(error, BrokenConstraint):
+            fault, sentence = error.fault, error.sentence
+        elif value is None or value == "":
+            fault, sentence = "required", self.required
+        else:
+            fault, sentence = "invalid", self.invalid or f"Please enter {self.expected}."
+        own = self.message.words_for(fault)
+        return own or sentence, bool(own)
 
 
 class OwnTypes(NamedTuple):
@@ -209,7 +239,9 @@ _BUILT_IN: dict[object, Converter] = {
     str: _scalar(str, "text", {"type": "string"}, _identity),
     int: _scalar(int, "a whole number", {"type": "integer"}, _if_matches(_WHOLE, int), _to_whole),
     float: _scalar(float, "a number", {"type": "number"}, _to_float, float),
-    bool: _scalar(bool, "true or false", {"type": "boolean"}, _to_bool),
+    bool: _scalar(bool, "true or false", {"type": "boolean"}, _to_bool)._replace(
+        invalid="Please choose yes or no.", empty=[""]
+    ),
 }
 
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)  # those that take each of their numbers
@@ -294,7 +326,9 @@ def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYP
         annotation, *metadata = get_args(annotation)
         constraints = constraints_of(metadata, parameter)
         check_type(constraints, annotation, parameter)
-        return _constrained(converter_for(annotation, parameter, own), constraints)
+        converter = _constrained(converter_for(annotation, parameter, own), constraints)
+        messages = [one for one in metadata if isinstance(one, Message)]
+        return converter._replace(message=messages[-1]) if messages else converter
     if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
         return _BUILT_IN.get(annotation, ANYTHING)
     if annotation in own.decoders:
@@ -363,6 +397,7 @@ def _constrained(converter: Converter, constraints: list[Constraint]) -> Convert
     if not constraints:
         return converter
     expected = ", ".join([converter.expected, *(constraint.words for constraint in constraints)])
+    converter = converter._replace(invalid=converter.invalid or f"Please enter {converter.expected}.")
     if converter.many is not None:
         many, from_json = checked(converter.many, constraints), checked(converter.from_json, constraints)
         return converter._replace(expected=expected, many=many, from_json=from_json)
@@ -398,7 +433,8 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
             raise ValueError(value)
         return choose(value)
 
-    return Converter("one of " + ", ".join(choices), choose, choose_json)
+    sentence = Sentence("Please choose one of {choices}.", choices=", ".join(choices))
+    return Converter("one of " + ", ".join(choices), choose, choose_json, invalid=sentence, required=sentence)
 
 
 def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Converter:
@@ -407,11 +443,12 @@ def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Conver
     if len(inner) == 1:
         return _optional(inner[0]) if optional else inner[0]
     # int before str in any union: every text is a str.
-    inner.sort(key=lambda converter: converter in _TEXT)
+    inner.sort(key=lambda converter: converter.from_text is _identity)
     union = Converter(
         " or ".join(converter.expected for converter in inner),
         lambda text: _first_that_fits((converter.from_text for converter in inner), text),
         lambda value: _first_that_fits((converter.from_json for converter in inner), value),
+        invalid=INVALID,
     )
     return _optional(union) if optional else union
 
@@ -431,6 +468,7 @@ def _optional(inner: Converter) -> Converter:
         from_text=lambda text: None if text == "" and inner.many is None else inner.from_text(text),
         from_json=lambda value: None if value is None else inner.from_json(value),
         optional=True,
+        empty=None,
     )
 
 
@@ -465,4 +503,12 @@ def _collection(kind: object, arguments: tuple[object, ...], parameter: str, own
         return make([item.from_json(element) for element in value])
 
     most = f" of at most {MAX_HASHED} values" if kind in (set, frozenset) else ""
-    return Converter(f"a list{most}, each {item.expected}", item.from_text, from_json, many=make)
+    return Converter(
+        f"a list{most}, each {item.expected}",
+        item.from_text,
+        from_json,
+        many=make,
+        invalid=item.invalid or f"Please enter {item.expected}.",
+        message=item.message,
+        empty=[],
+    )

@@ -8,23 +8,21 @@ only. That is decided once, by ``bound_parameter``; a request calls ``parameter.
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import Parameter
 from types import UnionType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from micropie.binding.converters import ANYTHING, NUMBERS, Converter, OwnTypes, converter_for
 from micropie.binding.sources import Body, Form, Query, Source, stated_source
-from micropie.binding.structures import members_of, name_of, structure_converter
+from micropie.binding.structures import StructureConverter, members_of, name_of, structure_converter
 from micropie.errors import HTTPError, SetupError
 from micropie.http import BindingError, BindingErrors, ParameterError, Request, UploadFile, WebSocketRequest
-from micropie.lazily import pattern
 
 _Value = TypeVar("_Value")
 _Made = TypeVar("_Made")
 
 REQUIRED = Parameter.empty
-MOST_ERRORS = 100  # in one body, to be described
 
 Find: TypeAlias = "Callable[[BoundParameter, Request, Mapping[str, object]], object]"
 
@@ -36,7 +34,8 @@ class BoundParameter(NamedTuple):
 
     ``values`` are those of the path's wildcards. ``find`` raises ``BindingError`` for a value that is missing or does
     not convert. ``is_stated``: the annotation names the source. ``takes_document``: the value is the whole body.
-    ``label``: its name in sentences, by default "Parameter 'name'".
+    ``label``: its name in sentences, by default "Parameter 'name'". ``lists``: the names of the form's fields that may
+    have several values. ``key``: the name of the value, by default the parameter's.
     """
 
     name: str
@@ -46,6 +45,8 @@ class BoundParameter(NamedTuple):
     is_stated: bool = False
     takes_document: bool = False
     label: str = ""
+    lists: Collection[str] = ()
+    key: str = ""
 
     def is_plain(self, is_number: bool) -> bool:
         """Return whether a segment's text, or the number that a wildcard has made of it, is the value as it is."""
@@ -88,12 +89,15 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if kind is Request or kind is WebSocketRequest:
         return BoundParameter(name, ANYTHING, default, _request, is_stated=True)
     if kind is UploadFile:
-        converter = ANYTHING._replace(expected="a file", optional=optional, many=list if many else None)
+        many_files, required = (list if many else None), "Please choose a file."
+        converter = ANYTHING._replace(expected="a file", optional=optional, many=many_files, required=required)
         return BoundParameter(name, converter, default, _file)
     if members_of(kind):
         expected = "a JSON array of objects" if many else "a JSON object or a form"
         converter = ANYTHING._replace(expected=expected, optional=optional)
-        return BoundParameter(name, converter, default, _body_reader(kind, many, name, own), takes_document=True)
+        made = structure_converter(kind, name, own, many)
+        find = _body_reader(made, many, name)
+        return BoundParameter(name, converter, default, find, takes_document=True, lists=made.lists)
     return BoundParameter(name, converter_for(annotation, name, own), default, by_name)
 
 
@@ -124,6 +128,8 @@ def by_name(parameter: BoundParameter, request: Request, values: Mapping[str, ob
         found = values_of(request, values)
         if found and name in found:
             return read(parameter, found[name], place)
+    if parameter.converter.empty is not None and request._exchange.form_fields is not None:
+        return _from_texts(parameter, parameter.converter.empty, "form")
     if parameter.default is REQUIRED:
         raise _missing(parameter, request)
     return parameter.default
@@ -146,7 +152,8 @@ def from_path(parameter: BoundParameter, value: object, place: str = "path") -> 
 def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
     from_text = parameter.converter.from_text
     if parameter.converter.many is None:
-        return _converted(parameter, place, from_text, texts[0])
+        # A form's entry that is left empty is none where there is a default, and "" is not a value.
+        return _converted(parameter, place, from_text, texts[0], is_optional=not texts[0])
     return _collected(parameter, place, [_converted(parameter, place, from_text, text) for text in texts])
 
 
@@ -157,7 +164,7 @@ def _from_json(parameter: BoundParameter, value: object, place: str) -> object:
 def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
     """Return the uploaded file, or a list of all; raise 400 if the parameter is annotated as something else."""
     if parameter.find is not _file and parameter.converter.expected != ANYTHING.expected:
-        raise _misfit(parameter, place, None)
+        raise _misfit(parameter, place, None, parameter.converter.misfit(None))
     return files[0] if parameter.converter.many is None else _collected(parameter, place, [*files])
 
 
@@ -175,12 +182,20 @@ _PLACES: Sequence[tuple[str, Callable[[Request, Mapping[str, object]], Mapping[s
 )
 
 
-def _converted(parameter: BoundParameter, place: str, convert: Callable[[_Value], object], value: _Value) -> object:
+def _converted(
+    parameter: BoundParameter,
+    place: str,
+    convert: Callable[[_Value], object],
+    value: _Value,
+    is_optional: bool = False,
+) -> object:
     try:
         return convert(value)
-    except ValueError:
-        pass  # outside of ``except``, so that the error has no false context
-    raise _misfit(parameter, place, value)
+    except ValueError as error:
+        told = parameter.converter.misfit(value, error)
+    if is_optional and parameter.default is not REQUIRED:
+        return parameter.default
+    raise _misfit(parameter, place, value, told)  # outside of ``except``, so that the error has no false context
 
 
 def _collected(parameter: BoundParameter, place: str, values: list[object]) -> object:
@@ -188,11 +203,14 @@ def _collected(parameter: BoundParameter, place: str, values: list[object]) -> o
     return _converted(parameter, place, parameter.converter.many, values)
 
 
-def _misfit(parameter: BoundParameter, place: str, value: object) -> BindingError:
-    """Return the error of a value that a parameter does not take."""
-    expected = parameter.converter.expected
-    sentence = f"{parameter.label or f'Parameter {parameter.name!r}'} must be {expected}."
-    return BindingError([ParameterError(parameter.name, place, value, expected, sentence=sentence)])
+def _misfit(
+    parameter: BoundParameter, place: str, value: object, told: tuple[str, bool], sentence: str = ""
+) -> BindingError:
+    """Return the error of a value that a parameter does not take. ``told``: by ``Converter.misfit``."""
+    (words, is_own), expected = told, parameter.converter.expected
+    label = parameter.label or f"Parameter {parameter.name!r}"
+    sentence = f"{label}: {words}" if is_own else sentence or f"{label} must be {expected}."
+    return BindingError([ParameterError(parameter.name, place, value, expected, (), sentence, parameter.key, words)])
 
 
 def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
@@ -211,7 +229,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
 
 
 def _absent(parameter: BoundParameter, sentence: str) -> BindingError:
-    return BindingError([ParameterError(parameter.name, "", None, parameter.converter.expected, sentence=sentence)])
+    return _misfit(parameter, "", None, parameter.converter.misfit(None), sentence)
 
 
 # -- in one place only -------------------------------------------------------------------------------------------------
@@ -249,8 +267,12 @@ def _of_source(name: str, annotation: object, default: object, stated: Source, o
     is_one = stated.is_joined and converter.many is None
     read: Read = _from_json if is_document else _from_texts
 
+    empty = converter.empty if type(stated) is Form else None
+
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
         given: Any = request._exchange.json_value() if is_document else stated.texts(request, key)
+        if given == [] and empty is not None and request._exchange.form_fields is not None:
+            return _from_texts(parameter, empty, stated.place)
         if given is None or given == []:
             if default is REQUIRED and not converter.optional:
                 raise _absent(parameter, f"{parameter.label} is missing; expected {converter.expected}.")
@@ -258,7 +280,9 @@ def _of_source(name: str, annotation: object, default: object, stated: Source, o
         return read(parameter, [", ".join(given)] if is_one else given, stated.place)
 
     label = f"{stated.place.capitalize()} {key!r}"
-    return BoundParameter(name, converter, default, find, is_stated=True, takes_document=is_document, label=label)
+    return BoundParameter(
+        name, converter, default, find, is_stated=True, takes_document=is_document, label=label, key=key
+    )
 
 
 def _of_whole_source(
@@ -271,78 +295,42 @@ def _of_whole_source(
 
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
         fields = stated.fields(request)
-        if not fields and default is not REQUIRED:
+        is_sent = fields if type(stated) is Query else request._exchange.form_fields is not None
+        if not is_sent and default is not REQUIRED:
             return default
-        return _made(converter.from_form, fields, name, stated.place, f"The {stated.place} does not fit")
+        make = converter.from_query if type(stated) is Query else converter.from_form
+        return _made(make, fields, name, stated.place, f"The {stated.place} does not fit")
 
     expected = ANYTHING._replace(expected=f"the fields of a {name_of(structure)}")
-    return BoundParameter(name, expected, default, find, is_stated=True)
+    return BoundParameter(name, expected, default, find, is_stated=True, lists=converter.lists)
 
 
-def _body_reader(structure: object, many: bool, name: str, own: OwnTypes) -> Find:
+def _body_reader(converter: StructureConverter, many: bool, name: str) -> Find:
     """Return the ``find`` of a parameter that takes the whole body: a JSON document, or a form."""
-    converter = structure_converter(structure, name, own)
     begin = f"Parameter {name!r} does not fit"
 
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
-        document, place = request._exchange.json_value(), "json"
-        if document is None:
-            if not request._exchange.form_fields:
-                return _default(parameter, request)
-            place = "form"
-        if many:
-            elements = enumerate(_made(_array, document, name, place, begin))
-            make = converter.from_json
-            return [_made(make, one, name, place, f"{begin} in element {at + 1}", (at,)) for at, one in elements]
-        if document is None:
-            return _made(converter.from_form, request._exchange.fields, name, place, begin)
-        return _made(converter.from_json, document, name, place, begin)
+        document = request._exchange.json_value()
+        if document is None and request._exchange.form_fields is None:
+            return _default(parameter, request)
+        if document is None and not many:
+            return _made(converter.from_form, request._exchange.fields, name, "form", begin)
+        return _made(converter.from_json, document, name, "json", begin)
 
     return find
 
 
-def _array(document: object) -> list[object]:
-    if not isinstance(document, list):
-        raise ValueError("Expected `array`")
-    return document
-
-
-def _made(
-    make: Callable[[_Value], _Made], given: _Value, name: str, place: str, begin: str, before: tuple[int, ...] = ()
-) -> _Made:
-    """Make a structure. The sentence of each error starts with ``begin``, each path in the body with ``before``."""
+def _made(make: Callable[[_Value], _Made], given: _Value, name: str, place: str, begin: str) -> _Made:
+    """Make a structure. The sentence of each error starts with ``begin``."""
     try:
         return make(given)
     except ValueError as error:
+        from micropie.binding.misfits import problems_of  # not before something is wrong
+
         problems = [
-            ParameterError(name, place, value, problem, (*before, *path), f"{begin}: {problem}.")
-            for problem, path, value in described(error)
+            ParameterError(
+                name, place, one.value, one.expected, one.path, f"{begin}: {one.text}.", one.field, one.words
+            )
+            for one in problems_of(error)
         ]
     raise BindingError(problems)
-
-
-_PLACE = pattern(r" - at `\$(.*)`$")
-_STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
-
-# msgspec and pydantic name keys and tags that a client has made up, and an author may send the sentence as HTML.
-_MARKUP = pattern(r'<(?=[A-Za-z/!?])|"')
-
-
-def described(error: Exception) -> Iterator[tuple[str, tuple[str | int, ...], object]]:
-    """Yield the problems of a body: a line without the client's values, the place, and the value.
-
-    msgspec stops at the first one. pydantic has collected all, but half a million in one body take 10 s to describe.
-    """
-    if not hasattr(error, "error_count"):
-        text = _MARKUP.sub("", str(error))
-        place = _PLACE.search(text)
-        steps = _STEP.findall(place[1]) if place is not None else ()
-        yield text, tuple(name or (int(index) if index.isdigit() else index) for name, index in steps), None
-        return
-    count = error.error_count()
-    if count > MOST_ERRORS:
-        yield f"{count} values are wrong", (), None
-        return
-    for one in error.errors(include_url=False, include_context=False):  # type: ignore[attr-defined]
-        text = ": ".join(filter(None, [".".join(map(str, one["loc"])), one["msg"]]))
-        yield _MARKUP.sub("", text), one["loc"], one["input"]

@@ -10,7 +10,6 @@ from types import NoneType, UnionType
 from typing import Any, Optional, Union
 
 from micropie.binding.converters import hints_of
-from micropie.binding.parameters import described
 from micropie.binding.structures import is_pydantic, members_of, with_fields_of
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
 from micropie.execution import layers
@@ -80,7 +79,9 @@ class ResultFilter:
             # It is dumped by the annotation: what was made of a derived class may still be an object of that.
             return self._adapter.dump_python(made, mode="json", fallback=lambda value: loads(dumps(value)))
         except (ValueError, TypeError, ImportError) as error:
-            given, (problem, *_) = type(result).__name__, next(described(error))
+            from micropie.binding.misfits import described
+
+            given = type(result).__name__
             raise ResponseError(
-                f"{self._name} returned a {given}, which does not fit its annotation: {problem}"
+                f"{self._name} returned a {given}, which does not fit its annotation: {described(error)}"
             ) from None

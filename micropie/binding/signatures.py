@@ -11,6 +11,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from inspect import Parameter
 from itertools import chain, repeat
 from operator import itemgetter
@@ -21,7 +22,7 @@ from micropie.binding.parameters import REQUIRED, BoundParameter, bound_paramete
 from micropie.binding.sources import stated_source
 from micropie.errors import BadRequest, HTTPError, SetupError
 from micropie.execution import layers
-from micropie.http import BindingError, BindingErrors, ParameterError, Request
+from micropie.http import BindingError, BindingErrors, ParameterError, Request, nested, rows, translated
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
@@ -186,13 +187,24 @@ class Plan:
         if self._takes_keywords:
             for one in chain(self._keywords, self._found_others(request, values)):
                 keywords[one.name] = _attempt(errors, one, one.find, request, values)
+        errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if self._takes_errors:
-            report = BindingErrors(errors, _sent(request))
+            is_submitted = exchange.form_fields is not None
+            report = BindingErrors(errors, self._sent(request), is_submitted=is_submitted)
             arguments = [report if value is BindingErrors else value for value in arguments]
             keywords = {name: report if value is BindingErrors else value for name, value in keywords.items()}
         elif errors:
             raise BindingError(errors)
         return [*arguments, keywords] if self._takes_keywords else arguments
+
+    def _sent(self, request: Request) -> dict[str, object]:
+        """Return the values of the query and the form, to fill a form with again: a list for several of a name."""
+        sent = {**request._exchange.query, **request._exchange.fields}
+        lists = {one.key or one.name for one in self._all if one.converter.many is not None}.union(
+            *(one.lists for one in self._all)
+        )
+        given = {name: values if name in lists or len(values) != 1 else values[0] for name, values in sent.items()}
+        return {name: _as_given(node) for name, node in nested(sent).items()} | given
 
     def _takers(self) -> Iterator[BoundParameter]:
         """Yield the parameters that segments of a path fill: *args takes all that are left."""
@@ -212,10 +224,13 @@ class Plan:
                 yield others._replace(name=name, converter=others.converter if is_one else several)
 
 
-def _sent(request: Request) -> dict[str, object]:
-    """Return the values of the query and the form, to fill a form with again: a list for several of a name."""
-    sent = {**request._exchange.query, **request._exchange.fields}
-    return {name: values[0] if len(values) == 1 else values for name, values in sent.items()}
+def _as_given(node: Any) -> Any:
+    """Return the fields of a form that are inside others: lists by number, dicts by name, at their ends texts."""
+    if not isinstance(node, dict):
+        return node[0] if len(node) == 1 else node
+    if all(isinstance(name, int) for name in node):
+        return [_as_given(one) for one in rows(node)]
+    return {name: _as_given(one) for name, one in node.items()}
 
 
 def _attempt(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from datetime import datetime, time
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import chain, repeat
 from pathlib import Path
 from typing import (
     Annotated,
@@ -22,8 +23,9 @@ from typing import (
     Literal,
     NamedTuple,
     NewType,
+    NotRequired,
     Protocol,
-    TypeAlias,
+    Required,
     TypeGuard,
     Union,
     get_args,
@@ -32,11 +34,14 @@ from typing import (
     is_typeddict,
 )
 
+from micropie.binding.constraints import Message
 from micropie.binding.converters import (
+    ANYTHING,
     COLLECTIONS,
     MAX_EXPONENT,
     MAX_HASHED,
     NO_OWN_TYPES,
+    Converter,
     OwnTypes,
     converter_for,
     is_enum,
@@ -44,22 +49,51 @@ from micropie.binding.converters import (
     without_aliases,
 )
 from micropie.errors import SetupError
+from micropie.http import nested, rows
 
-_FormReader: TypeAlias = Callable[[list[str]], object]
+MOST_ERRORS = 100  # in one body, to be described
 
 
 class StructureConverter(NamedTuple):
-    """Two functions that make a structure, and raise ``ValueError`` with a text that says what is wrong.
+    """Three functions that make a structure, and raise ``Refused``.
 
-    ``from_form`` takes the texts of a form's fields by name.
+    ``from_form`` and ``from_query`` take the texts of fields by name. ``lists``: those that may have several values.
     """
 
     from_json: Callable[[object], object]
     from_form: Callable[[Mapping[str, list[str]]], object]
+    from_query: Callable[[Mapping[str, list[str]]], object]
+    lists: Collection[str]
+
+
+class Refused(ValueError):
+    """The refusal of a document; ``misfits.py`` says what is wrong with it.
+
+    ``args``: the library's error, or a check's; the document; the structure; ``make(value, kind)``, which asks again
+    for a part of the document; the application's own types.
+    """
+
+
+class Field(NamedTuple):
+    """A field of a structure: its name in a document, its annotation, whether a document must have it.
+
+    ``kind`` and ``optional`` are the ``bare`` annotation, ``members`` the structures that it may be.
+    """
+
+    name: str
+    hint: Any
+    required: bool
+    kind: Any
+    optional: bool
+    members: Sequence[type]
 
 
 class _PydanticField(Protocol):
     annotation: object
+    metadata: Sequence[object]
+    validation_alias: object
+
+    def is_required(self) -> bool: ...
 
 
 class _PydanticModel(Protocol):
@@ -97,17 +131,23 @@ def name_of(structure: object) -> str:
     return " | ".join(one.__name__ for one in members_of(structure))
 
 
-def structure_converter(structure: Any, parameter: str, own: OwnTypes = NO_OWN_TYPES) -> StructureConverter:
-    """Return the converter for a structure. Raises ``SetupError`` if msgspec is missing, or can't make it."""
+def structure_converter(
+    structure: Any, parameter: str, own: OwnTypes = NO_OWN_TYPES, many: bool = False
+) -> StructureConverter:
+    """Return the converter for a structure, or for a list of ``many``.
+
+    Raises ``SetupError`` if msgspec is missing, or can't make it.
+    """
+    whole: Any = list[structure] if many else structure
     try:
         members = members_of(structure)
-        readers = {name: _form_reader(hint) for one in members for name, hint in _fields_of(one).items()}
         is_all_pydantic = all(map(is_pydantic, members))
         if is_all_pydantic:  # which has been imported
-            make = sys.modules["pydantic"].TypeAdapter(structure).validate_python
+            validate = sys.modules["pydantic"].TypeAdapter(whole).validate_python
         else:
-            make = _by_msgspec(structure, parameter, own)
-        kinds = _kinds_in(structure)
+            convert = _by_msgspec(structure, parameter, own)
+        kinds = kinds_in(structure)
+        fields = [field for one in members for field in fields_of(one)]
     except (TypeError, NameError, AttributeError, SyntaxError) as error:
         advice = ": write class Cat(msgspec.Struct, tag=True), or take pydantic models" if len(members) > 1 else ""
         raise SetupError(
@@ -129,24 +169,30 @@ def structure_converter(structure: Any, parameter: str, own: OwnTypes = NO_OWN_T
     is_hashed = any(map(_has_chosen_hashes, kinds))
     has_numbers = Decimal in kinds or (float in kinds and is_all_pydantic)  # it takes the text "nan" for a float
 
-    def from_json(document: object) -> object:
-        if is_hashed:
-            _check_sizes(document)
-        made = make(document)
-        if has_numbers:
+    def make(document: object, strict: bool, kind: object) -> object:
+        made = validate(document, strict=strict and None) if is_all_pydantic else convert(document, strict, kind)
+        if has_numbers or not strict:
             _check_numbers(made)
         return made
 
-    def from_form(fields: Mapping[str, list[str]]) -> object:
-        made = make({name: readers.get(name, _one_or_all)(texts) for name, texts in fields.items()}, strict=False)
-        _check_numbers(made)
-        return made
+    def made_of(document: object, strict: bool) -> object:
+        try:
+            if is_hashed:
+                _check_sizes(document, is_bounded=not many)
+            return make(document, strict, whole)
+        except ValueError as error:
+            raise Refused(error, document, whole, partial(make, strict=strict), own) from None
 
-    return StructureConverter(from_json, from_form)
+    return StructureConverter(
+        from_json=partial(made_of, strict=True),
+        from_form=lambda fields: made_of(_read_fields(members, nested(fields), own, is_form=True), strict=False),
+        from_query=lambda fields: made_of(_read_fields(members, fields, own, is_form=False), strict=False),
+        lists=[field.name for field in fields if _is_collection(field.kind)],
+    )
 
 
-def _by_msgspec(structure: Any, parameter: str, own: OwnTypes) -> Callable[..., object]:
-    """Return a function that makes a structure of a document, strictly or of a form's texts."""
+def _by_msgspec(structure: Any, parameter: str, own: OwnTypes) -> Callable[[object, bool, Any], object]:
+    """Return a function that makes a structure, or a part of one, of a document, strictly or of a form's texts."""
     try:
         import msgspec
     except ImportError:
@@ -155,7 +201,7 @@ def _by_msgspec(structure: Any, parameter: str, own: OwnTypes) -> Callable[..., 
         ) from None
 
     msgspec.json.Decoder(structure)  # raises TypeError for a structure that msgspec can't make
-    decoded = {kind for kind in _kinds_in(structure) if isinstance(kind, type) and kind in own.decoders}
+    decoded = {kind for kind in kinds_in(structure) if isinstance(kind, type) and kind in own.decoders}
     for kind in decoded:
         if not isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType):
             raise SetupError(
@@ -177,13 +223,13 @@ def _by_msgspec(structure: Any, parameter: str, own: OwnTypes) -> Callable[..., 
             pass
         raise ValueError(f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}")
 
-    def make(document: object, strict: bool = True) -> object:
+    def convert(document: object, strict: bool, kind: Any) -> object:
         try:
-            return _convert(document, structure, strict, from_custom)
+            return _convert(document, kind, strict, from_custom)
         except msgspec.ValidationError as error:  # not a ValueError in msgspec
-            raise ValueError(_explained(str(error), structure)) from None
+            raise ValueError(_explained(str(error), structure)) from error.__cause__  # an exception of the author's
 
-    return make
+    return convert
 
 
 def _convert(document: object, kind: object, strict: bool, dec_hook: Callable[[type, object], object]) -> object:
@@ -250,21 +296,13 @@ def _check_required_fields(structure: Any, parameter: str, converters: Collectio
 
 
 def _explained(problem: str, structure: Any) -> str:
-    """Return msgspec's sentence; where it quotes a value that is no choice or no tag, say which ones there are."""
+    """Return msgspec's sentence; where it quotes a value that is no tag, say which ones there are."""
     _, dash, place = problem.rpartition(" - at ")
     if problem.startswith("Invalid value "):
         configs = [getattr(one, "__struct_config__", None) for one in members_of(structure)]
         tags = [str(one.tag) for one in configs if one is not None and place == f"`$.{one.tag_field}`"]
         return f"{'Expected one of ' + ', '.join(tags) if tags else 'Invalid value'}{dash}{place}"
-    if not problem.startswith("Invalid enum value"):
-        return problem
-    annotation: object = structure
-    for name in re.findall(r"\.([^.\[\]`]+)", place):
-        structures = [_fields_of(kind) for kind in _kinds_in(annotation) if is_structure(kind)]
-        annotation = next((fields[name] for fields in structures if name in fields), None)
-    choices = [kind for kind in _kinds_in(annotation) if get_origin(kind) is Literal or is_enum(kind)]
-    expected = [converter_for(kind, "").expected for kind in choices]
-    return f"{'Expected ' + expected[0] if len(expected) == 1 else 'Invalid enum value'}{dash}{place}"
+    return problem
 
 
 def _fields_of(structure: type) -> dict[str, object]:
@@ -274,7 +312,61 @@ def _fields_of(structure: type) -> dict[str, object]:
     return {name: without_aliases(hint) for name, hint in get_type_hints(structure).items()}
 
 
-def _kinds_in(annotation: object) -> list[object]:
+@lru_cache(maxsize=256)
+def fields_of(structure: Any) -> Sequence[Field]:
+    """Return the fields of a structure, with all that is said of them."""
+    if is_pydantic(structure):
+        return [
+            _field(
+                field.validation_alias if isinstance(field.validation_alias, str) else name,
+                Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation,
+                field.is_required(),
+            )
+            for name, field in structure.model_fields.items()
+        ]
+    from msgspec import inspect
+
+    hints = get_type_hints(structure, include_extras=True)
+    needing = (Required, NotRequired)
+    hints = {name: get_args(hint)[0] if get_origin(hint) in needing else hint for name, hint in hints.items()}
+    info: Any = inspect.type_info(structure)
+    return [_field(one.encode_name, without_aliases(hints[one.name]), one.required) for one in info.fields]
+
+
+def _field(name: str, hint: Any, required: bool) -> Field:
+    kind, optional = bare(hint)
+    return Field(name, hint, required, kind, optional, members_of(kind))
+
+
+def bare(hint: Any) -> tuple[Any, bool]:
+    """Return the X of ``X``, ``X | None`` and ``Annotated[X, ...]``; whether it is optional."""
+    optional = False
+    while True:
+        members = [one for one in get_args(hint) if one is not type(None)]
+        if get_origin(hint) in (Union, types.UnionType) and len(members) < len(get_args(hint)):
+            hint, optional = Union[tuple(members)], True  # noqa: UP007 - it may be of one
+        elif get_origin(hint) is Annotated:
+            hint = get_args(hint)[0]
+        elif isinstance(hint, NewType):
+            hint = hint.__supertype__
+        else:
+            return hint, optional
+
+
+def _is_collection(kind: object) -> bool:
+    return (get_origin(kind) or kind) in COLLECTIONS
+
+
+def elements_of(kind: object) -> Iterator[Any] | None:
+    """Return the annotations of a collection's elements, one after the other; None for another type."""
+    if not _is_collection(kind):
+        return None
+    first, *others = get_args(kind) or (Any,)
+    is_fixed = get_origin(kind) is tuple and others != [Ellipsis]
+    return chain([first, *others], repeat(Any)) if is_fixed else repeat(first)
+
+
+def kinds_in(annotation: object) -> list[object]:
     """Return all types in an annotation, and in those of structures in it: ``set[int]``, ``int``, ..."""
     kinds: list[object] = []  # no set: the metadata of an ``Annotated`` may not be hashable
     structures: set[type] = set()
@@ -312,9 +404,12 @@ def _has_chosen_hashes(kind: object) -> bool:
     return element is not str and not is_enum(element)
 
 
-def _check_sizes(document: object) -> None:
-    """Raise ``ValueError`` for an array or object that would make too large a set or dict."""
-    waiting = [document]
+def _check_sizes(document: object, is_bounded: bool) -> None:
+    """Raise ``ValueError`` for an array or object that would make too large a set or dict.
+
+    ``is_bounded``: whether the document itself may be one.
+    """
+    waiting = [document] if is_bounded or not isinstance(document, list) else document[:]
     while waiting:
         value = waiting.pop()
         if isinstance(value, list | dict):
@@ -336,24 +431,82 @@ def _check_numbers(made: object) -> None:
         elif isinstance(value, list | tuple | Set):
             waiting.extend(value)
         elif is_structure(kind):
-            names = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", _fields_of(kind))
+            names = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", None)
+            names = _fields_of(kind) if names is None else names
             waiting.extend(getattr(value, name) for name in names)
 
 
-def _one_or_all(texts: list[str]) -> str | list[str]:
-    return texts[0] if len(texts) == 1 else texts
+# -- forms -------------------------------------------------------------------------------------------------------------
+
+# Read as parameters of these types are: browsers send a time without seconds, and a box is "on".
+_AS_PARAMETERS = (bool, datetime, time)
+
+_ABSENT = object()
 
 
-def _form_reader(hint: object) -> _FormReader:
-    """Return a function from the texts of a form's field to a value.
+def _read_fields(
+    members: Sequence[type], tree: Mapping[str, Any], own: OwnTypes, is_form: bool = True
+) -> dict[str, object]:
+    """Return the document that a form stands for, as msgspec and pydantic take it. Names of no field are kept."""
+    document = {name: _as_it_is(node) for name, node in tree.items()}
+    for field in chain.from_iterable(map(fields_of, members)):
+        if field.name in tree or (is_form and len(members) == 1):
+            value = _read(field, tree.get(field.name), own)
+            if value is _ABSENT:
+                document.pop(field.name, None)
+            else:
+                document[field.name] = value
+    return document
 
-    In a form, a list of one looks like a single value, a ticked box is the text "on", and None is the text "".
+
+def _read(field: Field, node: Any, own: OwnTypes) -> object:
+    """Return what a field of a form stands for: its texts, or the fields inside it; None if it was not sent.
+
+    A box that is not ticked and a list without a choice send nothing, and an entry that is left empty the text "".
     """
-    members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    if any((get_origin(member) or member) in COLLECTIONS for member in members):
-        return lambda texts: texts
-    if bool in members:
-        return lambda texts: True if texts == ["on"] else _one_or_all(texts)
-    if type(None) in members:
-        return lambda texts: None if texts == [""] else _one_or_all(texts)
-    return _one_or_all
+    kind = field.kind
+    elements = elements_of(kind)
+    if elements is not None:
+        if node is None:
+            return _ABSENT if field.optional else []
+        parts = rows(node) if isinstance(node, dict) else [[text] for text in node]
+        return [_read(_field("", one, True), part, own) for one, part in zip(elements, parts, strict=False)]
+    if node is None:
+        return False if kind is bool and not field.optional else _ABSENT
+    if isinstance(node, dict):
+        return _read_fields(field.members, node, own) if field.members else _as_it_is(node)
+    if len(node) > 1 and kind is not bool:  # some pages have a hidden "false" before each box
+        return node
+    text = node[-1]
+    if text == "" and field.optional:
+        return None
+    is_left_empty = text == "" and not field.required
+    if kind not in _AS_PARAMETERS and not is_left_empty:
+        return text
+    try:
+        value = described_as(field.hint, own).from_text(text)
+    except ValueError:
+        return _ABSENT if is_left_empty else text
+    return value if kind in _AS_PARAMETERS else text
+
+
+def _as_it_is(node: Any) -> object:
+    """Return the texts of a field, a single one as it is, and those of the fields inside it."""
+    if isinstance(node, dict):
+        return {str(name): _as_it_is(one) for name, one in node.items()}
+    return node[0] if len(node) == 1 else node
+
+
+def described_as(hint: object, own: OwnTypes) -> Converter:
+    """Return the converter of a field, to describe it; that of any value where no parameter could be of its type."""
+    while isinstance(hint, NewType):
+        hint = hint.__supertype__
+    try:
+        return converter_for(hint, "", own)
+    except SetupError:  # a structure, or a constraint that only the library knows
+        pass
+    if get_origin(hint) is not Annotated:
+        return ANYTHING
+    kind, *metadata = get_args(hint)
+    messages = [one for one in metadata if isinstance(one, Message)]
+    return described_as(kind, own)._replace(message=messages[-1] if messages else Message())

@@ -20,14 +20,14 @@ from micropie.http.escaping import escape, html, is_html
 from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
-from micropie.http.forms.data import DEFAULT_LIMITS
+from micropie.http.forms.data import DEFAULT_LIMITS, nested, rows
 from micropie.http.forms.receiving import AHEAD, has_large_body, receive_body, receive_form
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
 from micropie.http.headers import LONGEST_KEPT, MAX_LENGTHS, Headers, MutableHeaders, Spellings, cached_if_short
 from micropie.http.json import BUILTINS, Dumps, Encoders, dumps, dumps_with, encoder_of, loads
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
-from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members
+from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated
 from micropie.http.request import Request, WebSocketRequest, bound_request, current_request
 from micropie.http.response import (
     HTML,
@@ -110,9 +110,9 @@ __all__ = [
     "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
     "is_base_url", "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private", "merge_pending",
-    "normal_host", "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below",
-    "receive_body", "receive_form", "redirect_response", "select", "split_host", "start_failed", "states_status",
-    "status_line", "weight_of_coding", "with_host", "with_html", "without_prefix",
+    "nested", "normal_host", "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below",
+    "receive_body", "receive_form", "redirect_response", "rows", "select", "split_host", "start_failed",
+    "states_status", "status_line", "translated", "weight_of_coding", "with_host", "with_html", "without_prefix",
 ]
 # fmt: on
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from io import BytesIO
 from typing import Final, Generic, Protocol, TypeVar
 
-from micropie.errors import HTTPError
+from micropie.errors import HTTPError, Sentence
 from micropie.execution import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Body:
 
     def _too_large(self) -> HTTPError:
         self._is_too_large = True  # raised again by each later read
-        return HTTPError(413, f"The body may have {self._limit} bytes at most.")
+        return HTTPError(413, Sentence("The body may have {most} bytes at most.", most=self._limit))
 
 
 class Performer(Protocol):

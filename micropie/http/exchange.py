@@ -16,7 +16,7 @@ from contextvars import Context
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
-from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError, as_authors_see
+from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see
 from micropie.execution import Flow, Step, Threads, result_of
 from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
@@ -87,6 +87,9 @@ class Settings(Protocol):
 
     @property
     def on_error(self) -> Callable[[BaseException], object] | None: ...
+
+    @property
+    def translations(self) -> Callable[[Any], Catalog] | None: ...
 
 
 class Sessions(Protocol):

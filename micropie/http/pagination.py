@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
-from micropie.errors import BadRequest, HTTPError
+from micropie.errors import BadRequest, HTTPError, Sentence
 from micropie.http.request import current_request
 
 Item = TypeVar("Item")
@@ -33,7 +33,7 @@ class Page(Generic[Item]):
     def __post_init__(self) -> None:
         _check_size(self.size)
         if not 1 <= self.number <= max(self.pages, 1):
-            raise HTTPError(404, f"There is no page {self.number}.")
+            raise HTTPError(404, Sentence("There is no page {number}.", number=self.number))
 
     @classmethod
     def of(cls, items: Sequence[Item], number: int = 1, size: int = 20) -> Page[Item]:
@@ -51,7 +51,7 @@ class Page(Generic[Item]):
         _check_size(size)
         offset = (number - 1) * size
         if not 0 <= offset < 2**63:
-            raise HTTPError(404, f"There is no page {number}.")
+            raise HTTPError(404, Sentence("There is no page {number}.", number=number))
         return offset
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from micropie.errors import PHRASES, HTTPError
+from micropie.errors import PHRASES, HTTPError, in_words_of
 from micropie.http.binding_errors import BindingError
 from micropie.http.escaping import escape
 from micropie.http.headers import cached_if_short
@@ -26,7 +26,9 @@ def _schema(required: dict[str, object], **optional: object) -> dict[str, object
 
 
 _PATH = {"type": "array", "items": {"type": ["string", "integer"]}}
-_ERROR = _schema({"parameter": _TEXT, "source": _TEXT, "expected": _TEXT, "path": _PATH, "detail": _TEXT})
+_ERROR = _schema(
+    {"parameter": _TEXT, "source": _TEXT, "expected": _TEXT, "path": _PATH, "field": _TEXT, "detail": _TEXT}
+)
 
 # What OpenAPI says of the document.
 PROBLEM_SCHEMA = _schema(
@@ -58,11 +60,28 @@ def error_answer(request: Request, error: HTTPError) -> Response:
     if not isinstance(error.message, str):  # a dict or a list is the author's own document
         return error_response(error.status, error.message, error.headers)
     kind: str = request._exchange.config.settings.errors
+    headers = error.headers
     if kind == "auto":
         kind = _wanted(request)
         if kind != "text":
-            return _ANSWERS[kind](error, [*error.headers, ("Vary", "Accept")])
-    return _ANSWERS[kind](error, error.headers)
+            headers = [*headers, ("Vary", "Accept")]
+    phrase = PHRASES.get(error.status, "Error")
+    is_default = error.message == f"{error.status} {phrase}"
+    title = translated(request, phrase)
+    message = f"{error.status} {title}" if is_default else translated(request, error.message)
+    return _ANSWERS[kind](error, title, message, headers)
+
+
+def translated(request: Request, sentence: str) -> str:
+    """Return a sentence in the words of ``App(translations=...)`` for this request; as it is if that fails."""
+    catalog_of = request._exchange.config.settings.translations
+    if catalog_of is None:
+        return sentence
+    try:
+        return in_words_of(catalog_of(request), sentence)
+    except Exception as failure:  # this may be the answer to an error
+        request._exchange.log_failure("App(translations=...) failed", failure)
+        return sentence
 
 
 def _wanted(request: Request) -> str:
@@ -83,9 +102,11 @@ def _wanted_of(accept: str) -> str:
     return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")
 
 
-def _as_page(error: HTTPError, headers: HeadersLike) -> Response:
-    title = f"{error.status} {PHRASES.get(error.status, 'Error')}"
-    message = "" if error.message == title else escape(error.message)
+def _as_page(error: HTTPError, title: str, message: str, headers: HeadersLike) -> Response:
+    title = f"{error.status} {title}"
+    message = "" if message == title else escape(message)
+    if isinstance(error, BindingError):  # a visitor may have filled in a form
+        message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
     return Response(_PAGE.format(title=escape(title), message=message), error.status, headers, HTML)
 
 
@@ -99,8 +120,8 @@ def problem_members(status: int, message: str) -> dict[str, object]:
     }
 
 
-def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:
-    document = problem_members(error.status, error.message)
+def _as_problem(error: HTTPError, title: str, message: str, headers: HeadersLike) -> Response:
+    document = problem_members(error.status, message) | {"title": title}
     if isinstance(error, BindingError):
         document["errors"] = [
             {
@@ -108,6 +129,7 @@ def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:
                 "source": one.source,
                 "expected": one.expected,
                 "path": list(one.path),
+                "field": one.field,
                 "detail": str(one),
             }
             for one in error.errors
@@ -115,8 +137,8 @@ def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:
     return Response(document, error.status, headers, PROBLEM)
 
 
-_ANSWERS: dict[str, Callable[[HTTPError, HeadersLike], Response]] = {
-    "text": lambda error, headers: error_response(error.status, error.message, headers),
+_ANSWERS: dict[str, Callable[[HTTPError, str, str, HeadersLike], Response]] = {
+    "text": lambda error, title, message, headers: error_response(error.status, message, headers),
     "html": _as_page,
     "json": _as_problem,
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from micropie.csrf import FIELD, is_csrf_token
-from micropie.errors import HTTPError, SetupError, refuse_text
+from micropie.errors import HTTPError, Sentence, SetupError, refuse_text
 from micropie.execution import Flow
 from micropie.http import Request, checked_origins, normal_origin, receive_form
 from micropie.middleware.base import FlowMiddleware
@@ -61,7 +61,7 @@ class CSRFMiddleware(FlowMiddleware):
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
                 # The message names this site's origin, which is wrong behind a misconfigured proxy that ends TLS.
-                raise HTTPError(403, f"This request was made by another site than {own}.")
+                raise HTTPError(403, Sentence("This request was made by another site than {site}.", site=own))
             return None
         # Without a cookie and without a log-in that browsers send by themselves, a request acts for no user.
         scheme = headers.get("authorization", "").partition(" ")[0].lower()

@@ -25,13 +25,18 @@ from ipaddress import IPv6Address, ip_address
 from threading import Lock
 from typing import Any, NamedTuple
 
-from micropie.errors import HTTPError, check, is_count, is_duration
+from micropie.errors import HTTPError, Sentence, check, is_count, is_duration
 from micropie.execution import INLINE, RETRY_AFTER, Flow, Outage, ServiceThreads, call, kind_of
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware, Target
 
 # The request's attribute for its quota; of several limits, the one with the least remaining.
 _QUOTA = "_quota"
+
+_TOO_MANY = (
+    "Too many requests. Please try again in {count} second.",
+    "Too many requests. Please try again in {count} seconds.",
+)
 
 _LONGEST = 366 * 24 * 3600  # seconds
 
@@ -115,9 +120,7 @@ class RateLimit(FlowMiddleware):
                 vars(request)[_QUOTA] = quota
             if not quota.allowed:
                 seconds = max(1, math.ceil(quota.retry_after))
-                wait = "1 second" if seconds == 1 else f"{seconds} seconds"
-                message = f"Too many requests. Please try again in {wait}."
-                raise HTTPError(429, message, [("Retry-After", str(seconds))])
+                raise HTTPError(429, Sentence(*_TOO_MANY, count=seconds), [("Retry-After", str(seconds))])
         elif self._refuses:
             raise HTTPError(503, "Please try again later.", [("Retry-After", f"{RETRY_AFTER:.0f}")])
 

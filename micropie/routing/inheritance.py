@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from micropie import pool as pools
 from micropie.errors import SetupError
 from micropie.execution import Threads, available_cpus
-from micropie.http import normal_host, split_host
+from micropie.http import current_request, normal_host, split_host
 from micropie.mounts import Mount
 from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Chain, Config, ErrorHandler, ErrorKey, handlers_of_classes
@@ -179,5 +179,6 @@ def _templates(definition: AppDefinition, settings: Settings, outer: Sequence[Di
     names = {**definition.template_names, **settings.template_globals}
     own = [settings.templates] if isinstance(settings.templates, str | PathLike) else list(settings.templates)
     directories = [*own, *(directory for directory in outer if directory not in own)]
-    filters, setup = settings.template_filters, settings.template_setup
-    return Templates(directories, filters, names, reload=bool(settings.debug), setup=setup)
+    filters, setup, translations = settings.template_filters, settings.template_setup, settings.translations
+    catalog = None if translations is None else lambda: translations(current_request())
+    return Templates(directories, filters, names, reload=bool(settings.debug), setup=setup, catalog=catalog)

@@ -11,7 +11,7 @@ from os import PathLike
 from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
 
 from micropie import websockets
-from micropie.errors import SetupError, check, is_count, is_duration
+from micropie.errors import Catalog, SetupError, check, is_count, is_duration
 from micropie.execution import THREAD
 from micropie.http import BUILTINS, PREFIXES, Limits, is_base_url, is_cookie_name, normal_host
 from micropie.templates import DIRECTORY
@@ -166,6 +166,9 @@ class Settings:
     secret_key: str | bytes | Sequence[str | bytes] | None = None
     """Signs the cookies of ``request.set_signed_cookie``: 32 bytes or more, or a list of which the first one signs and
     all are accepted; None, the default, for none. Needs ``micropie-dual[itsdangerous]``."""
+    translations: Callable[[Any], Catalog] | None = _setting(None, _FUNCTION)
+    """Returns the catalogue, of ``gettext`` or Babel, for a request: the framework's sentences are looked up there, the
+    words of each ``Message``, and the texts of templates (``{% trans %}``). None, the default, for English."""
     on_error: Callable[[BaseException], object] | None = _setting(None, _FUNCTION)
     """Called with each exception that is answered by 500 or breaks an answer off, beside the log: the
     ``capture_exception`` of an error reporter. It must not wait long. None, the default, for none."""

@@ -16,6 +16,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from micropie.errors import Catalog
+
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
@@ -34,6 +36,7 @@ class Templates:
     ``directories`` are searched one after the other. They are relative to the working directory at the time when the
     first template is needed. ``names`` are values that every template and macro sees; a rendering's ``context``
     overrides them. ``reload``: notice changes. ``setup`` is called with each Jinja2 environment that is made.
+    ``catalog`` returns the catalogue of the current request.
 
     Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is no such template.
     Errors of Jinja2 and of the template itself are raised unchanged, with the template's line in the traceback.
@@ -47,12 +50,14 @@ class Templates:
         *,
         reload: bool = False,
         setup: Callable[[Any], object] | None = None,
+        catalog: Callable[[], Catalog] | None = None,
     ) -> None:
         self.directories = directories
         self._filters = filters or {}
         self._names = names or {}
         self._reload = reload
         self._setup = setup
+        self._catalog = catalog
 
     def render(self, name: str, context: dict[str, object], block: str | None = None) -> str:
         """Render the template ``name``, or its block of the name ``block`` alone; every value is escaped."""
@@ -98,12 +103,17 @@ class Templates:
     def _open(self, *, is_async: bool) -> Environment:
         directories = [_absolute(directory) for directory in self.directories]
         open_environment = _environment_module().open_environment
-        environment: Environment = open_environment(directories, reload=self._reload, is_async=is_async)
+        environment: Any = open_environment(directories, reload=self._reload, is_async=is_async)
         environment.filters.update(self._filters)
         environment.globals.update(self._names)
+        catalog = self._catalog
+        if catalog is not None:
+            environment.add_extension("jinja2.ext.i18n")
+            texts = lambda text: catalog().gettext(text), lambda *given: catalog().ngettext(*given)
+            environment.install_gettext_callables(*texts, newstyle=True)
         if self._setup is not None:
             self._setup(environment)
-        return environment
+        return environment  # type: ignore[no-any-return]
 
 
 def _part(template: Template, block: str | None) -> Template:

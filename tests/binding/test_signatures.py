@@ -1228,7 +1228,7 @@ class Cake(msgspec.Struct):
     [
         ({"icings": [{"kind": "<odd>"}]}, "Expected one of thin, thick - at `$.icings[0].kind`"),
         ({"icings": [{"colours": {"a": ["<odd>"]}}]}, "Expected one of red, blue - at `$.icings[0].colours[...][0]`"),
-        ({"renamed": "<odd>"}, "Invalid enum value - at `$.renamed`"),
+        ({"renamed": "<odd>"}, "Expected one of red, blue - at `$.renamed`"),
         ({"icings": [{"kind": 5}]}, "Expected `str`, got `int` - at `$.icings[0].kind`"),
     ],
 )
@@ -1250,9 +1250,9 @@ def test_a_wrong_element_of_a_list_is_counted(make_client: MakeClient, kind: Any
     handler.__annotations__ = {"items": kind}
     client = make_client(app_of(handler))
     response = client.post("/page", json=[{"name": "x"}, {"name": "y"}, {"name": 5}])
-    assert (response.status_code, "does not fit in element 3: " in said(response)) == (400, True)
+    assert (response.status_code, [one["path"] for one in response.json()["errors"]]) == (400, [[2, "name"]])
     response = client.post("/page", json={"name": "x"})
-    assert (response.status_code, said(response)) == (400, "Parameter 'items' does not fit: Expected `array`.")
+    assert (response.status_code, [one["path"] for one in response.json()["errors"]]) == (400, [[]])
     assert client.post("/page", json=[{"name": "x"}] * 2).text == "2"
 
 

@@ -90,7 +90,7 @@ ANSWERS: list[tuple[str, dict[str, Any], int, Any]] = [
         "/pets",
         {"json": [{"type": "cow"}]},
         400,
-        "Parameter 'pets' does not fit in element 1: Expected one of cat, dog - at `$.type`.",
+        "Parameter 'pets' does not fit: Expected one of cat, dog - at `$[0].type`.",
     ),
     ("/ride", {"json": {"kind": "bike", "gears": 3}}, 200, ["Bike", {"kind": "bike", "gears": 3}]),
     ("/ride", {"data": {"kind": "car", "doors": "3"}}, 200, ["Car", {"kind": "car", "doors": 3}]),

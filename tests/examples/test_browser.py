@@ -130,7 +130,7 @@ def test_forms_events_sockets_and_uploads(
     click(chromium, send)
     said = "return [...document.querySelectorAll('#forms-with-errors output')].map((o) => o.textContent)"
     wait(chromium, f"return ({said.removeprefix('return ')})[1]")
-    assert all(sentence.startswith("Parameter") for sentence in chromium.execute_script(said))
+    assert all(sentence.startswith("Please ") for sentence in chromium.execute_script(said))
     name.send_keys("Ann")
     guests.clear()
     guests.send_keys("4")

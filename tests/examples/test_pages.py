@@ -42,18 +42,32 @@ def limited(send: Callable[[], httpx.Response]) -> bool:
 
 def test_forms(browse: Browse) -> None:
     client = browse("forms")
-    fields = token(client.get(""))
-    wrong = client.post("book", data={**fields, "name": "<Ann>", "guests": "99", "day": "tomorrow", "pie": "plum"})
+    page = client.get("")
+    assert page.text.count('name="guests[') == 4
+    assert 'name="news" checked' in page.text
+    typed = {"name": "<Ann>", "at": "soon", "guests[0].name": "Bob", "guests[0].vegan": "on", "guests[1].name": ""}
+    wrong = client.post("", data={**token(page), **typed, "pies": "cherry"})
     assert wrong.status_code == 422
-    assert [sentence.split("'")[1] for sentence in said(wrong)] == ["guests", "day"]
-    for kept in ('value="&lt;Ann&gt;"', 'value="99"', 'value="tomorrow"', 'value="plum"'):
+    assert said(wrong) == [
+        "Please enter a date and time such as 2026-01-31T13:45:00.",
+        "Please choose one of apple, plum.",
+        "Please fill in this field.",
+    ]
+    for kept in (
+        'value="&lt;Ann&gt;"',
+        'value="soon"',
+        'value="Bob"',
+        'name="guests[0].vegan" checked',
+        'name="news">',
+    ):
         assert kept in wrong.text
-    right = {**token(wrong), "name": "<Ann>", "guests": "2", "day": "2026-12-24", "pie": "plum"}
-    booked = client.post("book", data=right)
+    right = {**token(wrong), **typed, "at": "2026-12-24T18:30", "guests[1].name": "Eve", "pies": ["apple", "plum"]}
+    assert said(client.post("", data={**right, "at": "2026-12-21T18:30"})) == ["We are closed on Mondays."]
+    booked = client.post("", data=right)
     assert booked.url.path == "/forms/"
-    assert said(booked) == ["<Ann>: a table for 2 on 24 December 2026, with plum pie."]
+    assert said(booked) == ["<Ann>: apple and plum pie at 18:30 on 24 December 2026 with Bob (vegan), Eve."]
     assert said(client.get("")) == []
-    assert client.post("book", data=right, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.post("", data=right, headers={"Origin": "http://evil.example"}).status_code == 403
 
 
 def test_log_in(browse: Browse) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from gettext import NullTranslations
 from typing import Annotated, Any
 
 import pydantic
 import pytest
+from msgspec import Meta
 
 from micropie import (
     App,
@@ -14,6 +16,9 @@ from micropie import (
     BindingErrors,
     Form,
     HTTPError,
+    Message,
+    Page,
+    SetupError,
     UploadFile,
     WebSocket,
     post,
@@ -236,8 +241,7 @@ def test_a_form_that_is_shown_again_has_all_that_was_sent(make_client: MakeClien
 def test_a_handler_may_take_the_errors(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.get("/form?age=%3Cb%3E").text == (
-        "&lt;b&gt;|Parameter &#39;age&#39; must be a whole number.\n"
-        "None|Parameter &#39;name&#39; is missing; expected text.\n[18, None, True, True, False, True, 2]"
+        "&lt;b&gt;|Please enter a whole number.\nNone|Please fill in this field.\n[18, None, True, True, False, True, 2]"
     )
     assert client.get("/form?age=5&name=Ann").text == "[5, 'Ann', False, False, True, True, 0]"
     assert client.get("/form/x").status_code == 404
@@ -270,3 +274,83 @@ def test_an_error_handler_gets_them(make_client: MakeClient) -> None:
     answer = make_client(app).get("/several?a=x", headers={"Accept": "application/json"})
     assert (answer.status_code, answer.text) == (400, "handled")
     assert (seen[0].errors[0].given, seen[0].errors[0].expected) == ("x", "a whole number")
+
+
+# -- other words, and other languages ----------------------------------------------------------------------------------
+
+
+class German:
+    """A catalogue as gettext's are."""
+
+    def gettext(self, message: str) -> str:
+        known = {
+            "Not Found": "Nicht gefunden",
+            "Please enter a whole number.": "Bitte geben Sie eine ganze Zahl ein.",
+            "Adults only.": "Nur für Erwachsene.",
+            "This resource answers {methods} only.": "Hier geht nur {methods}.",
+            "There is no page {number}.": "{nummer} gibt es nicht.",
+            "Hello": "Hallo",
+        }
+        return known.get(message, message)
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        known = {
+            "Please use at least {count} character.": "Bitte mindestens {count} Zeichen.",
+            "%(count)s pie": "%(count)s Kuchen",
+        }
+        return known.get(msgid1, msgid1 if n == 1 else msgid2)
+
+
+def german_if_wanted(request: Any) -> Any:
+    return German() if request.headers.get("Accept-Language") == "de" else NullTranslations()
+
+
+class Inn(App):
+    @post
+    def sign(
+        self,
+        name: Annotated[str, Meta(min_length=2)],
+        age: Annotated[int, Meta(ge=18), Message(ge="Adults only.")],
+    ) -> str:
+        return name
+
+    def page(self, number: int) -> str:
+        return f"{Page([], number, 10, 0)}"
+
+    def pies(self, count: int) -> str:
+        source = "{{ _('Hello') }}: {% trans count=count %}{{ count }} pie{% pluralize %}{{ count }} pies{% endtrans %}"
+        return template(source=source, count=count)
+
+
+def test_sentences_come_from_a_catalogue(make_client: MakeClient) -> None:
+    client = make_client(Inn(translations=german_if_wanted, text="plain"))
+    german = {"Accept-Language": "de", "Accept": "application/json"}
+    for headers, words in ((german, ["Bitte mindestens 2 Zeichen.", "Nur für Erwachsene."]), ({}, None)):
+        answer = client.post("/sign", data={"name": "a", "age": "5"}, headers={"Accept": PROBLEM, **headers})
+        told = [one["detail"] for one in answer.json()["errors"]]
+        assert told == (words or ["Please use at least 2 characters.", "Adults only."])
+    answer = client.get("/nowhere", headers=german).json()
+    assert (answer["title"], answer["detail"]) == ("Nicht gefunden", "Nicht gefunden")
+    assert client.get("/nowhere", headers={"Accept-Language": "de"}).text == "404 Nicht gefunden"
+    page = client.get("/nowhere", headers={"Accept-Language": "de", "Accept": "text/html"}).text
+    assert "<h1>404 Nicht gefunden</h1>\n<p></p>" in page
+    assert client.get("/sign", headers=german).json()["detail"] == "Hier geht nur OPTIONS, POST."
+    assert client.get("/pies/1", headers=german).text == "Hallo: 1 Kuchen"
+    assert client.get("/pies/2").text == "Hello: 2 pies"
+
+
+def test_a_catalogue_that_fails_is_logged_and_the_sentence_stays(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Inn(translations=german_if_wanted))
+    assert client.get("/page/5", headers={"Accept-Language": "de"}).text == "There is no page 5."  # "{nummer}"
+    assert "App(translations=...) failed" in caplog.text
+
+
+def test_inner_applications_have_the_same_catalogue(make_client: MakeClient) -> None:
+    app = App(translations=german_if_wanted, text="plain")
+    app.inner = Inn()
+    client = make_client(app)
+    assert client.get("/inner/pies/1", headers={"Accept-Language": "de"}).text == "Hallo: 1 Kuchen"
+    with pytest.raises(SetupError, match="a function"):
+        App(translations="de")  # type: ignore[arg-type]

@@ -1,9 +1,10 @@
 from pathlib import Path
+from typing import Annotated
 
 from babel.support import NullTranslations, Translations
-from jinja2 import pass_context
+from msgspec import Meta
 
-from micropie import App, Redirect, post
+from micropie import App, BindingErrors, Message, Redirect, post
 
 FOLDER = Path(__file__).parent / "translations"
 CATALOGS = {"en": NullTranslations()} | {
@@ -11,35 +12,34 @@ CATALOGS = {"en": NullTranslations()} | {
 }
 
 
-def language_of(request):
-    """Return the language that the visitor has chosen, else the browser's, else English."""
-    chosen = request.cookies.get("language")
-    if chosen in CATALOGS:
-        return chosen
+def catalog_of(request):
+    """Return the catalogue of the visitor's choice, else that of the browser's language, else English."""
     accepted = [
         part.partition(";")[0].strip()[:2].lower() for part in request.headers.get("Accept-Language", "").split(",")
     ]
-    return next((language for language in accepted if language in CATALOGS), "en")
+    wanted = [request.cookies.get("language"), *accepted, "en"]
+    return next(CATALOGS[language] for language in wanted if language in CATALOGS)
 
 
-def set_up_jinja(environment):
-    environment.add_extension("jinja2.ext.i18n")
-
-    @pass_context
-    def gettext(context, text):
-        return CATALOGS[language_of(context["request"])].gettext(text)
-
-    @pass_context
-    def ngettext(context, singular, plural, number):
-        return CATALOGS[language_of(context["request"])].ngettext(singular, plural, number)
-
-    environment.install_gettext_callables(gettext, ngettext, newstyle=True)
+def _(text):  # marks a text for pybabel; it is translated when a visitor needs it
+    return text
 
 
 class Shop(App):
     def index(self, pies: int = 1):
         self.response.headers["Vary"] = "Accept-Language, Cookie"
-        return self.render("index.html", pies=pies)
+        return self.render("index.html", pies=pies, errors=BindingErrors())
+
+    @post
+    def order(
+        self,
+        errors: BindingErrors,
+        name: Annotated[str, Meta(min_length=3)],
+        pies: Annotated[int, Meta(ge=1, le=9), Message(le=_("So many?"))] = 1,
+    ):
+        if errors:
+            return 422, self.render("index.html", pies=pies, errors=errors)
+        return Redirect(self.url_for("index", pies=pies))
 
     @post
     def speak(self, language):
@@ -48,4 +48,4 @@ class Shop(App):
         return Redirect(self.url_for("index"))
 
 
-app = Shop(template_setup=set_up_jinja)
+app = Shop(translations=catalog_of)

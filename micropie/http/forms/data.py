@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from micropie.errors import BadRequest, HTTPError
+from micropie.errors import BadRequest, HTTPError, Sentence
 from micropie.http.forms.uploads import UploadFile
+from micropie.lazily import pattern
 
 MULTIPART = "multipart/form-data"
 
@@ -59,14 +62,17 @@ class Budget:
         """Count one more field."""
         self._count += 1
         if self._count > self._limits.max_fields:
-            raise HTTPError(413, f"A form or query may have {self._limits.max_fields} fields at most.")
+            most = self._limits.max_fields
+            raise HTTPError(413, Sentence("A form or query may have {most} fields at most.", most=most))
 
     def measure(self, size: int) -> None:
         """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields so far."""
         if size > self._limits.max_form_field_size:
-            raise HTTPError(413, f"A field may have {self._limits.max_form_field_size} bytes at most.")
+            most = self._limits.max_form_field_size
+            raise HTTPError(413, Sentence("A field may have {most} bytes at most.", most=most))
         if self._memory + size > self._limits.max_data_size:
-            raise HTTPError(413, f"A form's fields may have {self._limits.max_data_size} bytes together at most.")
+            most = self._limits.max_data_size
+            raise HTTPError(413, Sentence("A form's fields may have {most} bytes together at most.", most=most))
 
     def spend(self, size: int) -> None:
         """Add a complete field of ``size`` bytes, name and value."""
@@ -131,3 +137,34 @@ def _decoded(raw: str, budget: Budget | None) -> str:
     if budget is not None:
         budget.measure(len(data))
     return text_of(data)
+
+
+# -- fields inside others: ``lines[0].price`` is the field ``price`` of the first of ``lines`` ------------------------
+
+_NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,6}\])+")
+_STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
+DEEPEST = 16  # steps of a name; one with more is a plain name
+
+
+def nested(fields: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Return the fields of a form with those inside others in dicts, by name or by number, at whose ends are the texts.
+
+    A name that contradicts one before it, such as ``a.b`` after ``a``, is left out.
+    """
+    tree: dict[Any, Any] = {}
+    for name, texts in fields.items():
+        steps: list[str | int] = [name]
+        if _NAME.fullmatch(name):
+            found = [int(number) if number else step for number, step in _STEP.findall(name)]
+            steps = found if len(found) <= DEEPEST else steps
+        at = tree
+        for step in steps[:-1]:
+            at = at.setdefault(step, {}) if isinstance(at, dict) else at
+        if isinstance(at, dict):
+            at.setdefault(steps[-1], texts)
+    return tree
+
+
+def rows(node: Mapping[Any, Any]) -> list[Any]:
+    """Return what is inside a list of a form, in the order of the numbers: a page may have removed some."""
+    return [node[number] for number in sorted(one for one in node if isinstance(one, int))]

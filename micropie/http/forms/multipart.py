@@ -13,7 +13,7 @@ from functools import lru_cache
 from threading import RLock
 from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
-from micropie.errors import BadRequest, HTTPError
+from micropie.errors import BadRequest, HTTPError, Sentence
 from micropie.http.forms.data import DEFAULT_LIMITS, Budget, FormData, Limits, require_utf8, text_of
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.media_types import content_type, disposition
@@ -213,7 +213,7 @@ class _PartChecks:
         if not self._is_field:
             self._files += 1
             if self._files > self._limits.max_files:
-                raise HTTPError(413, f"A form may have {self._limits.max_files} files at most.")
+                raise HTTPError(413, Sentence("A form may have {most} files at most.", most=self._limits.max_files))
             return
         media_type = headers.get("content-type")
         if media_type and not self._any_charset:

@@ -90,7 +90,7 @@ def accept_form(exchange: Exchange, body: bytes) -> None:
     parameters = exchange.framing()[1]
     if parameters:
         require_utf8(parameters.get("charset", ""))
-    exchange.form_fields = parse_query(body, exchange.config.limits) if body else None
+    exchange.form_fields = parse_query(body, exchange.config.limits)
 
 
 def accept_json(exchange: Exchange, body: bytes) -> None:

@@ -1,0 +1,194 @@
+"""What is wrong in a document or a form of which no structure was made: each value, with words for a visitor.
+
+The library has refused the whole. Only then type and document are gone through side by side. msgspec stops at the first
+mistake, so it is asked again for each value; pydantic has told all. The words are those of a parameter of that type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Literal, NamedTuple, TypeAlias, get_origin
+
+from micropie.binding.constraints import INVALID, REQUIRED_FIELD
+from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, is_enum
+from micropie.binding.structures import (
+    MOST_ERRORS,
+    bare,
+    described_as,
+    elements_of,
+    fields_of,
+    is_structure,
+    kinds_in,
+    members_of,
+)
+from micropie.lazily import pattern
+
+Path: TypeAlias = tuple[str | int, ...]
+
+MOST_VALUES = 1000  # of one body, to be asked for again: each takes some microseconds
+DEEPEST = 10  # steps of a path: for each of them all that is inside is made again
+
+
+class Problem(NamedTuple):
+    """A value that does not fit. ``text``: the library's sentence, without values of the client's."""
+
+    text: str
+    path: Path
+    value: object
+    expected: str
+    words: str
+
+    @property
+    def field(self) -> str:
+        """The name of the form's field: "lines[0].price"."""
+        return _steps(self.path).removeprefix(".")
+
+
+def problems_of(refused: ValueError) -> list[Problem]:
+    """Return what is wrong in a body that was ``Refused``."""
+    reason, document, structure, make, own = refused.args
+    if hasattr(reason, "error_count"):
+        return [*_of_pydantic(reason, structure, own)]
+    search = _Search(make, own)
+    own_problem = search.described(reason, structure, document, ())
+    return [*islice(search.within(own_problem, structure, document, ()), MOST_ERRORS)]
+
+
+def _steps(path: Path) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) or step == "..." else f".{step}" for step in path)
+
+
+def _worded(path: Path, words: str) -> str:
+    return ": ".join(filter(None, [".".join(map(str, path)), words]))
+
+
+def _problem(
+    own: OwnTypes, hint: object, path: Path, value: object, text: str, written: str = "", unknown: str = INVALID
+) -> Problem:
+    """Return the problem of a value, None if it is missing. Its words are the author's ``Message``, or else those
+    ``written`` in a validator, or else those of a parameter of its type; ``unknown`` where no parameter has that.
+    """
+    converter = described_as(hint, own)
+    try:
+        converter.from_text(value) if isinstance(value, str) else converter.from_json(value)
+        words, is_own = converter.misfit(value)
+    except ValueError as error:
+        words, is_own = converter.misfit(value, error)
+    is_known = converter.expected != ANYTHING.expected
+    if not is_own and (written or not is_known):
+        words = written or unknown
+    if is_own or written:
+        text = _worded(path, words.removesuffix("."))
+    return Problem(text, path, value, converter.expected if is_known else text, words)
+
+
+# -- msgspec -----------------------------------------------------------------------------------------------------------
+
+_STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+# msgspec and pydantic name keys and tags that a client has made up, and an author may send the sentence as HTML.
+_MARKUP = pattern(r'<(?=[A-Za-z/!?])|"')
+
+
+class _Search:
+    """Looks for all mistakes of a document that msgspec has refused."""
+
+    def __init__(self, make: Callable[..., object], own: OwnTypes) -> None:
+        self._make, self._own = make, own
+        self._left = MOST_VALUES
+
+    def problems(self, hint: object, value: object, path: Path) -> Iterator[Problem]:
+        """Yield the mistakes in ``value``: those of what is inside it, or its own."""
+        self._left -= 1
+        try:
+            self._make(value, kind=hint)
+        except ValueError as error:
+            own_problem = self.described(error, hint, value, path)
+        else:
+            return
+        yield from self.within(own_problem, hint, value, path)
+
+    def within(self, own_problem: Problem, hint: object, value: object, path: Path) -> Iterator[Problem]:
+        """Yield the mistakes inside ``value``, or else its own."""
+        has_found = False
+        for inner, part, step, is_missing in _inside(hint, value):
+            at = (*path, step)
+            if self._left <= 0 or len(path) >= DEEPEST:
+                break
+            if is_missing:
+                text = _at(f"Object missing required field `{step}`", path)
+                missing = _problem(self._own, inner, at, None, text, unknown=REQUIRED_FIELD)
+            for problem in [missing] if is_missing else self.problems(inner, part, at):
+                has_found = True
+                yield problem
+        if not has_found:
+            yield own_problem
+
+    def described(self, error: Exception, hint: object, value: object, path: Path) -> Problem:
+        """Return the problem of one value. msgspec's sentence ends with the place, if that is deeper inside."""
+        before, dash, after = str(error).rpartition(" - at `")
+        text, place = (before, after.removesuffix("`")) if dash else (after, "")
+        if error.__cause__ is not None and is_structure(bare(hint)[0]):  # of a ``__post_init__``
+            return _problem(self._own, hint, path, value, "", written=text)
+        if text.startswith("Invalid enum value"):  # msgspec quotes it
+            choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
+            told = [converter_for(one, "", self._own).expected for one in choices]
+            text = f"Expected {told[0]}" if len(told) == 1 else "Invalid enum value"
+        inner = tuple(name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place))
+        path = (*path, *inner)
+        return _problem(self._own, None if inner else hint, path, value, _at(_MARKUP.sub("", text), path))
+
+
+def _inside(hint: object, value: Any) -> Iterator[tuple[object, object, str | int, bool]]:
+    """Yield annotation, value and place of each value inside another, and whether it is missing."""
+    kind, _ = bare(hint)
+    members = members_of(kind)
+    if len(members) == 1 and isinstance(value, dict):
+        for field in fields_of(members[0]):
+            if field.required or field.name in value:
+                yield field.hint, value.get(field.name), field.name, field.name not in value
+    elif isinstance(value, list):
+        for index, (inner, part) in enumerate(zip(elements_of(kind) or (), value, strict=False)):
+            yield inner, part, index, False
+
+
+def _at(text: str, path: Path) -> str:
+    """Return msgspec's sentence for a place: "Expected `int` - at `$.lines[0]`"."""
+    return f"{text} - at `${_steps(path)}`" if path else text
+
+
+# -- pydantic ----------------------------------------------------------------------------------------------------------
+
+
+def _of_pydantic(reason: Any, structure: object = None, own: OwnTypes = NO_OWN_TYPES) -> Iterator[Problem]:
+    """Yield what pydantic has found, unless it is so much that it takes seconds to describe."""
+    count = reason.error_count()
+    if count > MOST_ERRORS:
+        yield Problem(f"{count} values are wrong", (), None, f"{count} values are wrong", INVALID)
+        return
+    for one in reason.errors(include_url=False, include_context=False):
+        path, text, kind = one["loc"], one["msg"], one["type"]
+        value, unknown = (None, REQUIRED_FIELD) if kind == "missing" else (one["input"], text)
+        is_written = kind in ("value_error", "assertion_error")  # by a validator of the author's
+        written = text.removeprefix("Value error, ").removeprefix("Assertion failed, ") if is_written else ""
+        text = _MARKUP.sub("", _worded(path, text))
+        yield _problem(own, _hint_at(structure, path), path, value, text, written, unknown)
+
+
+def _hint_at(structure: object, path: Path) -> object:
+    """Return the annotation of a place in a structure, None if it can't be told."""
+    hint = structure
+    for step in path:
+        kind, _ = bare(hint)
+        fields = [field.hint for one in members_of(kind) for field in fields_of(one) if field.name == step]
+        elements = elements_of(kind) if isinstance(step, int) else None
+        if not fields and elements is None:
+            return None
+        hint = fields[0] if fields else next(islice(elements or (), int(step), None))
+    return hint
+
+
+def described(error: Exception) -> str:
+    """Return what is wrong with a result of the author's, by the library that has refused it."""
+    return next(_of_pydantic(error)).text if hasattr(error, "error_count") else str(error)

@@ -1,0 +1,571 @@
+"""Form classes: every field that does not fit is told at once, in words for visitors, with what was typed."""
+
+import dataclasses
+import inspect
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, NewType, NotRequired, Optional, TypedDict
+
+import annotated_types
+import msgspec
+import pydantic
+import pytest
+from babel.support import Translations
+from msgspec import Meta
+
+from micropie import (
+    App,
+    BindingErrors,
+    Form,
+    Message,
+    Query,
+    SetupError,
+    UploadFile,
+    post,
+)
+from micropie.binding.misfits import problems_of
+from micropie.binding.structures import MOST_ERRORS, Refused, structure_converter
+from micropie.http.forms.data import DEEPEST, nested
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+Name = NewType("Name", str)
+
+
+class Size(Enum):
+    SMALL = "s"
+    LARGE = "l"
+
+
+class Line(msgspec.Struct):
+    name: Annotated[str, Meta(min_length=1)]
+    price: Annotated[float, Meta(gt=0)]
+    gift: bool = False
+
+
+class Order(msgspec.Struct):
+    title: Annotated[str, Meta(min_length=3), Message("A longer title, please.", required="A title, please.")]
+    size: Size
+    day: date
+    when: datetime
+    at: time
+    agree: bool
+    news: bool = True
+    guests: Annotated[int, Meta(ge=1, le=12)] = 2
+    nick: Annotated[str, Meta(min_length=3, pattern="^[a-z]+$")] = ""
+    note: str | None = None
+    tags: list[str] = []
+    numbers: Annotated[list[int], Meta(min_length=1)] = []
+    lines: list[Line] = []
+
+    def __post_init__(self) -> None:
+        if self.title == "bad":
+            raise ValueError('It is "bad".')
+
+
+class Deep(msgspec.Struct):
+    number: int
+    inner: "Deep | None" = None
+
+
+@dataclasses.dataclass
+class Filter:
+    page: int = 1
+    wide: bool = True
+    ids: list[int] | None = None
+
+
+@dataclasses.dataclass
+class DataLine:
+    name: Annotated[str, Meta(min_length=1)]
+    price: Annotated[float, Meta(gt=0)]
+    gift: bool = False
+
+
+@dataclasses.dataclass
+class DataOrder:
+    title: Annotated[str, Meta(min_length=3), Message("A longer title, please.", required="A title, please.")]
+    size: Size
+    day: date
+    when: datetime
+    at: time
+    agree: bool
+    news: bool = True
+    guests: Annotated[int, Meta(ge=1, le=12)] = 2
+    nick: Annotated[str, Meta(min_length=3, pattern="^[a-z]+$")] = ""
+    note: str | None = None
+    tags: list[str] = dataclasses.field(default_factory=list)
+    numbers: Annotated[list[int], Meta(min_length=1)] = dataclasses.field(default_factory=list)
+    lines: list[DataLine] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.title == "bad":
+            raise ValueError('It is "bad".')
+
+
+class ModelLine(pydantic.BaseModel):
+    name: str = pydantic.Field(min_length=1)
+    price: float = pydantic.Field(gt=0)
+    gift: bool = False
+
+
+class ModelOrder(pydantic.BaseModel):
+    title: Annotated[str, pydantic.Field(min_length=3), Message("A longer title, please.", required="A title, please.")]
+    size: Size
+    day: date
+    when: datetime
+    at: time
+    agree: bool
+    news: bool = True
+    guests: int = pydantic.Field(2, ge=1, le=12)
+    nick: str = pydantic.Field("", min_length=3, pattern="^[a-z]+$")
+    note: str | None = None
+    tags: list[str] = []
+    numbers: list[int] = pydantic.Field([], min_length=1)
+    lines: list[ModelLine] = []
+
+    @pydantic.model_validator(mode="after")
+    def is_good(self) -> "ModelOrder":
+        if self.title == "bad":
+            raise ValueError('It is "bad".')
+        return self
+
+
+KINDS = [Order, DataOrder, ModelOrder]
+
+GOOD = {
+    "title": "pie",
+    "size": "s",
+    "day": "2026-01-31",
+    "when": "2026-01-31T13:45",
+    "at": "13:45",
+    "numbers": "1",
+    "lines[3].name": "apple",
+    "lines[3].price": "2.5",
+    "lines[7].name": "plum",
+    "lines[7].price": "1",
+    "lines[7].gift": "on",
+    "guests": "",
+    "nick": "",
+    "note": "",
+}
+BAD = {
+    "title": "p",
+    "size": "x",
+    "day": "",
+    "when": "soon",
+    "at": "25:00",
+    "numbers": ["1", "x"],
+    "guests": "99",
+    "nick": "a!",
+    "lines[0].name": "",
+    "lines[0].price": "-1",
+    "lines[2].price": "nan",
+}
+TOLD = {
+    "title": "A longer title, please.",
+    "size": "Please choose one of s, l.",
+    "day": "Please fill in this field.",
+    "when": "Please enter a date and time such as 2026-01-31T13:45:00.",
+    "at": "Please enter a time such as 13:45:00.",
+    "guests": "Please enter a value of 12 or less.",
+    "nick": "Please use at least 3 characters.",
+    "numbers[1]": "Please enter a whole number.",
+    "lines[0].name": "Please fill in this field.",
+    "lines[0].price": "Please enter a value above 0.",
+    "lines[1].name": "Please fill in this field.",
+    "lines[1].price": "Please enter a number.",
+}
+
+
+def form_app(kind: Any, **settings: Any) -> App:
+    app = App(text="plain", **settings)
+
+    @app.route("/order", methods=["GET", "POST"])
+    def order(errors: BindingErrors, order: kind | None = None) -> Any:
+        if order is None:
+            return {"told": {one.field: str(one) for one in errors}, "given": errors.given}
+        lines = [(one.name, one.price, one.gift) for one in order.lines]
+        own = order.size.name, order.day, order.when, order.at, order.agree, order.news, order.guests
+        return [order.title, *own, order.nick, order.note, order.tags, order.numbers, lines]
+
+    @app.post("/strict")
+    def strict(order: kind) -> str:
+        return "fits"
+
+    return app
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_form_is_read_as_browsers_send_it(make_client: MakeClient, kind: type) -> None:
+    client = make_client(form_app(kind))
+    assert client.get("/order").json() == {"told": {}, "given": {}}
+    lines = [["apple", 2.5, False], ["plum", 1.0, True]]
+    inputs = ["2026-01-31", "2026-01-31T13:45:00", "13:45:00"]
+    expected: list[Any] = ["pie", "SMALL", *inputs, False, False, 2, "", None, [], [1], lines]
+    assert client.post("/order", data=GOOD).json() == expected
+    ticked = {**GOOD, "agree": ["false", "on"], "news": "on", "tags": ["a", "b"], "note": "x", "guests": "3"}
+    expected = ["pie", "SMALL", *inputs, True, True, 3, "", "x", ["a", "b"], [1], lines]
+    assert client.post("/order", data=ticked).json() == expected
+    assert client.post("/order", data={**GOOD, "at": "13:45:10"}).json()[4] == "13:45:10"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_that_does_not_fit_is_told(make_client: MakeClient, kind: type) -> None:
+    client = make_client(form_app(kind))
+    answer = client.post("/order", data=BAD).json()
+    assert answer["told"] == TOLD
+    lines = [{"name": "", "price": "-1"}, {"price": "nan"}]
+    assert answer["given"] == {**BAD, "lines": lines}
+    told = client.post("/order", content=b"", headers={"Content-Type": "application/x-www-form-urlencoded"}).json()
+    assert told["told"] == {
+        "title": "A title, please.",
+        "size": "Please choose one of s, l.",
+        "day": "Please fill in this field.",
+        "when": "Please fill in this field.",
+        "at": "Please fill in this field.",
+        "numbers": "Please choose at least 1.",
+    }
+    assert client.post("/order", data={**GOOD, "title": "bad"}).json()["told"] == {"order": 'It is "bad".'}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_json_is_told_alike(make_client: MakeClient, kind: type) -> None:
+    client = make_client(form_app(kind))
+    document = {"title": 3, "size": "x", "day": None, "when": "2026-01-31T13:45:00", "at": "13:45:00", "agree": "maybe"}
+    answer = client.post("/strict", json={**document, "numbers": [1], "lines": [{"name": "", "price": 1}, {}]})
+    problem = answer.json()
+    assert {one["field"]: one["detail"] for one in problem["errors"]} == {
+        "title": "A longer title, please.",
+        "size": "Please choose one of s, l.",
+        "day": "Please fill in this field.",
+        "agree": "Please choose yes or no.",
+        "lines[0].name": "Please fill in this field.",
+        "lines[1].name": "Please fill in this field.",
+        "lines[1].price": "Please fill in this field.",
+    }
+    assert problem["detail"].startswith("Parameter 'order' does not fit: title: A longer title, please. Parameter")
+    by_field = {one["field"]: one for one in problem["errors"]}
+    assert by_field["size"]["expected"] == "one of s, l"
+    assert by_field["lines[1].price"]["path"] == ["lines", 1, "price"]
+
+
+def test_a_page_for_a_visitor_lists_the_fields(make_client: MakeClient) -> None:
+    client = make_client(form_app(Order))
+    page = client.post("/strict", data={**GOOD, "guests": "99", "size": "<"}, headers={"Accept": "text/html"}).text
+    sentences = "size: Please choose one of s, l.<br>\nguests: Please enter a value of 12 or less."
+    assert f"<p>{sentences}</p>" in page
+
+
+def test_the_elements_of_an_array_are_told_together(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/lines")
+    def lines(lines: list[Line]) -> str:
+        return f"{len(lines)}"
+
+    client = make_client(app)
+    sent = [{"name": "a", "price": 1}, {"name": "", "price": 1}, {"name": "b"}]
+    answer = client.post("/lines", json=sent).json()
+    assert [one["field"] for one in answer["errors"]] == ["[1].name", "[2].price"]
+    assert client.post("/lines", json=sent[:1]).text == "1"
+    answer = client.post("/lines", json=[{}] * 500).json()
+    assert len(answer["errors"]) == MOST_ERRORS
+
+
+def test_no_more_is_asked_than_is_told() -> None:
+    class Many(msgspec.Struct):
+        numbers: list[int]
+
+    def problems(document: object) -> list[Any]:
+        try:
+            structure_converter(Many, "many").from_json(document)
+        except ValueError as error:
+            return [(one.text, one.field) for one in problems_of(error)]
+        raise AssertionError("it was made")
+
+    assert len(problems({"numbers": ["x"] * 500})) == MOST_ERRORS
+
+    document: dict[str, Any] = {"number": "x"}
+    for _ in range(20):
+        document = {"number": 1, "inner": document}
+    with pytest.raises(Refused) as caught:
+        structure_converter(Deep, "deep").from_json(document)
+    assert [one.field for one in problems_of(caught.value)] == [".".join(["inner"] * 20 + ["number"])]
+    last = {"numbers": [*range(5000), "x"]}  # so far back that it is not looked for: msgspec has found it
+    assert problems(last) == [("Expected `int`, got `str` - at `$.numbers[5000]`", "numbers[5000]")]
+
+
+# -- which words -------------------------------------------------------------------------------------------------------
+
+
+class Odd(TypedDict):
+    name: Annotated[str, Meta(max_length=1)]
+    nick: NotRequired[Name]
+    pair: NotRequired[tuple[int, bool]]
+    union: NotRequired[int | bool]
+    prices: NotRequired[dict[str, Decimal]]
+    colour: NotRequired[Literal["red"] | None]
+
+
+class Pet(pydantic.BaseModel):
+    kind: Literal["pet"]
+    even: Annotated[int, annotated_types.Predicate(lambda number: number % 2 == 0)] = 0
+    lower: Annotated[str, pydantic.AfterValidator(lambda text: text if text.islower() else 1 / 0)] = "a"
+    mail: Annotated[str, pydantic.BeforeValidator(lambda text: _mail(text)), Message(invalid="A mail, please.")] = "@"
+    site: Annotated[str, pydantic.BeforeValidator(lambda text: _mail(text))] = pydantic.Field("@", alias="Site")
+    friend: Optional["Pet"] = None
+    pets: dict[str, "Pet"] = {}
+
+
+def _mail(text: str) -> str:
+    if "@" not in text:
+        raise ValueError("No @.")
+    return text
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "told"),
+    [
+        (Odd, {"name": "ab"}, {"name": "Please use at most 1 character."}),
+        (Odd, {"name": None, "nick": 5}, {"name": "Please fill in this field.", "nick": "Please enter text."}),
+        (Odd, {"name": "a", "pair": [1, "x"]}, {"pair[1]": "Please choose yes or no."}),
+        (Odd, {"name": "a", "pair": [1]}, {"pair": "Please enter another value."}),
+        (Odd, {"name": "a", "union": "x"}, {"union": "Please enter another value."}),
+        (Odd, {"name": "a", "prices": {"a": "x"}}, {"prices[...]": "Please enter another value."}),
+        (Odd, {"name": "a", "colour": "<b>"}, {"colour": "Please choose one of red."}),
+        (Odd, [], {"": "Please enter another value."}),
+        (Line, {"name": "a", "price": "x", "x": 1}, {"price": "Please enter a number."}),
+        (Pet, {"kind": "pet", "even": 1}, {"even": "Please enter another value."}),
+        (Pet, {"kind": "pet", "mail": "x", "Site": "y"}, {"mail": "A mail, please.", "Site": "No @."}),
+        (Pet, {"kind": "pet", "friend": {"kind": 1}}, {"friend.kind": "Please choose one of pet."}),
+        (Pet, {"kind": "pet", "pets": {"a": {}}}, {"pets.a.kind": "Please fill in this field."}),
+        (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be a valid dictionary"}),
+        (Pet, 5, {"": "Input should be a valid dictionary or instance of Pet"}),
+    ],
+)
+def test_each_mistake_has_its_words(kind: Any, document: object, told: dict[str, str]) -> None:
+    with pytest.raises(Refused) as caught:
+        structure_converter(kind, "x").from_json(document)
+    assert {one.field: one.words for one in problems_of(caught.value)} == told
+
+
+# -- parameters --------------------------------------------------------------------------------------------------------
+
+
+class Flat(App):
+    @post
+    def sign(
+        self,
+        errors: BindingErrors,
+        name: Annotated[str, Meta(min_length=2, max_length=3), Message("Your name?", max_length="So long?")],
+        agree: bool,
+        numbers: list[int],
+        size: Size,
+        news: bool = True,
+        age: Annotated[int, Meta(gt=17), Message(gt="Adults only.")] = 18,
+        nick: Annotated[str, Meta(min_length=3)] = "",
+        tags: Annotated[list[str], Meta(max_length=1)] = ["a"],  # noqa: B006 - it is not changed
+        maybe: list[int] | None = None,
+        perhaps: bool | None = None,
+    ) -> Any:
+        told = {name: str(errors[name]) for name in ("name", "numbers", "size", "age", "tags") if name in errors}
+        return {"values": [name, agree, numbers, news, age, nick, tags, maybe, perhaps], "told": told}
+
+    @post
+    def stated(
+        self,
+        errors: BindingErrors,
+        agree: Annotated[bool, Form("yes")],
+        numbers: Annotated[list[int], Form("n")],
+        at: Annotated[time, Form(), Message("When?")],
+        asked: Annotated[bool, Query()] = True,
+    ) -> Any:
+        return [agree, numbers, asked, str(errors["at"]), errors.given]
+
+    @post
+    def files(self, errors: BindingErrors, photo: UploadFile, several: list[UploadFile]) -> Any:
+        return [str(one) for one in errors]
+
+    def filtered(self, wanted: Annotated[Filter, Query()]) -> Any:
+        return [wanted.page, wanted.wide, wanted.ids]
+
+    def search(self, page: int = 1, wide: bool = True, ids: list[int] = [5]) -> Any:  # noqa: B006
+        return [page, wide, ids]
+
+
+def test_parameters_are_filled_by_forms_alike(make_client: MakeClient) -> None:
+    client = make_client(Flat())
+    answer = client.post("/sign", data={"name": "ann", "size": "s", "age": "", "nick": "", "perhaps": ""}).json()
+    assert answer == {"values": ["ann", False, [], False, 18, "", [], None, None], "told": {}}
+    answer = client.post(
+        "/sign", data={"name": "ann!", "size": "", "age": "9", "numbers": ["1", "x"], "tags": "ab"}
+    ).json()
+    assert answer["told"] == {
+        "name": "So long?",
+        "numbers": "Please enter a whole number.",
+        "size": "Please choose one of s, l.",
+        "age": "Adults only.",
+    }
+    assert client.post("/sign", data={"name": "", "tags": ["a", "b"]}).json()["told"] == {
+        "name": "Your name?",
+        "size": "Please choose one of s, l.",
+        "tags": "Please choose at most 1.",
+    }
+    told = client.post("/sign", json={"name": "ann", "agree": True, "size": "s"}).json()["told"]
+    assert told == {"numbers": "Please fill in this field."}  # JSON leaves nothing out
+    assert client.post("/stated?asked=1", data={"yes": "on", "n": ["1", "2"], "at": "13:45"}).json()[:3] == [
+        True,
+        [1, 2],
+        True,
+    ]
+    answer = client.post("/stated", data={"n": "1", "yes": "off"}).json()
+    assert answer == [False, [1], True, "When?", {"n": ["1"], "yes": "off"}]
+    assert client.post("/stated", data={"x": "1"}).json()[:2] == [False, []]
+    assert client.post("/files", data={"x": "1"}).json() == ["Please choose a file."] * 2
+
+
+def test_a_query_with_empty_fields_has_their_defaults(make_client: MakeClient) -> None:
+    client = make_client(Flat())
+    assert client.get("/search?page=&wide=").json() == [1, False, [5]]
+    assert client.get("/search?page=x").status_code == 400
+    assert client.get("/filtered?page=").json() == [1, True, None]
+    assert client.get("/filtered?wide=off&ids=5").json() == [1, False, [5]]
+
+
+def test_the_words_of_the_author_reach_clients_of_an_api(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/adults")
+    def adults(age: Annotated[int, Meta(ge=18), Message("Adults only.", required="How old?")]) -> str:
+        return "fits"
+
+    client = make_client(app)
+    assert client.get("/adults?age=5").text == "Parameter 'age': Adults only."
+    assert client.get("/adults").text == "Parameter 'age': How old?"
+    problem = client.get("/adults?age=5", headers={"Accept": "application/json"}).json()
+    assert [(one["detail"], one["expected"]) for one in problem["errors"]] == [
+        ("Adults only.", "a whole number, at least 18")
+    ]
+
+
+def test_a_message_for_no_fault_is_a_mistake() -> None:
+    with pytest.raises(SetupError, match="not for 'minimum'"):
+        Message(minimum="More!")
+    assert repr(Message("So?")) == "Message('So?')"
+
+
+def test_a_union_with_words_takes_numbers_before_text(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/either")
+    def either(one: Annotated[str, Message("So?")] | int) -> Any:
+        return [one]
+
+    assert make_client(app).get("/either?one=5").json() == [5]
+
+
+# -- what was typed ----------------------------------------------------------------------------------------------------
+
+
+def test_a_form_is_filled_the_first_time() -> None:
+    errors = BindingErrors()
+    lines = [DataLine("apple", 2.5, gift=True)]
+    errors.fill(DataOrder("pie", Size.LARGE, date.min, datetime.min, time.min, agree=False, tags=["a"], lines=lines))
+    assert errors.given == {
+        "title": "pie",
+        "size": "l",
+        "day": "0001-01-01",
+        "when": "0001-01-01T00:00:00",
+        "at": "00:00:00",
+        "agree": "",
+        "news": "on",
+        "guests": "2",
+        "nick": "",
+        "note": "",
+        "tags": ["a"],
+        "numbers": [],
+        "lines": [{"name": "apple", "price": "2.5", "gift": "on"}],
+    }
+    sent = BindingErrors(given={"title": ""}, is_submitted=True)
+    sent.fill({"title": "pie"})
+    assert sent.given == {"title": ""}
+
+
+def test_names_of_fields_inside_others() -> None:
+    sent = {"a": ["1"], "a.b": ["2"], "c[1].d": ["3"], "c[0].d": ["4", "5"], "e.f": ["6"], "c.": ["7"], "g.1": ["8"]}
+    deep = ".".join("x" * (DEEPEST + 1))
+    assert nested({**sent, deep: ["9"], "e.f.g": ["0"]}) == {
+        "a": ["1"],
+        "c": {1: {"d": ["3"]}, 0: {"d": ["4", "5"]}},
+        "e": {"f": ["6"]},
+        "c.": ["7"],
+        "g": {"1": ["8"]},
+        deep: ["9"],
+    }
+
+
+def test_fields_that_a_structure_does_not_expect(make_client: MakeClient) -> None:
+    app = App(text="plain")
+
+    @app.post("/order")
+    def order(errors: BindingErrors, order: Order) -> Any:
+        return [{one.field: str(one) for one in errors}, errors.given]
+
+    sent = {**GOOD, "title.x": "a", "tags[1]": "b", "tags[0]": "a", "note": ["a", "b"], "more[0].a": "1", "day.x": "1"}
+    sent = {name: value for name, value in sent.items() if name not in ("title", "day")}
+    told, given = make_client(app).post("/order", data=sent).json()
+    assert told == {"title": "A longer title, please.", "day": "Please enter a date such as 2026-01-31.", "note": NOTE}
+    assert (given["tags"], given["title"], given["more"]) == (["a", "b"], {"x": "a"}, [{"a": "1"}])
+
+
+NOTE = "Please enter text."
+
+
+# -- in another language -----------------------------------------------------------------------------------------------
+
+
+def faults(
+    text: Annotated[str, Meta(min_length=2)],
+    long: Annotated[str, Meta(max_length=1)],
+    odd: Annotated[str, Meta(pattern="^a$")],
+    own: Annotated[str, annotated_types.Predicate(str.isupper)],
+    above: Annotated[int, Meta(gt=5)],
+    most: Annotated[int, Meta(le=5)],
+    below: Annotated[int, Meta(lt=5)],
+    least: Annotated[int, Meta(ge=50)],
+    dozens: Annotated[int, Meta(multiple_of=12)],
+    few: Annotated[list[str], Meta(min_length=2)],
+    many: Annotated[list[str], Meta(max_length=0)],
+    whole: int,
+    number: float,
+    exact: Decimal,
+    day: date,
+    at: time,
+    when: datetime,
+    yes: bool,
+    size: Size,
+    photo: UploadFile,
+    missing: str,
+    *,
+    word: str,
+) -> str:
+    return "fits"
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_the_example_of_translations_has_every_sentence(language: str) -> None:
+    folder = Path(__file__).parents[2] / "examples/how_to/translated/translations"
+    app = App(translations=lambda request: Translations.load(folder, [language]))
+    app.post("/faults")(faults)
+    sent = dict.fromkeys(inspect.signature(faults).parameters, "9")
+    sent = sent | dict.fromkeys(["text", "long"], "") | {"below": "50", "least": "5", "long": "ab", "size": "x"}
+    wrong = sent | dict.fromkeys(["whole", "number", "exact", "day", "at", "when", "yes"], "x") | {"above": "5"}
+    del wrong["missing"]
+    with TestClient(app) as client:
+        answer = client.post("/faults", json={**wrong, "few": [], "many": ["a"], "word": 5})
+        words = {one["parameter"]: one["detail"] for one in answer.json()["errors"]}
+    assert {*words} == {*inspect.signature(faults).parameters}
+    assert [name for name, one in words.items() if one.startswith("Please") is not (language == "en")] == []
