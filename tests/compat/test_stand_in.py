@@ -232,7 +232,7 @@ def test_micropie_run_gives_servers_a_name_that_installs_first(monkeypatch: pyte
     served: list[Any] = []
     app = bottle.Bottle()
     monkeypatch.setattr(run_command, "serve", lambda target, options, reload: served.append(target))
-    monkeypatch.setattr(run_command, "find_target", lambda name: Target(app.native, name))
+    monkeypatch.setattr(run_command, "find_target", lambda name, factory: Target(app.native, name))
     monkeypatch.setattr(run_command, "install", served.append)
     monkeypatch.setenv(stand_in.STAND_IN, "")
     monkeypatch.setenv(stand_in.PROGRAM, "")
