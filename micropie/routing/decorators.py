@@ -188,8 +188,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
     parameters take resources, which the handler shares. Checks run after the middleware, so that ``request.session``
     and ``request.state`` are there, and before the body is received.
     Above a class they hold for every path below the application, also for those without a handler, for WebSockets and
-    for what is mounted there. A check may also be middleware that guards, such as ``BearerAuth(user_of)``. Raises
-    ``SetupError`` for any other object.
+    for what is mounted there. Raises ``SetupError`` for what is no function of one argument.
     """
     if not checks:
         raise SetupError("requires takes one function of the request or more: write @requires(check)")

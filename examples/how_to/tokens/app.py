@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
 from micropie import App, Form, Response, describe, get, post
-from micropie.middleware import BearerAuth
+from micropie.middleware import BearerAuth, RateLimit
 
 KEY = os.environ.get("TOKEN_KEY", "only for development, 32 bytes or more")
 LIFETIME = timedelta(minutes=15)
@@ -80,6 +80,7 @@ class Pies(App):
         super().__init__(errors="json", docs=True, **settings)
         self._pies = ["apple"]
 
+    @RateLimit(20, per=60)
     @post
     @describe(responses={200: Token, 400: TokenError})
     def token(
