@@ -52,6 +52,8 @@ def problems_of(refused: ValueError) -> list[Problem]:
         return [*_of_pydantic(reason, structure, own)]
     search = _Search(make, own)
     own_problem = search.described(reason, structure, document, ())
+    if make is None:  # a check has refused what pydantic has made
+        return [own_problem]
     return [*islice(search.within(own_problem, structure, document, ()), MOST_ERRORS)]
 
 

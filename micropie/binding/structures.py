@@ -70,7 +70,7 @@ class Refused(ValueError):
     """The refusal of a document; ``misfits.py`` says what is wrong with it.
 
     ``args``: the library's error, or a check's; the document; the structure; ``make(value, kind)``, which asks again
-    for a part of the document; the application's own types.
+    for a part of the document, None for pydantic; the application's own types.
     """
 
 
@@ -181,7 +181,8 @@ def structure_converter(
                 _check_sizes(document, is_bounded=not many)
             return make(document, strict, whole)
         except ValueError as error:
-            raise Refused(error, document, whole, partial(make, strict=strict), own) from None
+            again = None if is_all_pydantic else partial(make, strict=strict)
+            raise Refused(error, document, whole, again, own) from None
 
     return StructureConverter(
         from_json=partial(made_of, strict=True),
