@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import lru_cache
 from io import FileIO
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from micropie.errors import HTTPError
 from micropie.files.cache import FRESH_FOR
@@ -17,36 +18,32 @@ from micropie.files.lookup import ResolvedFile, find, open_resolved
 # A directory, a path below it, whether links are followed.
 Place: TypeAlias = tuple[str, str, bool]
 
-_DIGITS: Final = 16  # hexadecimal: 64 bits
+CAPACITY = 4096  # files
 
-_CAPACITY: Final = 4096  # files
-
-# The version whose bytes were read last, their fingerprint, and until which monotonic time that is fresh. Threads may
-# read the same file at once, which costs only time.
-_KNOWN: dict[Place, tuple[ResolvedFile, str, float]] = {}
+_KNOWN: dict[Place, tuple[str, float]] = {}  # a fingerprint, and until which monotonic time it is fresh
 
 
 def known_fingerprint(place: Place) -> str | None:
     """Return the fingerprint of a file that was looked at a moment ago; None for any other."""
-    known = _KNOWN.get(place)
-    return known[1] if known is not None and known[2] > time.monotonic() else None
+    digits, until = _KNOWN.get(place, ("", 0.0))
+    return digits if until > time.monotonic() else None
 
 
 def fingerprint(place: Place) -> str:
     """Return the fingerprint of a file. Raises ``HTTPError`` 404. May block."""
     root, path, follow_symlinks = place
     until = time.monotonic() + FRESH_FOR
-    resolved = find(root, path, (), follow_symlinks)
-    known = _KNOWN.get(place)
-    if known is not None and known[0] == resolved:
-        digits = known[1]
-    else:
-        with FileIO(open_resolved(root, resolved, follow_symlinks)) as file:
-            digits = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
-    if len(_KNOWN) >= _CAPACITY:
+    digits = _digits(root, find(root, path, (), follow_symlinks), follow_symlinks)
+    if len(_KNOWN) >= CAPACITY:
         _KNOWN.clear()
-    _KNOWN[place] = resolved, digits, until
+    _KNOWN[place] = digits, until
     return digits
+
+
+@lru_cache(maxsize=CAPACITY)
+def _digits(root: str, version: ResolvedFile, follow_symlinks: bool) -> str:
+    with FileIO(open_resolved(root, version, follow_symlinks)) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def fingerprint_for_url(place: Place) -> str:

@@ -82,6 +82,7 @@ from micropie.http.urls import (
     is_host,
     leads_up,
     normal_host,
+    normal_hosts,
     normal_origin,
     quoted_address,
     raw_path_below,
@@ -110,9 +111,10 @@ __all__ = [
     "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
     "is_base_url", "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private", "merge_pending",
-    "nested", "normal_host", "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below",
-    "receive_body", "receive_form", "redirect_response", "rows", "select", "split_host", "start_failed",
-    "states_status", "status_line", "translated", "weight_of_coding", "with_host", "with_html", "without_prefix",
+    "nested", "normal_host", "normal_hosts", "normal_origin", "parse_cookies", "problem_members", "quoted_address",
+    "raw_path_below", "receive_body", "receive_form", "redirect_response", "rows", "select", "split_host",
+    "start_failed", "states_status", "status_line", "translated", "weight_of_coding", "with_host", "with_html",
+    "without_prefix",
 ]
 # fmt: on
 

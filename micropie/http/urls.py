@@ -53,6 +53,12 @@ def normal_host(host: object) -> str:
         return ""
 
 
+def normal_hosts(hosts: object) -> list[str]:
+    """Return one host, or a list of them, in this spelling; [] if there is none, or one is malformed."""
+    found = [normal_host(host) for host in (hosts if isinstance(hosts, list | tuple) else [hosts])]
+    return found if all(found) else []
+
+
 class HostTable(Generic[Entry]):
     """Entries, none of them None, by normal hosts. ``*.`` stands for any depth, but not for the name itself.
 
@@ -66,9 +72,6 @@ class HostTable(Generic[Entry]):
             if self._entries.setdefault(host, entry) is not entry:
                 raise SetupError(f"two applications have the host {host!r}: give one of them another one")
         self._suffixes = sorted((host[1:] for host in self._entries if host.startswith("*")), key=len, reverse=True)
-
-    def __bool__(self) -> bool:
-        return bool(self._entries)
 
     def find(self, host: str) -> Entry | None:
         """Return the entry of a well-formed host in lower case. A final dot and a port make no difference."""

@@ -17,6 +17,8 @@ Target = TypeVar("Target")
 class _Decorator:
     """A middleware that stands above a handler, an ``App`` class or an ``App``, as well as in ``middlewares``."""
 
+    guards = False
+
     def __call__(self, target: Target) -> Target:
         """Run around what is below alone, inside all ``middlewares``, and return it: ``@Timeout(5)``."""
         mark_with(target, [Around(self)])
@@ -36,7 +38,6 @@ class HttpMiddleware(_Decorator):
     that do, run before a session backend is asked.
     """
 
-    guards = False
     needs_session = True
 
     def before_request(self, request: Request) -> object:
@@ -66,7 +67,6 @@ class FlowMiddleware(_Decorator):
     before their origin is checked, as it may set the client, the scheme and the host.
     """
 
-    guards = False
     needs_session = False
 
     def before(self, request: Request) -> object:

@@ -34,9 +34,8 @@ from micropie.routing.decorators import (
     run_in,
     websocket,
 )
-from micropie.routing.discovery import Function, RouteMark, is_function, is_method, public_name
+from micropie.routing.discovery import FINGERPRINT, Function, RouteMark, is_function, is_method, public_name
 from micropie.routing.inheritance import AppDefinition, Registrations
-from micropie.routing.names import FINGERPRINT
 from micropie.routing.patterns import WILDCARD
 from micropie.routing.providers import Provider, checked_key, checked_provider, in_place_of, name_of
 from micropie.routing.routes import (

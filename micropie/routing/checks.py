@@ -65,11 +65,8 @@ def with_marks(config: Config, marks: Sequence[Mark]) -> Config:
     """Return ``config`` with ``marks`` as its last hooks; ``config`` itself if there are none."""
     if not marks:
         return config
-    hooks: list[object] = []
-    for mark in marks:
-        if isinstance(mark, Around):
-            check_middleware(mark.middleware)
-        hooks.append(mark.middleware if isinstance(mark, Around) else _checking(mark, config))
+    check_middlewares([mark.middleware for mark in marks if isinstance(mark, Around)])
+    hooks = [mark.middleware if isinstance(mark, Around) else _checking(mark, config) for mark in marks]
     return replace(config, middlewares=Chain(config.middlewares, hooks))
 
 
@@ -149,33 +146,27 @@ _HOOKS = {"before_request": "request", "after_request": "request, status, respon
 _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 
 
-def check_socket_middleware(middleware: object) -> None:
-    """Raise ``SetupError`` for what is no middleware of WebSockets."""
-    _refuse_class(middleware)
-    if not _has_hooks(middleware, _SOCKET_HOOKS):
-        raise SetupError(
-            f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
-        )
-
-
-def check_middleware(middleware: object) -> None:
+def check_middlewares(middlewares: Sequence[object], of_sockets: Sequence[object] = ()) -> None:
     """Raise ``SetupError`` for what is no middleware."""
-    _refuse_class(middleware)
-    functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
-    is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
-    if not is_generator and not _has_hooks(middleware, _HOOKS) and not _has_hooks(middleware, _FLOW_HOOKS):
-        raise SetupError(
-            f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
-            "generator function, def or async def, with one yield in it"
-        )
-    if is_generator and not takes(middleware, 1):
-        name = getattr(middleware, "__name__", repr(middleware))
-        raise SetupError(f"{name} in middlewares takes one argument, the request")
-
-
-def _refuse_class(middleware: object) -> None:
-    if isinstance(middleware, type):
-        raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
+    for middleware in [*middlewares, *of_sockets]:
+        if isinstance(middleware, type):
+            raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
+    for middleware in of_sockets:
+        if not _has_hooks(middleware, _SOCKET_HOOKS):
+            raise SetupError(
+                f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
+            )
+    for middleware in middlewares:
+        functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
+        is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
+        if not is_generator and not _has_hooks(middleware, _HOOKS) and not _has_hooks(middleware, _FLOW_HOOKS):
+            raise SetupError(
+                f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
+                "generator function, def or async def, with one yield in it"
+            )
+        if is_generator and not takes(middleware, 1):
+            name = getattr(middleware, "__name__", repr(middleware))
+            raise SetupError(f"{name} in middlewares takes one argument, the request")
 
 
 def _has_hooks(middleware: object, hooks: Mapping[str, str]) -> bool:

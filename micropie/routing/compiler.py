@@ -16,15 +16,15 @@ from micropie.errors import SetupError
 from micropie.execution import HANDLER, RouteKind, Threads
 from micropie.http import quoted_address
 from micropie.mounts import Mount
-from micropie.routing.checks import check_middleware, check_socket_middleware
+from micropie.routing.checks import check_middlewares
 from micropie.routing.config import Config
-from micropie.routing.discovery import SOCKET_PREFIX, RouteMark, find_handlers
+from micropie.routing.discovery import FINGERPRINT, SOCKET_PREFIX, RouteMark, find_handlers
 from micropie.routing.inheritance import AppDefinition, make_config
 from micropie.routing.patterns import Pattern
 from micropie.routing.providers import check_providers
 from micropie.routing.router import Node, Router, with_route
 from micropie.routing.routes import Route
-from micropie.routing.site import Mounted, MountRoute, Site
+from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie.streams import ShutdownSignal
 
 logger = logging.getLogger("micropie")
@@ -39,14 +39,12 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     INLINE where the flow's thread may block.
     """
     config = make_config(root, None, _address(root, ""), "", shutdown)
-    compiler = _compiled(root, config, blocking)
-    if not root.hosts:
-        return Site(config, *compiler.routers, compiler.mounted, hosts=compiler.hosts)
-    site = Site(config, *compiler.routers, compiler.mounted)
-    nothing = Router(config), Router(config)  # answers other hosts
-    for router in nothing:
-        router.freeze()
-    return Site(config, *nothing, hosts=[*((host, site) for host in root.hosts), *compiler.hosts])
+    compiler = _compiled(root, config, blocking, [])
+    site = others = Site(config, *compiler.routers, compiler.mounted)
+    if root.hosts:
+        compiler.hosts += [(host, site) for host in root.hosts]
+        others = Site(config, Router(config), Router(config))
+    return HostSite(compiler.hosts, others) if compiler.hosts else site
 
 
 def _address(definition: AppDefinition, prefix: str) -> str:
@@ -54,10 +52,10 @@ def _address(definition: AppDefinition, prefix: str) -> str:
     return f"//{definition.hosts[0]}" if definition.hosts else prefix
 
 
-def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind) -> _Compiler:
+def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind, hosts: Hosts) -> _Compiler:
     """Return the compiler that has filled two routers with the tree of applications that begins with ``definition``."""
     routers = Router(config), Router(config)
-    compiler = _Compiler(routers, blocking, config, (routers[0].root, routers[1].root))
+    compiler = _Compiler(routers, blocking, config, (routers[0].root, routers[1].root), hosts)
     compiler.compile(definition)
     for router in routers:
         router.freeze()
@@ -74,19 +72,16 @@ class _Compiler:
     config: Config
     nodes: tuple[Node, Node]
     """The application's node in each router."""
+    hosts: Hosts
+    """The applications with a host of their own, in the whole tree."""
     mounted: list[Mounted] = field(default_factory=list)
     """The mounts in the tree, or below the host, that the routers are for."""
-    hosts: list[tuple[str, Site]] = field(default_factory=list)
-    """The applications with a host of their own."""
     stated_names: dict[str, str] = field(default_factory=dict)
     """The paths of the tree's routes by the names that authors gave them."""
 
     def compile(self, definition: AppDefinition) -> None:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
-        for middleware in definition.middlewares:
-            check_middleware(middleware)
-        for middleware in definition.ws_middlewares:
-            check_socket_middleware(middleware)
+        check_middlewares(definition.middlewares, definition.ws_middlewares)
         config = self.config
         check_providers(config.providers, config.own_types)
         config.tree.append(config)
@@ -133,7 +128,7 @@ class _Compiler:
         named = node.child(segment)
         named.add(route)
         named.arguments = with_route(named.arguments, route)
-        self.config.names.add(name, function, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket)
+        self.config.names.add(name, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket)
 
     def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
         pattern = mark.path or Pattern(f"/{name}")
@@ -143,7 +138,9 @@ class _Compiler:
         if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
             paths = f"{self.stated_names[route_name]} and {path}"
             raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
-        config.names.add(route_name, function, quoted_address(config.prefix), pattern, takes_socket=mark.takes_socket)
+        config.names.add(route_name, quoted_address(config.prefix), pattern, takes_socket=mark.takes_socket)
+        if hasattr(function, FINGERPRINT):
+            config.names.fingerprints[route_name] = getattr(function, FINGERPRINT)
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = replace(config, middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path, self.blocking)
@@ -154,9 +151,9 @@ class _Compiler:
         prefix = _address(definition, f"{outer.prefix}/{name}")
         config = make_config(definition, outer, prefix, f"{outer.scope}{name}.", outer.shutdown)
         if definition.hosts:
-            inner = _compiled(definition, config, self.blocking)
+            inner = _compiled(definition, config, self.blocking, self.hosts)
             site = Site(config, *inner.routers, inner.mounted)
-            self.hosts += [*((host, site) for host in definition.hosts), *inner.hosts]
+            self.hosts += [(host, site) for host in definition.hosts]
             return
         nodes = self.nodes[0].child(name), self.nodes[1].child(name)
         for node in nodes:
@@ -168,9 +165,8 @@ class _Compiler:
         if shared is not None:
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
             config = make_config(shared, outer, prefix, names, outer.shutdown)
-            inner = _compiled(shared, config, self.blocking)
-            self.mounted += [Site(config, *inner.routers, prefix=prefix), *inner.mounted]
-            self.hosts += inner.hosts
+            inner = _compiled(shared, config, self.blocking, self.hosts)
+            self.mounted += [Site(config, *inner.routers), *inner.mounted]
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))
         else:

@@ -161,7 +161,6 @@ class Config:
         there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
         here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
         root = "" if request is None else quote(request.root_path)
-        path = path or "/"
         if there == here and not is_absolute:
             return root + path
         base = None if "*" in there else self.settings.base_url  # which is on one host
@@ -169,10 +168,7 @@ class Config:
         if base is None and request is not None and (states_host or there == here):
             base = f"{request.scheme}://{request.host}{root}"
         if base is None:
-            raise LookupError(
-                f'the host of {name!r} is not known here: write App(base_url="https://example.com"), or give the '
-                "application in which it is a host without *"
-            )
+            raise LookupError(f"the host of {name!r} is not known here: write App(base_url=...), or a host without *")
         return (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
 
     def static_url(self, request: Request | None, path: str, name: str) -> str:

@@ -15,6 +15,8 @@ from micropie.errors import SetupError
 from micropie.routing.patterns import Pattern
 
 _MARKS = "__micropie_routes__"
+# On a function that serves files: returns the fingerprint of one by its path.
+FINGERPRINT = "__micropie_fingerprint__"
 _EARLIER = "__micropie_earlier__"  # the method of the same name above this one
 
 Function = TypeVar("Function", bound=Callable[..., object])

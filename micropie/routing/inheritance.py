@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from micropie import pool as pools
 from micropie.errors import SetupError
 from micropie.execution import Threads, available_cpus
-from micropie.http import current_request, normal_host, split_host
+from micropie.http import current_request, normal_hosts, split_host
 from micropie.mounts import Mount
 from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Chain, Config, ErrorHandler, ErrorKey, handlers_of_classes
@@ -68,8 +68,7 @@ class AppDefinition:
     @property
     def hosts(self) -> Sequence[str]:
         """The hosts of its own, without those of the application around it."""
-        host = self.registered.settings.get("host")
-        return [normal_host(one) for one in (host if isinstance(host, list | tuple) else [host]) if one is not None]
+        return normal_hosts(self.registered.settings.get("host"))
 
 
 _THREAD_SETTINGS = frozenset({"threads", "thread_queue"})

@@ -5,38 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from micropie.http import DOTS_AND_EMPTY, leads_up, quoted_address
+from micropie.http import DOTS_AND_EMPTY, leads_up, quoted_address, split_host
 from micropie.routing.patterns import Pattern
-
-# The attribute of a handler that serves files: a function that returns the fingerprint of one by its path.
-FINGERPRINT = "__micropie_fingerprint__"
 
 
 class RouteNames:
     """The routes of a tree of applications by name.
 
-    Each has its escaped path from the tree's root, "" for the root itself, or its host's ("//example.com/path"), the
-    pattern that follows the path in an explicit route, and its handler.
+    Each has its escaped path from the tree's root, "" for the root itself, or its host's ("//example.com/path"), and
+    the pattern that follows the path in an explicit route. ``fingerprints``: functions of those that serve files, which
+    return the fingerprint of one by its path.
     """
 
     def __init__(self) -> None:
-        self._routes: dict[str, tuple[tuple[bool, bool], str, Pattern | None, Callable[..., object]]] = {}
+        self._routes: dict[str, tuple[tuple[bool, bool], str, Pattern | None]] = {}
+        self.fingerprints: dict[str, Callable[[str], str]] = {}
 
-    def add(
-        self,
-        name: str,
-        function: Callable[..., object],
-        path: str,
-        pattern: Pattern | None = None,
-        *,
-        takes_socket: bool,
-    ) -> None:
+    def add(self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool) -> None:
         """Add a route. Of two with one name that of HTTP counts, then the one whose handler has the name, then the
         first.
         """
         rank = (takes_socket, pattern is not None)
         if name not in self._routes or rank < self._routes[name][0]:
-            self._routes[name] = rank, path, pattern, function
+            self._routes[name] = rank, path, pattern
 
     def url_for(
         self, name: str, scopes: Mapping[str, str], segments: Sequence[object], values: dict[str, object]
@@ -48,7 +39,7 @@ class RouteNames:
         that fill no wildcard become the query.
         """
         prefix, full_name = self._found(name, scopes)
-        _, path, pattern, _ = self._routes[full_name]
+        _, path, pattern = self._routes[full_name]
         if pattern is not None:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
             if missing or segments:
@@ -59,17 +50,16 @@ class RouteNames:
             if text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
                 raise ValueError(f"url_for({name!r}): {text!r} is no segment of a path")
             path += "/" + quote(text, safe="")
-        if not segments and path == quoted_address(prefix):  # the application's own root
+        if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):  # the root of an application
             path += "/"
         return path + (f"?{urlencode(values, doseq=True)}" if values else "")
 
     def fingerprint(self, name: str, scopes: Mapping[str, str], path: str) -> str:
         """Return the fingerprint of a file by the name of the route that serves it. Raises ``LookupError``."""
-        function = self._routes[self._found(name, scopes)[1]][3]
-        fingerprint_of: Callable[[str], str] | None = getattr(function, FINGERPRINT, None)
-        if fingerprint_of is None:
+        found = self.fingerprints.get(self._found(name, scopes)[1])
+        if found is None:
             raise LookupError(f"static_url(..., name={name!r}) names no app.static(prefix, directory, name={name!r})")
-        return fingerprint_of(path)
+        return found(path)
 
     def _found(self, name: str, scopes: Mapping[str, str]) -> tuple[str, str]:
         """Return the prefix of the first of ``scopes`` that has a route of this name, and the route's full name."""

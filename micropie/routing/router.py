@@ -160,7 +160,7 @@ class Router:
         self.root = Node(config)
         self.exact: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
-        self.is_empty = False
+        self.is_empty = True
 
     def freeze(self) -> None:
         """Prepare for the search, when the tree is complete: sort the ways from each node, fill the short cuts."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
 from micropie import websockets
 from micropie.errors import Catalog, SetupError, check, is_count, is_duration
 from micropie.execution import THREAD
-from micropie.http import BUILTINS, PREFIXES, Limits, is_base_url, is_cookie_name, normal_host
+from micropie.http import BUILTINS, PREFIXES, Limits, is_base_url, is_cookie_name, normal_hosts
 from micropie.templates import DIRECTORY
 
 MEBIBYTE = 1024 * 1024
@@ -84,12 +84,7 @@ _FILTERS = _Rule(
     'a dict of functions by name, {"money": money}',
 )
 _BASE_URL = _or_none(_Rule(is_base_url, 'the beginning of all URLs, without a query: "https://example.com"'))
-_HOSTS = _or_none(
-    _Rule(
-        lambda value: all(map(normal_host, value if isinstance(value, list | tuple) and value else [value])),
-        'a host without scheme and port, "api.example.com" or "*.example.com", or a list of them',
-    )
-)
+_HOSTS = _Rule(lambda value: bool(normal_hosts(value)), 'a host without scheme and port, "*.example.com", or a list')
 _BY_CLASS = _Rule(
     lambda value: (
         isinstance(value, Mapping)
@@ -156,7 +151,7 @@ class Settings:
     document (RFC 9457) for clients that ask for JSON or sent it, as a sentence for others; "json" or "text" for all."""
     text: Literal["html", "plain"] = _setting("html", _one_of("html", "plain"))
     """The type of text, bytes and streams that state none: "html" (default) or "plain", which no browser runs."""
-    host: str | Sequence[str] | None = _setting(None, _HOSTS)
+    host: str | Sequence[str] | None = _setting(None, _or_none(_HOSTS))
     """The host on which the application answers, and no other one: ``"api.example.com"``; ``"*.example.com"`` for all
     subdomains; or a list, of which links have the first. As an attribute of another application it begins at ``/``
     there. None, the default, for every host on which no other application answers."""

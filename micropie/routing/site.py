@@ -27,32 +27,17 @@ class Site:
 
     ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths without arguments,
     ``below[method][path]`` for paths with one more segment, which is the argument. ``find`` uses ``below`` and finds
-    all other paths, too. ``hosts``: the sites of applications with a host of their own, which come first. ``sockets``
-    are the separate tables of WebSockets: no handler is reached by the other protocol. Mounts come before routes, those
-    at an application's own root after them: ``Config.fallback``.
+    all other paths, too. ``sockets`` are the separate tables of WebSockets: no handler is reached by the other
+    protocol. Mounts come before routes, those at an application's own root after them: ``Config.fallback``.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        router: Router,
-        sockets: Router,
-        mounted: Sequence[Mounted] = (),
-        prefix: str = "",
-        hosts: Sequence[tuple[str, Site]] = (),
-    ) -> None:
-        self.config, self.prefix, self.has_mounts = config, split_host(prefix)[1], bool(mounted or hosts)
+    def __init__(self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()) -> None:
+        self.config, self.prefix, self.has_mounts = config, split_host(config.prefix)[1], bool(mounted)
         self.router, self.sockets = router, sockets
         self.exact, self.below = router.exact, router.below
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
-        self._hosts = HostTable(hosts)
-        self._apps = [
-            *dict.fromkeys(site for _, site in hosts),
-            *(entry for entry in mounted if isinstance(entry, Site)),
-        ]
-        if hosts:
-            self.exact = {}
-        elif mounted:  # the short cuts that no mount hides
+        self._apps = [entry for entry in mounted if isinstance(entry, Site)]
+        if mounted:  # the short cuts that no mount hides
             self.exact = {
                 method: {
                     path: route
@@ -70,26 +55,9 @@ class Site:
         """Return every route of WebSockets once."""
         return [*self.sockets.entries(), *(entry for app in self._apps for entry in app.socket_entries())]
 
-    def _inner(self, request: Request) -> Mounted | None:
-        """Return the application on the request's host, or mounted at its path; None for this one's own routes."""
-        if not self.has_mounts:
-            return None
-        if self._hosts:
-            host = ""
-            with suppress(HTTPError):  # for headers that are malformed
-                hooks: Iterable[Any] = self.config.middlewares
-                for hook in hooks:
-                    if getattr(hook, "sets_host", False):
-                        hook.before(request)
-                host = request.host
-            site = self._hosts.find(host)
-            if site is not None:
-                return site
-        return self._mounts.find(request.raw_path)
-
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
-        entry = self._inner(request)
+        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
         if isinstance(entry, Site):
             return entry.find(request)
         if entry is not None:
@@ -138,7 +106,7 @@ class Site:
 
         An ASGI application serves its WebSockets itself; WSGI has none.
         """
-        entry = self._inner(request)
+        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
         if isinstance(entry, Site):
             return entry.socket_routes(request)
         if entry is None and not self._has_socket(request):
@@ -151,7 +119,7 @@ class Site:
 
     def config_of(self, request: Request) -> Config:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
-        entry = self._inner(request)
+        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
         if isinstance(entry, Site):
             return entry.config_of(request)
         try:
@@ -182,6 +150,42 @@ class Site:
 
     def _segments(self, request: Request) -> list[str]:
         return request._exchange.segments()[self.prefix.count("/") :]
+
+
+Hosts: TypeAlias = list[tuple[str, Site]]
+
+
+class HostSite(Site):
+    """The sites of applications with a host of their own, and ``others`` for all other hosts."""
+
+    def __init__(self, hosts: Hosts, others: Site) -> None:
+        super().__init__(others.config, others.router, others.sockets)
+        self.exact, self.has_mounts = {}, True
+        self._hosts, self._others = HostTable(hosts), others
+        self._apps = [*others._apps, *dict.fromkeys(site for _, site in hosts)]
+
+    def _site_of(self, request: Request) -> Site:
+        """Return the site of a request's host, which a trusted proxy may state."""
+        hooks: Iterable[Any] = self.config.middlewares
+        try:
+            for hook in hooks:
+                if getattr(hook, "sets_host", False):
+                    hook.before(request)
+            return self._hosts.find(request.host) or self._others
+        except HTTPError:  # headers that are malformed
+            return self._others
+
+    def find(self, request: Request) -> RouteMatch | Handover:
+        """See ``Site``."""
+        return self._site_of(request).find(request)
+
+    def socket_routes(self, request: Request) -> Site | Handover:
+        """See ``Site``."""
+        return self._site_of(request).socket_routes(request)
+
+    def config_of(self, request: Request) -> Config:
+        """See ``Site``."""
+        return self._site_of(request).config_of(request)
 
 
 class OutsideRoute(Route):

@@ -20,14 +20,15 @@ def open_environment(directories: list[str], *, reload: bool, is_async: bool) ->
     )
 
 
-def block_of(template: jinja2.Template, name: str) -> jinja2.Template:
-    """Return a template that is one block of another. Raises ``LookupError`` if it has no block of this name."""
-    if name not in template.blocks:
-        raise LookupError(
-            f"{template.name or 'the source'} has no block {name!r} of its own; it has: {', '.join(template.blocks)}"
-        )
+def part_of(template: jinja2.Template, block: str | None) -> jinja2.Template:
+    """Return a template, or one that is a block of it. Raises ``LookupError`` if it has no block of this name."""
+    if block is None:
+        return template
+    if block not in template.blocks:
+        known = ", ".join(template.blocks)
+        raise LookupError(f"{template.name or 'the source'} has no block {block!r} of its own; it has: {known}")
     parts = {"name": template.name, "__file__": template.filename, "blocks": template.blocks, "debug_info": ""}
-    return template.from_module_dict(template.environment, {**parts, "root": template.blocks[name]}, template.globals)
+    return template.from_module_dict(template.environment, {**parts, "root": template.blocks[block]}, template.globals)
 
 
 def names_in(environment: jinja2.Environment, name: str) -> frozenset[str]:

@@ -61,15 +61,15 @@ class Templates:
 
     def render(self, name: str, context: dict[str, object], block: str | None = None) -> str:
         """Render the template ``name``, or its block of the name ``block`` alone; every value is escaped."""
-        return _part(self._sync.get_template(name), block).render(context)
+        return self._part(self._sync.get_template(name), block).render(context)
 
     def render_async(self, name: str, context: dict[str, object], block: str | None = None) -> Awaitable[str]:
         """Return an awaitable of the text, for any event loop: values, calls and iterators may be async."""
-        return Rendering(_part(self._async.get_template(name), block), context)
+        return Rendering(self._part(self._async.get_template(name), block), context)
 
     def stream(self, name: str, context: dict[str, object], block: str | None = None) -> Iterator[str]:
         """Return an iterator that renders chunk by chunk, each when it is asked for."""
-        template = _part(self._sync.get_template(name), block)
+        template = self._part(self._sync.get_template(name), block)
         pieces: Any = template.generate(context)  # a generator, annotated as an iterator
         return in_chunks(pieces)
 
@@ -79,7 +79,7 @@ class Templates:
 
     def render_source(self, source: str, context: dict[str, object], block: str | None = None) -> str:
         """Render ``source``, a template's text; it may extend and include templates of the directory."""
-        return _part(self._compile(source), block).render(context)
+        return self._part(self._compile(source), block).render(context)
 
     # If two threads come first at the same time, each may open an environment, which costs only time.
 
@@ -90,6 +90,11 @@ class Templates:
     @cached_property
     def _async(self) -> Environment:
         return self._open(is_async=True)
+
+    @cached_property
+    def _part(self) -> Callable[[Template, str | None], Template]:
+        part_of: Callable[[Template, str | None], Template] = _environment_module().part_of
+        return part_of
 
     @cached_property
     def _compile(self) -> Callable[[str], Template]:
@@ -114,13 +119,6 @@ class Templates:
         if self._setup is not None:
             self._setup(environment)
         return environment  # type: ignore[no-any-return]
-
-
-def _part(template: Template, block: str | None) -> Template:
-    if block is None:
-        return template
-    part: Template = _environment_module().block_of(template, block)
-    return part
 
 
 PACKAGE = "package:"  # begins the name of a package with a directory of templates

@@ -36,12 +36,13 @@ def assets(tmp_path: Path) -> Path:
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is known from another test, and what is found out stays fresh until ``a_second_passes``."""
     monkeypatch.setattr(fingerprints, "_KNOWN", {})
+    fingerprints._digits.cache_clear()
     monkeypatch.setattr(fingerprints, "FRESH_FOR", 3600.0)
 
 
 def a_second_passes() -> None:
-    for place, (resolved, digits, _) in [*fingerprints._KNOWN.items()]:
-        fingerprints._KNOWN[place] = resolved, digits, 0.0
+    for place, (digits, _) in [*fingerprints._KNOWN.items()]:
+        fingerprints._KNOWN[place] = digits, 0.0
 
 
 class Root(App):
@@ -182,7 +183,7 @@ def test_links_of_a_template_need_an_application() -> None:
 
 
 def test_fingerprints_do_not_pile_up(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprints, "_CAPACITY", 2)
+    monkeypatch.setattr(fingerprints, "CAPACITY", 2)
     for number in range(5):
         (assets / str(number)).write_bytes(b"x")
         assert fingerprints.fingerprint((str(assets), str(number), False)) == digest(b"x")

@@ -317,7 +317,7 @@ def test_files_on_a_host(make_client: MakeClient, tmp_path: Path) -> None:
     ["", "http://a.test", "a.test:80", "a.test/x", "*", "a.*.test", "é.test", [], ["a.test", ""], 1, [None], "::x"],
 )
 def test_a_wrong_host_is_an_error(wrong: Any) -> None:
-    with pytest.raises(SetupError, match=r"App\(host=...\) takes a host without scheme and port"):
+    with pytest.raises(SetupError, match=r"App\(host=...\) takes a host without scheme and port, "):
         App(host=wrong)
 
 

@@ -1420,7 +1420,7 @@ def test_absolute_urls_begin_as_the_setting_says(make_client: MakeClient, slash:
 
 
 def test_without_a_request_only_the_setting_tells_the_host() -> None:
-    with pytest.raises(LookupError, match=r'write App\(base_url="https://example.com"\)'):
+    with pytest.raises(LookupError, match=r"write App\(base_url=...\)"):
         links().absolute_url_for("index")
 
 
