@@ -21,6 +21,7 @@ The functions at the end are here because every layer checks arguments, and this
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,9 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
+
+# Of all that is told to an operator.
+logger = logging.getLogger("micropie")
 
 # By RFC 9110, which has renamed four of those that Python knew before 3.13.
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus} | {

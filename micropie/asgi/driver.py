@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
@@ -13,12 +12,11 @@ from micropie.asgi.exchange import ASGIExchange, encode_headers
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import send_streamed
+from micropie.errors import logger
 from micropie.execution import ANSWER, AWAIT, AnyStep, LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
 from micropie.http import Receive, Request, Scope, Send, start_failed
 from micropie.routing import Handover, Site
-
-logger = logging.getLogger("micropie")
 
 _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a lock when it is asked for one
 

@@ -22,7 +22,6 @@ for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
@@ -33,7 +32,7 @@ from typing import Final, Protocol, TypeVar, cast
 import anyio
 from anyio.lowlevel import RunVar, checkpoint
 
-from micropie.errors import ClientDisconnect, raise_any
+from micropie.errors import ClientDisconnect, logger, raise_any
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, Flow, in_thread, no_function
 from micropie.http import Answer, ChunkedBody, Message, MessageConfig, Receive, Scope, Send
 from micropie.routing import Config, config_of
@@ -48,8 +47,6 @@ from micropie.streams import (
     as_bytes,
     in_threads,
 )
-
-logger = logging.getLogger("micropie")
 
 Value = TypeVar("Value")
 

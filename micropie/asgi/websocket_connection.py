@@ -40,7 +40,6 @@ every handler, sends it.
 
 from __future__ import annotations
 
-import logging
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -54,12 +53,11 @@ from anyio.lowlevel import checkpoint
 from micropie import websockets
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, within
 from micropie.asgi.exchange import ASGIWebSocketExchange, encode_headers
+from micropie.errors import logger
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
 from micropie.flow import CloseInfo
 from micropie.http import HeaderPairs, Message, Receive, Send
 from micropie.routing import config_of
-
-logger = logging.getLogger("micropie")
 
 # Messages sent until the client is looked at: where a server's ``send`` never waits and never fails, nothing else on
 # the event loop would run, and a disconnect would go unnoticed.

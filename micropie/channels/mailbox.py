@@ -5,7 +5,6 @@ A slow subscriber does not hold up others, because its queue is bounded.
 
 from __future__ import annotations
 
-import logging
 import threading
 from abc import abstractmethod
 from collections import deque
@@ -15,10 +14,8 @@ from functools import partial
 from threading import Lock
 from typing import Final, Literal, TypeAlias
 
-from micropie.errors import HTTPError
+from micropie.errors import HTTPError, logger
 from micropie.execution import WAKERS, SingleWaiterEvent, is_on_loop
-
-logger = logging.getLogger("micropie")
 
 RETRY_AFTER = [("Retry-After", "5")]  # seconds: the longest pause between two attempts to connect
 

@@ -8,7 +8,6 @@ channel, which only this listener has.
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import threading
@@ -21,10 +20,9 @@ from uuid import uuid4
 
 from micropie.channels.hub import Channels, checked_name
 from micropie.channels.mailbox import Future, Mailbox
+from micropie.errors import logger
 from micropie.execution import INLINE, Completed, Outage, RedisClient, call, is_on_loop, result_of
 from micropie.http import dumps
-
-logger = logging.getLogger("micropie")
 
 # Seconds after which a server that does not answer is out of reach.
 TIMEOUT = 5.0

@@ -8,7 +8,6 @@ can end. Their errors are logged.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextvars import Context
@@ -18,13 +17,12 @@ from typing import Any, Protocol
 
 import anyio
 
+from micropie.errors import logger
 from micropie.execution.background import background_loop
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.placement import Threads
 from micropie.execution.steps import AWAIT, INLINE, kind_of
 from micropie.execution.threads import in_thread, usage_of
-
-logger = logging.getLogger("micropie")
 
 _running: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # they run in the parent

@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
+from math import inf
 from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
@@ -265,8 +266,7 @@ class BackpressureWindow:
     def __init__(self) -> None:
         self._lock = Lock()
         self._made = 0
-        self._asked = 0
-        self._is_over = False
+        self._asked: float = 0
         self._waiting: anyio.Event | None = None  # what the task waits on
 
     def ask(self) -> anyio.Event | None:
@@ -281,7 +281,7 @@ class BackpressureWindow:
             self._made += 1
             # After the first chunk it is not known yet whether a second is wanted: HEAD does not want one.
             enough = self._asked + AHEAD - 1 if self._asked > 1 else 1
-            if self._is_over or self._made < enough:
+            if self._made < enough:
                 return None
             self._waiting = anyio.Event()
             return self._waiting
@@ -289,7 +289,7 @@ class BackpressureWindow:
     def leave(self) -> anyio.Event | None:
         """The thread wants no chunk after this, so the task need not wait again. Return the event to set, or None."""
         with self._lock:
-            self._is_over = True
+            self._asked = inf
             return self._take_event()
 
     def _take_event(self) -> anyio.Event | None:

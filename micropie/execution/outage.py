@@ -7,9 +7,8 @@ from threading import Lock
 from time import monotonic
 from traceback import format_exception
 
+from micropie.errors import logger
 from micropie.execution.steps import Flow, Result
-
-logger = logging.getLogger("micropie")
 
 # Seconds between two calls that try a service, at most.
 RETRY_AFTER = 5.0

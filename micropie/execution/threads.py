@@ -27,13 +27,12 @@ import anyio
 from anyio import to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from micropie.errors import logger
 from micropie.execution.background import outcome_of, released, variables_set
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import TASKS, WAKERS, LoopLocal
 from micropie.execution.placement import ALL_WAIT, Threads
 from micropie.execution.steps import no_function
-
-logger = logging.getLogger("micropie")
 
 Result = TypeVar("Result")
 

@@ -6,7 +6,6 @@ loop's thread if that takes too long. A request has nothing to do with it, and c
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections import deque
 from contextlib import suppress
@@ -16,10 +15,9 @@ from time import monotonic, sleep
 from traceback import walk_stack
 from types import FrameType
 
+from micropie.errors import logger
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import LoopLocal, threadsafe_scheduler
-
-logger = logging.getLogger("micropie")
 
 # Seconds until the log names a piece of code again, and for which ``loop_lag`` remembers.
 _MINUTE = 60.0

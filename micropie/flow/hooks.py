@@ -21,7 +21,6 @@ functions are called, is found out once, when it first runs (``HookPlan``).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from inspect import isawaitable
@@ -29,7 +28,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
-from micropie.errors import HTTPError, Redirect, ResponseError
+from micropie.errors import HTTPError, Redirect, ResponseError, logger
 from micropie.execution import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
@@ -42,8 +41,6 @@ from micropie.routing import Checking, config_of
 if TYPE_CHECKING:
     from micropie.http import Request
     from micropie.routing import Config
-
-logger = logging.getLogger("micropie")
 
 # The methods of the base classes, which do nothing.
 _UNUSED = (

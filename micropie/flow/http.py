@@ -24,7 +24,6 @@ way.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
@@ -33,7 +32,7 @@ from typing import Any
 
 from micropie import files
 from micropie.csrf import FIELD, deleting_cookie
-from micropie.errors import ClientDisconnect, HTTPError, Redirect
+from micropie.errors import ClientDisconnect, HTTPError, Redirect, logger
 from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import planned_hooks, run_after, run_before
@@ -74,8 +73,6 @@ from micropie.routing import (
 )
 from micropie.sessions import Session
 from micropie.streams import EarlyHead, Stream, follow_events, stream_of
-
-logger = logging.getLogger("micropie")
 
 _NO_ARGUMENTS: Sequence[Any] = ()
 _NO_VALUES: Mapping[str, object] = {}

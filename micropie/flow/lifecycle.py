@@ -9,19 +9,16 @@ not keep the others from running, and is raised at the end.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from threading import Timer
 from typing import Any, Protocol, TypeAlias
 
-from micropie.errors import SetupError, as_authors_see
+from micropie.errors import SetupError, as_authors_see, logger
 from micropie.execution import AWAIT, INLINE, Flow, Result, RouteKind, call, kind_of
 from micropie.http import State
 from micropie.routing import Config, Site
-
-logger = logging.getLogger("micropie")
 
 # Seconds after which the log names the function that a start or a stop waits for: most servers wait in silence, and
 # without a limit.

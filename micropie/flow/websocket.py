@@ -14,12 +14,11 @@ A handshake can be refused like a request, with a status and a sentence.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from micropie import websockets
-from micropie.errors import ConnectionClosed, HTTPError, Redirect
+from micropie.errors import ConnectionClosed, HTTPError, Redirect, logger
 from micropie.execution import AWAIT, Flow
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
@@ -27,8 +26,6 @@ from micropie.flow.resources import close_resources, end_resources, open_resourc
 from micropie.http import Answer, Response, WebSocketRequest, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
 from micropie.routing import Config, Handover, Site, config_of
-
-logger = logging.getLogger("micropie")
 
 Value = TypeVar("Value")
 

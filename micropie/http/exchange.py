@@ -16,7 +16,7 @@ from contextvars import Context
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
-from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see
+from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
 from micropie.execution import Flow, Step, Threads, result_of
 from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
@@ -28,8 +28,6 @@ from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
-
-logger = logging.getLogger("micropie")
 
 Value = TypeVar("Value")
 

@@ -8,7 +8,6 @@ be sent raises ``ResponseError`` before the first byte leaves; it is neither dro
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -17,7 +16,7 @@ from numbers import Number
 from typing import Any, Final, Protocol, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
-from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
+from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.escaping import html_body, is_html_type
 from micropie.http.headers import MutableHeaders, cached_if_short
@@ -25,8 +24,6 @@ from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
 from micropie.lazily import pattern
-
-logger = logging.getLogger("micropie")
 
 HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"

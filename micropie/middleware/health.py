@@ -6,19 +6,16 @@ log, rate limit, list of hosts or log-in.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from time import monotonic
 
-from micropie.errors import check, is_duration
+from micropie.errors import check, is_duration, logger
 from micropie.execution import AWAIT, HANDLER, INLINE, Flow, Limited, TookTooLong, itself, kind_of
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 from micropie.routing import Config, RouteMark, config_of, make_mark
-
-logger = logging.getLogger("micropie")
 
 Check = Callable[[], object]
 

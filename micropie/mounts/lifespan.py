@@ -6,17 +6,15 @@ support the lifespan, and is served without it. One that sends ``lifespan.startu
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from anyio import Event, create_task_group, move_on_after
 
+from micropie.errors import logger
 from micropie.http import Message, State
 from micropie.mounts.prefixes import Mount
-
-logger = logging.getLogger("micropie")
 
 _START_ANSWERS = frozenset({"lifespan.startup.complete", "lifespan.startup.failed"})
 _STOP_ANSWERS = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})

@@ -6,19 +6,16 @@ application that need no waiting: its scope, and the checks of the messages that
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from anyio import move_on_after
 
-from micropie.errors import ResponseError
+from micropie.errors import ResponseError, logger
 from micropie.execution import CLEAN_UP_WITHIN
 from micropie.http import GivenStatus, Message, Response, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.streams import LoopSource
-
-logger = logging.getLogger("micropie")
 
 
 class PendingAnswer(Protocol):

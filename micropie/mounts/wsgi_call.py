@@ -8,21 +8,18 @@ in one thread, the caller's: its locks and thread-locals depend on that. A call 
 from __future__ import annotations
 
 import io
-import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
-from micropie.errors import ResponseError
+from micropie.errors import ResponseError, logger
 from micropie.http import Environ, GivenStatus, HeaderPairs, Response
 from micropie.mounts.prefixes import Mount
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-
-logger = logging.getLogger("micropie")
 
 _STATUS_LINE = re.compile(r"(?P<number>[1-9][0-9]{2})(?: (?P<reason>.*))?", re.DOTALL)
 

@@ -6,20 +6,16 @@ the process finds it (``execution/placement.py``); the application never crosses
 
 from __future__ import annotations
 
-import logging
 import pickle
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, NoReturn
 
-from micropie.errors import HTTPError
+from micropie.errors import HTTPError, logger
 from micropie.execution import HandlerName, TookTooLong, current, handler_named
 from micropie.http import NULL, Address, Exchange, Headers, Limits, Request
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError
-
-logger = logging.getLogger("micropie")
-
 
 # -- in the server's process -------------------------------------------------------------------------------------------
 

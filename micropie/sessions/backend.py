@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Final
+
+from micropie.execution import Completed
 
 
 class Loaded(dict[str, Any]):
@@ -16,20 +18,8 @@ class Loaded(dict[str, Any]):
         yield  # what makes it a generator
 
 
-class Saved:
-    """The result of ``save``, which may be awaited, too."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[None, None, None]:
-        return
-        yield
-
-    def __bool__(self) -> bool:
-        return False
-
-
-SAVED = Saved()
+# The result of ``save``, which may be awaited, too.
+SAVED: Final = Completed(None)
 
 
 class SessionBackend:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote
 
-from micropie.errors import HTTPError
+from micropie.errors import HTTPError, logger
 from micropie.execution import AWAIT, RETRY_AFTER, Flow, Outage, ServiceThreads, call
 from micropie.http import (
     MAX_COOKIE,
@@ -24,8 +23,6 @@ from micropie.http import (
 )
 from micropie.lazily import pattern
 from micropie.sessions.backend import SessionBackend
-
-logger = logging.getLogger("micropie")
 
 _RETRY_AFTER = [("Retry-After", f"{RETRY_AFTER:.0f}")]
 

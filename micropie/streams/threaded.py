@@ -17,7 +17,6 @@ change it any more, and does not run at all for HEAD.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError  # of ``from_thread.run``
@@ -29,6 +28,7 @@ from typing import Any
 
 import anyio
 
+from micropie.errors import logger
 from micropie.execution import (
     IO_THREADS,
     WAKERS,
@@ -41,8 +41,6 @@ from micropie.execution import (
     run_in_place,
 )
 from micropie.streams.source import END, LoopSource, ThreadSource
-
-logger = logging.getLogger("micropie")
 
 CHUNKS_AHEAD = 32
 BYTES_AHEAD = 256 * 1024
