@@ -18,6 +18,7 @@ from mkdocs.config import load_config
 from mkdocs.structure.files import get_files
 from mkdocs.structure.pages import Page
 from selenium import webdriver
+from selenium.webdriver.support.wait import WebDriverWait
 
 import micropie
 import micropie.channels
@@ -210,6 +211,11 @@ PAGE += (
 PAGE += "    def a(self, q): return f'a{q}'\n    def b(self, x): return f'b{x}'\n\napp = Root()"
 
 
+def wait_for_answer(browser: webdriver.Chrome) -> None:
+    """Wait for the panel's answer. Python may have to be loaded first, 13 MB, which takes long on a busy machine."""
+    WebDriverWait(browser, 100, 0.02).until(lambda browser: browser.execute_script(STATE), STATE)
+
+
 def documented() -> list[tuple[str, str, str]]:
     """Return the source of each example with a button, one of its requests, and the request with its answer."""
     texts = [page.read_text() for page in sorted((ROOT / "docs").rglob("*.md"))]
@@ -264,12 +270,12 @@ def test_an_application_is_changed_asked_and_stopped_in_the_browser(site: Path) 
 
         def send(line: str, code: str | None = None) -> list[str]:
             browser.execute_script(SEND, line, code)
-            wait(browser, STATE)
+            wait_for_answer(browser)
             shown: list[str] = browser.execute_script(SHOWN)
             return shown
 
         browser.execute_script("document.querySelector('.play-it').click()")
-        wait(browser, STATE)
+        wait_for_answer(browser)
         assert browser.execute_script(SHOWN) == ["200", "Hello, World!"]
         assert send("GET /nowhere") == ["404", "404 Not Found"]
         assert send("nonsense")[0] == "no request"
@@ -290,7 +296,7 @@ def test_an_application_is_changed_asked_and_stopped_in_the_browser(site: Path) 
         browser.execute_script(SEND, "GET /clock", starts["Server-sent events"].source)
         wait(browser, "return document.querySelector('.play-body').textContent.includes('tick')")
         browser.execute_script("document.querySelectorAll('.play-ask button')[1].click()")
-        wait(browser, STATE)
+        wait_for_answer(browser)
         browser.execute_script(SEND, "WS /room one", starts["WebSockets and channels"].source)
         wait(browser, "return document.querySelector('.play-body').textContent.includes('one')")
         browser.execute_script(SEND, "WS /room two", None)
@@ -298,7 +304,7 @@ def test_an_application_is_changed_asked_and_stopped_in_the_browser(site: Path) 
         # Code that never ends is ended, and the next request is answered.
         browser.execute_script(SEND, "GET /", "while True:\n    pass")
         browser.execute_script("document.querySelectorAll('.play-ask button')[1].click()")
-        wait(browser, STATE)
+        wait_for_answer(browser)
         assert browser.execute_script(SHOWN)[1].startswith("Stopped.")
         assert send("GET /b?x=1", PAGE) == ["200", "b1"]
         assert complaints(browser) == []
