@@ -12,7 +12,7 @@ from micropie import App
 
 class Root(App):
     def index(self, name: str = "World") -> str:
-        return f"Hello {name} by {self.request.scheme}"
+        return f"Hello {name}, by {self.request.scheme}"
 
     def picture(self) -> bytes:
         self.response.set_cookie("a", "1")
@@ -37,6 +37,6 @@ def test_an_event_is_answered() -> None:
         handler = Mangum(Root())
         hello = handler(EVENT, context)
         picture = handler({**EVENT, "rawPath": "/picture", "rawQueryString": ""}, context)
-    assert (hello["statusCode"], hello["body"]) == (200, "Hello Ann by https")
+    assert (hello["statusCode"], hello["body"]) == (200, "Hello Ann, by https")
     assert (picture["body"], picture["isBase64Encoded"]) == ("/w==", True)
     assert picture["cookies"] == ["a=1; Path=/; SameSite=Lax"]
