@@ -54,15 +54,17 @@ from micropie.routing import (
     websocket,
 )
 from micropie.sessions import InMemorySessionBackend, SessionBackend
-from micropie.streams import EventStream, event
 from micropie.templates import template
 
 if _TYPE_CHECKING:
     from micropie.asgi import WebSocket
     from micropie.files import static_file
     from micropie.http import Page
+    from micropie.streams import EventStream, event
 
-__getattr__ = _lazily(__name__, {"asgi": "WebSocket", "files": "static_file", "http": "Page"})
+__getattr__ = _lazily(
+    __name__, {"asgi": "WebSocket", "files": "static_file", "http": "Page", "streams": "EventStream event"}
+)
 
 _refuse_namesake(_Path(__file__).parent.parent)
 

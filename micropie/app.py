@@ -80,26 +80,82 @@ def _typed_as(
 MYPY = False  # mypy takes a name like this for true
 
 
-class _Overridable(Protocol[Unchanged_contra, Decorator_co]):
-    """A method whose name an author's handler may have; ``Unchanged_contra`` is a class without such a handler."""
+if TYPE_CHECKING:
 
-    if MYPY:
+    class _Overridable(Protocol[Unchanged_contra, Decorator_co]):
+        """A method whose name an author's handler may have; ``Unchanged_contra`` is a class without such a handler."""
 
-        @overload
-        def __get__(self, app: Unchanged_contra, cls: type | None = None, /) -> Decorator_co: ...
-        @overload
-        def __get__(self, app: object, cls: type | None = None, /) -> Callable[..., Any]: ...
-        def __get__(self, app: Any, cls: type | None = None, /) -> Any: ...
+        if MYPY:
 
-    else:
+            @overload
+            def __get__(self, app: Unchanged_contra, cls: type | None = None, /) -> Decorator_co: ...
+            @overload
+            def __get__(self, app: object, cls: type | None = None, /) -> Callable[..., Any]: ...
+            def __get__(self, app: Any, cls: type | None = None, /) -> Any: ...
 
-        def __get__(self, app: object, cls: type | None = None, /) -> Decorator_co: ...
+        else:
+
+            def __get__(self, app: object, cls: type | None = None, /) -> Decorator_co: ...
+
+    class Decorator(Protocol):
+        """The decorator that ``app.get("/pies")`` returns."""
+
+        def __call__(self, function: Function, /) -> Function:
+            """Register ``function``, and return it as it is."""
+
+    class _Verb(Protocol):
+        def __call__(self, path: str, *, name: str | None = None) -> Decorator: ...
+
+    class _Error(Protocol):
+        def __call__(self, key: ErrorKey) -> Decorator: ...
+
+    class _HasCommand(Protocol):
+        """An ``App`` whose ``command`` is the decorator."""
+
+        @property
+        def command(self) -> Decorator: ...
+
+    class _HasGet(Protocol):
+        """An ``App`` whose ``get`` is the decorator."""
+
+        @property
+        def get(self) -> _Verb: ...
+
+    class _HasPost(Protocol):
+        """An ``App`` whose ``post`` is the decorator."""
+
+        @property
+        def post(self) -> _Verb: ...
+
+    class _HasPut(Protocol):
+        """An ``App`` whose ``put`` is the decorator."""
+
+        @property
+        def put(self) -> _Verb: ...
+
+    class _HasPatch(Protocol):
+        """An ``App`` whose ``patch`` is the decorator."""
+
+        @property
+        def patch(self) -> _Verb: ...
+
+    class _HasDelete(Protocol):
+        """An ``App`` whose ``delete`` is the decorator."""
+
+        @property
+        def delete(self) -> _Verb: ...
+
+    class _HasError(Protocol):
+        """An ``App`` whose ``error`` is the decorator."""
+
+        @property
+        def error(self) -> _Error: ...
 
 
 def _overridable(
-    unchanged: Callable[..., Unchanged],
+    unchanged: Callable[[], Callable[..., Unchanged]],
 ) -> Callable[[Callable[Concatenate[Any, Arguments], Result]], _Overridable[Unchanged, Callable[Arguments, Result]]]:
-    """Tell type checkers that a handler may have this method's name. ``unchanged``: of the protocols below."""
+    """Tell type checkers that a handler may have this method's name. ``unchanged``: of the protocols above."""
     return lambda method: method
 
 
@@ -109,70 +165,6 @@ def _overridable_method(method: Method) -> Method | Callable[..., object]:
     Not for decorators: the union would make a function below one untyped to mypy.
     """
     return method
-
-
-class Decorator(Protocol):
-    """The decorator that ``app.get("/pies")`` returns."""
-
-    def __call__(self, function: Function, /) -> Function:
-        """Register ``function``, and return it as it is."""
-
-
-class _Verb(Protocol):
-    def __call__(self, path: str, *, name: str | None = None) -> Decorator: ...
-
-
-class _Error(Protocol):
-    def __call__(self, key: ErrorKey) -> Decorator: ...
-
-
-class _HasCommand(Protocol):
-    """An ``App`` whose ``command`` is the decorator."""
-
-    @property
-    def command(self) -> Decorator: ...
-
-
-class _HasGet(Protocol):
-    """An ``App`` whose ``get`` is the decorator."""
-
-    @property
-    def get(self) -> _Verb: ...
-
-
-class _HasPost(Protocol):
-    """An ``App`` whose ``post`` is the decorator."""
-
-    @property
-    def post(self) -> _Verb: ...
-
-
-class _HasPut(Protocol):
-    """An ``App`` whose ``put`` is the decorator."""
-
-    @property
-    def put(self) -> _Verb: ...
-
-
-class _HasPatch(Protocol):
-    """An ``App`` whose ``patch`` is the decorator."""
-
-    @property
-    def patch(self) -> _Verb: ...
-
-
-class _HasDelete(Protocol):
-    """An ``App`` whose ``delete`` is the decorator."""
-
-    @property
-    def delete(self) -> _Verb: ...
-
-
-class _HasError(Protocol):
-    """An ``App`` whose ``error`` is the decorator."""
-
-    @property
-    def error(self) -> _Error: ...
 
 
 class _Root:
@@ -410,27 +402,27 @@ class App(Node):
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
         return self._micropie.registering(make_mark(path, ["GET"], name, "app.websocket", takes_socket=True))
 
-    @_overridable(_HasGet)
+    @_overridable(lambda: _HasGet)
     def get(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
         return App.route(self, path, ["GET"], name=name)
 
-    @_overridable(_HasPost)
+    @_overridable(lambda: _HasPost)
     def post(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer POST of ``path`` with the function below."""
         return App.route(self, path, ["POST"], name=name)
 
-    @_overridable(_HasPut)
+    @_overridable(lambda: _HasPut)
     def put(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer PUT of ``path`` with the function below."""
         return App.route(self, path, ["PUT"], name=name)
 
-    @_overridable(_HasPatch)
+    @_overridable(lambda: _HasPatch)
     def patch(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer PATCH of ``path`` with the function below."""
         return App.route(self, path, ["PATCH"], name=name)
 
-    @_overridable(_HasDelete)
+    @_overridable(lambda: _HasDelete)
     def delete(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer DELETE of ``path`` with the function below."""
         return App.route(self, path, ["DELETE"], name=name)
@@ -531,7 +523,7 @@ class App(Node):
         self._micropie.mounts.append(Mount(text, target, found, isolated, strip))
         self._micropie.changed()
 
-    @_overridable(_HasError)
+    @_overridable(lambda: _HasError)
     def error(self, key: ErrorKey) -> Decorator:
         """Answer a status (``@app.error(404)``) or an exception class with the function below.
 
@@ -546,7 +538,7 @@ class App(Node):
 
         return register
 
-    @_overridable(_HasCommand)
+    @_overridable(lambda: _HasCommand)
     def command(self, function: Function, /) -> Function:
         """Make a command of the function below: ``micropie -a shop:app init-db`` calls ``def init_db``.
 

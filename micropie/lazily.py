@@ -1,4 +1,4 @@
-"""What is made when it is first asked for: the names of a package's face, and regular expressions.
+"""What is made when it is first asked for: the names of a package's face, modules, and regular expressions.
 
     __getattr__ = lazily(__name__, {"module": "Name other_name"})
 
@@ -30,18 +30,24 @@ def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     return get
 
 
-class _Pattern:
-    """A regular expression that is compiled when one of its methods is first asked for."""
+class _Later:
+    """An object that is made when one of its attributes is first asked for."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, make: Callable[..., object], *arguments: object) -> None:
+        self._make = make
         self._arguments = arguments
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(re.compile(*self._arguments), name)
+        found = getattr(self._make(*self._arguments), name)
         setattr(self, name, found)
         return found
 
 
 def pattern(expression: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     """Return what ``re.compile`` returns, but compile it when it is first used."""
-    return cast("re.Pattern[AnyStr]", _Pattern(expression, flags))
+    return cast("re.Pattern[AnyStr]", _Later(re.compile, expression, flags))
+
+
+def module(name: str) -> Any:
+    """Return a module that is imported when one of its names is first asked for. For type checkers import it, too."""
+    return _Later(import_module, name)

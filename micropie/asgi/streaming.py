@@ -30,10 +30,10 @@ from time import monotonic
 from typing import Final, Protocol, TypeVar, cast
 
 import anyio
-from anyio.lowlevel import RunVar, checkpoint
 
+from micropie import streams
 from micropie.errors import ClientDisconnect, logger, raise_any
-from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, Flow, in_thread, no_function
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, Flow, LoopLocal, in_thread, no_function
 from micropie.http import Answer, ChunkedBody, Message, MessageConfig, Receive, Scope, Send
 from micropie.routing import Config, config_of
 from micropie.streams import (
@@ -45,7 +45,6 @@ from micropie.streams import (
     Stream,
     ThreadSource,
     as_bytes,
-    in_threads,
 )
 
 Value = TypeVar("Value")
@@ -66,16 +65,7 @@ class _Beginnings:
         self.scope_type = type(anyio.CancelScope())  # else anyio finds the loop out for each scope
 
 
-_BEGINNINGS: RunVar[_Beginnings] = RunVar("micropie.streams")
-
-
-def _beginnings() -> _Beginnings:
-    try:
-        return _BEGINNINGS.get()
-    except LookupError:
-        beginnings = _Beginnings()
-        _BEGINNINGS.set(beginnings)
-        return beginnings
+_BEGINNINGS = LoopLocal(_Beginnings)
 
 
 class DelayedCalls:
@@ -291,14 +281,14 @@ class StreamSender:
     def __init__(self, stream: Stream, exchange: StreamedRequest) -> None:
         source = stream.source
         if isinstance(source, ThreadSource):
-            stream.source = source = in_threads(source, config_of(exchange).threads)
+            stream.source = source = streams.in_threads(source, config_of(exchange).threads)
         self._stream = stream
         self._exchange = exchange
         self._failures: list[Exception] = []  # of a source that failed after its early head
         self._head_failures: list[Exception] = []
         self._source = cast("LoopSource", source)
         self._heartbeat = None if source.events is None else source.events.heartbeat
-        beginnings = _beginnings()
+        beginnings = _BEGINNINGS.get()
         self._source.enter(beginnings.scope_type)
         self._delayed_start = beginnings.delayed.add(self._start)
 
@@ -383,7 +373,7 @@ class StreamSender:
     async def _check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
         self._start()
-        await checkpoint()
+        await anyio.lowlevel.checkpoint()
         if self._outcome is not None:
             raise ClientDisconnect("the client left")
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date
-from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar, get_origin
 
 from micropie.errors import Sentence, SetupError
@@ -125,10 +124,14 @@ _DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema"
 _LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
 
 
-# A value of each type, to find out whether a constraint suits the type.
-_SAMPLES: dict[object, object] = {
-    kind: kind() for kind in (str, int, float, bool, Decimal, list, set, frozenset, tuple, dict)
-} | {date: date.min}
+@cache
+def _samples() -> dict[object, object]:
+    """Return a value of each type, to find out whether a constraint suits the type."""
+    from datetime import date
+    from decimal import Decimal  # few parameters are such numbers
+
+    kinds = (str, int, float, bool, Decimal, list, set, frozenset, tuple, dict)
+    return {**{kind: kind() for kind in kinds}, date: date.min}
 
 
 def constraints_of(metadata: Iterable[object], parameter: str) -> list[Constraint]:
@@ -142,13 +145,13 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> list[Constrain
 def check_type(constraints: Iterable[Constraint], annotation: object, parameter: str) -> None:
     """Raise ``SetupError`` for a constraint that no value of a type can fulfil: a number's length."""
     kind = get_origin(annotation) or annotation
-    if kind not in _SAMPLES:
+    if kind not in _samples():
         return
     for constraint in constraints:
         if constraint.is_own:
             continue
         try:
-            constraint.holds(_SAMPLES[kind])
+            constraint.holds(_samples()[kind])
         except (TypeError, ArithmeticError):
             name = getattr(kind, "__name__", kind)
             raise SetupError(f"parameter {parameter!r}: no {name} is {constraint.words}") from None

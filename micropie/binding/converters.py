@@ -17,10 +17,10 @@ import types
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
 from inspect import Parameter
 from pathlib import Path
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -47,6 +47,9 @@ from micropie.binding.constraints import (
 from micropie.errors import Sentence, SetupError
 from micropie.http import encoder_of
 from micropie.lazily import pattern
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 T = TypeVar("T")
 
@@ -165,6 +168,8 @@ def _to_bool(text: str) -> bool:
 
 
 def _to_decimal(text: str) -> Decimal:
+    from decimal import Decimal, InvalidOperation
+
     try:
         number = Decimal(text) if _is_number(text) else Decimal("NaN")
     except InvalidOperation:  # an exponent beyond the decimal module's limits
@@ -252,8 +257,9 @@ NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)  # those that t
 @functools.cache
 def _simple() -> dict[object, Converter]:
     """Return the converters of all types that have no others inside."""
+    from decimal import Decimal
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-    from uuid import UUID  # with what it imports it takes longer than the rest of this room
+    from uuid import UUID  # with what these import they take longer than the rest of this room
 
     return {
         **_BUILT_IN,

@@ -15,6 +15,9 @@ from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
 from micropie.execution import layers
 from micropie.http import Response, dumps, loads
 
+# An object that has one of these may be more than its fields.
+_OTHERWISE_SENT = ("__html__", "__await__", "__aiter__", "__iter__", "read")
+
 # Beside a structure in a union, these are answers of their own.
 _OTHER_ANSWERS = (NoneType, Response, HTTPError, Redirect)
 
@@ -63,6 +66,11 @@ class ResultFilter:
 
     def __init__(self, name: str, kind: Any, adapter: Any, exact: set[type], is_list: bool) -> None:
         self._name, self._kind, self._adapter, self._exact, self._is_list = name, kind, adapter, exact, is_list
+
+    @property
+    def bodies(self) -> Sequence[type]:
+        """The classes of results that are nothing but a value for JSON: no HTML, no stream, nothing to be awaited."""
+        return [one for one in self._exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)]
 
     def passes(self, result: Any) -> bool:
         """Return whether a result is sent as it is: objects of exactly the classes, and not of derived ones."""

@@ -12,7 +12,6 @@ import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, time
-from decimal import Decimal
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import chain, repeat
@@ -153,6 +152,7 @@ def structure_converter(
         raise SetupError(
             f"parameter {parameter!r} is a {name_of(structure)}, which can't be made: {error}{advice}"
         ) from None
+    from decimal import Decimal  # these two only applications with structures need
     from fractions import Fraction
 
     if Fraction in kinds:
@@ -421,6 +421,8 @@ def _check_sizes(document: object, is_bounded: bool) -> None:
 
 def _check_numbers(made: object) -> None:
     """Raise ``ValueError`` for a float or Decimal anywhere in a structure that no parameter of its type may have."""
+    from decimal import Decimal
+
     waiting = [made]
     while waiting:
         value: Any = waiting.pop()

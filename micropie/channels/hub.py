@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from threading import RLock
 from typing import Any, get_args
 
-from anyio.lowlevel import checkpoint
+import anyio
 
 from micropie.channels.mailbox import EMPTY, END, Future, Mailbox, Message, NoMessage, TaskWaiter, WhenFull, block_until
 from micropie.errors import is_count
@@ -202,7 +202,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self._taken += 1
         if self._taken % BETWEEN_CHECKPOINTS == 0:
             # Before a message is taken: a cancellation would lose it.
-            await checkpoint()
+            await anyio.lowlevel.checkpoint()
         while (message := self._take()) is EMPTY:
             waiter, self._waiter = self._waiter or TaskWaiter(), None
             try:

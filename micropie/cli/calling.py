@@ -51,7 +51,7 @@ def started(app: App) -> Iterator[Site]:
 
 def route_for(function: Callable[..., object], name: str, config: Config) -> Route:
     """Return a route that no path leads to. Raises ``SetupError`` for parameters that nothing can fill."""
-    here = replace(config, settings=replace(config.settings, run_in="thread"))  # no handler, so not in the pool
+    here = replace(config, settings=config.settings.overridden({"run_in": "thread"}))  # no handler, so not in the pool
     return Route(function, name, here, RouteMark(), "", INLINE)
 
 

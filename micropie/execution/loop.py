@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import anyio
-from anyio.lowlevel import RunVar, current_token
 
 from micropie.execution.placement import LOOP, PROCESS, THREAD
 
@@ -34,15 +34,21 @@ current: ContextVar[Any] = ContextVar("micropie.request")
 T = TypeVar("T")
 
 
+_making = Lock()
+
+
 class LoopLocal(Generic[T]):
     """A value that each event loop has one of, made by ``make()`` when it is first asked for there."""
 
     def __init__(self, make: Callable[[], T]) -> None:
-        self._variable: RunVar[T] = RunVar("micropie")
         self._make = make
+        self._variable: anyio.lowlevel.RunVar[T] | None = None
 
     def get(self) -> T:
         """Return the value of the loop that this runs on."""
+        if self._variable is None:  # not made with this object: anyio imports more for it than a small site needs
+            with _making:
+                self._variable = self._variable or anyio.lowlevel.RunVar("micropie")
         try:
             return self._variable.get()
         except LookupError:
@@ -65,7 +71,7 @@ def where() -> str:
 def is_on_loop() -> bool:
     """Return whether this code runs on an event loop, where nothing may block."""
     try:
-        current_token()
+        anyio.lowlevel.current_token()
     except RuntimeError:  # anyio's NoEventLoopError, which it calls AsyncLibraryNotFoundError before 4.12
         return False
     return True
@@ -89,7 +95,7 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task. It raises
     ``RuntimeError`` if the loop has ended.
     """
-    loop: Any = current_token().native_token
+    loop: Any = anyio.lowlevel.current_token().native_token
     call_soon: Callable[[Callable[[], object]], object]
     call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
     return call_soon
@@ -99,7 +105,7 @@ class LoopTasks:
     """Tasks of this event loop that belong to no task group. They must not raise."""
 
     def __init__(self) -> None:
-        self._loop: Any = current_token().native_token
+        self._loop: Any = anyio.lowlevel.current_token().native_token
         self._tasks: dict[object, list[Any]] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether nobody waits for tasks that are started now
@@ -154,7 +160,9 @@ class SingleWaiterEvent:
     __slots__ = ("_create_future", "_rung")
 
     def __init__(self) -> None:
-        self._create_future: Callable[[], Any] | None = getattr(current_token().native_token, "create_future", None)
+        self._create_future: Callable[[], Any] | None = getattr(
+            anyio.lowlevel.current_token().native_token, "create_future", None
+        )
         self._rung: Any = None  # of the last wait
 
     def wait(self) -> Awaitable[object]:
@@ -182,7 +190,7 @@ class ThreadsafeWaker:
     """
 
     def __init__(self) -> None:
-        self.token = current_token()
+        self.token = anyio.lowlevel.current_token()
         self._call_soon = threadsafe_scheduler()
         self._functions: deque[Callable[[], object]] = deque()
         self._is_woken = False

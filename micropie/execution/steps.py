@@ -38,10 +38,9 @@ what may have to wait, and calls everything else itself: a flow that never waits
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from dataclasses import dataclass
 from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
 from types import CodeType
-from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.placement import LOOP, MARK, ServiceThreads
 
@@ -64,8 +63,7 @@ StepKind: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Limited:
+class Limited(NamedTuple):
     """The kind of a step with a time limit in seconds; ``TookTooLong`` is raised after it.
 
     Threads can't be ended: a function that runs in a thread goes on there, and its result is dropped.

@@ -24,8 +24,6 @@ from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
-from anyio import to_thread
-from anyio.lowlevel import checkpoint_if_cancelled
 
 from micropie.errors import logger
 from micropie.execution.background import outcome_of, released, variables_set
@@ -108,7 +106,7 @@ async def in_thread(
     try:
         result: Result = released(outcome)
     except CancelledError:  # of a ``from_thread.run`` in the thread, which is cancelled with this task
-        await checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         raise
     return result
 
@@ -180,7 +178,7 @@ async def _run(work: _Work, abandon_on_cancel: bool, limiter: anyio.CapacityLimi
     """Run a call in a worker thread, or in line where there are none."""
     if not HAS_THREADS:
         return work.run()
-    return await to_thread.run_sync(work.run, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
+    return await anyio.to_thread.run_sync(work.run, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
 
 
 # -- the end of the process --------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from inspect import isawaitable
 from types import NoneType
 from typing import Any
 
-from micropie import files
+from micropie import files, streams
 from micropie.csrf import FIELD, deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect, logger
 from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
@@ -72,7 +72,7 @@ from micropie.routing import (
     route_of,
 )
 from micropie.sessions import Session
-from micropie.streams import EarlyHead, Stream, follow_events, stream_of
+from micropie.streams import EarlyHead, Stream, stream_of
 
 _NO_ARGUMENTS: Sequence[Any] = ()
 _NO_VALUES: Mapping[str, object] = {}
@@ -115,7 +115,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                     arguments = route.bind(request, arguments, values)
                 else:
                     arguments = yield from _parse_and_bind(request, route, arguments, values)
-            if exchange.hooks is not None and _is_special(exchange, route):
+            if route.is_special or (exchange.hooks is not None and _is_special(exchange)):
                 result = yield from call_handler(request, route, arguments)
             elif route.step_kind is INLINE:
                 result = route.call(*arguments)
@@ -230,8 +230,9 @@ def _bind_parsed(
     return route.bind(request, arguments, values)
 
 
-def _is_special(exchange: Exchange, route: Route) -> bool:
-    return bool(route.providers or route.result_filter or exchange.resources or exchange.time_limit is not None)
+def _is_special(exchange: Exchange) -> bool:
+    """Return whether a hook has opened resources, or set a time limit."""
+    return bool(exchange.resources) or exchange.time_limit is not None
 
 
 def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
@@ -355,7 +356,7 @@ def _changed_by_hooks(
         replaced, stream = exchange.stream, stream_of(with_html(response).body)
         exchange.stream = stream or replaced
         if stream is not None:  # which may read from the replaced one
-            follow_events(stream, replaced, response)
+            streams.follow_events(stream, replaced, response)
         elif replaced is not None:
             yield from replaced.close()
     return response, stream

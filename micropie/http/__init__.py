@@ -6,15 +6,6 @@ from typing import TYPE_CHECKING
 
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.body import Body
-from micropie.http.conditional import (
-    CONDITIONS,
-    Selection,
-    accepts_coding,
-    coding_weights,
-    http_date,
-    select,
-    weight_of_coding,
-)
 from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
 from micropie.http.escaping import escape, html, is_html
 from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig
@@ -92,6 +83,15 @@ from micropie.http.urls import (
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
+    from micropie.http.conditional import (
+        CONDITIONS,
+        Selection,
+        accepts_coding,
+        coding_weights,
+        http_date,
+        select,
+        weight_of_coding,
+    )
     from micropie.http.forms.multipart import MultipartParser
     from micropie.http.pagination import Page
     from micropie.http.signing import CookieSigner, Secret, Signer
@@ -120,5 +120,11 @@ __all__ = [
 
 # What a site does not use is not imported: it would take longer than the rest.
 __getattr__ = lazily(
-    __name__, {"signing": "CookieSigner Secret Signer", "pagination": "Page", "forms.multipart": "MultipartParser"}
+    __name__,
+    {
+        "conditional": "CONDITIONS Selection accepts_coding coding_weights http_date select weight_of_coding",
+        "forms.multipart": "MultipartParser",
+        "pagination": "Page",
+        "signing": "CookieSigner Secret Signer",
+    },
 )

@@ -25,28 +25,26 @@ from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set, ValuesView
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from enum import Enum
-from functools import cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from inspect import isawaitable
 from itertools import accumulate
 from json import JSONDecoder, JSONEncoder
 from pathlib import PurePath
 from types import ModuleType
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from micropie.errors import BadRequest
 from micropie.execution import current
 from micropie.lazily import pattern
 
-try:
-    import orjson
-except ImportError:  # pragma: no cover - the tests call make_codec(None)
-    orjson = None  # type: ignore[assignment]
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 Dumps: TypeAlias = Callable[[object], bytes]
 Loads: TypeAlias = Callable[[bytes | bytearray | memoryview | str], Any]
 Encoders: TypeAlias = Mapping[type, Callable[[Any], object]]
+FindModule: TypeAlias = Callable[[], ModuleType | None]
 
 OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values overran the stack
 
@@ -60,9 +58,20 @@ def make_codec(module: ModuleType | None, own: Encoders | None = None) -> tuple[
 
     ``own``: an application's functions by class, for the values of that class and of those derived from it.
     """
-    if module is None or tuple(map(int, re.findall(r"\d+", module.__version__)[:3])) < OLDEST_ORJSON:
-        return _Encoder(None, own or {}).dumps, _loads_with(_decode_plain)
-    return _Encoder(module, own or {}).dumps, _loads_with(module.loads)
+    return _Encoder(lambda: module, own or {}).dumps, _Decoder(lambda: module).loads
+
+
+def _is_new_enough(module: ModuleType) -> bool:
+    return tuple(map(int, re.findall(r"\d+", module.__version__)[:3])) >= OLDEST_ORJSON
+
+
+def _installed() -> ModuleType | None:
+    """Return orjson if it is installed. Imported with the first JSON: with uuid it takes a tenth of a small start."""
+    try:
+        import orjson
+    except ImportError:
+        return None
+    return orjson
 
 
 def encoder_of(kind: type, own: Encoders) -> Callable[[Any], object] | None:
@@ -78,17 +87,23 @@ BUILTINS = _ATOMS | {dict, list, tuple}
 
 
 class _Encoder:
-    """``dumps`` with an application's ``own`` encoders, on the orjson ``module`` or without it."""
+    """``dumps`` with an application's ``own`` encoders, on the orjson that ``find`` returns or without it."""
 
-    def __init__(self, module: ModuleType | None, own: Encoders) -> None:
+    def __init__(self, find: FindModule, own: Encoders) -> None:
+        self._find = find
         self._own = own
-        self._encode: Callable[..., bytes] | None = None
-        if module is not None and not any(kind is object or issubclass(kind, _natives()) for kind in own):
-            # Without these options orjson drops a dataclass's _names, and ignores a mapping's own items().
-            options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS
-            options |= module.OPT_PASSTHROUGH_SUBCLASS
-            step = partial(self._step, is_whole=not own)
-            self._encode = lambda value: module.dumps(value, step, options)
+
+    @cached_property
+    def _encode(self) -> Callable[[object], bytes] | None:
+        module = self._find()
+        if module is None or not _is_new_enough(module):
+            return None
+        if any(kind is object or issubclass(kind, _natives()) for kind in self._own):
+            return None
+        # Without these options orjson drops a dataclass's _names, and ignores a mapping's own items().
+        options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS | module.OPT_PASSTHROUGH_SUBCLASS
+        step = partial(self._step, is_whole=not self._own)
+        return lambda value: module.dumps(value, step, options)
 
     def dumps(self, value: object) -> bytes:
         """Return a value as JSON."""
@@ -155,29 +170,25 @@ class _Encoder:
 
         ``is_whole``: a struct may be converted with all that is inside, which no own encoder then sees.
         """
-        kind = type(value)
+        kind: type = type(value)
         if self._own and (encode := encoder_of(kind, self._own)) is not None:
             return encode(value)
-        for kinds, convert in _conversions():
-            if isinstance(value, kinds):
-                return convert(value)
-        if is_dataclass(kind):
-            return {field.name: getattr(value, field.name) for field in fields(kind)}
+        convert = _conversion_of(kind)
+        if convert is not None:
+            return convert(value)
         if hasattr(kind, "__struct_fields__"):
             return self._struct(value, is_whole)
         if hasattr(kind, "model_dump"):
             dumped: object = value.model_dump(mode="json", **({"fallback": self._step} if self._own else {}))
             return _refuse(value) if type(dumped) is kind else dumped
-        for kinds, convert in _COLLECTIONS:
-            if isinstance(value, kinds):
-                return convert(value)
-        return _refuse(value)
+        return (_conversion_of(value.__class__) or _refuse)(value)  # a proxy names the class that it stands for
 
     def _struct(self, value: Any, is_whole: bool) -> object:
         """Return a msgspec.Struct as a dict or list, by msgspec, which knows its names, its tag and its unset values.
 
         Unless ``is_whole`` the values are as they are.
         """
+        from decimal import Decimal
         from uuid import UUID
 
         leaves = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview)
@@ -251,6 +262,7 @@ def _natives() -> tuple[type, ...]:
 @cache
 def _conversions() -> tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...]:
     import ipaddress as ip
+    from decimal import Decimal
     from uuid import UUID
 
     addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)  # also of interfaces
@@ -272,6 +284,20 @@ def _conversions() -> tuple[tuple[type | tuple[type, ...], Callable[[Any], objec
     )
 
 
+@lru_cache(maxsize=1024)
+def _conversion_of(kind: type) -> Callable[[Any], object] | None:
+    """Return the function that brings values of a class nearer to JSON. None for structs, models, all that has none."""
+    for kinds, convert in _conversions():
+        if issubclass(kind, kinds):
+            return convert
+    if is_dataclass(kind):
+        names = [field.name for field in fields(kind)]
+        return lambda value: {name: getattr(value, name) for name in names}
+    if hasattr(kind, "__struct_fields__") or hasattr(kind, "model_dump"):
+        return None
+    return next((convert for kinds, convert in _COLLECTIONS if issubclass(kind, kinds)), None)
+
+
 _COLLECTIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...] = (
     (tuple, list),  # after dataclasses, structs and models: each of those may be a collection as well
     ((bytes, bytearray, memoryview), lambda value: b2a_base64(value, newline=False).decode()),
@@ -286,16 +312,28 @@ _MAX_DEPTH_IN = 100  # no client's data is that deep, and a handler that recurse
 _MAX_DIGITS = 4300  # CPython's limit for int(): conversion takes quadratic time
 
 
-def _loads_with(decode: Callable[[bytes], Any]) -> Loads:
-    def loads(data: bytes | bytearray | memoryview | str) -> Any:
+class _Decoder:
+    """``loads`` on the orjson that ``find`` returns, or on the standard library."""
+
+    def __init__(self, find: FindModule) -> None:
+        self._find = find
+
+    @cached_property
+    def _decode(self) -> Callable[[bytes], Any]:
+        module = self._find()
+        decode: Callable[[bytes], Any] = (
+            module.loads if module is not None and _is_new_enough(module) else _decode_plain
+        )
+        return decode
+
+    def loads(self, data: bytes | bytearray | memoryview | str) -> Any:
+        """Return the value of a JSON text. Raises ``BadRequest``."""
         try:
             data = data.encode() if isinstance(data, str) else bytes(data)
             _check_depth(data)
-            return _decode_plain(data) if _has_long_number(data) else decode(data)
+            return _decode_plain(data) if _has_long_number(data) else self._decode(data)
         except ValueError as error:
             raise BadRequest(f"The JSON is not valid: {error}.") from None
-
-    return loads
 
 
 def _decode_plain(data: bytes) -> Any:
@@ -357,12 +395,12 @@ _DECODER = JSONDecoder(
 )
 _LENIENT_ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False)
 
-_dumps, loads = make_codec(orjson)
+_dumps, loads = _Encoder(_installed, {}).dumps, _Decoder(_installed).loads
 
 
 def dumps_with(own: Encoders) -> Dumps:
     """Return the ``dumps`` of an application that has ``own`` encoders, or none."""
-    return make_codec(orjson, own)[0] if own else _dumps
+    return _Encoder(_installed, own).dumps if own else _dumps
 
 
 def dumps(value: object) -> bytes:

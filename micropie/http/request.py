@@ -17,7 +17,6 @@ from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.execution import current
 from micropie.habits import RequestHabits
 from micropie.http.body import FlowIterator
-from micropie.http.conditional import TAG_SAFE, http_date, is_known
 from micropie.http.cookies import CookieAttributes, parse_cookies
 from micropie.http.exchange import EMPTY_JSON, NULL, Address, Exchange, RouteInfo
 from micropie.http.forms.data import MULTIPART
@@ -30,9 +29,13 @@ from micropie.http.session import Session
 from micropie.http.state import State
 from micropie.http.types import Environ, Scope
 from micropie.http.urls import is_host
+from micropie.lazily import module
 
 if TYPE_CHECKING:
+    from micropie.http import conditional
     from micropie.http.forms.parts import Parts
+else:
+    conditional = module("micropie.http.conditional")  # for answers with an ETag or a date
 
 
 def _of_exchange(name: str, sets: str = "") -> Any:
@@ -175,8 +178,8 @@ class Request(RequestHabits):
             tag = headers["ETag"] = _entity_tag(etag)
         if modified is not None:
             seconds = int((modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp())
-            headers["Last-Modified"] = http_date(seconds)
-        is_hit = self.method in ("GET", "HEAD") and is_known(self.headers, tag, seconds)
+            headers["Last-Modified"] = conditional.http_date(seconds)
+        is_hit = self.method in ("GET", "HEAD") and conditional.is_known(self.headers, tag, seconds)
         if is_hit:
             self.response.status = 304
         return is_hit
@@ -194,8 +197,8 @@ class Request(RequestHabits):
         tag, wanted = "" if etag is None else _entity_tag(etag), self.headers.get("if-match")
         if wanted is None and required and tag:
             raise HTTPError(428, "A change needs If-Match, with the ETag of the version that it is for.")
-        is_other = wanted is not None and not (tag and is_known({"if-none-match": wanted}, tag, inf))
-        if is_other or (tag and is_known(self.headers, tag, inf)):
+        is_other = wanted is not None and not (tag and conditional.is_known({"if-none-match": wanted}, tag, inf))
+        if is_other or (tag and conditional.is_known(self.headers, tag, inf)):
             raise HTTPError(412, "This is not the version that the request is for.")
 
     # -- where it came from ---------------------------------------------------------------------------------------
@@ -436,4 +439,4 @@ bound_request = cast("Request", _CurrentRequest())
 
 
 def _entity_tag(text: str) -> str:
-    return f'"{quote(text, safe=TAG_SAFE)}"'
+    return f'"{quote(text, safe=conditional.TAG_SAFE)}"'

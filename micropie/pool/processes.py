@@ -19,7 +19,6 @@ and with it the process, in the middle of what it computes.
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -28,20 +27,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 from weakref import finalize
 
 from micropie.execution import TookTooLong, notify_after_fork
-from micropie.pool.remote import (
+from micropie.lazily import module
+from micropie.pool.messages import (
     END,
     FAILED,
-    GRACE,
-    CancelToken,
     EndMessage,
     FailedMessage,
-    PoolError,
-    RemoteChunks,
     ResultMessage,
     open_message,
     pack_failure,
     pack_result,
 )
+from micropie.pool.remote import GRACE, CancelToken, PoolError, RemoteChunks
 
 STREAM: Final = "stream"
 CHUNK: Final = "chunk"
@@ -59,8 +56,12 @@ START_WITHIN = 300.0
 CAN_PASS_PIPES = os.name == "posix"  # subprocess passes no descriptors on Windows
 
 AHEAD = 4  # chunks that a process makes before the first of them is taken
+
 if TYPE_CHECKING:
+    import pickle
     from multiprocessing.connection import Connection
+else:
+    pickle = module("pickle")
 
 
 # -- in this process ---------------------------------------------------------------------------------------------------
@@ -295,7 +296,7 @@ class _Worker:
 
             how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
             raise PoolError(f"its process ended in the middle of it, {how}") from None
-        return pickle.loads(data)  # noqa: S301 - from our own process
+        return pickle.loads(data)
 
     def kill(self) -> None:
         """End it at once, whatever it does."""
@@ -380,7 +381,7 @@ def work(connection: Connection) -> None:
 
 def _answer(connection: Connection, job: bytes) -> None:
     try:
-        function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
+        function, arguments = pickle.loads(job)
         result = function(*arguments)
         if isinstance(result, Iterator):
             connection.send_bytes(pickle.dumps((STREAM,)))

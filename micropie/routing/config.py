@@ -122,7 +122,7 @@ class Config:
     own_types: OwnTypes = field(init=False)
     dumps: Dumps = field(init=False)
     """Writes JSON, with its own encoders."""
-    body_encoders: Mapping[type, Callable[[Any], bytes]] = field(init=False)
+    body_encoders: dict[type, Callable[[Any], bytes]] = field(init=False)
     """How the most frequent bodies become bytes. They are neither streams nor files."""
     limits: Limits = field(init=False)
     """The limits of a query and a form."""

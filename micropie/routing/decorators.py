@@ -6,7 +6,6 @@ A decorator only leaves a mark on the function and returns it; ``routing.compile
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from typing import TypeVar, overload
 
@@ -205,7 +204,6 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
 DESCRIPTION = "__micropie_description__"
 
 
-@dataclass(frozen=True, kw_only=True)
 class describe:  # noqa: N801 - authors write it as a decorator
     """Describe the handler below in ``app.openapi()``, where its docstring and annotations do not:
 
@@ -220,20 +218,25 @@ class describe:  # noqa: N801 - authors write it as a decorator
     out. Raises ``SetupError`` for a status that is none.
     """
 
-    summary: str | None = None
-    description: str | None = None
-    tags: Sequence[str] | None = None
-    status: int | None = None
-    responses: Mapping[int, object] | None = None
-    response_model: object = None
-    operation_id: str | None = None
-    deprecated: bool = False
-    include_in_schema: bool = True
-
-    def __post_init__(self) -> None:
-        for number in [*(self.responses or {}), *([] if self.status is None else [self.status])]:
+    def __init__(
+        self,
+        *,
+        summary: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        status: int | None = None,
+        responses: Mapping[int, object] | None = None,
+        response_model: object = None,
+        operation_id: str | None = None,
+        deprecated: bool = False,
+        include_in_schema: bool = True,
+    ) -> None:
+        for number in [*(responses or {}), *([] if status is None else [status])]:
             if not is_count(number, least=200) or number > 599:
                 raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}")
+        self.summary, self.description, self.tags = summary, description, tags
+        self.status, self.responses, self.response_model = status, responses, response_model
+        self.operation_id, self.deprecated, self.include_in_schema = operation_id, deprecated, include_in_schema
 
     def __call__(self, function: Function) -> Function:
         """Leave the description on the handler, and return the handler."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from micropie.routing.discovery import RouteMark
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Registrations:
     """The settings of one ``App``, and all that its author has registered with it by a call or a decorator."""
 
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Only those that the author has set."""
-    error_handlers: dict[ErrorKey, ErrorHandler] = field(default_factory=dict)
-    providers: dict[object, Callable[..., object]] = field(default_factory=dict)
-    """By the type that they provide."""
-    functions: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
-    """Plain functions with an explicit route."""
-    mounts: list[Mount] = field(default_factory=list)
-    commands: list[Callable[..., object]] = field(default_factory=list)
-    """Those of the command line."""
+    def __init__(self) -> None:
+        self.settings: dict[str, Any] = {}
+        """Only those that the author has set."""
+        self.error_handlers: dict[ErrorKey, ErrorHandler] = {}
+        self.providers: dict[object, Callable[..., object]] = {}
+        """By the type that they provide."""
+        self.functions: list[tuple[Callable[..., object], RouteMark]] = []
+        """Plain functions with an explicit route."""
+        self.mounts: list[Mount] = []
+        self.commands: list[Callable[..., object]] = []
+        """Those of the command line."""
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -26,7 +26,7 @@ from micropie.execution import (
 )
 from micropie.http import Exchange
 from micropie.routing.checks import marks_above_handler, with_marks
-from micropie.routing.config import Chain, Config
+from micropie.routing.config import Config
 from micropie.routing.discovery import RouteMark
 from micropie.routing.providers import Provider, needed_by
 from micropie.routing.providers import name_of as name_of_type
@@ -61,6 +61,7 @@ class Route:
     ``providers``: of its parameters' resources, each after those that it needs.
 
     ``result_filter``: of its annotation, for the fields that are sent of its result; None where it names none.
+    ``is_special``: it has one of these two.
 
     ``needs_session``: whether the session is opened for the handler.
 
@@ -87,14 +88,15 @@ class Route:
         sizes = {name: _mark(function, f"__micropie_{name}__") for name in ("max_body_size", "max_data_size")}
         stated = {name: size for name, size in sizes.items() if size is not None}
         if stated:  # in a config for this route: a request then has one limit to look at
-            self.config = replace(config, settings=replace(config.settings, **stated))
+            self.config = replace(config, settings=config.settings.overridden(stated))
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers = _plan(function, name, takes_socket, config)
         stated_model = getattr(_mark(function, "__micropie_description__"), "response_model", None)
         self.result_filter = None if takes_socket else result_filter(self.plan.function, stated_model)
-        # Such a route always has a hook, so the flow looks for these only where there are hooks.
-        if self.providers or self.result_filter is not None:
-            self.config = replace(self.config, middlewares=Chain(self.config.middlewares, [_NO_HOOK]))
+        self.is_special = bool(self.providers) or self.result_filter is not None
+        if self.result_filter is not None:
+            self.config = replace(self.config)
+            self.config.body_encoders |= dict.fromkeys(self.result_filter.bodies, config.dumps)
         self.methods = mark.methods
         self.pattern = pattern
         self.call: Any = self.plan.call  # for POOL a HandlerName
@@ -159,10 +161,6 @@ class RouteEntry(NamedTuple):
     route: Route
     methods: list[str]
     is_default: bool
-
-
-# The middleware of a route with providers or a filter, which does nothing.
-_NO_HOOK = object()
 
 
 def _always(segments: Sequence[str], values: Mapping[str, object]) -> bool:

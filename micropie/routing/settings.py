@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field, fields, replace
-from importlib.util import find_spec
 from math import inf
 from os import PathLike
-from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, TypeVar, cast, dataclass_transform
 
 from micropie import websockets
 from micropie.errors import Catalog, SetupError, check, is_count, is_duration
@@ -16,10 +13,15 @@ from micropie.execution import THREAD
 from micropie.http import BUILTINS, PREFIXES, Limits, is_base_url, is_cookie_name, normal_hosts
 from micropie.templates import DIRECTORY
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 MEBIBYTE = 1024 * 1024
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
+
+_EMPTY: Mapping[Any, Any] = {}
 
 Value = TypeVar("Value")
 
@@ -31,8 +33,14 @@ class _Rule(NamedTuple):
     expected: str
 
 
+class _Setting(NamedTuple):
+    default: object
+    rule: _Rule
+
+
 def _setting(default: Value, rule: _Rule) -> Value:
-    return field(default=default, metadata={"rule": rule})
+    """State a setting's default and rule. To type checkers it is the default."""
+    return cast("Value", _Setting(default, rule))
 
 
 def _one_of(*words: str) -> _Rule:
@@ -52,6 +60,12 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str | PathLike)
 
 
+def _is_executor(value: object) -> bool:
+    from concurrent.futures import Executor  # few sites have one, and it brings logging and threading
+
+    return isinstance(value, Executor)
+
+
 def _is_namespace(value: object) -> TypeGuard[Mapping[str, object]]:
     """Return whether every key of a mapping is an identifier, which a template can name."""
     return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
@@ -65,7 +79,8 @@ _BOOL = _Rule(lambda value: isinstance(value, bool), "True or False")
 _MAYBE_BOOL = _Rule(lambda value: value is None or isinstance(value, bool), "True, False or None")
 _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"')
 _FUNCTION = _or_none(_Rule(callable, "a function"))
-_EXECUTOR = _or_none(_Rule(lambda value: isinstance(value, Executor), "an Executor"))
+_EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
+_KEY = _Rule(lambda value: True, "a key")  # ``CookieSigner`` checks it
 _COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
 _METHODS = _Rule(
     lambda value: _is_collection(value) and bool(value) and METHODS.issuperset(value),
@@ -96,7 +111,16 @@ _BY_CLASS = _Rule(
 _NAMES = _Rule(_is_namespace, 'a dict of values by name, {"site_name": "Pies"}')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass_transform(eq_default=False, kw_only_default=True, frozen_default=True)
+def _keywords(cls: type[Value]) -> type[Value]:
+    """Tell type checkers that a class takes its attributes as keywords, as a dataclass does.
+
+    To make a dataclass of so many fields takes a tenth of the time in which micropie is imported.
+    """
+    return cls
+
+
+@_keywords
 class Settings:
     """The settings of an ``App``; every one is a keyword of its constructor: ``App(max_body_size=1024)``.
 
@@ -158,7 +182,7 @@ class Settings:
     base_url: str | None = _setting(None, _BASE_URL)
     """The beginning of the URLs that ``absolute_url_for`` makes, with the prefix that a proxy adds, if there is one:
     ``"https://example.com"``. None, the default, for the scheme and the host of the current request."""
-    secret_key: str | bytes | Sequence[str | bytes] | None = None
+    secret_key: str | bytes | Sequence[str | bytes] | None = _setting(None, _KEY)
     """Signs the cookies of ``request.set_signed_cookie``: 32 bytes or more, or a list of which the first one signs and
     all are accepted; None, the default, for none. Needs ``micropie-dual[itsdangerous]``."""
     translations: Callable[[Any], Catalog] | None = _setting(None, _FUNCTION)
@@ -222,37 +246,43 @@ class Settings:
     template_setup: Callable[[Any], object] | None = _setting(None, _FUNCTION)
     """Called with each Jinja2 environment that is made, to change it: extensions, ``undefined``, translations. There
     may be two, one of them for ``await``. None, the default, for none."""
-    template_filters: Mapping[str, Callable[..., object]] = field(default_factory=dict, metadata={"rule": _FILTERS})
+    template_filters: Mapping[str, Callable[..., object]] = _setting(_EMPTY, _FILTERS)
     """Filters for templates by name, beside Jinja2's own: ``{{ price|money }}``; added to the outer application's."""
-    template_globals: Mapping[str, object] = field(default_factory=dict, metadata={"rule": _NAMES})
+    template_globals: Mapping[str, object] = _setting(_EMPTY, _NAMES)
     """Values by name that every template and macro sees; added to the outer application's."""
-    encoders: Mapping[type, Callable[[Any], object]] = field(default_factory=dict, metadata={"rule": _BY_CLASS})
+    encoders: Mapping[type, Callable[[Any], object]] = _setting(_EMPTY, _BY_CLASS)
     """How values of a class, and of those derived from it, are written as JSON: ``{Money: str}``, ``{Enum: name_of}``;
     added to the outer application's."""
-    decoders: Mapping[type, Callable[[Any], object]] = field(default_factory=dict, metadata={"rule": _BY_CLASS})
+    decoders: Mapping[type, Callable[[Any], object]] = _setting(_EMPTY, _BY_CLASS)
     """How parameters of a class are made of a text, or of what the function's own parameter is annotated with:
     ``{Money: Money.parse}``; added to the outer application's. A ``ValueError`` in it is answered by 400."""
 
-    def __post_init__(self) -> None:
-        for name, rule in _RULES.items():
-            value = getattr(self, name)
+    def __init__(self, **values: object) -> None:
+        for name, value in values.items():
+            rule = _SETTINGS[name].rule
             check(f"App({name}=...)", rule.is_right(value), value, rule.expected)
-        backend, samesite, secure = self.portal_backend, self.session_cookie_samesite, self.session_cookie_secure
-        trio = 'an event loop that is installed: pip install "micropie-dual[trio]"'
-        check("App(portal_backend=...)", find_spec(backend) is not None, backend, trio)
-        if (self.session_cookie or "").startswith(PREFIXES) and secure is False:
+        vars(self).update(_DEFAULTS, **values)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Raise ``SetupError`` for values that are wrong beside each other, or on this machine."""
+        if self.portal_backend != "asyncio":
+            from importlib.util import find_spec  # hardly a site needs it
+
+            trio = 'an event loop that is installed: pip install "micropie-dual[trio]"'
+            check("App(portal_backend=...)", find_spec(self.portal_backend) is not None, self.portal_backend, trio)
+        if (self.session_cookie or "").startswith(PREFIXES) and self.session_cookie_secure is False:
             raise SetupError(
                 f"App(session_cookie={self.session_cookie!r}) is for https: leave session_cookie_secure out"
             )
-        if samesite == "None" and secure is not True:
+        if self.session_cookie_samesite == "None" and self.session_cookie_secure is not True:
             raise SetupError('App(session_cookie_samesite="None") needs session_cookie_secure=True: browsers refuse it')
 
     def overridden(self, changes: Mapping[str, Any]) -> Settings:
         """Return these settings with ``changes``. Raises ``SetupError`` for an unknown name or a wrong value."""
-        known = [field.name for field in fields(self)]
         for name in changes:
-            if name not in known:
-                names = [*known, "session_backend", "lifespan", "channels", "security", "docs"]
+            if name not in _SETTINGS:
+                names = [*_SETTINGS, "session_backend", "lifespan", "channels", "security", "docs"]
                 from difflib import get_close_matches
 
                 near = get_close_matches(name, names, n=4)
@@ -265,7 +295,7 @@ class Settings:
         for name in ("template_filters", "template_globals", "encoders", "decoders"):
             if isinstance(changes.get(name), Mapping):
                 merged[name] = {**getattr(self, name), **changes[name]}
-        return replace(self, **{**changes, **merged})
+        return Settings(**{**vars(self), **changes, **merged})
 
     @property
     def loop_patience(self) -> float | None:
@@ -282,4 +312,5 @@ class Settings:
         )
 
 
-_RULES: Mapping[str, _Rule] = {one.name: one.metadata["rule"] for one in fields(Settings) if one.metadata}
+_SETTINGS: Mapping[str, _Setting] = {name: one for name, one in vars(Settings).items() if isinstance(one, _Setting)}
+_DEFAULTS = {name: one.default for name, one in _SETTINGS.items()}

@@ -203,9 +203,9 @@ class OutsideRoute(Route):
         pattern: str = "",
     ) -> None:
         self.name = self.pattern = pattern
-        self.methods, self.providers, self.result_filter = (), (), None
+        self.methods, self.providers, self.result_filter, self.is_special = (), (), None, False
         # The application limits bodies itself, or not at all.
-        self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
+        self.config = replace(config, settings=config.settings.overridden({"max_body_size": sys.maxsize}))
         self.step_kind = self.limited_step_kind = step_kind
         self.call, self.plain_args, self.reads_body = call, plain_args, reads_body
         self.has_warned = False

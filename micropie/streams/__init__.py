@@ -18,7 +18,9 @@ request's task for a chunk that is waited for, so no chunk waits for a later one
 buffer and no thread.
 """
 
-from micropie.streams.events import EventStream, event, follow_events
+from typing import TYPE_CHECKING
+
+from micropie.lazily import lazily
 from micropie.streams.files import FILE_CHUNK, PART_CHUNK, FileRange
 from micropie.streams.source import (
     ASK_AFTER,
@@ -35,7 +37,10 @@ from micropie.streams.source import (
     stream_of,
     transform_stream,
 )
-from micropie.streams.threaded import in_threads
+
+if TYPE_CHECKING:
+    from micropie.streams.events import EventStream, event, follow_events
+    from micropie.streams.threaded import in_threads
 
 # fmt: off
 __all__ = [
@@ -44,3 +49,5 @@ __all__ = [
     "is_stream", "stream_of", "transform_stream",
 ]
 # fmt: on
+
+__getattr__ = lazily(__name__, {"events": "EventStream event follow_events", "threaded": "in_threads"})

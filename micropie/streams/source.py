@@ -87,13 +87,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from math import inf
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
 
 from micropie.errors import ClientDisconnect, ResponseError
 from micropie.execution import CHUNK, CLEAN_UP_WITHIN, CLOSE, Flow, Step, current, no_function
@@ -185,8 +183,7 @@ HEART_BEAT: Final = b": \n\n"
 HEAD_WITHIN = 0.1
 
 
-@dataclass(slots=True, eq=False)
-class EventRules:
+class EventRules(NamedTuple):
     """How the items of a stream of events are sent.
 
     ``encode`` returns an event as a chunk, b"" for none. ``heartbeat``: seconds of silence after which a comment is
@@ -344,7 +341,7 @@ class LoopSource(Source):
         elif self._scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client left")
         if isinstance(failure, _ChunkTimeout):  # of the source's own, unless this task is being cancelled
-            await checkpoint_if_cancelled()
+            await anyio.lowlevel.checkpoint_if_cancelled()
         if is_open and not closes_inside:
             with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                 failure = await self._close_after(failure)
@@ -552,7 +549,6 @@ def transform_stream(stream: Stream, transform: StreamTransform) -> Source:
 # -- the answer that has a source --------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False)
 class Stream:
     """One answer's body in chunks.
 
@@ -560,11 +556,14 @@ class Stream:
     driver fetches the chunks with, once it has begun. ``is_head_sent``: whether the head was sent before a chunk.
     """
 
-    source: Source
-    fetcher: object = None
-    first: Any = PENDING
-    is_head_sent: bool = False
-    is_open: bool = True  # until its close is claimed
+    __slots__ = ("fetcher", "first", "is_head_sent", "is_open", "source")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.fetcher: object = None
+        self.first: Any = PENDING
+        self.is_head_sent = False
+        self.is_open = True  # until its close is claimed
 
     @property
     def has_begun(self) -> bool:
@@ -630,19 +629,23 @@ class Stream:
 ASK_AFTER = 0.01
 
 
-@dataclass(slots=True, eq=False)
 class EarlyHead:
     """The head of ``response``, whose body is ``stream``; ``_complete_head`` returns the flow that completes it.
 
     ``is_wanted``: whether the first chunk has not come. ``answer``: the answer, once its head is being sent early.
     """
 
-    _exchange: Exchange
-    _response: Response
-    stream: Stream
-    _complete_head: Callable[[], Flow[Answer]]
-    is_wanted: bool = True
-    answer: Answer | None = None
+    __slots__ = ("_complete_head", "_exchange", "_response", "answer", "is_wanted", "stream")
+
+    def __init__(
+        self, exchange: Exchange, response: Response, stream: Stream, complete_head: Callable[[], Flow[Answer]]
+    ) -> None:
+        self._exchange = exchange
+        self._response = response
+        self.stream = stream
+        self._complete_head = complete_head
+        self.is_wanted = True
+        self.answer: Answer | None = None
 
     def seconds(self) -> float | None:
         """Return the seconds that the head waits for the first chunk in all; None for as long as that takes."""

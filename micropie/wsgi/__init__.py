@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from micropie.wsgi.driver import serve_http, start_and_serve
     from micropie.wsgi.exchange import WSGIExchange
     from micropie.wsgi.gunicorn import post_worker_init, run_gunicorn
-    from micropie.wsgi.lifespan import WSGIState
+    from micropie.wsgi.state import WSGIState
     from micropie.wsgi.steps import perform
 
 # fmt: off
@@ -23,7 +23,7 @@ __getattr__ = lazily(
         "driver": "serve_http start_and_serve",
         "exchange": "WSGIExchange",
         "gunicorn": "post_worker_init run_gunicorn",
-        "lifespan": "WSGIState",
+        "state": "WSGIState",
         "steps": "perform",
     },
 )

@@ -26,7 +26,7 @@ from micropie.routing import Handover, Site
 from micropie.streams import END, Stream
 from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
-from micropie.wsgi.lifespan import WSGIState
+from micropie.wsgi.state import WSGIState
 from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import chunks_of, close_stream
 

@@ -14,7 +14,6 @@ from typing import TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import anyio
-from anyio import to_thread
 
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, start_tasks
@@ -199,7 +198,7 @@ class WSGIExchange(Exchange):
         if self._reading is None:
             self._reading = Lock()
             self.on_close(self._reading.acquire)
-        piece, more = await to_thread.run_sync(self._read_piece, self._reading)
+        piece, more = await anyio.to_thread.run_sync(self._read_piece, self._reading)
         self._is_passed_on = not more
         return {"type": "http.request", "body": piece, "more_body": more}
 
@@ -212,4 +211,4 @@ class WSGIExchange(Exchange):
 
     async def perform_async(self, flow: Flow[Value]) -> Value:
         # This runs on the background loop, which other requests share: reading the server's socket must not block it.
-        return await to_thread.run_sync(partial(self.perform, flow))
+        return await anyio.to_thread.run_sync(partial(self.perform, flow))

@@ -14,7 +14,7 @@ from threading import Thread
 from types import FrameType
 from typing import Any
 
-from micropie.wsgi.lifespan import end_streams
+from micropie.wsgi.state import end_streams
 
 
 def post_worker_init(worker: object) -> None:

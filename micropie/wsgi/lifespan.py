@@ -1,120 +1,29 @@
-"""Start-up and shut-down under WSGI, which has no lifespan: once per worker process, before its first request."""
+"""Start-up and shut-down under WSGI, which has no lifespan."""
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable
-from contextlib import suppress
-from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 import anyio
 
-from micropie.execution import (
-    INLINE,
-    AnyStep,
-    Flow,
-    background_loop,
-    notify_after_fork,
-    wait_for_tasks,
-    watch_background_loops,
-)
-from micropie.flow import Application, Lifecycle, LifespanContext
-from micropie.mounts import ASGI
-from micropie.routing import Config, Site
+from micropie.execution import AnyStep, Flow, background_loop
+from micropie.flow import Lifecycle, LifespanContext
+from micropie.routing import Config
 from micropie.wsgi.steps import perform
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
 
-class WSGIState:
-    """An application's start and stop in this process. ``site`` is for the hot path: None until started.
-
-    After a start that failed, the next request tries again: a database that was late must not cost a restart.
-    """
-
-    def __init__(self) -> None:
-        self.after_fork()
-        notify_after_fork(self)
-        _states.add(self)
-
-    def after_fork(self) -> None:
-        """Begin anew: a forked child has started nothing yet."""
-        self.site: Site | None = None
-        self._started = False
-        self._lock = Lock()
-        self._stop: Callable[[], None] | None = None
-        self._sites: WeakSet[Site] = WeakSet()  # their pools end with this application
-        self._config: Config | None = None  # from the start to the stop
-
-    def start(self, app: Application) -> Site:
-        """Start the application if it has not started. Raises ``SetupError`` and what a start-up handler raises."""
-        with self._lock:
-            site = app.compiled(INLINE)  # the server's thread may block, so handlers need no step
-            self._sites.add(site)
-            watch_background_loops(site.config.settings.loop_patience)
-            if not self._started:
-                lifecycle = app.lifecycle((ASGI,))
-                if not lifecycle.is_empty:
-                    start = _start_on_loop if lifecycle.needs_loop else _start_here
-                    self._stop = start(lifecycle, site.config)
-                    atexit.register(self._stop_at_exit)
-                    import multiprocessing.util
-
-                    if multiprocessing.parent_process() is not None:
-                        # A child of multiprocessing, such as a worker of granian, exits without atexit. 100: before
-                        # the pools that this closes.
-                        multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
-                self._started = True
-            site.config.shutdown.begin()
-            self._config = site.config
-            self.site = site
-            return site
-
-    def end_streams(self) -> None:
-        """End the open streams and subscriptions, and those that are still to come."""
-        if self._config is not None:
-            self._config.shutdown.end()
-
-    def stop(self) -> None:
-        """Shut down, once. Raises the first exception of a shut-down handler."""
-        atexit.unregister(self._stop_at_exit)
-        with self._lock:
-            stop, self._stop = self._stop, None
-            config, self._config = self._config, None
-            self._started, self.site = False, None
-        if config is not None:
-            config.shutdown.end()
-            wait_for_tasks(config.settings.background_timeout + 1)  # of ``after_response``
-        for site in self._sites:
-            site.close()
-        if stop is not None:
-            stop()
-
-    def _stop_at_exit(self) -> None:
-        with suppress(Exception):  # it has been logged
-            self.stop()
-
-
-_states: WeakSet[WSGIState] = WeakSet()
-
-
-def end_streams() -> None:
-    """End the streams and subscriptions of all applications in this process, whose server is told to end."""
-    for state in list(_states):
-        state.end_streams()
-
-
-def _start_here(lifecycle: Lifecycle, config: Config) -> Callable[[], None]:
+def start_here(lifecycle: Lifecycle, config: Config) -> Callable[[], None]:
     """Start in this thread, and return the function that stops."""
     context = LifespanContext(config)
     perform(lifecycle.start(), context)
     return lambda: perform(lifecycle.stop(), context)
 
 
-def _start_on_loop(lifecycle: Lifecycle, config: Config) -> Callable[[], None]:
+def start_on_loop(lifecycle: Lifecycle, config: Config) -> Callable[[], None]:
     """Start on the background loop, and return the function that stops.
 
     One task starts, waits and stops: a task group must be closed by the task that opened it.

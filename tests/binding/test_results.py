@@ -45,6 +45,14 @@ class User(UserOut):
     password: str = "secret"
 
 
+@dataclass
+class Card:
+    name: str
+
+    def __html__(self) -> str:
+        return f"<b>{self.name}</b>"
+
+
 class Struct(msgspec.Struct):
     name: str
 
@@ -343,3 +351,17 @@ def test_a_response_model_is_the_answer_in_the_document() -> None:
     ]:
         content = document["paths"][path]["get"]["responses"][status]["content"]
         assert content == {"application/json": {"schema": schema}}
+
+
+def test_an_object_that_is_html_by_itself_is_a_page(make_client: MakeClient) -> None:
+    class Root(App):
+        async def card(self) -> Card:
+            return Card("Ann")
+
+        async def user(self) -> UserOut:
+            return UserOut("Ann")
+
+    client = make_client(Root())
+    page, document = client.get("/card"), client.get("/user")
+    assert (page.text, page.headers["content-type"]) == ("<b>Ann</b>", "text/html; charset=utf-8")
+    assert (document.json(), document.headers["content-type"]) == ({"name": "Ann", "admin": False}, "application/json")

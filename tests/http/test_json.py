@@ -500,6 +500,22 @@ def test_R77_the_module_s_own_pair_uses_the_installed_orjson() -> None:
     assert codec.loads(codec.dumps({"message": "Hello"})) == {"message": "Hello"}
 
 
+def test_R77_the_standard_library_takes_the_place_of_an_orjson_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    assert codec.dumps_with({Decimal: float})({"small": Decimal("1e-7")}) == b'{"small":1e-07}'  # orjson: 1e-7
+
+
+def test_R77_a_proxy_is_written_as_the_object_that_it_stands_for() -> None:
+    class Proxy:
+        __class__ = property(lambda self: dict)
+
+        def items(self) -> list[tuple[str, int]]:
+            return [("a", 1)]
+
+    for dumps, _ in CODECS.values():
+        assert dumps([Proxy()]) == b'[{"a":1}]'
+
+
 def test_R77_an_orjson_that_is_too_old_is_not_asked() -> None:
     for module, used in ((OLD, False), (CANDIDATE, True)):
         dumps, loads = make_codec(module)

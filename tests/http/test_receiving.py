@@ -11,7 +11,6 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import Any, TypedDict
@@ -84,7 +83,7 @@ def spools_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file goes to the disk from its 11th byte on."""
 
     def limits(self: Settings) -> Limits:
-        return replace(Limits(), spool_size=10)
+        return Limits(spool_size=10)
 
     monkeypatch.setattr(Settings, "limits", limits)
 

@@ -54,7 +54,7 @@ def test_three_events_cross_few_files_under_asgi(monkeypatch: pytest.MonkeyPatch
         assert call.body == EXPECTED
 
     run("asyncio", main)
-    assert len(files) <= 12, sorted(files)
+    assert len(files) <= 13, sorted(files)
     assert {path for path in files if path.startswith("streams/")} <= {
         "streams/events.py",
         "streams/source.py",
@@ -71,4 +71,4 @@ def test_and_under_wsgi_in_the_server_s_thread() -> None:
     finally:
         sys.setprofile(None)
     assert body == EXPECTED
-    assert len(files) <= 12, sorted(files)
+    assert len(files) <= 13, sorted(files)

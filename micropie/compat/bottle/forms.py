@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
@@ -151,7 +150,7 @@ def parse_multipart(
             except (UnicodeDecodeError, LookupError):
                 raise BadRequest(f"A field's value is not valid in the charset {charset!r}.") from None
 
-        limits = replace(DEFAULT_LIMITS, max_form_field_size=memory, max_data_size=memory, spool_size=memory)
+        limits = DEFAULT_LIMITS._replace(max_form_field_size=memory, max_data_size=memory, spool_size=memory)
         parser = MultipartParser(stated.get("boundary", ""), limits, read_field)
         while chunk := body.read(CHUNK):
             parser.feed(chunk)

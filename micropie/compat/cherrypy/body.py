@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import IO, Any, ClassVar
@@ -19,7 +18,7 @@ from micropie.http import CHUNK, DEFAULT_LIMITS, FORM, MultipartParser, codec_of
 
 _MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
 _MOST_FIELDS = 100_000  # of a form without files; one with files has 1000
-_LIMITS = replace(DEFAULT_LIMITS, max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
+_LIMITS = DEFAULT_LIMITS._replace(max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
 
 
 class BodyReader:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, Sentence
@@ -16,8 +15,7 @@ MULTIPART = "multipart/form-data"
 MEBIBYTE = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """The limits of one query or form; sizes in bytes."""
 
     max_form_field_size: int = MEBIBYTE
@@ -33,16 +31,16 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-@dataclass(slots=True)
 class FormData:
     """The fields and files of a multipart form, each a list by name; ``close()`` closes the files.
 
     ``parts``: both in the order of the form, (name, value or file).
     """
 
-    fields: dict[str, list[str]] = field(default_factory=dict)
-    files: dict[str, list[UploadFile]] = field(default_factory=dict)
-    parts: list[tuple[str, str | UploadFile]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.fields: dict[str, list[str]] = {}
+        self.files: dict[str, list[UploadFile]] = {}
+        self.parts: list[tuple[str, str | UploadFile]] = []
 
     def close(self) -> None:
         for uploads in self.files.values():
