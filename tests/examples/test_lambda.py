@@ -19,15 +19,16 @@ class Root(App):
         return b"\xff"
 
 
-EVENT: dict[str, Any] = {
-    "version": "2.0",
-    "rawPath": "/",
-    "rawQueryString": "name=Ann",
-    "headers": {"host": "x.lambda-url.eu-west-1.on.aws", "x-forwarded-proto": "https"},
-    "requestContext": {"http": {"method": "GET", "path": "/", "sourceIp": "192.0.2.1"}, "stage": "$default"},
-    "body": None,
-    "isBase64Encoded": False,
-}
+def event(path: str, query: str = "") -> dict[str, Any]:
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": {"host": "x.lambda-url.eu-west-1.on.aws", "x-forwarded-proto": "https"},
+        "requestContext": {"http": {"method": "GET", "path": path, "sourceIp": "192.0.2.1"}, "stage": "$default"},
+        "body": None,
+        "isBase64Encoded": False,
+    }
 
 
 def test_an_event_is_answered() -> None:
@@ -35,8 +36,8 @@ def test_an_event_is_answered() -> None:
     with asyncio.Runner() as runner:
         runner.get_loop()  # Mangum wants a current loop, as Lambda's Python has one
         handler = Mangum(Root())
-        hello = handler(EVENT, context)
-        picture = handler({**EVENT, "rawPath": "/picture", "rawQueryString": ""}, context)
+        hello = handler(event("/", "name=Ann"), context)
+        picture = handler(event("/picture"), context)
     assert (hello["statusCode"], hello["body"]) == (200, "Hello Ann, by https")
     assert (picture["body"], picture["isBase64Encoded"]) == ("/w==", True)
     assert picture["cookies"] == ["a=1; Path=/; SameSite=Lax"]

@@ -71,4 +71,4 @@ def test_and_under_wsgi_in_the_server_s_thread() -> None:
     finally:
         sys.setprofile(None)
     assert body == EXPECTED
-    assert len(files) <= 13, sorted(files)
+    assert len(files) <= 12, sorted(files)
