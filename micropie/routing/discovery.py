@@ -178,10 +178,11 @@ def wrapped_by(value: object) -> Iterator[object]:
 
 def is_function(value: object) -> bool:
     """Return whether an attribute that is set on an application becomes a handler."""
+    if isinstance(value, FunctionType | MethodType | functools.partial):
+        return True
     # functools.cache and cachetools.cached make objects that wrap one. Other objects may answer for any name.
     wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
-    wraps = isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
-    return wraps or isinstance(value, FunctionType | MethodType | functools.partial)
+    return isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
 
 
 def is_method(value: object) -> bool:
