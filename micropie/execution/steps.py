@@ -174,7 +174,7 @@ RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
 
 
 class Completed(Generic[Result]):
-    """An awaitable that gives ``value`` at once, on any event loop."""
+    """An awaitable that gives ``value`` at once, on any event loop. It is as false as the value, for who uses that."""
 
     __slots__ = ("_value",)
 
@@ -184,3 +184,6 @@ class Completed(Generic[Result]):
     def __await__(self) -> Generator[None, None, Result]:
         return self._value
         yield  # makes this function a generator
+
+    def __bool__(self) -> bool:
+        return bool(self._value)

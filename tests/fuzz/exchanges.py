@@ -444,13 +444,13 @@ class _Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.add(tag)
-        self.attributes |= {name for name, _ in attrs}
+        self.attributes |= {f"{name}={value}" if name in ("href", "id") else name for name, value in attrs}
 
 
 _ERROR_ELEMENTS = {"html", "meta", "title", "style", "h1", "p"}
 _DEBUG_ELEMENTS = _ERROR_ELEMENTS | {"head", "body", "h2", "code", "pre", "mark", "details", "summary"}
-_DEBUG_ELEMENTS |= {"table", "tr", "th", "td"}
-_PAGE_ATTRIBUTES = {"lang", "charset", "name", "content", "open"}
+_DEBUG_ELEMENTS |= {"table", "tr", "th", "td", "a"}
+_PAGE_ATTRIBUTES = {"lang", "charset", "name", "content", "open", "href=#text", "id=text"}
 
 
 def error_pages(data: bytes) -> None:
