@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from examples.tracker.accounts import Account, admins, members
+from examples.tracker.accounts import Account, admins, logged_in, members
 from examples.tracker.admin import Admin
 from examples.tracker.api import Api
 from examples.tracker.database import TABLES, Db, Issue, Project, password_hash, token_hash
-from examples.tracker.issues import Issues, wanted_issue
+from examples.tracker.issues import Issues, News, wanted_issue
 from examples.tracker.projects import Projects, wanted_project
 from micropie import App, HTTPError, command, config, get, requires
 from micropie.middleware import AccessLog, SecurityDefaults
@@ -50,7 +50,7 @@ class Tracker(App):
             SQLiteSessionBackend(folder / "sessions.db"),
             templates=HERE / "templates",
             debug=settings.debug,
-            security=SecurityDefaults(*settings.hosts, proxies=settings.proxies, csp=csp),
+            security=SecurityDefaults(*settings.hosts, proxies=settings.proxies, csp=csp, exempt=["/api/v1"]),
         )
         self._uploads = folder / "uploads"
         self.middlewares.append(AccessLog())
@@ -58,6 +58,7 @@ class Tracker(App):
         self.account = Account()
         self.projects = requires(members)(Projects())
         self.issues = requires(members)(Issues(self._uploads))
+        self.news = requires(logged_in)(News())
         self.admin = requires(admins)(Admin())
         self.api = Api(database)
         self.mount("/cgi-bin", old_tracker)

@@ -32,6 +32,12 @@ def wanted_issue(number: int, db: Db) -> Issue:
     return issue
 
 
+class News(App):
+    @get("/<number:int>")
+    async def issue(self, number: int) -> EventStream:
+        return EventStream(self.channels.subscribe(f"issue-{number}"), heartbeat=1.0)
+
+
 class Issues(App):
     def __init__(self, uploads: Path) -> None:
         super().__init__()
@@ -63,10 +69,6 @@ class Issues(App):
         news = {"id": number, "author": user.name, "text": text}
         self.request.after_response(self.channels.publish, f"issue-{issue.number}", news)  # when it is committed
         return Redirect(self.url_for("show", number=issue.number) + f"#comment-{number}")
-
-    @get("/<number:int>/news")
-    async def news(self, issue: Issue) -> EventStream:
-        return EventStream(self.channels.subscribe(f"issue-{issue.number}"))
 
     @post("/<number:int>/attachments")
     def attach(self, issue: Issue, db: Db, errors: BindingErrors, file: UploadFile | None = None) -> object:
