@@ -1,6 +1,6 @@
 """Pages for administrators: the users, and new projects."""
 
-from examples.tracker.database import Db, Project, User
+from examples.tracker.database import Db, Project, ProjectForm, User
 from micropie import App, BindingErrors, Redirect, flash, get, post
 
 
@@ -14,7 +14,7 @@ class Admin(App):
         return self._page(db, errors)
 
     @post
-    def add_project(self, db: Db, errors: BindingErrors, form: Project | None = None) -> object:
+    def add_project(self, db: Db, errors: BindingErrors, form: ProjectForm | None = None) -> object:
         if form is not None and db.project(form.key):
             errors.add("key", "This key is taken.")
         if form is None or errors:

@@ -28,9 +28,13 @@ class User:
 
 
 @dataclass
-class Project:
+class ProjectForm:
     key: Annotated[str, Meta(pattern="^[a-z0-9-]{2,20}$"), Message("Small letters, digits and hyphens, please.")]
     title: Annotated[str, Meta(min_length=3, max_length=80)]
+
+
+class Project(ProjectForm):
+    """One that is there. It has a provider, so it can't be the form's class."""
 
 
 @dataclass
