@@ -9,7 +9,7 @@ from micropie.middleware import RateLimit
 
 def current_user(request: Request, db: Db) -> User:
     """Return who is logged in. Strangers are sent to the log-in, and come back after it."""
-    user = db.user(request.session.get("user", ""))
+    user = db.find(User, request.session.get("user", ""))
     if user is None:
         raise Redirect(request.url_for("/account.login", back=request.root_path + request.path))
     return user

@@ -32,7 +32,7 @@ class V1(App):
     def create(self, project: Project, user: User, db: Db, form: IssueForm) -> object:
         """Open an issue."""
         number = db.add_issue(project, user, form)
-        return 201, db.issue(number), {"Location": self.url_for("issue", number=number)}
+        return 201, db.find(Issue, number), {"Location": self.url_for("issue", number=number)}
 
 
 class Api(App):

@@ -15,9 +15,9 @@ from typing import Any
 from examples.tracker.accounts import Account, admins, logged_in, members
 from examples.tracker.admin import Admin
 from examples.tracker.api import Api
-from examples.tracker.database import TABLES, Db, Issue, Project, password_hash, token_hash
-from examples.tracker.issues import Issues, News, wanted_issue
-from examples.tracker.projects import Projects, wanted_project
+from examples.tracker.database import Db, Issue, Project, User, password_hash, token_hash
+from examples.tracker.issues import Issues, News
+from examples.tracker.projects import Projects, wanted_issue, wanted_project
 from micropie import App, HTTPError, command, config, get, requires
 from micropie.middleware import AccessLog, SecurityDefaults
 from micropie.sessions import SQLiteSessionBackend
@@ -79,7 +79,7 @@ class Tracker(App):
     @command
     def init_db(self, db: Db, demo: bool = False) -> None:
         """Make the tables."""
-        db.executescript(TABLES.read_text())
+        db.executescript((HERE / "tables.sql").read_text())
         if demo:
             db.insert("projects", key="pies", title="Pies and cakes")
 
@@ -91,7 +91,7 @@ class Tracker(App):
     @command
     def new_token(self, db: Db, name: str) -> str:
         """Make a token for the API; the one before is worth nothing then."""
-        if db.user(name) is None:
+        if db.find(User, name) is None:
             raise HTTPError(404, "There is no such user.")
         token = secrets.token_urlsafe(32)
         db.execute("update users set token = ? where name = ?", [token_hash(token), name])

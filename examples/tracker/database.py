@@ -16,7 +16,6 @@ from msgspec import Meta, convert
 
 from micropie import Message
 
-TABLES = Path(__file__).with_name("tables.sql")
 NOBODY = bytes(80)  # no password's hash: an unknown name takes as long as a wrong password
 T = TypeVar("T")
 
@@ -54,6 +53,9 @@ class Issue(IssueForm):
     number: int
     project: str
     author: str
+
+
+KEYS: dict[type, str] = {User: "users where name", Project: "projects where key", Issue: "issues where number"}
 
 
 def password_hash(password: str, salt: bytes | None = None) -> bytes:
@@ -101,19 +103,13 @@ class Db:
         sql = f"insert into {table} ({columns}) values ({places})"  # noqa: S608 - names of this program alone
         return self.execute(sql, [*values.values()]).lastrowid or 0
 
-    def user(self, name: str) -> User | None:
-        return self.one(User, "select * from users where name = ?", name)
-
-    def project(self, key: str) -> Project | None:
-        return self.one(Project, "select * from projects where key = ?", key)
+    def find(self, kind: type[T], key: object) -> T | None:
+        return self.one(kind, f"select * from {KEYS[kind]} = ?", key)  # noqa: S608 - names of this program alone
 
     def is_password(self, name: str, password: str) -> bool:
         row = self.execute("select password from users where name = ?", [name]).fetchone()
         stored: bytes = row["password"] if row else NOBODY
         return hmac.compare_digest(password_hash(password, stored[:16]), stored)
-
-    def issue(self, number: int) -> Issue | None:
-        return self.one(Issue, "select * from issues where number = ?", number)
 
     def add_issue(self, project: Project, author: User, form: IssueForm) -> int:
         return self.insert("issues", project=project.key, author=author.name, **_written(form))

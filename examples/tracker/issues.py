@@ -8,28 +8,9 @@ from msgspec import Meta
 
 from examples.tracker.accounts import CurrentUser
 from examples.tracker.database import Db, Issue, IssueForm
-from micropie import (
-    App,
-    BindingErrors,
-    EventStream,
-    HTTPError,
-    Redirect,
-    UploadFile,
-    flash,
-    get,
-    post,
-    route,
-    static_file,
-)
+from micropie import App, BindingErrors, EventStream, Redirect, UploadFile, flash, get, post, route, static_file
 
 Text = Annotated[str, Meta(min_length=1, max_length=5000)]
-
-
-def wanted_issue(number: int, db: Db) -> Issue:
-    issue = db.issue(number)
-    if issue is None:
-        raise HTTPError(404, "There is no such issue.")
-    return issue
 
 
 class News(App):

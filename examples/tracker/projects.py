@@ -1,4 +1,4 @@
-"""The projects, and the issues of one of them."""
+"""The projects, and the issues of one of them. The providers are for the other parts, too."""
 
 from examples.tracker.accounts import CurrentUser
 from examples.tracker.database import Db, Issue, IssueForm, Project
@@ -6,10 +6,17 @@ from micropie import App, BindingErrors, HTTPError, Page, Redirect, flash, get, 
 
 
 def wanted_project(key: str, db: Db) -> Project:
-    project = db.project(key)
+    project = db.find(Project, key)
     if project is None:
         raise HTTPError(404, "There is no such project.")
     return project
+
+
+def wanted_issue(number: int, db: Db) -> Issue:
+    issue = db.find(Issue, number)
+    if issue is None:
+        raise HTTPError(404, "There is no such issue.")
+    return issue
 
 
 def page_of(project: Project, db: Db, page: int, closed: bool, size: int = 20) -> Page[Issue]:

@@ -104,9 +104,16 @@ def test_an_issue_is_opened_and_changed(visit: Visit) -> None:
     for shown in ("1: No &lt;pie&gt;", "bug, question, until 2026-12-24", "by ann in"):
         assert shown in page.text
     form = client.get("/issues/1/edit")
-    for kept in ('value="No &lt;pie&gt;"', 'value="2026-12-24"', 'value="bug" checked', 'name="closed" type="checkbox">'):
+    for kept in (
+        'value="No &lt;pie&gt;"',
+        'value="2026-12-24"',
+        'value="bug" checked',
+        'name="closed" type="checkbox">',
+    ):
         assert kept in form.text
-    changed = client.post_form("/issues/1/edit", {"title": "No pie", "priority": "low", "text": "", "labels": ["bug"], "closed": "on"})
+    changed = client.post_form(
+        "/issues/1/edit", {"title": "No pie", "priority": "low", "text": "", "labels": ["bug"], "closed": "on"}
+    )
     assert said(changed) == ["Saved."]
     assert "low bug, until 2026-12-24, closed" in changed.text
     assert "(0 open)" in client.get("/").text
