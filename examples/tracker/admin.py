@@ -15,7 +15,7 @@ class Admin(App):
 
     @post
     def add_project(self, db: Db, errors: BindingErrors, form: ProjectForm | None = None) -> object:
-        if form is not None and db.find(Project, form.key):
+        if form is not None and db.find(Project, form.key) is not None:
             errors.add("key", "This key is taken.")
         if form is None or errors:
             return 422, self._page(db, errors)

@@ -4,11 +4,13 @@ Its settings are variables such as TRACKER_FOLDER and TRACKER_HOSTS.
 Behind nginx, write TRACKER_PROXIES=127.0.0.1.
 """
 
+import logging
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from getpass import getpass
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,7 @@ class Tracker(App):
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
+        logging.basicConfig(level=logging.INFO)  # AccessLog writes to Python's logging, which shows no such lines by itself
         self._uploads.mkdir(parents=True, exist_ok=True)
         yield
 
@@ -84,8 +87,11 @@ class Tracker(App):
             db.insert("projects", key="pies", title="Pies and cakes")
 
     @command
-    def add_user(self, db: Db, name: str, password: str, admin: bool = False) -> None:
-        """Let somebody log in."""
+    def add_user(self, db: Db, name: str, *, password: str = "", admin: bool = False) -> None:
+        """Let somebody log in. Without --password it is asked for."""
+        if db.find(User, name):
+            raise HTTPError(409, "This name is taken.")
+        password = password or getpass()
         db.insert("users", name=name, password=password_hash(password), is_admin=admin)
 
     @command

@@ -45,8 +45,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         patch.setenv("TRACKER_FOLDER", str(folder))
         patch.setenv("MICROPIE_APP", f"{MODULE}:make_app")
         command("init-db", "--demo")
-        command("add-user", "ann", "apple pie", "--admin")
-        command("add-user", "bob", "plum pie")
+        command("add-user", "ann", "--password", "apple pie", "--admin")
+        command("add-user", "bob", "--password", "plum pie")
         return folder, command("new-token", "ann").strip()
 
 
