@@ -14,13 +14,14 @@ _WITHOUT_VALUE = ("submit", "button", "image", "reset", "file", "checkbox", "rad
 class PostForms(HTMLParser):
     """The forms of a page that are sent by POST: the action of each, and its fields with the values that it sends.
 
-    The value is None for a field whose value a visitor chooses: a text area, a file, a box that is not ticked.
+    A field has no values if a visitor chooses them: a text area, a file, a box that is not ticked. It has several if
+    there are several inputs of its name.
     """
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self._forms: list[tuple[str, dict[str, str | None]]] = []
-        self._fields: dict[str, str | None] = {}
+        self._forms: list[tuple[str, dict[str, list[str]]]] = []
+        self._fields: dict[str, list[str]] = {}
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -32,10 +33,11 @@ class PostForms(HTMLParser):
                 self._forms.append((given.get("action", ""), self._fields))
         elif tag in ("input", "textarea", "select", "button") and given.get("name"):
             sends = tag == "input" and (given.get("type", "").lower() not in _WITHOUT_VALUE or "checked" in given)
-            value = given.get("value", "on" if "checked" in given else "") if sends else None
-            self._fields[given["name"]] = value if value is not None else self._fields.get(given["name"])
+            values = self._fields.setdefault(given["name"], [])
+            if sends:
+                values.append(given.get("value", "on" if "checked" in given else ""))
 
-    def with_fields(self, names: Iterable[str]) -> tuple[str, dict[str, str]]:
+    def with_fields(self, names: Iterable[str]) -> tuple[str, dict[str, list[str]]]:
         """Return the action of the first form that has these fields, and the values that it sends by itself.
 
         Raises ``ClientError`` if there is none.
@@ -43,6 +45,6 @@ class PostForms(HTMLParser):
         wanted = set(names)
         for action, fields in self._forms:
             if wanted <= fields.keys():
-                return action, {name: value for name, value in fields.items() if value is not None}
+                return action, {name: values for name, values in fields.items() if values}
         known = "; ".join(", ".join(fields) for _, fields in self._forms)
         raise ClientError(f"no form of the page that is sent by POST has {', '.join(wanted)}; there are: {known}")

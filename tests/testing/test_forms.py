@@ -16,6 +16,8 @@ FORMS = """
 <input type="checkbox" name="news" checked><input type="checkbox" name="spam"><input type="radio" name="size" value="s">
 <input type="radio" name="size" value="m" checked><input type="radio" name="size" value="l"><select name="kind">
 <option>a</select><textarea name="note"></textarea><input type="file" name="photo"><input type="submit" name="ok" value="x">
+<form method="post" action="tags"><input type="checkbox" name="tag" value="a" checked>
+<input type="checkbox" name="tag" value="b"><input type="checkbox" name="tag" value="c" checked><input type="hidden" name="id">
 """
 
 
@@ -36,12 +38,14 @@ SENT = [
     ("/a/page", {"name": "Bob", "note": "x"}, "/a/page token=2&name=Bob&empty=&news=on&size=m&note=x"),
     ("/a/page", {"spam": "on", "kind": "a"}, "/a/page token=2&name=Ann&empty=&news=on&size=m&spam=on&kind=a"),
     ("/a/page", {"go": ""}, "/a/out token=1&go="),
+    ("/a/page", {"id": "7"}, "/a/tags tag=a&tag=c&id=7"),
+    ("/a/page", {"tag": []}, "/a/tags id="),
     ("/old", None, "/new/out token=1"),
 ]
 
 
 @pytest.mark.parametrize(("page", "data", "sent"), SENT)
-def test_a_form_of_a_page_is_sent(page: str, data: dict[str, str] | None, sent: str) -> None:
+def test_a_form_of_a_page_is_sent(page: str, data: dict[str, Any] | None, sent: str) -> None:
     with TestClient(forms) as client:
         assert client.post_form(page, data).text == sent
 
