@@ -115,7 +115,7 @@ def test_an_issue_is_opened_and_changed(visit: Visit) -> None:
         "/issues/1/edit", {"title": "No pie", "priority": "low", "text": "", "labels": ["bug"], "closed": "on"}
     )
     assert said(changed) == ["Saved."]
-    assert "low bug, until 2026-12-24, closed" in changed.text
+    assert "low, bug, until 2026-12-24, closed" in changed.text
     assert "(0 open)" in client.get("/").text
     assert "1: No pie" not in client.get("/projects/pies").text
     assert "1: No pie" in client.get("/projects/pies?closed=true").text
