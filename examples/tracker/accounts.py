@@ -24,7 +24,7 @@ def logged_in(request: Request) -> bool:
 
 
 def members(request: Request, user: CurrentUser) -> bool:
-    return logged_in(request)
+    return user.name != ""
 
 
 def admins(request: Request, user: CurrentUser) -> bool:

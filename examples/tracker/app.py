@@ -70,7 +70,7 @@ class Tracker(App):
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        logging.basicConfig(level=logging.INFO)  # AccessLog writes to Python's logging, which shows no such lines by itself
+        logging.basicConfig(level=logging.INFO)  # without it Python shows no lines of AccessLog
         self._uploads.mkdir(parents=True, exist_ok=True)
         yield
 

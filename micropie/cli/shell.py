@@ -36,7 +36,7 @@ def execute(arguments: Namespace) -> int:
         names: dict[str, object] = {"app": app, "request": request, "resource": resource}
         text = f"Python {sys.version.split()[0]}, {target.name}: app, request, resource(Type), await"
         if find_spec("httpx") is not None:
-            client = import_module("micropie.testing").TestClient(app, protocol="wsgi")
+            client = import_module("micropie.testing").TestClient(app, protocol="wsgi", base_url="http://localhost")
             names["client"] = client
             stack.callback(client.close)
             text += ', client (client.get("/"))'

@@ -409,7 +409,8 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) ->
 
 def test_shell(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
-        "from micropie import App\n\napp = App()\n\n@app.get('/')\ndef pie(): return 'pie'\n"
+        "from micropie import App\nfrom micropie.middleware import SecurityDefaults\n\n"
+        "app = App(security=SecurityDefaults('localhost'))\n\n@app.get('/')\ndef pie(): return 'pie'\n"
     )
     code = "import sys; sys.argv = ['micropie', 'shell']; import micropie.__main__; sys.exit(micropie.__main__.main())"
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import sys
@@ -20,7 +21,7 @@ from examples.tracker.app import Settings, make_app
 from micropie.cli.main import main
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
-from tests.servers.test_deployment import AROUND, block, program, replaced, running
+from tests.servers.test_deployment import AROUND, ROOT, block, program, replaced, running
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -115,7 +116,7 @@ def test_an_issue_is_opened_and_changed(visit: Visit) -> None:
         "/issues/1/edit", {"title": "No pie", "priority": "low", "text": "", "labels": ["bug"], "closed": "on"}
     )
     assert said(changed) == ["Saved."]
-    assert "low bug, until 2026-12-24, closed" in changed.text
+    assert "low, bug, until 2026-12-24, closed" in changed.text
     assert "(0 open)" in client.get("/").text
     assert "1: No pie" not in client.get("/projects/pies").text
     assert "1: No pie" in client.get("/projects/pies?closed=true").text
@@ -227,7 +228,7 @@ def prefixed(request: pytest.FixtureRequest, filled: tuple[Path, str]) -> Iterat
             variables["SCRIPT_NAME"] = "/tracker"
         log = stack.enter_context((folder / "log").open("wb"))
         started = [sys.executable, "-m", *server.split(), bind, f"{MODULE}:app"]
-        stack.enter_context(running(started, Path.cwd(), variables, log))
+        stack.enter_context(running(started, ROOT, variables, log))
         site = replaced(
             block("nginx.md", "nginx"),
             ("/run/blog/server.sock", f"{folder}/server.sock"),
@@ -238,7 +239,8 @@ def prefixed(request: pytest.FixtureRequest, filled: tuple[Path, str]) -> Iterat
             ("upstream blog", "upstream tracker"),
         )
         site = re.sub(r"^ *ssl_certificate.*\n", "", site, flags=re.MULTILINE)
-        (folder / "nginx.conf").write_text(AROUND.format(folder=folder, site=site, user="user root;"))
+        user = "user root;" if os.geteuid() == 0 else ""
+        (folder / "nginx.conf").write_text(AROUND.format(folder=folder, site=site, user=user))
         stack.enter_context(running([nginx, "-c", f"{folder}/nginx.conf", "-p", str(folder)], folder, {}, log))
         address = f"http://127.0.0.1:{port}"
         until(lambda: answers(f"{address}/tracker/account/login"))
