@@ -84,7 +84,7 @@ def section(outcome: Outcome) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_for("features", __doc__, TABLES, 20)
     parser.add_argument("--answers", action="store_true", help="check every answer, and measure nothing")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into the documentation")
     options = parser.parse_args(arguments)
     if options.answers:
         options.rounds = 0

@@ -574,7 +574,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--smallest", action="store_true", help="only the two smallest sizes, to try the program out")
     parser.add_argument("--largest", action="store_true", help="also a body of 1 GiB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument("--write", action="store_true", help="write tables and plots into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="write tables and plots into the documentation")
     options = parser.parse_args(arguments)
     found: dict[str, Results] = {}
     sections = []

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.goals import Verdict
 
 Row = Mapping[str, float]
-PERFORMANCE_PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def preamble(versions: Mapping[str, str], json_name: str, loop: str, rounds: int, batch: int) -> str:
@@ -81,13 +81,14 @@ def behind(cases: Mapping[str, str], best: Mapping[str, Row], ours: str, base: s
 
 
 def write_section(key: str, text: str) -> None:
-    """Replace what stands between ``<!-- key -->`` and ``<!-- /key -->`` on the page of performance."""
-    page = PERFORMANCE_PAGE
-    before, opening, rest = page.read_text().partition(f"<!-- {key} -->\n")
-    _, closing, after = rest.partition(f"<!-- /{key} -->")
-    if not opening or not closing:
-        raise SystemExit(f"{page} has no place for {key}: it needs the lines <!-- {key} --> and <!-- /{key} -->")
-    page.write_text(f"{before}{opening}{text.strip()}\n{closing}{after}")
+    """Replace what stands between ``<!-- key -->`` and ``<!-- /key -->`` on a page of performance."""
+    for page in DOCS.glob("performance*.md"):
+        before, opening, rest = page.read_text().partition(f"<!-- {key} -->\n")
+        _, closing, after = rest.partition(f"<!-- /{key} -->")
+        if opening and closing:
+            page.write_text(f"{before}{opening}{text.strip()}\n{closing}{after}")
+            return
+    raise SystemExit(f"no page of {DOCS} has the lines <!-- {key} --> and <!-- /{key} -->")
 
 
 def machine() -> str:

@@ -665,7 +665,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--streams", type=int, default=5_000, help="clients of event streams (%(default)s)")
     parser.add_argument("--messages", type=int, default=20, help="to the crowd; the median counts (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument("--write", action="store_true", help="write tables and plot into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="write tables and plot into the documentation")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
     options = parser.parse_args(arguments)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

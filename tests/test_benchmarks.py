@@ -44,9 +44,9 @@ def test_a_wrong_answer_is_found_and_nothing_is_measured() -> None:
 def test_the_tables_are_written_into_the_documentation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = tmp_path / "performance.md"
+    page = tmp_path / "performance-site.md"
     page.write_text("before\n<!-- features -->\nold\n<!-- /features -->\nafter\n")
-    monkeypatch.setattr(report, "PERFORMANCE_PAGE", page)
+    monkeypatch.setattr(report, "DOCS", tmp_path)
     chosen = ["--only", "asgi,shapes", "--contenders", "micropie", "--cases", "route,background,socket,yielded-text"]
     assert features.main([*chosen, "--rounds", "1", "--batch", "2", "--write"]) == 0
     text = page.read_text()
