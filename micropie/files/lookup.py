@@ -55,6 +55,10 @@ _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
 
 
+# The size of a file, the time of its last change in nanoseconds, its inode and device.
+Facts: TypeAlias = tuple[int, int, int, int]
+
+
 class ResolvedFile(NamedTuple):
     """A regular file at the time of its ``stat``. Equal values mean the same content, as far as ``stat`` can tell."""
 
@@ -68,6 +72,8 @@ class ResolvedFile(NamedTuple):
     modified_ns: int
     inode: int
     device: int
+    version: Facts
+    """Of the file that is not compressed, also where this is a compressed one."""
 
     @property
     def etag(self) -> str:
@@ -115,7 +121,8 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         for suffix in _SUFFIXES:
             if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
                 return _best_coding(full, plain, suffixes, follow_symlinks)
-        return ResolvedFile(full, "", False, *_facts(plain))
+        version = _facts(plain)
+        return ResolvedFile(full, "", False, *version, version)
     except ValueError:  # a lone surrogate, which the file system's encoding lacks
         raise HTTPError(404) from None
     except OSError as error:
@@ -175,7 +182,7 @@ def _open_below(root: str, path: str) -> int:
 
 def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
     """Return whether the open file is the one that was resolved, unchanged since."""
-    return _facts(os.fstat(descriptor)) == resolved[3:]
+    return _facts(os.fstat(descriptor)) == resolved[3:7]
 
 
 def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, os.stat_result]:
@@ -209,11 +216,12 @@ def _best_coding(path: str, plain: os.stat_result, suffixes: tuple[str, ...], fo
         # In whole seconds: archives store times with this precision.
         if int(beside.st_mtime) >= int(plain.st_mtime):
             compressed[suffix] = names[0], beside
+    version = _facts(plain)
     for suffix in suffixes:
         if suffix in compressed:
             coding, beside = compressed[suffix]
-            return ResolvedFile(path + suffix, coding, True, *_facts(beside))
-    return ResolvedFile(path, "", bool(compressed), *_facts(plain))
+            return ResolvedFile(path + suffix, coding, True, *_facts(beside), version)
+    return ResolvedFile(path, "", bool(compressed), *version, version)
 
 
 def _regular(path: str, facts: os.stat_result) -> os.stat_result:
@@ -223,7 +231,7 @@ def _regular(path: str, facts: os.stat_result) -> os.stat_result:
     return facts
 
 
-def _facts(facts: os.stat_result) -> tuple[int, int, int, int]:
+def _facts(facts: os.stat_result) -> Facts:
     return facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev
 
 

@@ -19,7 +19,7 @@ from micropie.errors import HTTPError, ResponseError, SetupError, is_count
 from micropie.execution import IO, Flow
 from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
-from micropie.files.fingerprints import fingerprint, fingerprint_for_url, known_fingerprint
+from micropie.files.fingerprints import LARGEST_ASKED, Fingerprint, fingerprint, fingerprint_for_url, known_fingerprint
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent_looks import RECENT
 from micropie.http import (
@@ -126,9 +126,8 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
     key = _key_of(request, reference)
     own = None
     if reference.fingerprint is not None:
-        # Before the file is opened: bytes of an old version must not be kept as those of a new one.
         place = reference.root, reference.path, reference.follow_symlinks
-        own = known_fingerprint(place) or (yield IO, fingerprint, (place,))
+        own = known_fingerprint(place) or (yield IO, fingerprint, (place, LARGEST_ASKED))
     entry = CACHE.fresh(key) if reference.cached else None
     opened: Opened | None = None
     if entry is not None:
@@ -137,7 +136,7 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
         opened = _looked_at_again(request, response, key)
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, key)
-    return _described(response, _cache_control(request, reference, own), *opened)
+    return _described(response, _cache_control(request, reference, own, opened[0]), *opened)
 
 
 def _looked_at_again(request: Request, response: Response, key: Key) -> Opened | None:
@@ -283,15 +282,16 @@ def _described(
     return answer
 
 
-def _cache_control(request: Request, reference: FileReference, fingerprint: str | None) -> str:
+def _cache_control(request: Request, reference: FileReference, own: Fingerprint | None, resolved: ResolvedFile) -> str:
     """Return the Cache-Control value. ``no-cache`` lets clients store the file and makes them ask if it has changed.
 
     Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2). A URL with
     the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another fingerprint is of a page that
-    another version of the application has made, as two run side by side during a release.
+    another version of the application has made, as two run side by side during a release. ``own`` may be the fingerprint
+    of the bytes before or after those that were found, if the file was changed a moment ago.
     """
     lifetime = f"max-age={reference.max_age}"
-    if reference.fingerprint is not None and reference.fingerprint == fingerprint:
+    if reference.fingerprint and own == (reference.fingerprint, resolved.version):
         lifetime = f"max-age={_YEAR}, immutable"
     elif reference.fingerprint is not None or reference.max_age is None:
         return "no-cache"

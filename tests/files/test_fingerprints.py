@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from micropie import App, template
-from micropie.files import fingerprints
+from micropie.files import fingerprints, static
 from micropie.files.lookup import open_resolved
 from tests.conftest import MakeClient
 
@@ -186,5 +186,34 @@ def test_fingerprints_do_not_pile_up(assets: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fingerprints, "CAPACITY", 2)
     for number in range(5):
         (assets / str(number)).write_bytes(b"x")
-        assert fingerprints.fingerprint((str(assets), str(number), False)) == digest(b"x")
+        assert fingerprints.fingerprint((str(assets), str(number), False))[0] == digest(b"x")
     assert 1 <= len(fingerprints._KNOWN) <= 2
+
+
+@pytest.mark.parametrize("accepts", ["identity", "gzip"])
+@pytest.mark.parametrize("cached", [False, True])
+def test_only_bytes_of_that_version_are_kept(make_client: MakeClient, assets: Path, cached: bool, accepts: str) -> None:
+    """The bytes in memory and the fingerprint are each of a moment ago: one of them may have seen a release."""
+    app = site(assets, cached=cached)
+    client = make_client(app, headers={"Accept-Encoding": accepts})
+    old = app.static_url("css/site.css")
+    assert client.get("/static/css/site.css").content == STYLE  # now in memory, if ``cached``
+    (assets / "css/site.css").write_bytes(b"new")
+    (assets / "css/site.css.gz").write_bytes(gzip.compress(b"new"))
+    answer = client.get(old)
+    assert (answer.headers["cache-control"] == FOR_EVER) == (answer.content == STYLE)
+    a_second_passes()
+    answer = client.get(app.static_url("css/site.css"))
+    assert (answer.headers["cache-control"] == FOR_EVER) == (answer.content == b"new")
+
+
+def test_no_client_has_a_large_file_read(
+    make_client: MakeClient, assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static, "LARGEST_ASKED", len(STYLE) - 1)
+    app = site(assets)
+    client, url = make_client(app), f"/static/css/site.css?v={digest(STYLE)}"
+    for asked in (url, "/static/css/site.css?v="):
+        assert client.get(asked).headers["cache-control"] == "no-cache"
+    assert app.static_url("css/site.css") == url  # the author may
+    assert client.get(url).headers["cache-control"] == FOR_EVER

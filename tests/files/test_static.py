@@ -1318,7 +1318,7 @@ def _key(name: str) -> Key:
     return "/root", name, (), False
 
 
-FOUND = ResolvedFile("/srv/x", "", False, 10, 0, 0, 0)
+FOUND = ResolvedFile("/srv/x", "", False, 10, 0, 0, 0, (10, 0, 0, 0))
 
 
 def test_what_was_used_longest_ago_makes_room(stays_fresh: None) -> None:
