@@ -287,8 +287,8 @@ def _cache_control(request: Request, reference: FileReference, own: Fingerprint 
 
     Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2). A URL with
     the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another fingerprint is of a page that
-    another version of the application has made, as two run side by side during a release. ``own`` may be the fingerprint
-    of the bytes before or after those that were found, if the file was changed a moment ago.
+    another version of the application has made, as two run side by side during a release. If the file was changed a
+    moment ago, ``own`` may be the fingerprint of the bytes before or after those that were found.
     """
     lifetime = f"max-age={reference.max_age}"
     if reference.fingerprint and own == (reference.fingerprint, resolved.version):

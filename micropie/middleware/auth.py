@@ -6,6 +6,7 @@ Under both protocols a repeated header arrives as one value with a comma in it, 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 import secrets
 from base64 import b64decode
@@ -47,7 +48,8 @@ class _AuthMiddleware(FlowMiddleware):
 
     def __init__(self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str) -> None:
         owner = type(self).__name__
-        check_argument(f"{owner}(check)", takes(check, count), check, expected)
+        is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters  # without brackets
+        check_argument(f"{owner}(check)", takes(check, count) and not is_method, check, f"{expected}, and no method")
         fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
         check_argument(f"{owner}(realm=...)", fine, realm, 'ASCII text without " and \\')
         self._check = check

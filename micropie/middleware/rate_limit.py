@@ -105,9 +105,10 @@ class RateLimit(FlowMiddleware):
 
     def __call__(self, target: Target) -> Target:
         """Limit what is below alone."""
+        super().__call__(target)
         if self._prefix == f"{self._limit}/{self._per:g}:":  # not above several, which count together
             self._prefix += f"{target.__module__}.{getattr(target, '__qualname__', type(target).__name__)}:"
-        return super().__call__(target)
+        return target
 
     def before(self, request: Request) -> Flow[None]:
         """Count the request. Raises 429, and 503 if the store is out of reach and ``when_unreachable`` is "refuse"."""

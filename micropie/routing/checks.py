@@ -93,8 +93,16 @@ def _takes_request(check: Check) -> bool:
 
 
 def mark_with(target: object, marks: Sequence[Mark]) -> None:
-    """Leave marks on a handler, a class or an application, above those that it has."""
-    setattr(target, REQUIRES, [*marks, *_own_marks(target)])
+    """Leave marks on a handler, a class or an application, above those that it has. Raises ``SetupError`` for a target
+    that takes none.
+    """
+    try:
+        setattr(target, REQUIRES, [*marks, *_own_marks(target)])
+    except AttributeError:
+        raise SetupError(
+            f"{target!r} takes no marks: middleware and @requires stand above a function, or above an application or "
+            "its class"
+        ) from None
 
 
 def marks_above(app: object) -> Sequence[Mark]:
@@ -125,7 +133,7 @@ def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> 
         if isinstance(mark, Around) and not mark.middleware.guards:
             name = type(mark.middleware).__name__
             raise SetupError(f"@{name} does nothing above {_name_of(function)}, which answers WebSockets")
-    return [*dict.fromkeys(marks)]
+    return [*{id(mark): mark for mark in marks}.values()]  # not by ``==``, which is an author's
 
 
 def _own_marks(target: object) -> Sequence[Mark]:

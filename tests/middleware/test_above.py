@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from micropie import App, HttpMiddleware, SetupError, WebSocket, get, hidden, post, requires
-from micropie.middleware import BasicAuth, Compress, CORSMiddleware, FlowMiddleware, RateLimit, Timeout
+from micropie import App, HttpMiddleware, Request, SetupError, WebSocket, get, hidden, post, requires
+from micropie.middleware import BasicAuth, BearerAuth, Compress, CORSMiddleware, FlowMiddleware, RateLimit, Timeout
 from micropie.middleware.rate_limit import Quota, RateStore
 from micropie.testing import TestClient, WebSocketRefused
 from tests.conftest import MakeClient
@@ -251,6 +252,32 @@ def test_a_decorator_that_copies_the_marks_keeps_them(make_client: MakeClient) -
     assert statuses(make_client(app), "/", "/") == [200, 429]
 
 
+@dataclass
+class Admitting(FlowMiddleware):
+    """A dataclass has no hash, and equals another one with the same values."""
+
+    admits: bool
+
+    def before(self, request: Request) -> object:
+        return None if self.admits else (403, "no")
+
+
+@dataclass
+class Check:
+    admits: bool
+
+    def __call__(self, request: Request) -> bool:
+        return self.admits
+
+
+@pytest.mark.parametrize("above", [Admitting, lambda admits: requires(Check(admits))], ids=["middleware", "check"])
+def test_a_middleware_and_a_check_may_be_dataclasses(make_client: MakeClient, above: Any) -> None:
+    app = App(expose="explicit")
+    for path, admits in (("/open", True), ("/shut", False)):
+        app.get(path)(above(admits)(lambda: "in"))
+    assert statuses(make_client(app), "/open", "/shut") == [200, 403]
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
 
@@ -302,8 +329,24 @@ def test_a_middleware_with_other_parameters_is_refused(above: str) -> None:
 
 
 def test_without_brackets_a_class_is_no_decorator() -> None:
+    def page(self: App, token: str = "") -> None: ...
+
     with pytest.raises(SetupError, match=r"RateLimit\(limit\) takes a whole number"):
-        RateLimit(lambda: "")  # type: ignore[arg-type]
+        RateLimit(page)  # type: ignore[arg-type]
+    for middleware in (BasicAuth, BearerAuth):
+        with pytest.raises(SetupError, match=r"Auth\(check\) takes a function check\(.*, and no method"):
+            middleware(page)  # type: ignore[arg-type]
+    with pytest.raises(SetupError, match=r"a route stands above a function, not .*BearerAuth"):
+        App().get("/page")(BearerAuth(lambda token: None))
+
+
+@pytest.mark.parametrize(
+    "target", ["/page", property(lambda self: ""), root().index], ids=["text", "property", "bound"]
+)
+def test_what_takes_no_marks_is_refused(target: Any) -> None:
+    for above in (RateLimit(1), Compress(), requires(lambda request: True)):
+        with pytest.raises(SetupError, match="takes no marks: middleware and @requires stand above a function"):
+            above(target)
 
 
 def test_a_generator_s_own_call_stays_what_it_is(make_client: MakeClient) -> None:
