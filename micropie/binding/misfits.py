@@ -81,7 +81,7 @@ def _problem(
     if not is_own and (written or not is_known):
         words = written or unknown
     if is_own or written:
-        text = _worded(path, words.removesuffix("."))
+        text = _MARKUP.sub("", _worded(path, words.removesuffix(".")))
     return Problem(text, path, value, converter.expected if is_known else text, words)
 
 
@@ -90,7 +90,8 @@ def _problem(
 _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 # msgspec and pydantic name keys and tags that a client has made up, and an author may send the sentence as HTML.
-_MARKUP = pattern(r'<(?=[A-Za-z/!?])|"')
+# The whole of "<<" goes, or "<<p" would become "<p".
+_MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 
 
 class _Search:
@@ -171,7 +172,7 @@ def _of_pydantic(reason: Any, structure: object = None, own: OwnTypes = NO_OWN_T
         return
     for one in reason.errors(include_url=False, include_context=False):
         path, text, kind = one["loc"], one["msg"], one["type"]
-        value, unknown = (None, REQUIRED_FIELD) if kind == "missing" else (one["input"], text)
+        value, unknown = (None, REQUIRED_FIELD) if kind == "missing" else (one["input"], _MARKUP.sub("", text))
         is_written = kind in ("value_error", "assertion_error")  # by a validator of the author's
         written = text.removeprefix("Value error, ").removeprefix("Assertion failed, ") if is_written else ""
         text = _MARKUP.sub("", _worded(path, text))

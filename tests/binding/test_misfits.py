@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -449,6 +450,43 @@ def test_the_words_of_the_author_reach_clients_of_an_api(make_client: MakeClient
     assert [(one["detail"], one["expected"]) for one in problem["errors"]] == [
         ("Adults only.", "a whole number, at least 18")
     ]
+
+
+class Tagged(pydantic.BaseModel):
+    kind: Literal["tagged"]
+
+
+class Other(pydantic.BaseModel):
+    kind: Literal["other"]
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
+    name: str = ""
+
+
+class Refusing(ModelLine):
+    @pydantic.field_validator("name")
+    @classmethod
+    def none(cls, value: str) -> str:
+        raise ValueError("no name")
+
+
+class Keyed(pydantic.BaseModel, extra="forbid"):
+    lines: dict[str, Refusing] = {}
+    one: Annotated[Tagged | Other, pydantic.Field(discriminator="kind")] | None = None
+
+
+@pytest.mark.parametrize("name", ["<img src=x>", "<<img src=x>", '<"img src=x>', '"<"</p>', "<!--", "<<<?x"])
+@pytest.mark.parametrize("kind", [Strict, Keyed])
+def test_no_sentence_has_a_client_s_markup(kind: type, name: str) -> None:
+    """An author may send them as HTML."""
+    refused = structure_converter(kind, "form")
+    for document in ({name: 1}, {"lines": {name: {"price": "x", "name": "x"}}}, {"one": {"kind": name}}):
+        with pytest.raises(Refused) as caught:
+            refused.from_json(document)
+        for problem in problems_of(caught.value):
+            told = problem.text + problem.words + problem.expected
+            assert not re.search(r'<[A-Za-z/!?]|"', told)
 
 
 def test_a_message_for_no_fault_is_a_mistake() -> None:
