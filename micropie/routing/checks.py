@@ -106,7 +106,7 @@ def mark_with(target: object, marks: Sequence[Mark]) -> None:
 
 
 def marks_above(app: object) -> Sequence[Mark]:
-    """Return the marks of an application: of its class's bases, of its class, of the object itself."""
+    """Return the marks of an object, as an application is: of its class's bases, of its class, of itself."""
     return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
 
 
@@ -121,7 +121,8 @@ def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> 
         if hasattr(layer, HOLDS):
             name = _name_of(getattr(layer, HOLDS))
             raise SetupError(f"@requires takes {name} for a check: write @requires(members) above it, with your check")
-    marks = [mark for layer in layers(function) for mark in _own_marks(layer)]
+    # An object that is called has those above its class and above the method, too.
+    marks = [mark for layer in layers(function) for mark in (*marks_above(layer), *_own_marks(type(layer).__call__))]
     if not marks:
         for inner in wrapped_by(function):
             for mark in _own_marks(inner)[:1]:

@@ -10,7 +10,7 @@ from posixpath import normpath
 from typing import Any, Literal, TypeAlias, final
 from urllib.parse import quote, unquote
 
-from micropie.errors import HTTPError, websockets_need_asgi
+from micropie.errors import HTTPError, ResponseError, websockets_need_asgi
 from micropie.execution import MOUNT, RouteKind, Threads, no_function
 from micropie.http import DOTS_AND_EMPTY, Exchange, HostTable, Request, split_host
 from micropie.mounts import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
@@ -273,6 +273,11 @@ def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
         below += "" if below.endswith("/") else "/"
     above = path.removesuffix(below) if path.endswith(below) else ""
     mount = Mount(above, target, kind_of_target(target, None), isolated=False)
+    if marks_above(target) and not hasattr(target, "_micropie_is_framework"):  # an App asks its own
+        raise ResponseError(
+            f"{target!r} has middleware or @requires above it, and a hook that chooses it runs neither: mount it, or "
+            "refuse the request in the hook"
+        )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
     return MountRoute(mount, above, config_of(request._exchange)), request, mounted_path
 

@@ -536,6 +536,51 @@ def test_decorators_between_and_above(make_client: MakeClient) -> None:
     assert ran == ["check"] * 4
 
 
+def nobody(request: Any) -> bool:
+    return False
+
+
+class Called:
+    @requires(nobody)
+    def __call__(self) -> str:
+        return "in"
+
+
+@requires(nobody)
+class Guarded:
+    def __call__(self) -> str:
+        return "in"
+
+
+@pytest.mark.parametrize(
+    "handler", [Called(), Guarded(), functools.partial(Called())], ids=["method", "class", "partial"]
+)
+def test_above_an_object_that_is_called(make_client: MakeClient, handler: Any) -> None:
+    app = App(expose="explicit")
+    app.get("/page")(handler)
+    assert make_client(app).get("/page").status_code == 403
+
+
+@requires(nobody)
+def foreign(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"in"]
+
+
+@pytest.mark.parametrize(("target", "status"), [(foreign, 500), (requires(nobody)(App()), 403)], ids=["wsgi", "app"])
+def test_above_an_application_that_a_hook_chooses(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, target: Any, status: int
+) -> None:
+    class Choose(HttpMiddleware):
+        def before_request(self, request: Any) -> None:
+            request._subapp = target
+
+    app = App()
+    app.middlewares.append(Choose())
+    assert make_client(app, raise_app_exceptions=False).get("/").status_code == status
+    assert ("a hook that chooses it runs neither: mount it" in caplog.text) == (status == 500)
+
+
 def test_a_decorator_that_hides_the_check_is_a_mistake() -> None:
     class Root(App):
         @careless
