@@ -14,7 +14,7 @@ from micropie.debug import may_see_debug_pages
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import HANDLER, RouteKind, current
 from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
-from micropie.routing import Config, Function, Handover, OutsideRoute, Route, Site
+from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, Route, Site
 from micropie.tree import Node, Tree
 
 NO_VALUES: dict[str, object] = {}
@@ -107,6 +107,7 @@ class Carried:
     def __init__(self, carry: Callable[[Site, RouteKind], CarryingSite]) -> None:
         self.native = Carrier()
         self.native._micropie.carry = carry
+        vars(self)[NATIVE] = self.native
         vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
 
     def __call__(self, scope: object, receive: object, send: object = None) -> Any:

@@ -20,6 +20,7 @@ from micropie.routing.providers import Provider, needed_by
 Check: TypeAlias = Callable[..., object]  # of the request, and of resources
 
 REQUIRES = "__micropie_requires__"
+NATIVE = "__micropie_native__"  # of an application that has moved in: the App that carries it, and its marks
 HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 
 
@@ -96,6 +97,7 @@ def mark_with(target: object, marks: Sequence[Mark]) -> None:
     """Leave marks on a handler, a class or an application, above those that it has. Raises ``SetupError`` for a target
     that takes none.
     """
+    target = vars(target).get(NATIVE, target) if hasattr(target, "__dict__") else target
     try:
         setattr(target, REQUIRES, [*marks, *_own_marks(target)])
     except AttributeError:
@@ -135,6 +137,16 @@ def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> 
             name = type(mark.middleware).__name__
             raise SetupError(f"@{name} does nothing above {_name_of(function)}, which answers WebSockets")
     return [*{id(mark): mark for mark in marks}.values()]  # not by ``==``, which is an author's
+
+
+def refuse_marks(handler: Callable[..., object]) -> None:
+    """Raise ``SetupError`` for a handler of another framework with marks above it or its class: it would pass them."""
+    for layer in layers(handler):
+        if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
+            raise SetupError(
+                f"middleware or @requires above {_name_of(handler)} guards handlers of micropie alone: append it to "
+                "native.middlewares of the application, or write the handler anew"
+            )
 
 
 def _own_marks(target: object) -> Sequence[Mark]:

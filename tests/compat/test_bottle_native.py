@@ -349,3 +349,28 @@ def test_a_moved_application_gains_a_handler_in_a_process(make_client: MakeClien
     client = make_client(moved_shop.app)
     assert client.get("/moved").text == str(os.getpid())
     assert client.get("/process").text not in ("", str(os.getpid()))
+
+
+def test_guards_of_micropie_are_around_the_whole_or_refused(
+    app: bottle.Bottle, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bottle calls its handlers itself, so a guard above one of them would be passed."""
+    guard = micropie.requires(lambda request: "in" in request.query)
+
+    @app.get("/above")
+    @guard
+    def above() -> str:
+        return "secret"
+
+    @guard
+    @app.get("/outermost")
+    def outermost() -> str:
+        return "secret"
+
+    client = make_client(app, raise_app_exceptions=False)
+    assert [client.get(path).status_code for path in ("/above", "/outermost")] == [500, 500]
+    assert caplog.text.count("guards handlers of micropie alone: append it to native.middlewares") == 2
+    app.get("/page")(lambda: "page")
+    guard(app)
+    client = make_client(app)
+    assert [client.get(path).status_code for path in ("/page", "/page?in=1")] == [403, 200]

@@ -18,7 +18,7 @@ import anyio.lowlevel
 import pytest
 from cherrypy.lib import locking as original_locking
 
-from micropie import App, HTTPError, Request, SetupError
+from micropie import App, HTTPError, Request, SetupError, requires
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.hooks import of_all_requests
 from micropie.compat.cherrypy.lib import locking
@@ -781,3 +781,25 @@ def test_a_native_hook_may_read_the_body_first(serve_ours: Serve) -> None:
     app.native.middlewares.append(Reader())
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert serve_ours(app).post("/", content=b"a=1", headers=kind).text == "{'a': '1'}"
+
+
+@requires(lambda request: False)
+class Guarded:
+    @ours.expose
+    def page(self) -> str:
+        return "secret"
+
+
+class Below:
+    @ours.expose
+    @requires(lambda request: False)
+    def page(self) -> str:
+        return "secret"
+
+
+@pytest.mark.parametrize("root", [Guarded(), Below()], ids=["class", "handler"])
+def test_a_guard_of_micropie_that_would_be_passed_is_refused(
+    serve_ours: Serve, root: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert serve_ours(ours.Application(root)).get("/page").status_code == 500
+    assert "guards handlers of micropie alone" in caplog.text

@@ -24,6 +24,7 @@ from micropie.compat.bottle.plugins import Encoder, JSONPlugin
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import BottleException
 from micropie.http import Environ
+from micropie.routing import refuse_marks
 
 
 class RouteError(BottleException):
@@ -402,6 +403,7 @@ class Route:
                 yield plugin
 
     def _apply(self) -> Callable[..., object]:
+        refuse_marks(self.callback)
         plugins = list(self.all_plugins())
         json_dumps = None
         if plugins and type(plugins[-1]) is JSONPlugin:  # the outermost: what it does needs no function around all

@@ -16,6 +16,7 @@ from micropie.compat.cherrypy.errors import CherryPyException, HTTPError, NotFou
 from micropie.compat.cherrypy.exposing import PUNCTUATION_TO_UNDERSCORES
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters, Section
+from micropie.routing import refuse_marks
 
 
 class PageHandler:
@@ -36,6 +37,7 @@ class PageHandler:
         self._kwargs = values
 
     def __call__(self) -> object:
+        refuse_marks(self.callable)
         kwargs = self.kwargs
         try:
             return self.callable(*self.args, **kwargs)
