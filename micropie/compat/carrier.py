@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 from micropie.app import App
 from micropie.debug import may_see_debug_pages
 from micropie.errors import HTTPError, SetupError
-from micropie.execution import HANDLER, RouteKind, current
+from micropie.execution import HANDLER, RouteKind, current, layers
 from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
-from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, Route, Site
+from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, Route, Site, marks_above
 from micropie.tree import Node, Tree
 
 NO_VALUES: dict[str, object] = {}
@@ -121,6 +121,16 @@ class Carried:
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
         return self.native.websocket(path, name=name)
+
+
+def refuse_marks(handler: Callable[..., object]) -> None:
+    """Raise ``SetupError`` for a handler of the old framework with marks above it or its class: it would pass them."""
+    for layer in layers(handler):
+        if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
+            raise SetupError(
+                f"middleware or @requires above {getattr(layer, '__qualname__', layer)} guards handlers of micropie "
+                "alone: append it to native.middlewares of the application, or write the handler anew"
+            )
 
 
 def may_see_tracebacks() -> bool:

@@ -11,7 +11,7 @@ short cuts through the tree: whole paths, and paths with one more segment as the
 mounts first, then asks the router. ``names.py`` makes paths of the names of a whole site's routes.
 """
 
-from micropie.routing.checks import NATIVE, REQUIRES, Around, Check, Checking, mark_with, refuse_marks
+from micropie.routing.checks import NATIVE, REQUIRES, Around, Check, Checking, mark_with, marks_above
 from micropie.routing.compiler import build_site
 from micropie.routing.config import Config, ErrorHandler, ErrorKey, check_error_key, config_of
 from micropie.routing.decorators import (
@@ -58,7 +58,7 @@ __all__ = [
     "Provider", "Registrations", "Route", "RouteEntry", "RouteMark", "Settings", "Site", "body_parameter", "build_site",
     "check_error_key", "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route",
     "delete", "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
-    "make_mark", "mark_with", "max_body_size", "max_data_size", "mentions", "name_of", "patch", "place_of", "post",
-    "public_name", "put", "reads_body", "refuse_marks", "requires", "route", "route_of", "run_in", "websocket",
+    "make_mark", "mark_with", "marks_above", "max_body_size", "max_data_size", "mentions", "name_of", "patch",
+    "place_of", "post", "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in", "websocket",
 ]
 # fmt: on

@@ -139,16 +139,6 @@ def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> 
     return [*{id(mark): mark for mark in marks}.values()]  # not by ``==``, which is an author's
 
 
-def refuse_marks(handler: Callable[..., object]) -> None:
-    """Raise ``SetupError`` for a handler of another framework with marks above it or its class: it would pass them."""
-    for layer in layers(handler):
-        if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
-            raise SetupError(
-                f"middleware or @requires above {_name_of(handler)} guards handlers of micropie alone: append it to "
-                "native.middlewares of the application, or write the handler anew"
-            )
-
-
 def _own_marks(target: object) -> Sequence[Mark]:
     marks: Sequence[Mark] = getattr(target, "__dict__", {}).get(REQUIRES, ())
     return marks

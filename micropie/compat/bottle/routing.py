@@ -23,8 +23,8 @@ from micropie.compat.bottle.config import ConfigDict
 from micropie.compat.bottle.plugins import Encoder, JSONPlugin
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import BottleException
+from micropie.compat.carrier import refuse_marks
 from micropie.http import Environ
-from micropie.routing import refuse_marks
 
 
 class RouteError(BottleException):

@@ -11,12 +11,12 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
+from micropie.compat.carrier import refuse_marks
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.errors import CherryPyException, HTTPError, NotFound
 from micropie.compat.cherrypy.exposing import PUNCTUATION_TO_UNDERSCORES
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters, Section
-from micropie.routing import refuse_marks
 
 
 class PageHandler:
