@@ -18,14 +18,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from micropie.errors import ResponseError
-from micropie.http import format_cookie, parse_cookies
+from micropie.http import CSRF_FIELD, format_cookie, parse_cookies
 from micropie.lazily import pattern
 
 if TYPE_CHECKING:
     from micropie.http import Request
-
-# The secret's key in the session, the name of the form's field, and that of the cookie.
-FIELD: Final = "csrf_token"
 
 _SECRET = pattern("[A-Za-z0-9_-]{43}")
 _SALT_LENGTH: Final = 22  # characters, of 16 bytes
@@ -81,7 +78,7 @@ def _masked(secret: bytes, salt: bytes) -> bytes:
 def _store(request: Request, secret: str) -> None:
     session = request.session
     if session or session.id is not None:
-        session[FIELD] = secret
+        session[CSRF_FIELD] = secret
     else:
         request.response.headers.add("Set-Cookie", _cookie(request, secret))
         request._exchange.csrf_secret = secret
@@ -89,7 +86,7 @@ def _store(request: Request, secret: str) -> None:
 
 def _find_secret(request: Request) -> str | None:
     session = request.session
-    secret = session.get(FIELD)
+    secret = session.get(CSRF_FIELD)
     if isinstance(secret, str) and secret:
         return secret
     # At a log-in a visitor's token ends.
@@ -102,7 +99,7 @@ def _secret_in_cookie(request: Request) -> str | None:
 
 
 def _cookie_name(request: Request) -> str:
-    return f"__Host-{FIELD}" if request._exchange.config.sessions.is_secure(request.scheme) else FIELD
+    return f"__Host-{CSRF_FIELD}" if request._exchange.config.sessions.is_secure(request.scheme) else CSRF_FIELD
 
 
 def _cookie(request: Request, secret: str) -> str:

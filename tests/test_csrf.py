@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from micropie import App, InMemorySessionBackend, ResponseError, WebSocket
-from micropie.csrf import FIELD, csrf_token, is_csrf_token
+from micropie.csrf import csrf_token, is_csrf_token
+from micropie.http import CSRF_FIELD
 from micropie.middleware import Compress
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -31,7 +32,7 @@ class Root(App):
         return csrf_token(self.request)
 
     def secret(self) -> str:
-        return str(self.request.session.get(FIELD))
+        return str(self.request.session.get(CSRF_FIELD))
 
     async def again(self) -> str:
         return csrf_token(self.request) + " " + csrf_token(self.request)
@@ -40,14 +41,14 @@ class Root(App):
         return str(is_csrf_token(self.request, token))
 
     def store(self, value: str) -> str:
-        self.request.session[FIELD] = {"number": 5, "empty": ""}[value]
+        self.request.session[CSRF_FIELD] = {"number": 5, "empty": ""}[value]
         return "stored"
 
     def odd(self) -> str:
         return " ".join(str(is_csrf_token(self.request, value)) for value in (None, 5, b"x", "", "é\ud800"))
 
     def forget(self) -> str:
-        del self.request.session[FIELD]
+        del self.request.session[CSRF_FIELD]
         return ""
 
     def log_in(self) -> str:

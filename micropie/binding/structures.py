@@ -48,7 +48,7 @@ from micropie.binding.converters import (
     without_aliases,
 )
 from micropie.errors import SetupError
-from micropie.http import nested, rows
+from micropie.http import CSRF_FIELD, nested, rows
 
 MOST_ERRORS = 100  # in one body, to be described
 
@@ -450,8 +450,10 @@ _ABSENT = object()
 def _read_fields(
     members: Sequence[type], tree: Mapping[str, Any], own: OwnTypes, is_form: bool = True
 ) -> dict[str, object]:
-    """Return the document that a form stands for, as msgspec and pydantic take it. Names of no field are kept."""
-    document = {name: _as_it_is(node) for name, node in tree.items()}
+    """Return the document that a form stands for, as msgspec and pydantic take it. Names of no field are kept, but for
+    the token's: the form has it for ``CSRFMiddleware``, and the structure may forbid others than its own.
+    """
+    document = {name: _as_it_is(node) for name, node in tree.items() if name != CSRF_FIELD}
     for field in chain.from_iterable(map(fields_of, members)):
         if field.name in tree or (is_form and len(members) == 1):
             value = _read(field, tree.get(field.name), own)

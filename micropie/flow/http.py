@@ -31,13 +31,14 @@ from types import NoneType
 from typing import Any
 
 from micropie import files, streams
-from micropie.csrf import FIELD, deleting_cookie
+from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect, logger
 from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, open_resources
 from micropie.http import (
+    CSRF_FIELD,
     JSON,
     NO_OTHER_HEADERS,
     PRIVATE,
@@ -429,7 +430,7 @@ def _warn_of_change(request: Request, session: Session) -> None:
     if request.route is None:
         return
     route, changes = route_of(request._exchange), session.changes()
-    if route.has_warned or not (changes.updates or changes.values.keys() - {FIELD}):
+    if route.has_warned or not (changes.updates or changes.values.keys() - {CSRF_FIELD}):
         return
     route.has_warned = True
     logger.warning(

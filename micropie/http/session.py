@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from types import NoneType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from micropie.errors import ResponseError
 
@@ -17,6 +17,9 @@ T = TypeVar("T")
 # By key: the functions to call with the stored value, and this request's value after the last call. Never changed in
 # place.
 _Updates: TypeAlias = dict[str, tuple[list[Callable[[Any], object]], object]]
+
+# Of tokens against forged requests: the key of a client's secret, the field of a form, and the cookie.
+CSRF_FIELD: Final = "csrf_token"
 
 _NO_UPDATES: _Updates = {}
 _MISSING = object()
@@ -156,7 +159,7 @@ class Session(dict[str, Any]):
         """
         if self.has_sent_id:
             raise ResponseError(_ACCEPTED)
-        self.pop("csrf_token", None)  # ``micropie.csrf.FIELD``
+        self.pop(CSRF_FIELD, None)
         self.renewed = True
         self.regenerated = self.id is not None  # a session without an id gets a new one anyway
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from micropie.csrf import FIELD, is_csrf_token
+from micropie.csrf import is_csrf_token
 from micropie.errors import HTTPError, Sentence, SetupError, refuse_text
 from micropie.execution import Flow
-from micropie.http import Request, checked_origins, normal_origin, receive_form
+from micropie.http import CSRF_FIELD, Request, checked_origins, normal_origin, receive_form
 from micropie.middleware.base import FlowMiddleware
 
 # Methods that change nothing (RFC 9110, section 9.2.1).
@@ -72,7 +72,7 @@ def _check_token(request: Request) -> Flow[None]:
     token = request.headers.get("x-csrf-token")
     if token is None:
         yield from receive_form(request._exchange)
-        token = (request._exchange.form_fields or {}).get(FIELD, [""])[0]
+        token = (request._exchange.form_fields or {}).get(CSRF_FIELD, [""])[0]
     yield from request._exchange.open_session()
     if not is_csrf_token(request, token):
         raise HTTPError(403, "This form is out of date; please load its page again and send it once more.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from micropie import csrf
 from micropie.errors import SetupError
 from micropie.execution import current
-from micropie.http import bound_request, current_request, get_flashed_messages
+from micropie.http import CSRF_FIELD, bound_request, current_request, get_flashed_messages
 from micropie.templates.rendering import DIRECTORY, Templates
 
 NO_VALUES: Mapping[str, object] = {}
@@ -125,6 +125,6 @@ class _CsrfInput:
 
     def __html__(self) -> str:
         # A token has letters, digits, "-" and "_".
-        return f'<input type="hidden" name="{csrf.FIELD}" value="{csrf.csrf_token(current_request())}">'
+        return f'<input type="hidden" name="{CSRF_FIELD}" value="{csrf.csrf_token(current_request())}">'
 
     __str__ = __html__

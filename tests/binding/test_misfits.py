@@ -607,3 +607,40 @@ def test_the_example_of_translations_has_every_sentence(language: str) -> None:
         words = {one["parameter"]: one["detail"] for one in answer.json()["errors"]}
     assert {*words} == {*inspect.signature(faults).parameters}
     assert [name for name, one in words.items() if one.startswith("Please") is not (language == "en")] == []
+
+
+class StrictForm(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class StrictModel(pydantic.BaseModel, extra="forbid"):
+    name: str
+
+
+class WithToken(msgspec.Struct, forbid_unknown_fields=True):
+    csrf_token: str
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "status"),
+    [
+        (StrictForm, {"name": "Ann", "csrf_token": "x"}, 200),
+        (StrictModel, {"name": "Ann", "csrf_token": "x"}, 200),
+        (StrictForm, {"name": "Ann", "other": "x"}, 400),
+        (StrictModel, {"name": "Ann", "other": "x"}, 400),
+        (WithToken, {"csrf_token": "x"}, 200),
+    ],
+)
+def test_the_token_of_a_form_is_no_unknown_field(
+    make_client: MakeClient, kind: Any, sent: dict[str, str], status: int
+) -> None:
+    def save(entry: Any) -> str:
+        return f"{entry.csrf_token if kind is WithToken else entry.name}"
+
+    save.__annotations__ = {"entry": kind, "return": str}
+    app = App()
+    app.post("/save")(save)
+    answer = make_client(app).post("/save", data=sent)
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.text in sent.values()

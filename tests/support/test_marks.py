@@ -134,6 +134,7 @@ def coverage_of(path: Path) -> coverage.Coverage:
 def report_of(measured: coverage.Coverage, path: Path, folder: Path) -> dict[str, Any]:
     """Return the lines and ways that are missing, as coverage reports them."""
     measured.json_report([str(path)], outfile=str(folder / "report.json"))
+    measured.get_data().close(force=True)  # its database is in memory
     [report] = json.loads((folder / "report.json").read_text())["files"].values()
     return {name: report[name] for name in ("missing_lines", "missing_branches")}
 
