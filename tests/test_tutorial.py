@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,11 +21,12 @@ STEPS = Path(__file__).parent.parent / "examples" / "tutorial"
 
 
 def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run Python in ``folder``, without a terminal."""
+    """Run Python in ``folder``, without a terminal, with the programs of its environment, such as ruff, on the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=unmeasured(),
+        env=unmeasured(PATH=path),
         input=typed,
         capture_output=True,
         text=True,
