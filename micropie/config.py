@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import typing
 from collections.abc import Mapping
@@ -12,11 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from micropie.binding import converter_for, is_pydantic, is_structure, without_aliases
-from micropie.errors import SetupError
+from micropie.errors import SetupError, logger
 
 __all__ = ["read", "read_env_file"]
-
-logger = logging.getLogger("micropie")
 
 Made = TypeVar("Made")
 

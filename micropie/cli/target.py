@@ -36,16 +36,9 @@ def find_target(name: str, factory: bool = False) -> Target:
     ``app``, ``application`` or ``root``, the only ``App`` in the module, or what ``make_app`` or ``create_app`` makes.
     Raises ``CommandError``. An exception in the module itself is printed with the lines from there on.
     """
-    module_name, _, attribute = name.partition(":")
+    place, _, attribute = name.partition(":")
     attribute = attribute.removesuffix("()")  # "shop:make_app()", as gunicorn wants it
-    folder = Path.cwd()
-    if module_name.endswith(".py") or "/" in module_name:
-        file = Path(module_name).with_suffix(".py")
-        if not file.is_file():
-            raise CommandError(f"there is no file {str(file)!r}")
-        folder, module_name = file.resolve().parent, file.stem
-        while (folder / "__init__.py").is_file():  # a module of a package, which its own imports name
-            folder, module_name = folder.parent, f"{folder.name}.{module_name}"
+    folder, module_name = _located(place)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     module = _imported(module_name, folder)
@@ -60,13 +53,25 @@ def find_target(name: str, factory: bool = False) -> Target:
         made = next((name for name, value in vars(module).items() if isinstance(value, app)), None)
         advice = f"do you mean {module_name}:{made}?" if made else f"write app = {app.__name__}()"
         raise CommandError(f"{name} is a class: {advice}")
-    if not isinstance(app, App):
-        native = getattr(app, "native", None)
-        if isinstance(native, App):  # it carries an application that has moved in
-            return Target(native, name, made_as=app if app is not found else None)
+    made_as = app if app is not found else None
+    native = app if isinstance(app, App) else getattr(app, "native", None)  # of an application that has moved in
+    if not isinstance(native, App):
         called = f"what {name} makes" if app is not found else name
         raise CommandError(f"{called} is no App but {type(app).__name__}: {app!r:.60}{_advice(attribute, app)}")
-    return Target(app, name, made_as=app if app is not found else None)
+    return Target(native, name, made_as=made_as)
+
+
+def _located(place: str) -> tuple[Path, str]:
+    """Return the folder to import from, and the name of a module that is named as one or as a file."""
+    if not place.endswith(".py") and "/" not in place:
+        return Path.cwd(), place
+    file = Path(place).with_suffix(".py")
+    if not file.is_file():
+        raise CommandError(f"there is no file {str(file)!r}")
+    folder, module_name = file.resolve().parent, file.stem
+    while (folder / "__init__.py").is_file():  # a module of a package, which its own imports name
+        folder, module_name = folder.parent, f"{folder.name}.{module_name}"
+    return folder, module_name
 
 
 def _parameters_of(function: object) -> list[str]:

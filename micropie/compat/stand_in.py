@@ -14,7 +14,6 @@ which no line changes.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,9 +21,9 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 
-FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
+from micropie.errors import logger
 
-logger = logging.getLogger("micropie")
+FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
 
 
 class _StandIn(MetaPathFinder, Loader):

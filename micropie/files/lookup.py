@@ -13,7 +13,6 @@ left, a broken disk) are raised as they are. Everything here may block.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import stat
@@ -21,11 +20,9 @@ import time
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from micropie.errors import HTTPError
+from micropie.errors import HTTPError, logger
 from micropie.http import LONGEST_KEPT, accepts_coding, cached_if_short
 from micropie.lazily import pattern
-
-logger = logging.getLogger("micropie")
 
 # Files that were compressed in advance: the suffix, the coding's names (RFC 9110, section 8.4.1). The first one that a
 # client accepts is sent: brotli's is the smaller.

@@ -6,8 +6,8 @@ ask for, and closes it. Middleware with ``yield`` and providers are generators o
 ``generators.py`` advances. ``errors.py`` turns an exception into a response. ``lifecycle.py`` starts and stops an
 application.
 
-A route with providers, or with a filter of its result, has a hook that does nothing, so the flow looks for these only
-where there are hooks, and other routes pay nothing.
+Whether a route has providers, or a filter of its result, is found out when it is compiled (``Route.is_special``), so
+other routes pay nothing.
 """
 
 from __future__ import annotations

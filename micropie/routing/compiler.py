@@ -8,11 +8,10 @@ raised as a ``SetupError`` that says what to write.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from micropie.errors import SetupError
+from micropie.errors import SetupError, logger
 from micropie.execution import HANDLER, RouteKind, Threads
 from micropie.http import quoted_address
 from micropie.mounts import Mount
@@ -26,8 +25,6 @@ from micropie.routing.router import Node, Router, with_route
 from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie.streams import ShutdownSignal
-
-logger = logging.getLogger("micropie")
 
 _THREADS = 4  # of a route with hooks of its own, as an endpoint for health: one for each check of a backend that hangs
 

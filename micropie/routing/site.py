@@ -162,15 +162,15 @@ class HostSite(Site):
         super().__init__(others.config, others.router, others.sockets)
         self.exact, self.has_mounts = {}, True
         self._hosts, self._others = HostTable(hosts), others
+        hooks: Iterable[Any] = others.config.middlewares
+        self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]
         self._apps = [*others._apps, *dict.fromkeys(site for _, site in hosts)]
 
     def _site_of(self, request: Request) -> Site:
         """Return the site of a request's host, which a trusted proxy may state."""
-        hooks: Iterable[Any] = self.config.middlewares
         try:
-            for hook in hooks:
-                if getattr(hook, "sets_host", False):
-                    hook.before(request)
+            for hook in self._host_setters:
+                hook.before(request)
             return self._hosts.find(request.host) or self._others
         except HTTPError:  # headers that are malformed
             return self._others

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import logging
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,12 +18,11 @@ from io import BytesIO
 from typing import Any, TypeAlias
 
 from micropie.compat.environs import is_read_quickly
+from micropie.errors import logger
 from micropie.http import parse_cookies
 
 Digest: TypeAlias = str | Callable[..., Any]
 """A hash of ``hashlib``, or its name."""
-
-logger = logging.getLogger("micropie")
 
 # What a pickle may name besides the types that the format has itself.
 _ALLOWED = {

@@ -6,7 +6,6 @@ handler's exchange ends without a ``yield``, in one thread.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from inspect import isawaitable
 from operator import methodcaller
@@ -20,13 +19,11 @@ from micropie.compat.bottle.routing import Arguments, Route, Router
 from micropie.compat.bottle.state import readable_environ
 from micropie.compat.carrier import status_of
 from micropie.compat.results import Chunks
-from micropie.errors import ClientDisconnect, Redirect
+from micropie.errors import ClientDisconnect, Redirect, logger
 from micropie.errors import HTTPError as NativeError
 from micropie.http import EncodedAnswer, Environ, Request, Response, checked_headers, codec_of
 from micropie.routing import config_of
 from micropie.streams import FileRange, Stream, ThreadSource
-
-logger = logging.getLogger("micropie")
 
 # What the router found for a request, or its refusal; None if the hooks run before the search.
 Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None

@@ -6,21 +6,17 @@ order of the bytes, and a part's head is read once it is complete.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterator
 from enum import Enum
 from functools import lru_cache
 from threading import RLock
 from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
-from micropie.errors import BadRequest, HTTPError, Sentence
+from micropie.errors import BadRequest, HTTPError, Sentence, logger
 from micropie.http.forms.data import DEFAULT_LIMITS, Budget, FormData, Limits, require_utf8, text_of
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.media_types import content_type, disposition
 from micropie.lazily import pattern
-
-logger = logging.getLogger("micropie")
-
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
 """Returns the text of a field, given its headers, names in lower case, and its bytes."""
@@ -304,7 +300,7 @@ class MultipartParser:
                 # Without a traceback. The folder is None if there is none, which the error says then.
                 import tempfile
 
-                logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)  # noqa: TRY400
+                logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
                 raise HTTPError(507, "There is no room for this upload at the moment.") from None
             except BaseException:
                 self.close()
