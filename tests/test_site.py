@@ -22,6 +22,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 import micropie
 import micropie.channels
+import micropie.config
 import micropie.middleware
 import micropie.sessions
 import micropie.testing
@@ -31,7 +32,7 @@ from tests.support.chromium import browsing, complaints
 from tests.support.environment import unmeasured
 from tests.test_readme import REQUEST
 
-PUBLIC = (micropie, micropie.channels, micropie.middleware, micropie.sessions, micropie.testing)
+PUBLIC = (micropie, micropie.channels, micropie.config, micropie.middleware, micropie.sessions, micropie.testing)
 ROOT = Path(__file__).parent.parent
 
 # What a page could load while it is read: scripts, styles, pictures, frames.
@@ -141,6 +142,24 @@ def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Pa
     shown = re.sub(r"<[^>]+>|\s", "", responses[responses.index('id="micropie.Response"') :])
     assert "Response(body:Any=None,status:int=200," in shown
     assert "samesite:str|None=...," in shown  # of set_cookie, whose keywords are a TypedDict
+
+
+NAMED = re.compile(r"^::: (\S+)\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$", re.M | re.DOTALL)
+
+
+def test_every_public_name_has_an_example_in_the_reference() -> None:
+    """It is the first block of Python below the name, and tests/test_readme.py runs it. Names in a row share theirs."""
+    examples: dict[str, str] = {}
+    for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
+        blocks = list(NAMED.finditer(page.read_text()))
+        for index, found in enumerate(blocks):
+            if found[1]:
+                examples[found[1]] = next((below[2] for below in blocks[index:] if below[2]), "")
+    names = {name.rpartition(".")[2]: example for name, example in examples.items()}
+    shown = {name for name, example in names.items() if re.search(rf"\b{name}\b", example)}
+    public = {name for module in PUBLIC for name in module.__all__}
+    # request is an object, which has a section of its own.
+    assert public - shown == {"__version__", "request"}
 
 
 @contextmanager
