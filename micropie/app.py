@@ -334,8 +334,14 @@ class App(Node):
             if __name__ == "__main__":
                 app.run(reload=True)
 
-        The keywords are the options of ``micropie run``; port 0 is any free one. Does nothing where a server has
-        imported the module. Exits with a sentence for what can't be done: a port in use, a server that is missing.
+        The keywords are the options of ``micropie run``. ``host``, ``port``: where it listens; port 0 is any free one.
+        ``server``: the name of one, such as ``"hypercorn"``; None for the best installed. ``loop``: that of an ASGI
+        server. ``workers``: the number of processes. ``wsgi``: serve by WSGI. ``root_path``: the prefix below which a
+        proxy serves the application. ``ssl_certfile``, ``ssl_keyfile``: PEM files, for https. ``reload``: start anew
+        when a file has changed.
+
+        Does nothing where a server has imported the module. Exits with a sentence for what can't be done: a port in
+        use, a server that is missing.
         """
         options = {
             "host": host,
@@ -395,7 +401,10 @@ class App(Node):
     def route(
         self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
     ) -> Callable[[Function], Function]:
-        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards."""
+        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and ``methods``.
+
+        ``name`` is for ``url_for``, by default the function's.
+        """
         return self._micropie.registering(make_mark(path, methods, name))
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:

@@ -19,7 +19,7 @@ Made = TypeVar("Made")
 
 
 def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | None = None) -> Made:
-    """Return the settings of a dataclass or msgspec.Struct, whose fields are variables, each converted to its type.
+    """Return the settings of ``kind``, a dataclass or msgspec.Struct, whose fields are variables, each converted.
 
         @dataclass(frozen=True)
         class Settings:

@@ -109,14 +109,17 @@ def _restore_http_error(kind: type[HTTPError], arguments: tuple[object, ...]) ->
 
 
 class BadRequest(HTTPError):
-    """Answer 400 with one sentence that says what is malformed in the request."""
+    """Answer 400 with ``message``: one sentence that says what is malformed in the request."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, message)
 
 
 class MethodNotAllowed(HTTPError):
-    """Answer 405 with the ``Allow`` header that RFC 9110, section 15.5.6, requires."""
+    """Answer 405 with the ``Allow`` header that RFC 9110, section 15.5.6, requires.
+
+    ``allowed``: the methods that the resource answers.
+    """
 
     def __init__(self, allowed: Iterable[str]) -> None:
         allow = ", ".join(sorted(allowed))
@@ -134,7 +137,8 @@ def websockets_need_asgi() -> HTTPError:
 class Redirect(Exception):
     """Send the client to ``location`` with ``status``: 301, 302, 303 (the default), 307 or 308.
 
-    Raise it or return it. 303 turns a form's POST into a GET (RFC 9110, section 15.4.4).
+    Raise it or return it. 303 turns a form's POST into a GET (RFC 9110, section 15.4.4). ``headers``, a dict or
+    (name, value) pairs, are sent along.
 
     A location on another host is refused (the client gets 400, the log the reason) unless ``allow_external=True``:
     a location from ``?next=`` must not lead to an attacker's log-in page. From https, ``http://`` and this host is
@@ -168,7 +172,8 @@ class ConnectionClosed(Exception):
     """A WebSocket is closed: by the client, by a lost connection, by the application, by one of its limits.
 
     ``code`` and ``reason`` are those of the close frame (RFC 6455, section 7.4). 1005: the frame had no code. 1006:
-    there was no close frame, the connection was lost. A handler need not catch it: it then ends as if it had returned.
+    there was no close frame, the connection was lost. ``message`` is by default a sentence with both. A handler need
+    not catch it: it then ends as if it had returned.
     """
 
     def __init__(self, code: int = 1006, reason: str = "", message: str = "") -> None:

@@ -63,7 +63,7 @@ def sections(*pages: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", PROMISED["micropie.middleware"].split())
 def test_every_argument_of_a_middleware_is_explained(name: str) -> None:
-    """Also in its section of docs/security-middleware.md or docs/operation-middleware.md, if it has one."""
+    """In its section of docs/security-middleware.md or docs/operation-middleware.md, if it has one."""
     middleware = getattr(importlib.import_module("micropie.middleware"), name)
     arguments = [p.name for p in inspect.signature(middleware).parameters.values() if p.kind is p.KEYWORD_ONLY]
     texts = [
@@ -71,8 +71,31 @@ def test_every_argument_of_a_middleware_is_explained(name: str) -> None:
         for heading, text in sections("security-middleware.md", "operation-middleware.md").items()
         if name in heading
     ]
-    for text in (inspect.getdoc(middleware) or "", *texts):
+    for text in texts:
         assert [argument for argument in arguments if not re.search(rf"\b{argument}\b", text)] == []
+
+
+# Authors get objects of these, and make none.
+MADE = {"Headers", "Request", "Session", "Subscription", "UploadFile", "WebSocket", "WebSocketRequest"}
+MADE |= {"AsyncWebSocketSession", "WebSocketSession", "SessionStore"}
+
+
+@pytest.mark.parametrize("module", [*PROMISED, "micropie.channels", "micropie.config", "micropie.testing"])
+def test_a_docstring_explains_every_argument(module: str) -> None:
+    """The reference shows it below the signature."""
+    missing = []
+    for name in set(importlib.import_module(module).__all__) - MADE - {"__version__", "request"}:
+        value = getattr(importlib.import_module(module), name)
+        try:
+            arguments = inspect.signature(value).parameters.values()
+        except ValueError:  # an exception's own
+            continue
+        fields = "" if not inspect.isclass(value) else " ".join(inspect.get_annotations(value))
+        said = f"{inspect.getdoc(value)} {fields}"
+        named = [one.name for one in arguments if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+        named = [one for one in named if one != "function"]  # the one below a decorator
+        missing += [f"{name}({one}=)" for one in named if not re.search(rf"\b{one}\b", said)]
+    assert missing == []
 
 
 # All that an editor offers to authors on these three, and below it the second spellings of ``micropie.habits``.

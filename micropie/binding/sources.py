@@ -38,7 +38,7 @@ class Source:
 
 
 class Header(Source):
-    """A header: ``token: Annotated[str, Header("X-Token")]``; without a name ``x_token`` is ``x-token``."""
+    """A header: ``token: Annotated[str, Header("X-Token")]``; without a ``name`` ``x_token`` is ``x-token``."""
 
     place = "header"
     is_joined = True  # as WSGI servers join them: the first may be the client's, and the last its proxy's
@@ -53,7 +53,7 @@ class Header(Source):
 
 
 class Cookie(Source):
-    """A cookie: ``theme: Annotated[str, Cookie()] = "light"``."""
+    """A cookie: ``theme: Annotated[str, Cookie()] = "light"``. ``name`` is by default the parameter's."""
 
     place = "cookie"
 
@@ -75,7 +75,10 @@ class _Fields(Source):
 
 
 class Query(_Fields):
-    """The query alone: ``page: Annotated[int, Query("p")] = 1``. A structure takes the whole query, a field each."""
+    """The query alone: ``page: Annotated[int, Query("p")] = 1``. A structure takes the whole query, a field each.
+
+    ``name`` is by default the parameter's.
+    """
 
     place = "query"
 
@@ -85,7 +88,10 @@ class Query(_Fields):
 
 
 class Form(_Fields):
-    """A form's field, urlencoded or multipart, and no JSON: ``text: Annotated[str, Form()]``."""
+    """A form's field, urlencoded or multipart, and no JSON: ``text: Annotated[str, Form()]``.
+
+    ``name`` is by default the parameter's.
+    """
 
     place = "form"
 
@@ -95,7 +101,10 @@ class Form(_Fields):
 
 
 class Body(Source):
-    """The whole JSON document, or for a structure the whole form as well: ``order: Annotated[dict, Body()]``."""
+    """The whole JSON document, or for a structure the whole form as well: ``order: Annotated[dict, Body()]``.
+
+    It takes no ``name``.
+    """
 
     place = "json"
 

@@ -55,6 +55,7 @@ class Channels:
 
         ``size``: how many messages may wait for this subscriber. One more drops the oldest, which ``dropped`` counts.
         With ``when_full="close"`` it ends the subscription instead: ``MessagesLost`` is raised after those that wait.
+        Raises ``ValueError`` for a ``size`` below 1, for another ``when_full``, and without a channel.
         """
         if not channels:
             raise ValueError("subscribe takes the names of channels")

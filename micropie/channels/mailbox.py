@@ -21,7 +21,10 @@ RETRY_AFTER = [("Retry-After", "5")]  # seconds: the longest pause between two a
 
 
 class ChannelsUnreachable(ConnectionError, HTTPError):
-    """Redis can't be reached. A request that does not catch it is answered by 503, and is not logged once more."""
+    """Redis can't be reached. A request that does not catch it is answered by 503, and is not logged once more.
+
+    ``reason``: the sentence for the log, which ``str()`` returns.
+    """
 
     def __init__(self, reason: str) -> None:
         HTTPError.__init__(self, 503, "Messages are out of reach at the moment. Please try again.", RETRY_AFTER)

@@ -55,7 +55,7 @@ class BindingErrors:
     one of a form's field or of a parameter, or None; ``errors["lines[0].price"]`` that of a field inside others.
     ``given`` is what the query and the form had, those values that fit as well, to fill the form with: text by name, a
     list if a name may have several values, and for ``lines[0].price`` also the list ``lines`` of dicts. It is the
-    client's: escape it in HTML.
+    client's: escape it in HTML. Tests make one themselves; ``is_submitted``: whether a form was sent.
     """
 
     def __init__(

@@ -274,6 +274,7 @@ class Request(RequestHabits):
         """Return the JSON body, or the value of ``name`` in its top level, or ``default``.
 
         Raises 400 for malformed JSON; ``json()`` raises 400 for an empty body, and 415 for a body of another type.
+        It raises ``RuntimeError`` where no JSON is received: with ``@reads_body``, and in hooks before the handler.
         """
         exchange = self._exchange
         document = exchange.parsed_document()
@@ -362,7 +363,8 @@ class Request(RequestHabits):
 
         An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order, whatever the answer is.
         They can read the request, its session and its uploads, but not change them. A failure is logged, and a
-        function still running ``background_timeout`` seconds after the answer is cancelled.
+        function still running ``background_timeout`` seconds after the answer is cancelled. Raises ``TypeError`` for
+        what is no function.
         """
         if not callable(function):
             raise TypeError(f"after_response takes a function and its arguments, not {function!r}")

@@ -52,7 +52,7 @@ class RequestIdFilter(logging.Filter):
     """Give log records the attribute ``request_id``: the current request's id, ``-`` outside of requests.
 
     Add it to a handler, which sees the records of all loggers: ``handler.addFilter(RequestIdFilter())``. The format
-    can then contain ``%(request_id)s``.
+    can then contain ``%(request_id)s``. ``name`` is that of ``logging.Filter``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -74,7 +74,10 @@ def _for_method(method: str) -> _RouteDecorator:
     def make(path: str | None, name: str | None) -> RouteMark:
         return make_mark(path, [method], name)
 
-    make.__doc__ = f"Answer {method} only: as a bare decorator by the function's name, or with an explicit path."
+    make.__doc__ = f"""Answer {method} only: as a bare decorator by the function's name, or with an explicit ``path``.
+
+    ``name`` is for ``url_for``. Raises ``SetupError`` as ``route`` does.
+    """
     return _RouteDecorator(make)
 
 
@@ -124,7 +127,7 @@ def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[F
 
 @_without_arguments
 def hidden(function: Function) -> Function:
-    """Mark a public method that is no handler, so that its name is no URL."""
+    """Mark the public method below as no handler, so that its name is no URL. ``@hidden`` takes no arguments."""
     return _with_mark(function, "__micropie_hidden__", True)
 
 
@@ -214,8 +217,9 @@ class describe:  # noqa: N801 - authors write it as a decorator
     ``summary`` and ``description``: by default the docstring's first line and the rest. ``tags``: by default the class
     of the application. ``status``: that of the annotated answer, 200 by default. ``responses``: further answers by
     their status, each a sentence, a type, or both in a tuple. ``response_model``: the structure whose fields are sent,
-    or a list of it, where the annotation of the result can't name it. ``include_in_schema=False`` leaves the handler
-    out. Raises ``SetupError`` for a status that is none.
+    or a list of it, where the annotation of the result can't name it. ``operation_id``: by default the handler's name.
+    ``deprecated``: whether clients should stop calling it. ``include_in_schema=False`` leaves the handler out. Raises
+    ``SetupError`` for a status that is none.
     """
 
     def __init__(

@@ -54,12 +54,14 @@ class TestClient(httpx.Client):
     backend, backend_options: anyio's backend for an ASGI application, "asyncio" or "trio".
     raise_app_exceptions: raise the application's exception in the test, the same object. Otherwise it becomes a
         500, or ``httpx.RemoteProtocolError`` while the body is read, if the head was sent before.
+    base_url, headers, cookies: those of every request, as httpx has them. follow_redirects: False by default.
     root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a host are relative to it.
     client: the address and port that the requests come from; None for a server that doesn't know them.
     lifespan: False leaves out start-up and shut-down.
     app_timeout: how many seconds the client waits for the application. Then it raises ``AppTimeout``.
     raw_uri: whether the WSGI environ has gunicorn's RAW_URI.
     denial_response: whether WebSocket scopes offer the "websocket.http.response" extension.
+    Raises ``ValueError`` for another ``protocol`` or ``backend``.
 
     httpx normalises URLs. ``extensions={"target": b"/%ff/../x"}`` gives the exact bytes of a request target, which
     include the ``root_path``. Headers given as bytes arrive unchanged.

@@ -31,7 +31,8 @@ class LifespanFailed(ClientError):
 class WebSocketRefused(ClientError):
     """The application did not accept the handshake.
 
-    ``headers`` and ``body`` are those of the denial response; without one, a server answers with a plain 403.
+    ``status``, ``headers`` and ``body`` are those of the denial response; without one, a server answers with a plain
+    403. ``code`` and ``reason`` are those with which the application closed the handshake.
     """
 
     def __init__(
@@ -52,7 +53,10 @@ class WebSocketRefused(ClientError):
 
 
 class WebSocketClosed(ClientError):
-    """The application closed the WebSocket."""
+    """The application closed the WebSocket with this ``code`` and this ``reason``.
+
+    1011: it failed. 1006: it ended without a close frame.
+    """
 
     def __init__(self, code: int = 1000, reason: str = "") -> None:
         super().__init__(f"the WebSocket was closed with code {code}, reason {reason!r}")

@@ -21,7 +21,8 @@ def make_request(
 ) -> Request:
     """Return a request with a new session, and with the settings of ``app``, else with the defaults.
 
-    ``query``: as in a URL, without the "?".
+    ``method`` and ``path``: those of the request line. ``query``: as in a URL, without the "?". ``headers``: a dict or
+    (name, value) pairs. ``body``: its bytes.
     """
 
     async def receive() -> dict[str, Any]:

@@ -71,7 +71,8 @@ class WebSocketSession:
 
     Leaving the block closes with code 1000 and waits for the application. Every method that waits raises
     ``AppTimeout`` after ``timeout`` seconds (by default the client's ``app_timeout``), and ``WebSocketClosed`` once
-    the application has closed the WebSocket.
+    the application has closed the WebSocket. ``accepted_subprotocol`` and ``headers`` are those of the accepted
+    handshake.
     """
 
     def __init__(self, call: WebSocketCall, client: httpx.Client, request: httpx.Request) -> None:
@@ -106,12 +107,15 @@ class WebSocketSession:
         self._call.put(message)
 
     def send_text(self, text: str) -> None:
+        """Send text. Raises ``WebSocketClosed``, as the other ``send_`` methods do."""
         self.send({"type": "websocket.receive", "text": text})
 
     def send_bytes(self, data: bytes) -> None:
+        """Send a binary message."""
         self.send({"type": "websocket.receive", "bytes": data})
 
     def send_json(self, value: object, *, binary: bool = False) -> None:
+        """Send ``value`` as JSON, in a text message, or with ``binary`` in a binary one."""
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         if binary:
             self.send_bytes(text.encode())
@@ -132,13 +136,15 @@ class WebSocketSession:
         raise self._closed
 
     def receive_text(self, timeout: float | None = None) -> str:
+        """Return the next message. Raises ``TypeError`` unless it is text."""
         return cast(str, self._payload("text", timeout))
 
     def receive_bytes(self, timeout: float | None = None) -> bytes:
+        """Return the next message. Raises ``TypeError`` unless it is binary."""
         return cast(bytes, self._payload("bytes", timeout))
 
     def receive_json(self, timeout: float | None = None) -> Any:
-        """Return the decoded JSON of a text or a binary message."""
+        """Return the decoded JSON of a text or a binary message. Raises ``ValueError`` for a message that is none."""
         message = self.receive(timeout)
         text = message.get("text")
         return json.loads(message["bytes"] if text is None else text)
