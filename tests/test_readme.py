@@ -9,6 +9,7 @@ Each page is one test. It runs every block of its page, and names the page and l
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ from urllib.parse import quote
 
 import pytest
 
+from micropie import App
+from micropie.cli.main import main
 from micropie.routing.settings import Settings
 from micropie.testing import TestClient
 from tests.support.environment import ALONE, unmeasured
@@ -250,6 +253,17 @@ def test_the_table_of_settings_is_complete() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
     settings = Settings()
     assert dict(rows) == {name: repr(getattr(settings, name)) for name in vars(settings)}
+    others = re.findall(r"^- `(\w+)`: ", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+    assert {*others, "settings", "self"} == inspect.signature(App.__init__).parameters.keys()
+
+
+@pytest.mark.parametrize("command", ["", "run", "routes", "check", "new", "shell"])
+def test_the_page_of_the_command_line_has_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    options = set(re.findall(r"^  .*?(--[\w-]+)", capsys.readouterr().out, re.MULTILINE)) - {"--help"}
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    assert [option for option in options if f"{option} " not in page and f"{option}`" not in page] == []
 
 
 def test_links_within_the_project_lead_somewhere() -> None:

@@ -144,7 +144,9 @@ def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Pa
     assert "samesite:str|None=...," in shown  # of set_cookie, whose keywords are a TypedDict
 
 
-NAMED = re.compile(r"^::: (\S+)\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(
+    r"^::: (\S+)\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 def test_every_public_name_has_an_example_in_the_reference() -> None:
