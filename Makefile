@@ -105,8 +105,8 @@ links: $(VENV)/bin/python
 
 faults: system $(VENV)/.installed-test
 	@echo "== faults"
-	$(BIN)/python scripts/machines --dask 2 faults --table docs/deploy/several-machines.md
-	$(BIN)/python scripts/machines costs --table docs/deploy/several-machines.md
+	$(BIN)/python scripts/machines --dask 2 faults --table docs/deploy/faults.md
+	$(BIN)/python scripts/machines costs --table docs/deploy/faults.md
 
 screenshots: system docs $(VENV)/.installed-test
 	@echo "== screenshots"

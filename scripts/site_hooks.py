@@ -14,6 +14,9 @@ from mkdocs.structure.pages import Page
 import micropie
 
 ROOT = Path(__file__).parent.parent
+# A list of the changes, and the line above it; a cell with nothing but the names of tests. A click unfolds them.
+GROUP = re.compile(r"^(\w.*):\n\n(- .*?)\n(?=^\w.*:\n\n|^#|\Z)", re.MULTILINE | re.DOTALL)
+TESTS = re.compile(r"\| ((?:`[\w/.]+::\w+` ?)+)\|$", re.MULTILINE)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -26,6 +29,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Make pages of the changes and the licence, which stand at the top of the repository."""
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8").replace("](docs/", "](")
     changes = re.sub(r"\[([^\]]+)\]\((?:examples|benchmarks)/[^)]*\)", r"\1", changes)  # what the site does not have
+    changes = GROUP.sub(r"<details markdown><summary>\1</summary>\n\n\2\n</details>\n\n", changes)
     files.append(File.generated(config, "changelog.md", content=changes))
     files.append(File.generated(config, "license.md", content=f"# Licence\n\n{(ROOT / 'LICENSE').read_text('utf-8')}"))
     return files
@@ -38,19 +42,27 @@ WEIGHTS = {
     "license": 0.01,
     "risks/": 0.05,
     "explanation/threat-model": 0.1,
+    "explanation/security-tests": 0.1,
+    "deploy/faults": 0.1,
     "glossary": 0.05,
     "performance": 0.1,
     "reference/": 0.3,
-    "extensions": 0.3,
+    "extension": 0.3,
 }
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let the pages that list things come later in the search."""
+    """Let the pages that list things come later in the search, and fold the names of tests."""
     for beginning, weight in WEIGHTS.items():
         if page.url.startswith(beginning):
             page.meta["search"] = {"boost": weight}
-    return markdown
+    return TESTS.sub(_folded, markdown)
+
+
+def _folded(found: re.Match[str]) -> str:
+    tests = found[1].split()
+    number = "1 test" if len(tests) == 1 else f"{len(tests)} tests"
+    return f"| <details><summary>{number}</summary>{' '.join(tests)}</details> |"
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -9,7 +9,7 @@ from tests.cluster.costs import KINDS, Cost, FanOut, Model
 from tests.cluster.machines import ROOT
 from tests.cluster.report import costs_table, fan_out_table, model_table
 
-PAGE = (ROOT / "docs" / "deploy" / "several-machines.md").read_text()
+PAGE = (ROOT / "docs" / "deploy" / "faults.md").read_text()
 
 
 @pytest.mark.timeout(240)
