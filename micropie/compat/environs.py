@@ -6,7 +6,7 @@ from functools import partial
 from io import BufferedReader, BytesIO
 
 from micropie.errors import BadRequest
-from micropie.http import Environ, Request
+from micropie.http import Environ, Exchange, Request
 from micropie.mounts import MountedPath, RawBody, environ_of
 
 # Of backslashes in a Cookie header, and of equals signs in one cookie. For each of them ``http.cookies`` takes time in
@@ -35,14 +35,13 @@ def path_of(request: Request) -> str:
     return MountedPath("", raw_path).path_info
 
 
-def own_environ(native: Request) -> Environ:
+def own_environ(exchange: Exchange) -> Environ:
     """Return an environ of a handler's own, with the scheme, host and client that middleware has set."""
-    exchange = native._exchange
     received = exchange.body_so_far()
-    if native.environ is None:
-        body = body_of(native) if received is None else BytesIO(received)
-        return environ_of(exchange, MountedPath(native.root_path, native.raw_path), body)  # type: ignore[arg-type]
-    environ = {**native.environ}
+    if exchange.environ is None:
+        body = body_of(exchange) if received is None else BytesIO(received)
+        return environ_of(exchange, MountedPath(exchange.root_path, exchange.raw_path()), body)  # type: ignore[arg-type]
+    environ = {**exchange.environ}
     if exchange.known_scheme is not None:
         environ["wsgi.url_scheme"] = exchange.known_scheme
     if exchange.known_host is not None:
@@ -54,6 +53,6 @@ def own_environ(native: Request) -> Environ:
     return environ
 
 
-def body_of(native: Request) -> BufferedReader:
+def body_of(exchange: Exchange) -> BufferedReader:
     """Return the body as a file that ends where the body ends. Each read waits for what it needs."""
-    return BufferedReader(RawBody(partial(next, native.chunks(), b"")))
+    return BufferedReader(RawBody(partial(next, Request(exchange).chunks(), b"")))

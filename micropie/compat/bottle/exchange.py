@@ -54,22 +54,25 @@ class Application(Protocol):
 
 
 class Exchange:
-    """A request and its response. The environ and the response are made when they are first needed."""
+    """A request and its response. The environ and the response are made when they are first needed.
+
+    micropie's request refers to it, and it to ``native``, micropie's exchange: to refer to the request would be a cycle.
+    """
 
     __slots__ = ("_environ", "_response", "app", "arguments", "early", "native", "route")
 
     def __init__(
-        self, app: Application, native: Request, route: Route | None = None, arguments: Mapping[str, object] = _NOTHING
+        self, app: Application, request: Request, route: Route | None = None, arguments: Mapping[str, object] = _NOTHING
     ) -> None:
         self.app = app
-        self.native = native
+        self.native = request._exchange
         self.route = route
         self.arguments = arguments
         self._environ: Environ | None = None
         self._response: BaseResponse | None = None
         self.early: dict[str, object] = {}
         """What was parsed before the environ was needed, by the environ's keys."""
-        native.__dict__["_bottle"] = self
+        request.__dict__["_bottle"] = self
 
     @property
     def response(self) -> BaseResponse:
@@ -155,7 +158,7 @@ def run(
         raise
     except Exception as error:
         if not app.catchall or isinstance(error, MemoryError):
-            exchange.native._exchange.passes_failure_on = True
+            exchange.native.passes_failure_on = True
             raise
         out = _failed(exchange, "Internal Server Error", error)
     finally:
@@ -164,7 +167,7 @@ def run(
 
 
 def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
-    logger.error("%s failed", exchange.native._exchange.label, exc_info=error)
+    logger.error("%s failed", exchange.native.label, exc_info=error)
     return HTTPError(500, text, error, format_exc())
 
 
@@ -207,18 +210,18 @@ _UNSET = (("Content-Type", HTML),)  # the headers of a response on which nothing
 
 
 def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
-    response, method, inner = exchange._response, exchange.native.method, exchange.native._exchange
+    response, native = exchange._response, exchange.native
     status, pairs = (200, _UNSET) if response is None else (status_of(response._status_line), response.headerlist)
-    if method != "HEAD" and status not in _NO_CONTENT and (type(body) is bytes or type(body) is Chunks):
+    if native.method != "HEAD" and status not in _NO_CONTENT and (type(body) is bytes or type(body) is Chunks):
         # Needs nothing of what encodes others, a stream if nothing of micropie's looks at the answer before it is sent.
         headers, content_type, length = ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         if isinstance(body, bytes):
             return EncodedAnswer((status, content_type, len(body), headers, body, None))
-        if inner.session is None and inner.pending is None and not config_of(inner).middlewares:
-            inner.stream = stream = Stream(ThreadSource(body))
+        if native.session is None and native.pending is None and not config_of(native).middlewares:
+            native.stream = stream = Stream(ThreadSource(body))
             stream.first = next(body)  # which has been fetched
             return EncodedAnswer((status, content_type, length, headers, b"", stream))
-    if not body and method == "HEAD" and response is not None and "Content-Length" in response:
+    if not body and native.method == "HEAD" and response is not None and "Content-Length" in response:
         body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
     return Response(body, status, pairs, "")
 
@@ -250,7 +253,7 @@ def _peeked(exchange: Exchange, out: Any) -> object:
         raise
     except Exception as error:
         if not exchange.app.catchall:
-            exchange.native._exchange.passes_failure_on = True
+            exchange.native.passes_failure_on = True
             raise
         return _failed(exchange, "Unhandled exception", error)
     if isinstance(first, HTTPResponse):

@@ -20,7 +20,7 @@ from micropie.compat.bottle.state import current_exchange, outside, readable_env
 from micropie.errors import HTTPError as NativeError
 from micropie.execution import current
 from micropie.http import Environ, is_host, loads
-from micropie.http import Request as NativeRequest
+from micropie.http import Exchange as NativeExchange
 
 Value = TypeVar("Value")
 
@@ -396,18 +396,18 @@ def _chosen(fields: FormsDict, is_wanted: Callable[[object], bool]) -> FormsDict
 
 
 def _release_with(environ: Environ, release: Callable[[], object]) -> None:
-    native = environ.get("micropie.request")
-    if native is not None:
-        native._exchange.release_after(release)
+    exchange = environ.get("micropie.exchange")
+    if exchange is not None:
+        exchange.release_after(release)
 
 
 class _Early(_Kept[Value]):
     """A property of the current request for which no environ is made, unless something else has asked for that.
 
-    ``make_early`` returns the value for micropie's request, or ``_LATER``.
+    ``make_early`` returns the value for micropie's exchange, or ``_LATER``.
     """
 
-    def __init__(self, kept: _Kept[Value], make_early: Callable[[NativeRequest], object]) -> None:
+    def __init__(self, kept: _Kept[Value], make_early: Callable[[NativeExchange], object]) -> None:
         super().__init__(kept._key, kept._make)
         self._make_early = make_early
 
@@ -432,16 +432,14 @@ class _Early(_Kept[Value]):
 _LATER = object()
 
 
-def _early_forms(native: NativeRequest) -> object:
-    exchange = native._exchange
+def _early_forms(exchange: NativeExchange) -> object:
     data = exchange.received
     if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX or exchange.framing()[0][:10] == "multipart/":
         return _LATER
     return parse_pairs(data.decode("latin-1"))
 
 
-def _early_json(native: NativeRequest) -> object:
-    exchange = native._exchange
+def _early_json(exchange: NativeExchange) -> object:
     data = exchange.received
     if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX:
         return _LATER
@@ -470,7 +468,7 @@ class LocalRequest(BaseRequest):
         own: dict[str, Any] = self.environ if exchange is None or exchange._environ is not None else exchange.early
         return own
 
-    query = _Early(BaseRequest.query, lambda native: parse_pairs(native.query_string))
+    query = _Early(BaseRequest.query, lambda exchange: parse_pairs(exchange.query_string))
     GET = query
     forms = _Early(BaseRequest.forms, _early_forms)
     json = _Early(BaseRequest.json, _early_json)
@@ -491,7 +489,7 @@ class LocalRequest(BaseRequest):
         if native is not None:  # in a native handler
             own = vars(native)
             if "_bottle_environ" not in own:
-                own["_bottle_environ"] = readable_environ(native)
+                own["_bottle_environ"] = readable_environ(native._exchange)
             kept: Environ = own["_bottle_environ"]
             return kept
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from micropie.compat.environs import own_environ
 from micropie.execution import current
-from micropie.http import Environ, Request
+from micropie.http import Environ, Exchange
 
 
 class BottleException(Exception):
@@ -46,12 +46,12 @@ def current_exchange() -> Any:
     return exchange
 
 
-def readable_environ(native: Request) -> Environ:
-    """Return an environ of a request, whose path is decoded."""
-    environ = own_environ(native)
+def readable_environ(exchange: Exchange) -> Environ:
+    """Return an environ of a request, whose path is decoded. ``exchange`` is micropie's."""
+    environ = own_environ(exchange)
     environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
     environ["PATH_INFO"] = decoded(path)
-    environ["micropie.request"] = native
+    environ["micropie.exchange"] = exchange
     return environ
 
 
