@@ -386,9 +386,13 @@ def _key_of(name: str) -> str | None:
 
 
 def check_value(name: str, value: object, is_given: bool = False) -> str:
-    """Return ``value`` if header ``name`` may have it; a Location is turned from an IRI into a URI, unless given."""
+    """Return ``value`` if header ``name`` may have it, without spaces around it.
+
+    A Location is turned from an IRI into a URI, unless given.
+    """
     if not isinstance(value, str):
         raise ResponseError(f"header {name!r} is text, not {type(value).__name__}: {value!r}")
+    value = value.strip(" \t")  # which are none of it (RFC 9110, section 5.5): servers refuse the whole answer
     if name == "location" and not is_given:
         if _URL.fullmatch(value):
             return value

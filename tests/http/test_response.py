@@ -468,6 +468,26 @@ def test_R2_latin_1_in_a_header_is_sent(make_client: MakeClient) -> None:
     assert pairs[b"x-value"] == b"caf\xe9 \xff"
 
 
+def test_spaces_around_a_value_are_not_sent(make_client: MakeClient) -> None:
+    """h11 refuses the whole answer for one, which beaker's Set-Cookie has."""
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Set-Cookie", " a=1"), ("X-Value", " \tx y\t "), ("Content-Type", " text/x ")])
+        return [b"x"]
+
+    class Root(App):
+        def index(self) -> Any:
+            self.response.headers["Set-Cookie"] = " a=1"
+            return 200, "x", {"X-Value": " \tx y\t ", "Content-Type": " text/x "}
+
+    root = Root()
+    root.mount("/old", wsgi)
+    client = make_client(root)
+    for path in ("/", "/old"):
+        pairs = {name.lower(): value for name, value in client.get(path).headers.raw}
+        assert [pairs[name] for name in (b"set-cookie", b"x-value", b"content-type")] == [b"a=1", b"x y", b"text/x"]
+
+
 @pytest.mark.parametrize("value", [None, 5, b"x", ["x"], 1.5])
 def test_a_header_that_is_no_text_is_a_500(make_client: MakeClient, value: Any) -> None:
     class Root(App):
