@@ -259,7 +259,8 @@ class Tree(Registrations):
         """Return a decorator that registers a function with ``mark``."""
 
         def register(function: Function) -> Function:
-            if not callable(function) or hasattr(function, "guards"):  # a middleware without its brackets
+            # A middleware without its brackets has ``guards``.
+            if not callable(function) or isinstance(function, type) or hasattr(function, "guards"):
                 raise SetupError(f"a route stands above a function, not {function!r}")
             self.functions.append((function, mark))
             self.changed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from micropie.cli.routes import mounts_of
 from micropie.cli.target import CommandError, find_target
 from micropie.errors import SetupError
 from micropie.middleware.security_defaults import missing_security
-from micropie.routing import Site, function_of, place_of
+from micropie.routing import Site, function_of, marks_of, place_of
 
 
 def execute(arguments: Namespace) -> int:
@@ -27,15 +28,16 @@ def execute(arguments: Namespace) -> int:
         moving = findings(arguments.origin, Path(arguments.target))
         found = [f"{one.file}:{one.line}: {one.name}: {one.advice}" for one in moving]
     else:
-        found = list(mistakes(find_target(arguments.target, arguments.factory).app))
+        target = find_target(arguments.target, arguments.factory)
+        found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
     for line in found:
         print(line)
     print(f"{len(found)} finding{'' if len(found) == 1 else 's'}")
     return 1 if found else 0
 
 
-def mistakes(app: App) -> Iterator[str]:
-    """Yield the mistakes and the unsafe settings of an application, each with its place."""
+def mistakes(app: App, module: str = "") -> Iterator[str]:
+    """Yield the mistakes and the unsafe settings of an application, and of the module with this name."""
     try:
         site = app._micropie.compiled()
     except SetupError as error:
@@ -47,10 +49,21 @@ def mistakes(app: App) -> Iterator[str]:
             also = " as well" if "POST" in entry.methods else ""
             risk = ", so a link on any page can do it" if also else ""
             yield f"{place_of(function)}: {entry.route.name} answers GET{also} and {change}{risk}: write @post above it"
+    yield from _unregistered(module, site)
     yield from _wrong_commands(site)
     yield from _hidden_routes(app, site)
     yield from _unsafe_settings(app, site)
     yield from _missing_extras(site)
+
+
+def _unregistered(module: str, site: Site) -> Iterator[str]:
+    """Yield the functions of a module that have a route as methods have it, and no application."""
+    routes = [entry.route for entry in (*site.entries(), *site.socket_entries())]
+    registered = [function_of(route) for route in routes]
+    for function in filter(inspect.isfunction, getattr(sys.modules.get(module), "__dict__", {}).values()):
+        if function.__module__ == module and marks_of(function) and inspect.unwrap(function) not in registered:
+            advice = "has a route, and no application: write @app.get or @app.route above a function"
+            yield f"{place_of(function)}: {function.__name__} {advice}"
 
 
 def _wrong_commands(site: Site) -> Iterator[str]:
@@ -107,8 +120,9 @@ def _hidden_routes(app: App, site: Site) -> Iterator[str]:
     for inner in apps:
         for name, value in vars(inner).items():
             method = getattr(type(inner), name, None)
-            if isinstance(value, App) and inspect.isfunction(method) and not name.startswith("_"):
-                yield f"{place_of(method)}: {type(inner).__name__}.{name} is hidden by the application self.{name}"
+            is_hidden = value is not None and not marks_of(value)
+            if is_hidden and inspect.isfunction(method) and not name.startswith("_"):
+                yield f"{place_of(method)}: {type(inner).__name__}.{name} is hidden by the attribute self.{name}"
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if isinstance(value, type) and issubclass(value, App) and not any(isinstance(one, value) for one in apps):
                 yield f"{type(inner).__name__}.{name} is a class, so it answers nothing: write {value.__name__}()"

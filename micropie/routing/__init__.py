@@ -11,7 +11,7 @@ short cuts through the tree: whole paths, and paths with one more segment as the
 mounts first, then asks the router. ``names.py`` makes paths of the names of a whole site's routes.
 """
 
-from micropie.routing.checks import NATIVE, REQUIRES, Around, Check, Checking, mark_with, marks_above
+from micropie.routing.checks import NATIVE, Around, Check, Checking, mark_with, marks_above
 from micropie.routing.compiler import build_site
 from micropie.routing.config import Config, ErrorHandler, ErrorKey, check_error_key, config_of
 from micropie.routing.decorators import (
@@ -34,7 +34,16 @@ from micropie.routing.decorators import (
     run_in,
     websocket,
 )
-from micropie.routing.discovery import FINGERPRINT, Function, RouteMark, is_function, is_method, public_name
+from micropie.routing.discovery import (
+    FINGERPRINT,
+    REQUIRES,
+    Function,
+    RouteMark,
+    is_function,
+    is_method,
+    marks_of,
+    public_name,
+)
 from micropie.routing.inheritance import AppDefinition, Registrations
 from micropie.routing.patterns import WILDCARD
 from micropie.routing.providers import Provider, checked_key, checked_provider, in_place_of, name_of
@@ -58,7 +67,8 @@ __all__ = [
     "Provider", "Registrations", "Route", "RouteEntry", "RouteMark", "Settings", "Site", "body_parameter", "build_site",
     "check_error_key", "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route",
     "delete", "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
-    "make_mark", "mark_with", "marks_above", "max_body_size", "max_data_size", "mentions", "name_of", "patch",
-    "place_of", "post", "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in", "websocket",
+    "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size", "max_data_size", "mentions", "name_of",
+    "patch", "place_of", "post", "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in",
+    "websocket",
 ]
 # fmt: on

@@ -14,12 +14,11 @@ from micropie.binding import ProvidedParameter, asked_after_first
 from micropie.errors import SetupError, takes
 from micropie.execution import CallKind, kind_of, layers
 from micropie.routing.config import Chain, Config
-from micropie.routing.discovery import wrapped_by
+from micropie.routing.discovery import REQUIRES, wrapped_by
 from micropie.routing.providers import Provider, needed_by
 
 Check: TypeAlias = Callable[..., object]  # of the request, and of resources
 
-REQUIRES = "__micropie_requires__"
 NATIVE = "__micropie_native__"  # of an application that has moved in: the App that carries it, and its marks
 HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 

@@ -39,7 +39,7 @@ class ErrorHandler:
     """An author's function for errors: ``def`` or ``async def``, with one parameter, the error, or none."""
 
     def __init__(self, function: Callable[..., object]) -> None:
-        self._function = function
+        self.function = function
         self._kind = kind_of(function)
         parameters = inspect.signature(function).parameters
         if len(parameters) > 1:
@@ -48,7 +48,7 @@ class ErrorHandler:
 
     def respond(self, error: Exception, status: int) -> Flow[Response]:
         """Return the author's answer, with the error's status unless the answer states one."""
-        result = yield from call(self._kind, self._function, *((error,) if self._takes_error else ()))
+        result = yield from call(self._kind, self.function, *((error,) if self._takes_error else ()))
         response = as_response(result)
         if not states_status(result):
             response.status = status

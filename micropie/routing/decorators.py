@@ -12,7 +12,7 @@ from typing import TypeVar, overload
 from micropie.errors import SetupError, is_count
 from micropie.execution import MARK, checked_placement
 from micropie.routing.checks import HOLDS, Check, mark_with, refuse_unless_check
-from micropie.routing.discovery import Function, RouteMark
+from micropie.routing.discovery import Function, RouteMark, leave_mark
 from micropie.routing.patterns import Pattern
 from micropie.routing.routes import checked_methods
 
@@ -46,11 +46,6 @@ def route(
     answers every method. ``name`` is for ``url_for``. Raises ``SetupError`` for a mistake in these.
     """
     return make_mark(path, methods, name).decorate
-
-
-def _with_mark(function: Function, attribute: str, mark: object) -> Function:
-    setattr(function, attribute, mark)
-    return function
 
 
 class _RouteDecorator:
@@ -110,7 +105,7 @@ def run_in(placement: str) -> Callable[[Function], Function]:
     ``async def`` that is to run elsewhere than on the event loop raises it when the application is first used.
     """
     checked_placement(placement, "run_in")
-    return lambda function: _with_mark(function, MARK, placement)
+    return lambda function: leave_mark(function, MARK, placement)
 
 
 def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:
@@ -128,7 +123,7 @@ def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[F
 @_without_arguments
 def hidden(function: Function) -> Function:
     """Mark the public method below as no handler, so that its name is no URL. ``@hidden`` takes no arguments."""
-    return _with_mark(function, "__micropie_hidden__", True)
+    return leave_mark(function, "__micropie_hidden__", True)
 
 
 COMMAND = "__micropie_command__"
@@ -141,7 +136,7 @@ def command(function: Function) -> Function:
     A parameter without a default is an argument of the command line, another one an option, of the annotated type; a
     resource is opened as for a handler. ``app.command`` stands above a function. A text that is returned is printed.
     """
-    return _with_mark(_with_mark(function, COMMAND, True), "__micropie_hidden__", True)
+    return leave_mark(leave_mark(function, COMMAND, True), "__micropie_hidden__", True)
 
 
 @_without_arguments
@@ -151,7 +146,7 @@ def reads_body(function: Function) -> Function:
     No form or JSON is received for it, so its parameters come from the path and the query alone. A parameter that is
     annotated as a file or a whole document raises ``SetupError`` when the application is first used.
     """
-    return _with_mark(function, "__micropie_reads_body__", True)
+    return leave_mark(function, "__micropie_reads_body__", True)
 
 
 def max_body_size(size: int) -> Callable[[Function], Function]:
@@ -175,7 +170,7 @@ def max_data_size(size: int) -> Callable[[Function], Function]:
 def _size_marker(name: str, size: int) -> Callable[[Function], Function]:
     if not is_count(size, least=0):
         raise SetupError(f"{name} takes a whole number of bytes, 0 or more: not {size!r}")
-    return lambda function: _with_mark(function, f"__micropie_{name}__", size)
+    return lambda function: leave_mark(function, f"__micropie_{name}__", size)
 
 
 def requires(*checks: Check) -> Callable[[Target], Target]:
@@ -201,7 +196,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         mark_with(target, checks)
         return target
 
-    return _with_mark(decorate, HOLDS, checks[0])
+    return leave_mark(decorate, HOLDS, checks[0])
 
 
 DESCRIPTION = "__micropie_description__"
@@ -244,4 +239,4 @@ class describe:  # noqa: N801 - authors write it as a decorator
 
     def __call__(self, function: Function) -> Function:
         """Leave the description on the handler, and return the handler."""
-        return _with_mark(function, DESCRIPTION, self)
+        return leave_mark(function, DESCRIPTION, self)

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 from micropie.errors import SetupError
 from micropie.routing.patterns import Pattern
 
-_MARKS = "__micropie_routes__"
+MARKS = "__micropie_routes__"
+REQUIRES = "__micropie_requires__"  # the checks and middleware above a handler or an application
 # On a function that serves files: returns the fingerprint of one by its path.
 FINGERPRINT = "__micropie_fingerprint__"
 _EARLIER = "__micropie_earlier__"  # the method of the same name above this one
@@ -25,9 +26,18 @@ SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
 
 def marks_of(function: object) -> list[RouteMark]:
-    """Return the marks of a function. ``functools.wraps`` copies them to a wrapping function."""
-    marks: list[RouteMark] = getattr(function, _MARKS, [])
+    """Return the marks of a function, also below ``@staticmethod``. ``functools.wraps`` copies them to a wrapper."""
+    marks: list[RouteMark] = getattr(function, MARKS, None) or getattr(getattr(function, "__func__", None), MARKS, [])
     return marks
+
+
+def leave_mark(function: Function, attribute: str, mark: object) -> Function:
+    """Leave a decorator's mark on a function, and return the function. Raises ``SetupError`` for what takes none."""
+    try:
+        setattr(function, attribute, mark)
+    except AttributeError:
+        raise SetupError(f"{function!r} takes no marks: decorators of handlers stand above a function") from None
+    return function
 
 
 class RouteMark(NamedTuple):
@@ -51,7 +61,7 @@ class RouteMark(NamedTuple):
         alone, so that one gets a reference to the earlier one.
         """
         # A new list: a subclass's override must not change the marks of its parent's method.
-        setattr(function, _MARKS, [*marks_of(function), self])
+        leave_mark(function, MARKS, [*marks_of(function), self])
         owner, _, name = getattr(function, "__qualname__", "").rpartition(".")
         body = inspect.currentframe() if owner and not owner.endswith("<locals>") else None
         while body is not None and body.f_locals.get("__qualname__") != owner:
@@ -81,7 +91,7 @@ def find_handlers(instance: object, framework: tuple[type, ...], explicit: bool 
     found: list[Handler] = []
     attributes: dict[tuple[str, bool], str] = {}
     for attribute, function in _candidates(instance, framework, explicit):
-        if attribute.startswith("_") or attribute == "lifespan" or _is_hidden(function):
+        if attribute.startswith("_") or attribute == "lifespan" or is_hidden(function):
             continue
         name, marks = public_name(attribute), marks_of(function)
         takes_socket = name.startswith(SOCKET_PREFIX) or any(mark.takes_socket for mark in marks)
@@ -159,7 +169,7 @@ def _is_written_in(cls: type, value: object) -> bool:
     return any(getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value))
 
 
-def _is_hidden(value: object) -> bool:
+def is_hidden(value: object) -> bool:
     """Return whether ``@hidden`` is among the decorators, also below one that does not copy its mark."""
     return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
 
@@ -169,7 +179,7 @@ def wrapped_by(value: object) -> Iterator[object]:
     layers: list[Any] = [value]
     for layer in layers:  # the list grows in the loop
         yield layer
-        inner = [getattr(layer, name, None) for name in ("__wrapped__", "__func__", "func")]
+        inner = [getattr(layer, name, None) for name in ("__wrapped__", "__func__", "func", "fget")]
         for cell in getattr(layer, "__closure__", None) or ():
             with suppress(ValueError):  # a variable that has no value yet
                 inner.append(cell.cell_contents)

@@ -210,6 +210,11 @@ def wsgi(environ, start_response):
     raise NotImplementedError
 
 
+@get("/lost")
+def lost():
+    return ""
+
+
 app = Root()
 app.mount("/old", wsgi)
 
@@ -234,7 +239,8 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
         "bad.py:19: login answers GET as well and changes the session, so a link on any page can do it: write @post above it",
         "bad.py:22: logout answers GET and calls session.clear(): write @post above it",
         "bad.py:28: page is never reached: /old is mounted above it",
-        "bad.py:16: Root.blog is hidden by the application self.blog",
+        "bad.py:16: Root.blog is hidden by the attribute self.blog",
+        "bad.py:44: lost has a route, and no application: write @app.get or @app.route above a function",
         "Root: debug is on: it has to be off in production, so take it from the environment",
         "Root: websocket_origins has '*': any page can open WebSockets with its visitor's cookies",
         "Root keeps sessions and has no TrustedHosts: it answers for any Host, also in the links that it makes of it",

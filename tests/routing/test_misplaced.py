@@ -1,0 +1,160 @@
+"""A decorator of a route or a guard that makes no handler is a mistake, and never a 404 without a word."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from textwrap import indent
+from typing import Any
+
+import pytest
+
+from micropie import App, SetupError, command, get, hidden, post, requires, route
+from micropie.middleware import RateLimit  # noqa: F401 - in a text below
+
+
+def members(request: Any) -> bool:
+    return True
+
+
+def without_wraps(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: function(*arguments)
+
+
+class Called:
+    def __init__(self, function: Any = None) -> None:
+        self.function = function
+
+    def __call__(self) -> str:
+        return ""
+
+
+# The bodies of classes, in which each ``page`` is a mistake. They are texts, so that their functions have the names
+# that functions in a class's body have.
+BODIES = {
+    '@get("/x")\n@hidden\ndef page(self): ...': "leave @hidden or @command out",
+    '@command\n@get("/x")\ndef page(self): ...': "leave @hidden or @command out",
+    "@hidden\n@requires(members)\ndef page(self): ...": "leave @hidden or @command out",
+    "@get\ndef _page(self): ...": "give it a name without _ at the beginning",
+    "@requires(members)\ndef _page(self): ...": "give it a name without _ at the beginning",
+    '@property\n@get("/x")\ndef page(self): ...': "a property is no function",
+    "@property\n@RateLimit(5, per=60)\ndef page(self): ...": "a property is no function",
+    "@functools.cached_property\n@get\ndef page(self): ...": "a cached_property is no function",
+    '@get("/x")\n@functools.cached_property\ndef page(self): ...': "a cached_property is no function",
+    "@requires(members)\n@functools.cached_property\ndef page(self): ...": "a cached_property is no function",
+    "page = get(Called())": "a Called is no function",
+    "@Called\n@get\ndef page(self): ...": "a Called is no function",
+    "@get\nclass page: ...": "a type is no function",
+    '@without_wraps\n@get("/x")\ndef page(self): ...': "above all its other decorators",
+    'page = functools.partialmethod(get("/x")(lambda self: ""))': "above all its other decorators",
+}
+
+
+def body(text: str) -> Any:
+    namespace = {**globals()}
+    exec("class Root(App):\n" + indent(text, "    "), namespace)
+    return namespace["Root"]
+
+
+def mistake(app: App) -> str:
+    with pytest.raises(SetupError) as caught:
+        app._micropie.compiled()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("text", BODIES)
+def test_in_the_body_of_a_class(text: str) -> None:
+    name = "_page" if "_page" in text else "page"
+    expected = f"Root.{name}: the decorator of a route or a guard has no effect; "
+    sentence = mistake(body(text)())
+    assert sentence.startswith(expected)
+    assert sentence.endswith(BODIES[text])
+
+
+def test_a_guard_alone_makes_no_handler_where_routes_are_stated() -> None:
+    guarded = body("@requires(members)\ndef page(self): ...")
+    assert mistake(guarded(expose="explicit")).endswith("write @get, @post or @route above all its other decorators")
+    guarded()._micropie.compiled()  # where its name is its route
+
+
+@pytest.mark.parametrize("kind", ["staticmethod", "classmethod"])
+def test_a_route_may_stand_below_these_wherever_routes_are_stated(kind: str) -> None:
+    app = body(f'@{kind}\n@get("/x")\ndef page(*_): ...')(expose="explicit")
+    assert [entry.route.pattern for entry in app._micropie.compiled().entries()] == ["/x"]
+
+
+@pytest.mark.parametrize("value", [get("/x")(Called()), requires(members)(lambda: "")])
+def test_in_an_attribute_of_the_object(value: Any) -> None:
+    app: Any = App()
+    app.page = value
+    assert mistake(app).startswith("self.page of App: the decorator of a route or a guard has no effect; ")
+
+
+def test_an_attribute_hides_a_handler_on_purpose_if_it_is_none_or_another_one() -> None:
+    root = body('@get("/x")\ndef page(self): ...')
+    app = root()
+    app.page = None
+    app._micropie.compiled()
+    app.page = app._alias = get("/y")(lambda: "")
+    app._micropie.compiled()
+    app.page = []
+    assert mistake(app).endswith("; give the attribute self.page another name")
+
+
+def test_what_another_class_or_application_has_is_no_mistake() -> None:
+    base: Any = body('@get("/x")\ndef page(self): ...')
+    child: Any = type("Child", (base,), {"page": hidden(lambda self: ""), "_page": base.page})
+    app, other = child(), base()
+    app._other, app.guarded, app.module = other.page, requires(members)(App()), functools
+    app._micropie.compiled()
+
+
+@pytest.mark.parametrize("register", ["command", "provides", "error", "route"])
+@pytest.mark.parametrize("above", [True, False])
+def test_above_a_function_that_is_registered(register: str, above: bool) -> None:
+    app = App()
+    arguments = {"command": (), "provides": (Called,), "error": (404,), "route": ("/y",)}[register]
+    decorate: Any = getattr(app, register)(*arguments) if arguments else app.command
+
+    def page() -> None: ...
+
+    get("/x")(decorate(page)) if above else decorate(get("/x")(page))
+    assert mistake(app).endswith("has no effect; write @app.get or @app.route above a function")
+
+
+def test_a_command_may_be_a_route_as_well() -> None:
+    app = App()
+    app.command(requires(members)(app.get("/x")(lambda: "")))
+    app._micropie.compiled()
+
+
+def test_a_route_of_an_application_above_a_method() -> None:
+    app = App()
+
+    class Root(App):
+        @app.post("/x")
+        def page(self) -> None: ...
+
+    assert mistake(app).endswith("Root.page is a method: write micropie.get above it, and not app.get")
+
+
+def test_an_object_with_routes_that_is_no_application() -> None:
+    class Blog:
+        @post
+        def index(self) -> None: ...
+
+    app: Any = App()
+    app.blog = app._blog = Blog()
+    assert mistake(app) == "blog is no App, and its routes answer nothing: write class Blog(App)"
+
+
+@pytest.mark.parametrize("decorate", [get("/x"), route(), hidden, command])
+@pytest.mark.parametrize("target", [property(len), len, Called().__call__])
+def test_what_takes_no_marks(decorate: Any, target: Any) -> None:
+    with pytest.raises(SetupError, match="takes no marks: decorators of handlers stand above a function"):
+        decorate(target)
+
+
+def test_a_class_is_no_handler() -> None:
+    with pytest.raises(SetupError, match="a route stands above a function, not <class"):
+        App().get("/x")(Called)
