@@ -13,7 +13,7 @@ import queue
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from micropie.testing.errors import AppTimeout, ClientDisconnected, ProtocolViolation, is_only_disconnect
@@ -58,6 +58,15 @@ class Runner(ABC):
 
     def __init__(self) -> None:
         self.waits: list[str] = []  # in which functions the application waits for the test
+
+    @contextmanager
+    def waiting(self, where: str) -> Iterator[None]:
+        """Note for the block in which function the application waits for the test."""
+        self.waits.append(where)
+        try:
+            yield
+        finally:
+            self.waits.remove(where)
 
     @abstractmethod
     def start(self, call: Call) -> None:

@@ -180,12 +180,8 @@ class AppThread(Runner):
 
     def _until(self, look: Callable[[], T | None], where: str) -> T:
         """Wait until ``look`` returns something true, and return that."""
-        self.waits.append(where)
-        try:
-            with self._changed:
-                return cast(T, self._changed.wait_for(look))
-        finally:
-            self.waits.remove(where)
+        with self.waiting(where), self._changed:
+            return cast(T, self._changed.wait_for(look))
 
 
 class WSGITransport(AppTransport):
