@@ -129,15 +129,9 @@ class Session(dict[str, Any]):
     )
 
     def __init__(self, session_id: str | None = None, data: dict[str, object] | None = None) -> None:
+        self._loaded = data or {}
+        super().__init__(copied(self._loaded))
         self._refusal = ""  # why nothing can be changed any longer
-        if data:
-            self._loaded = data
-            self.update(data)
-            for key, value in data.items():
-                if type(value) not in _UNCHANGEABLE:
-                    self[key] = copied(value)
-        else:
-            self._loaded = {}
         self.id = session_id
         self.accessed = False
         self.regenerated = False  # whether it is to get another id when it is saved

@@ -7,12 +7,12 @@ the process finds it (``execution/placement.py``); the application never crosses
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from micropie.errors import HTTPError, logger
 from micropie.execution import HandlerName, TookTooLong, current, handler_named
-from micropie.http import NULL, Address, Exchange, Headers, Limits, Request
+from micropie.http import NULL, Address, Exchange, Limits, Request, Session
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError
@@ -114,7 +114,7 @@ class PooledExchange(Exchange):
         self.enter_in_pool = exchange.enter_in_pool
         has_session = exchange.session is not None or exchange.config.sessions.find_id(exchange)
         self.values = dict(exchange.opened_session()) if has_session else {}
-        self.header_pairs = list(exchange.headers.items())
+        self.known_headers = exchange.headers
         self.query_text, self.sent_path = exchange.query_string, exchange.raw_path()
         self.server = exchange.server_name()
         self.config: Any = PooledConfig(exchange.config.limits)
@@ -129,9 +129,9 @@ class PooledExchange(Exchange):
         """Raises ``RuntimeError``."""
         _refuse("a process has no ASGI scope and no WSGI environ")
 
-    def opened_session(self) -> Any:
-        """Return a read-only copy of the session, as it was when the handler was called."""
-        return PooledSession(self.values)
+    def opened_session(self) -> PooledSession:
+        """Return a copy of the session, as it was when the handler was called."""
+        return PooledSession(None, self.values)
 
     def response(self) -> NoReturn:
         """Raise ``RuntimeError``."""
@@ -142,9 +142,6 @@ class PooledExchange(Exchange):
 
     def server_client(self) -> Address | None:
         return None
-
-    def open_headers(self) -> Headers:
-        return Headers(self.header_pairs)
 
     def cookie_header(self) -> str:
         return self.headers.get("cookie", "")
@@ -165,15 +162,6 @@ class PooledExchange(Exchange):
 
 class PooledRequest(Request):
     """A read-only copy of a request. Changing the request or its answer raises ``RuntimeError``."""
-
-    @property
-    def session(self) -> Any:
-        """A read-only copy of the session, as it was when the handler was called."""
-        return self._exchange.opened_session()
-
-    @session.setter
-    def session(self, values: object) -> None:
-        _refuse(_NO_SESSION)
 
     def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
         """Raises ``RuntimeError``."""
@@ -197,32 +185,15 @@ class PooledConfig:
         _refuse("a handler in a process has no self.url_for, self.render or self.channels: use them in a thread")
 
 
-class PooledSession(MutableMapping[str, Any]):
-    """A read-only copy of a session. Changing it raises ``RuntimeError``."""
+class PooledSession(Session):
+    """A copy of a session, to be read only. Changing it raises ``RuntimeError``."""
 
-    def __init__(self, values: dict[str, object]) -> None:
-        self._values = values
+    __slots__ = ()
 
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __setitem__(self, key: str, value: object) -> None:
-        _refuse(_NO_SESSION)
-
-    def __delitem__(self, key: str) -> None:
-        _refuse(_NO_SESSION)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._values!r})"
+    def _check(self) -> NoReturn:
+        _refuse("the session can only be read in a process: change it in middleware or in a handler in a thread")
 
 
-_NO_SESSION = "the session can only be read in a process: change it in middleware or in a handler in a thread"
 _NO_BODY = "a process has no body to read: take its form or JSON by parameters, or read it in a thread"
 
 
