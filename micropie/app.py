@@ -21,7 +21,6 @@ from micropie.http import HeadersLike, MutableHeaders, Receive, Request, Respons
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
 from micropie.routing import (
     REQUIRES,
-    ErrorHandler,
     ErrorKey,
     Function,
     Settings,
@@ -541,7 +540,7 @@ class App(Node):
         checked = check_error_key(key)
 
         def register(function: Function) -> Function:
-            self._micropie.error_handlers[checked] = ErrorHandler(function)
+            self._micropie.error_handlers[checked] = function
             self._micropie.changed()
             return function
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import anyio
 
 from micropie.asgi.coroutines import resume
-from micropie.asgi.steps import BACKGROUND, perform, shielded_at_its_end, too_many_waiting
+from micropie.asgi.steps import BACKGROUND, perform, perform_cleanup, shielded_at_its_end, too_many_waiting
 from micropie.asgi.streaming import SharedReceive
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, lent
@@ -283,6 +283,9 @@ class ASGIExchange(Exchange):
 
     def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         return perform(flow, self)
+
+    def abandon(self) -> Awaitable[None]:
+        return perform_cleanup(self)
 
 
 class ASGIWebSocketExchange(ASGIExchange):

@@ -40,7 +40,7 @@ from micropie.execution import (
     interrupting,
     run_tasks,
 )
-from micropie.flow import LifespanContext, end_resources
+from micropie.flow import TASK_FLOWS, LifespanContext, end_resources
 from micropie.http import Body, Exchange, Request
 from micropie.mounts import WSGI
 from micropie.pool import CancelToken
@@ -233,8 +233,8 @@ async def close_request(request: Request, exchange: Exchange) -> None:
         if tasks is None or tasks.has_ended:  # servers copy the state, so it may outlive the lifespan
             token = current.set(request)
             try:
-                await run_tasks(exchange, seconds)
+                await run_tasks(exchange, seconds, TASK_FLOWS)
             finally:
                 current.reset(token)
         else:
-            tasks.start_soon(run_tasks, exchange, seconds, context=exchange.context)
+            tasks.start_soon(run_tasks, exchange, seconds, TASK_FLOWS, context=exchange.context)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter
 from itertools import chain, repeat
@@ -55,7 +55,7 @@ class Plan:
         self,
         function: Callable[..., object],
         takes_socket: bool = False,
-        provided: Collection[object] = (),
+        provided: Container[object] = (),
         is_provider: bool = False,
         own: OwnTypes = NO_OWN_TYPES,
     ) -> None:
@@ -273,7 +273,7 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
         )
 
 
-def _provided_parameters(parameters: Sequence[Parameter], provided: Collection[object]) -> Iterator[ProvidedParameter]:
+def _provided_parameters(parameters: Sequence[Parameter], provided: Container[object]) -> Iterator[ProvidedParameter]:
     """Yield the parameters that are annotated with a provided type, also within ``Annotated`` and ``X | None``, or with
     the function that provides them: ``Annotated[User, current_user]``.
     """
@@ -286,20 +286,25 @@ def _provided_parameters(parameters: Sequence[Parameter], provided: Collection[o
             yield ProvidedParameter(parameter.name, stated or key, index if parameter.kind in _POSITIONAL else None)
 
 
-def asked_after_first(function: Callable[..., object], provided: Collection[object]) -> Sequence[ProvidedParameter]:
-    """Return the parameters of a function of the request, behind that, which providers fill.
-
-    Raises ``SetupError`` for one without a default that nothing fills.
+def asked_behind(
+    function: Callable[..., object], given: int, provided: Container[object]
+) -> tuple[Mapping[str, object], Sequence[Parameter]]:
+    """Return the parameters of a function behind its first ``given`` ones: those that providers fill, by name with the
+    keys of these, and the others.
     """
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        return ()
+        return {}, ()
     # A decorator's own parameters count.
-    others = [*inspect.signature(function, follow_wrapped=False).parameters.values()][1:]
-    asked = [*_provided_parameters(_annotated(function, others), provided)]
-    for one in others:
-        if one.default is REQUIRED and one.kind not in _VARIABLE and all(one.name != known.name for known in asked):
+    parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
+    asked = {one.name: one.key for one in _provided_parameters(_annotated(function, parameters), provided)}
+    return asked, [one for one in parameters if one.name not in asked]
+
+
+def check_filled(parameters: Sequence[Parameter]) -> None:
+    """Raise ``SetupError`` for a parameter that nothing fills."""
+    for one in parameters:
+        if one.default is REQUIRED and one.kind not in _VARIABLE:
             raise SetupError(f"nothing provides its parameter {one.name!r}: write @app.provides for its type")
-    return asked
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:

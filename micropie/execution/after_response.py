@@ -8,21 +8,24 @@ can end. Their errors are logged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextvars import Context
 from functools import partial
 from inspect import isawaitable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import anyio
 
 from micropie.errors import logger
 from micropie.execution.background import background_loop
 from micropie.execution.fork import after_fork_in_child
+from micropie.execution.loop import current
 from micropie.execution.placement import Threads
-from micropie.execution.steps import AWAIT, INLINE, kind_of
+from micropie.execution.steps import AWAIT, INLINE, CallKind, Flow, kind_of
 from micropie.execution.threads import in_thread, usage_of
+
+Value = TypeVar("Value")
 
 _running: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # they run in the parent
@@ -32,11 +35,29 @@ after_fork_in_child(_running.clear)  # they run in the parent
 _THREADS = Threads(40, 1000)
 
 
+class Task(NamedTuple):
+    """A function and its arguments. ``asking``: the resources that it asks for besides, None for none."""
+
+    function: Callable[..., object]
+    arguments: Sequence[object]
+    asking: object
+
+
+class TaskFlows(NamedTuple):
+    """The flows that open and close resources, which the rooms above have."""
+
+    open: Callable[[Any, Any], Flow[dict[str, object]]]  # of the request, and what a task asks for
+    close: Callable[[Any, Exception | None], Flow[None]]  # of the exchange, and the function's failure
+
+
 class Answered(Protocol):
     """A request whose answer is over. ``tasks`` are the functions that have not ended."""
 
     context: Context
-    tasks: Sequence[tuple[Callable[..., object], Sequence[object]]]
+    tasks: Sequence[Task]
+    resources: Sequence[Any]
+    """Those that are open for the function that runs."""
+    provided: Mapping[Any, object]
     has_task_begun: bool
     """Whether the first of them runs."""
 
@@ -49,8 +70,14 @@ class Answered(Protocol):
     def release(self) -> None:
         """Release what the request has kept for its functions."""
 
+    def perform_async(self, flow: Flow[Value], /) -> Awaitable[Value]:
+        """Perform a flow on this event loop, or in a thread."""
 
-def start_tasks(exchange: Answered, seconds: float, backend: str) -> None:
+    def abandon(self) -> Awaitable[None]:
+        """Close what is open for a function that was cancelled."""
+
+
+def start_tasks(exchange: Answered, seconds: float, flows: TaskFlows, backend: str) -> None:
     """Run the functions of a request on the process's event loop of this backend. Does not wait."""
     ended: Future[None] = Future()
     _running.add(ended)
@@ -59,7 +86,7 @@ def start_tasks(exchange: Answered, seconds: float, backend: str) -> None:
 
     async def run() -> None:
         try:
-            await run_tasks(exchange, seconds)
+            await run_tasks(exchange, seconds, flows)
         finally:
             end()
 
@@ -71,12 +98,12 @@ def wait_for_tasks(seconds: float) -> None:
     wait([*_running], timeout=seconds)
 
 
-async def run_tasks(exchange: Answered, seconds: float) -> None:
+async def run_tasks(exchange: Answered, seconds: float, flows: TaskFlows) -> None:
     """Run the functions within ``seconds`` in all, then release what the request holds. Raises a cancellation only."""
     try:
         with anyio.move_on_after(seconds, shield=True):
             while exchange.tasks:
-                await _run(exchange, *exchange.tasks[0])
+                await _run(exchange, exchange.tasks[0], flows)
                 exchange.has_task_begun, exchange.tasks = False, exchange.tasks[1:]
         while exchange.tasks:
             end = "was given up" if exchange.has_task_begun else "did not begin"
@@ -87,22 +114,44 @@ async def run_tasks(exchange: Answered, seconds: float) -> None:
         del exchange.context  # it refers to the request, which would be a cycle
 
 
-async def _run(exchange: Answered, function: Callable[..., Any], arguments: Sequence[object]) -> None:
+async def _run(exchange: Answered, task: Task, flows: TaskFlows) -> None:
+    failure: BaseException | None = None
     try:
-        kind = kind_of(function)
-        if kind is AWAIT or kind is INLINE:
-            result = _begin(exchange, function, arguments)
-        elif usage_of(_THREADS)[1] < _THREADS.queue:
-            result = await in_thread(_THREADS, _begin, exchange, function, arguments, abandon_after=0.0)
-        else:
-            logger.error("%s did not begin: already %d wait for a thread", _label(exchange), _THREADS.queue)
-            return
-        if kind is AWAIT or (result is not None and isawaitable(result)):
-            await result
+        function = task.function
+        if task.asking is not None:
+            function = partial(function, **await exchange.perform_async(flows.open(current.get(), task.asking)))
+        await _call(exchange, kind_of(task.function), function, task.arguments)
     except anyio.get_cancelled_exc_class():
+        await _abandon(exchange)
         raise
     except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
         exchange.log_failure(f"{_label(exchange)} failed", error)
+        failure = error
+    try:
+        if exchange.resources and (failure is None or isinstance(failure, Exception)):
+            await exchange.perform_async(flows.close(exchange, failure))
+    finally:
+        failure = None
+        await _abandon(exchange)
+
+
+async def _abandon(exchange: Answered) -> None:
+    """Close what a function has left open that was cancelled, or that wanted to end the process."""
+    if exchange.resources:
+        await exchange.abandon()
+        exchange.resources, exchange.provided = (), {}
+
+
+async def _call(exchange: Answered, kind: CallKind, function: Callable[..., Any], arguments: Sequence[object]) -> None:
+    if kind is AWAIT or kind is INLINE:
+        result = _begin(exchange, function, arguments)
+    elif usage_of(_THREADS)[1] < _THREADS.queue:
+        result = await in_thread(_THREADS, _begin, exchange, function, arguments, abandon_after=0.0)
+    else:
+        logger.error("%s did not begin: already %d wait for a thread", _label(exchange), _THREADS.queue)
+        return
+    if kind is AWAIT or (result is not None and isawaitable(result)):
+        await result
 
 
 def _begin(exchange: Answered, function: Callable[..., Any], arguments: Sequence[object]) -> Any:
@@ -111,5 +160,5 @@ def _begin(exchange: Answered, function: Callable[..., Any], arguments: Sequence
 
 
 def _label(exchange: Answered) -> str:
-    function, _ = exchange.tasks[0]
+    function = exchange.tasks[0].function
     return f"{exchange.label}: {getattr(function, '__qualname__', repr(function))}, after the response,"

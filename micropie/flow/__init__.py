@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from micropie.flow.http import call_handler, respond
 from micropie.flow.lifecycle import Application, Lifecycle, Lifespan, LifespanContext, lifespan_opener, log_failure
-from micropie.flow.resources import clean_up, close_resources, end_resources, open_resources
+from micropie.flow.resources import TASK_FLOWS, clean_up, close_resources, end_resources, open_resources
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "Application", "CloseInfo", "Lifecycle", "Lifespan", "LifespanContext", "ask_guards", "call_handler", "clean_up",
-    "cleanup", "close_resources", "converse", "end_resources", "lifespan_opener", "log_failure",
+    "TASK_FLOWS", "Application", "CloseInfo", "Lifecycle", "Lifespan", "LifespanContext", "ask_guards", "call_handler",
+    "clean_up", "cleanup", "close_resources", "converse", "end_resources", "lifespan_opener", "log_failure",
     "open_resources", "respond",
 ]
 # fmt: on

@@ -11,17 +11,20 @@ import re
 from micropie import debug, files
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
 from micropie.execution import POOL, Flow
+from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.http import (
     Exchange,
     FileReference,
     Request,
     Response,
+    as_response,
     error_answer,
     error_response,
     merge_pending,
     redirect_response,
+    states_status,
 )
-from micropie.routing import config_of, handlers_route
+from micropie.routing import Asking, config_of, handlers_route
 from micropie.streams import is_stream, stream_of
 
 
@@ -105,15 +108,43 @@ def _author_response(request: Request, failure: Exception) -> Flow[Response]:
     handler, expected, text_type = config_of(request._exchange).error_handler_for(failure, status)
     if handler is None or isinstance(failure, ClientDisconnect | Redirect) or _is_options(request, failure):
         return _default_response(request, failure)
+    if handler.asking is not None and (yield from _is_refused(request, handler.asking, failure)):
+        return _default_response(request, failure)
     if not expected and not isinstance(failure, HTTPError):
         log_failure(request, failure)
-    response = yield from handler.respond(failure, status)
+    arguments = handler.arguments(request, failure)
+    result = yield from call_asking(request, handler.asking, handler.kind, handler.function, *arguments)
+    response = as_response(result)
+    if not states_status(result):
+        response.status = status
     if response.content_type is None and (isinstance(response.body, str | bytes) or is_stream(response.body)):
         response.content_type = text_type
     if isinstance(failure, HTTPError):  # Allow, WWW-Authenticate, Retry-After: part of what the status means
         for name, value in failure.headers:
             response.headers.setdefault(name, value)
     return response
+
+
+def _is_refused(request: Request, asking: Asking, failure: Exception) -> Flow[bool]:
+    """Open the resources of the error handler for ``failure``. Return whether a provider refuses that by an answer.
+
+    Logs ``failure`` and raises the exception of a provider that fails.
+    """
+    try:
+        yield from open_asked(request, asking)
+    except Exception as error:
+        refusal = error
+    else:
+        return False
+    try:
+        yield from close_resources(request._exchange, refusal)
+        if isinstance(refusal, HTTPError | Redirect):
+            return True
+        if not isinstance(failure, HTTPError):
+            log_failure(request, failure)
+        raise refusal
+    finally:
+        del refusal, failure
 
 
 def _is_options(request: Request, failure: Exception) -> bool:

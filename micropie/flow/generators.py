@@ -12,7 +12,7 @@ from micropie.execution import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
 class RunningGenerator:
     """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited.
 
-    ``owner``: the hook that has begun it.
+    ``owner``: the hook that has begun it, or its provider.
     """
 
     __slots__ = ("_generator", "_kind", "owner")
@@ -21,6 +21,11 @@ class RunningGenerator:
         self.owner = owner
         self._generator = generator
         self._kind: CallKind = AWAIT if isinstance(generator, AsyncGeneratorType) else kind
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it may have a scope of its own open."""
+        return self._kind is AWAIT
 
     @property
     def has_ended(self) -> bool:

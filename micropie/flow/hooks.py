@@ -21,26 +21,27 @@ functions are called, is found out once, when it first runs (``HookPlan``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
-from micropie.errors import HTTPError, Redirect, ResponseError, logger
+from micropie.errors import HTTPError, Redirect, ResponseError, logger, raise_any
 from micropie.execution import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
-from micropie.flow.resources import open_for_check
+from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
 from micropie.http import MutableHeaders, Response, UnopenedSession, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.routing import Checking, config_of
+from micropie.routing import ASKS_NOTHING, Asking, Checking, asked_by_parts, config_of, placed
+from micropie.streams import is_stream
 
 if TYPE_CHECKING:
     from micropie.http import Request
-    from micropie.routing import Config
+    from micropie.routing import Config, Providers
 
 # The methods of the base classes, which do nothing.
 _UNUSED = (
@@ -64,8 +65,8 @@ class _Hook:
     needs_session = True
     has_before = has_after = True
     sees_failures = False
-    before: Callable[[Request], object]
-    after: Callable[[Request, Response | None, Exception | None], _Outcome | Flow[_Outcome]]
+    before: Callable[..., object]  # of the request, and of resources by name
+    after: Callable[..., _Outcome | Flow[_Outcome]]  # of the request, the response, the failure, and resources
 
 
 class _ClassHook(_Hook):
@@ -76,14 +77,16 @@ class _ClassHook(_Hook):
         self._before, self._before_kind, self.has_before = _part(middleware, "before_request")
         self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
 
-    def before(self, request: Request) -> Flow[object]:
-        changes = yield from call(self._before_kind, self._before, request)
+    def before(self, request: Request, **given: object) -> Flow[object]:
+        changes = yield from call(self._before_kind, _filled(self._before, given), request)
         return None if changes is None else _changed(Response(""), changes, self._name)
 
-    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+    def after(
+        self, request: Request, response: Response | None, failure: Exception | None, **given: object
+    ) -> Flow[_Outcome]:
         assert response is not None  # noqa: S101
         arguments = request, response.status, response.body, response.headers.pairs
-        changes = yield from call(self._after_kind, self._after, *arguments)
+        changes = yield from call(self._after_kind, _filled(self._after, given), *arguments)
         return response if changes is None else _changed(response, changes, self._name), failure
 
 
@@ -95,9 +98,9 @@ class _FlowHook(_Hook):
         self._after, _, self.has_after = _part(middleware, "after")
 
     def after(
-        self, request: Request, response: Response | None, failure: Exception | None
+        self, request: Request, response: Response | None, failure: Exception | None, **given: object
     ) -> _Outcome | Flow[_Outcome]:
-        changed: Any = self._after(request, response)
+        changed: Any = self._after(request, response, **given)
         if type(changed) is GeneratorType:
             return _outcome_of(changed, response, failure)
         return response if changed is None else changed, failure
@@ -111,17 +114,14 @@ class _CheckHook(_Hook):
     def __init__(self, checking: Checking) -> None:
         self._checking = checking
 
-    def before(self, request: Request) -> Flow[object]:
+    def before(self, request: Request, **given: object) -> Flow[object]:
         """Return the answer of the check, or None if it is True.
 
         Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing: its author may have
         forgotten to return what it found.
         """
         checking = self._checking
-        check: Callable[..., object] = checking.check
-        if checking.asked:
-            check = partial(check, **(yield from open_for_check(request, checking)))
-        answer = yield from call(checking.kind, check, request)
+        answer = yield from call(checking.kind, _filled(checking.check, given), request)
         if answer is None:
             raise ResponseError(
                 f"the check {checking.name} returned None, which lets nobody in: at its end, write "
@@ -146,9 +146,9 @@ class _GeneratorHook(_Hook):
         self._name = getattr(function, "__name__", repr(function))
         self._kind = kind_of(function)
 
-    def before(self, request: Request) -> Flow[object]:
+    def before(self, request: Request, **given: object) -> Flow[object]:
         exchange = request._exchange
-        generator = self._function(request)
+        generator = self._function(request, **given)
         if not isinstance(generator, GeneratorType | AsyncGeneratorType):
             raise ResponseError(
                 f"{self._name} in middlewares is no middleware: an object with before_request or after_request, or a "
@@ -186,6 +186,72 @@ class _GeneratorHook(_Hook):
         return response, None
 
 
+class _AskingHook(_Hook):
+    """A hook whose functions ask for resources: they are open from its beginning to its end.
+
+    A hook that an earlier answer has left out gets them when its part after the handler runs. One whose resources could
+    not be opened does not run.
+    """
+
+    has_before = has_after = True
+
+    def __init__(self, hook: _Hook, asking: Mapping[str, Asking]) -> None:
+        self._hook = hook
+        self._before, self._after = asking.get("before", ASKS_NOTHING), asking.get("after", ASKS_NOTHING)
+        self._all = ASKS_NOTHING._replace(providers=[*dict.fromkeys((*self._before.providers, *self._after.providers))])
+        self.sees_failures = hook.sees_failures or not hook.has_after
+
+    def before(self, request: Request, **_: object) -> Flow[object]:
+        yield from self._open(request)
+        if not self._hook.has_before:
+            return None
+        answer = self._hook.before(request, **(yield from open_asked(request, self._before)))
+        return (yield from answer) if type(answer) is GeneratorType else answer
+
+    def _open(self, request: Request) -> Flow[None]:
+        exchange = request._exchange
+        exchange.needed = [*exchange.needed, (self, self._all.providers)]
+        yield from open_asked(request, self._all)
+
+    def after(
+        self, request: Request, response: Response | None, failure: Exception | None, **_: object
+    ) -> Flow[_Outcome]:
+        exchange = request._exchange
+        body = None if response is None else response.body
+        to_throw, outcome, raised = failure, (response, failure), None
+        try:
+            if self._hook.has_after and (yield from self._is_open(request)):
+                given = yield from open_asked(request, self._after)
+                changed: Any = self._hook.after(request, response, failure, **given)
+                outcome = (yield from changed) if type(changed) is GeneratorType else changed
+            response, to_throw = outcome
+        except Exception as error:
+            raised = to_throw = error
+        try:
+            exchange.needed = [one for one in exchange.needed if one[0] is not self]
+            if response is not None and response.body is not body and is_stream(response.body):
+                exchange.needed = [*exchange.needed, (None, self._all.providers)]
+            ended = yield from close_resources(exchange, to_throw)
+            raise_any(ended if ended is not to_throw else raised)
+            return outcome
+        finally:
+            del failure, to_throw, outcome, raised  # a traceback refers to this frame: without this it would be a cycle
+            ended = changed = None
+
+    def _is_open(self, request: Request) -> Flow[bool]:
+        """Return whether the resources are open. Open them for a hook that has not begun."""
+        exchange = request._exchange
+        if any(hook is self for hook, _ in exchange.needed):
+            return all(one in exchange.provided for one in self._all.providers)
+        yield from self._open(request)
+        return True
+
+
+def _filled(function: Callable[..., object], given: dict[str, object]) -> Callable[..., object]:
+    """Return a function with the resources that it asks for."""
+    return partial(function, **given) if given else function
+
+
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
@@ -205,7 +271,7 @@ def _changed(response: Response, changes: object, hook: str) -> Response:
     return response
 
 
-def _planned(middleware: Any) -> _Hook:
+def _planned(middleware: Any, providers: Providers) -> _Hook:
     hook: _Hook
     if isinstance(middleware, Checking):
         hook = _CheckHook(middleware)
@@ -214,6 +280,9 @@ def _planned(middleware: Any) -> _Hook:
     else:
         has_parts = hasattr(middleware, "before") or hasattr(middleware, "after")
         hook = _FlowHook(middleware) if has_parts or not callable(middleware) else _GeneratorHook(middleware)
+    asking = asked_by_parts(middleware, providers)
+    parts = {name.removesuffix("_request"): one for name, one in asking.items()}
+    hook = _AskingHook(hook, parts) if parts.keys() & {"before", "after"} else hook
     hook.needs_session = getattr(middleware, "needs_session", True)
     return hook
 
@@ -236,14 +305,14 @@ class HookPlan:
     those hooks that also guard handshakes of WebSockets and isolated mounts, which have no response to change.
     """
 
-    def __init__(self, middlewares: list[object]) -> None:
+    def __init__(self, middlewares: Sequence[tuple[Any, Providers]]) -> None:
         self.middlewares = middlewares
-        self.ids = [*map(id, middlewares)]
-        hooks = [_planned(middleware) for middleware in middlewares]
+        self.ids = [id(middleware) for middleware, _ in middlewares]
+        hooks = [_planned(*one) for one in middlewares]
         self.before = [hook for hook in hooks if hook.has_before]
         self.after = [hook for hook in reversed(hooks) if hook.has_after]
         self.needs_session = any(hook.needs_session for hook in hooks)
-        guards = [middleware for middleware in middlewares if getattr(middleware, "guards", False)]
+        guards = [one for one in middlewares if getattr(one[0], "guards", False)]
         self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards)
 
 
@@ -251,7 +320,7 @@ def planned_hooks(config: Config) -> HookPlan:
     """Return how the middleware of a configuration runs. Its list may change at any time, so each request asks."""
     plan: HookPlan | None = config.hook_plan
     if plan is None or plan.ids != [*map(id, config.middlewares)]:
-        config.hook_plan = plan = HookPlan([*config.middlewares])
+        config.hook_plan = plan = HookPlan([*placed(config.middlewares, config.tree[0].providers)])
     return plan
 
 
@@ -328,14 +397,17 @@ def run_after(
 class SocketHook:
     """Middleware with ``before_websocket`` and ``after_websocket``."""
 
-    def __init__(self, middleware: object) -> None:
+    def __init__(self, middleware: object, providers: Providers) -> None:
         self._name = type(middleware).__name__
         self._before, self._before_kind, self._has_before = _part(middleware, "before_websocket")
         self._after, self._after_kind, self._has_after = _part(middleware, "after_websocket")
+        self._asking = asked_by_parts(middleware, providers)
 
     def before(self, request: Request) -> Flow[tuple[int, str] | None]:
         """Return the code and the reason by which the hook refuses a handshake, or None."""
-        refusal: object = (yield from call(self._before_kind, self._before, request)) if self._has_before else None
+        asking = self._asking.get("before_websocket", ASKS_NOTHING)
+        before = _filled(self._before, (yield from open_asked(request, asking)))
+        refusal: object = (yield from call(self._before_kind, before, request)) if self._has_before else None
         if refusal is None:
             return None
         if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
@@ -350,7 +422,8 @@ class SocketHook:
         """Run the part after the handler. Log an exception, so that the other hooks still run."""
         try:
             if self._has_after:
-                yield from call(self._after_kind, self._after, request)
+                asking = self._asking.get("after_websocket")
+                yield from call_asking(request, asking, self._after_kind, self._after, request)
         except Exception:
             logger.exception("after_websocket of %s failed", self._name)
 
@@ -360,7 +433,8 @@ def run_before_websocket(config: Config, begun: list[SocketHook], request: Reque
 
     Every hook that is called is added to ``begun``.
     """
-    for hook in map(SocketHook, list(config.ws_middlewares)):
+    for middleware, providers in [*placed(config.ws_middlewares, config.tree[0].providers)]:
+        hook = SocketHook(middleware, providers)
         begun.append(hook)
         refusal = yield from hook.before(request)
         if refusal is not None:

@@ -32,7 +32,7 @@ from typing import Any
 
 from micropie import files, streams
 from micropie.csrf import deleting_cookie
-from micropie.errors import ClientDisconnect, HTTPError, Redirect, logger
+from micropie.errors import ClientDisconnect, HTTPError, Redirect, logger, raise_any
 from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import planned_hooks, run_after, run_before
@@ -189,11 +189,13 @@ def _before_handler(request: Request, other: Handover | Exception | None) -> Flo
     if config.middlewares:
         exchange.hooks = hooks
     result = yield from run_before(hooks.before, request)
-    if exchange.resources and (result is not None or isinstance(other, Handover)):  # no handler shares them
-        result = yield from close_unless_streamed(exchange, result)
+    if result is not None and exchange.resources:
+        result = yield from close_unless_streamed(exchange, result, [*exchange.provided])
     if result is not None:
         return result
     if isinstance(other, Handover):
+        exchange.needed = ()  # no hook runs after it
+        raise_any((yield from close_resources(exchange, None)))
         return other
     if config.sessions.opens_ahead:
         exchange.is_without_session = not (hooks.needs_session or getattr(exchange.route, "needs_session", True))
@@ -249,7 +251,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Fl
         result = yield route.step_kind, route.call, arguments
     if route.result_filter is not None:
         result = yield from filtered(route, route.result_filter, result)
-    return (yield from close_unless_streamed(exchange, result)) if exchange.resources else result
+    return (yield from close_unless_streamed(exchange, result, route.providers)) if exchange.resources else result
 
 
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
@@ -460,6 +462,9 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
     is_server_s = exchange.passes_failure_on and config_of(exchange).error_handler_for(failure, 500)[0] is None
     try:
         if exchange.resources:
+            # Hooks run after this, unless the client has left. A stream has ended.
+            hooks_needs = [one for one in exchange.needed if one[0] is not None]
+            exchange.needed = () if isinstance(failure, ClientDisconnect) else hooks_needs
             failure = (yield from close_resources(exchange, failure)) or failure
         if isinstance(failure, ClientDisconnect):
             exchange.hooks, exchange.broken_off = None, True

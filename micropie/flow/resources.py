@@ -1,14 +1,16 @@
-"""Resources of a request: providers (``routing/providers.py``) open them before a handler, and close them after it.
+"""Resources of a request: providers (``routing/providers.py``) open them, and close them when nobody needs them.
 
-They are opened one after the other, each after those that it needs, and closed in reverse order: when the handler has
-returned, before the hooks see its response, or at the end of the stream that it returned. The exception of the handler
-is raised at a provider's ``yield``, as in ``contextlib.contextmanager``. It is answered even if a provider catches it,
-unless a provider raises another one. A result is filtered by its annotation while they are open.
+They are opened one after the other, each after those that it needs, and closed in reverse order: those of a handler
+when it has returned, before the hooks see its response, or at the end of the stream that it returned; those of a hook
+when it has ended; those of an error handler or of a function after the response when that has returned. What is open
+already is shared. The exception of the function is raised at a provider's ``yield``, as in
+``contextlib.contextmanager``. It is answered even if a provider catches it, unless a provider raises another one. A
+result is filtered by its annotation while they are open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from inspect import isawaitable
@@ -17,42 +19,61 @@ from typing import Any
 
 from micropie.binding import ResultFilter
 from micropie.errors import ConnectionClosed, HTTPError, Redirect, ResponseError, raise_any
-from micropie.execution import AWAIT, BLOCK, HANDLER, INLINE, Flow, entered_on_loop, itself
+from micropie.execution import AWAIT, BLOCK, HANDLER, INLINE, CallKind, Flow, TaskFlows, call, entered_on_loop, itself
 from micropie.flow.generators import RunningGenerator
 from micropie.http import EncodedAnswer, Exchange, Request, Response, as_response, is_html, states_status
-from micropie.routing import Checking, Handover, Provider, Route, handlers_route, name_of
+from micropie.routing import Asking, Handover, Provider, Route, handlers_route, name_of
 from micropie.streams import is_stream
 
 
 def open_resources(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Sequence[Any]]:
     """Open what a handler's parameters ask for. Return its arguments, complete. Raises what a provider raises."""
-    shared = request._exchange.shared
-    values = {**shared[1]} if shared is not None and shared[0] is route.config.providers else {}
-    yield from _open_missing(request, route.providers, values)
-    return route.plan.with_provided(arguments, values)
+    values = yield from _opened(request, route.providers)
+    return route.plan.with_provided(arguments, {one.key: values[one] for one in route.providers})
 
 
-def open_for_check(request: Request, checking: Checking) -> Flow[dict[str, object]]:
-    """Open what a check's parameters ask for, and return that by their names. The handler gets the same objects."""
+def open_asked(request: Request, asking: Asking) -> Flow[dict[str, object]]:
+    """Open what the parameters of another function ask for, and return that by their names."""
+    values = yield from _opened(request, asking.providers)
+    return {name: values[one] for name, one in asking.asked.items()}
+
+
+def call_asking(
+    request: Request, asking: Asking | None, kind: CallKind, function: Callable[..., object], *arguments: object
+) -> Flow[Any]:
+    """Call a function with the resources that it asks for, and return its result, which may be a stream of these."""
+    if asking is None:
+        return (yield from call(kind, function, *arguments))
+    exchange, failure = request._exchange, None
+    try:
+        given = yield from open_asked(request, asking)
+        result = yield from call(kind, partial(function, **given), *arguments)
+        return (yield from close_unless_streamed(exchange, result, asking.providers))
+    except Exception as error:
+        failure = error
+    try:
+        raise_any((yield from close_resources(exchange, failure)))
+    finally:
+        del failure
+
+
+def _opened(request: Request, providers: Sequence[Provider]) -> Flow[Mapping[object, object]]:
+    """Open what the request has not yet, and return all that it has."""
     exchange = request._exchange
-    if exchange.shared is None or exchange.shared[0] is not checking.available:
-        exchange.shared = checking.available, {}
+    values = exchange.provided
+    missing = [one for one in providers if one not in values] if values else providers
+    if missing:
+        route = handlers_route(exchange)
+        names = (route.wildcards or route.plan.names_in_path) if route is not None else ()
+        in_path = dict(zip(names, request.path_params, strict=False))
+        # All are bound before the first is opened: a wrong value in a query costs no connection.
+        bound = [(one, one.plan.bind(request, (), in_path)) for one in missing]
         exchange.closers = exchange.closers or []  # the drivers look at no other attribute
-    values = exchange.shared[1]
-    yield from _open_missing(request, checking.providers, values)
-    return {one.name: values[one.key] for one in checking.asked}
-
-
-def _open_missing(request: Request, providers: Sequence[Provider], values: dict[object, object]) -> Flow[None]:
-    """Open what ``values`` has not, and add it there, by type."""
-    route = handlers_route(request._exchange)
-    names = (route.wildcards or route.plan.names_in_path) if route is not None else ()
-    in_path = dict(zip(names, request.path_params, strict=False))
-    # All are bound before the first is opened: a wrong value in a query costs no connection.
-    missing = [provider for provider in providers if provider.key not in values]
-    bound = [(provider, provider.plan.bind(request, (), in_path)) for provider in missing]
-    for provider, own in bound:
-        values[provider.key] = yield from _open(request._exchange, provider, provider.plan.with_provided(own, values))
+        for provider, own in bound:
+            needed = {one.key: exchange.provided[one] for one in provider.needs}
+            value = yield from _open(exchange, provider, provider.plan.with_provided(own, needed))
+            exchange.provided = {**exchange.provided, provider: value}
+    return exchange.provided
 
 
 def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:
@@ -80,9 +101,8 @@ def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> F
         made = exchange.shielded(made)
     elif not isinstance(made, GeneratorType):
         return made
-    generator = RunningGenerator(made, provider.run_kind)
+    generator = RunningGenerator(made, provider.run_kind, provider)
     exchange.resources = [*exchange.resources, generator]
-    exchange.closers = exchange.closers or []  # the drivers look at no other attribute
     value = yield from generator.go_on(None)
     if generator.has_ended:
         raise ResponseError(f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield")
@@ -114,13 +134,17 @@ def filtered(route: Route, result_filter: ResultFilter, result: Any) -> Flow[Any
     return (yield BLOCK, result_filter.make, (result,)) if route.step_kind is HANDLER else result_filter.make(result)
 
 
-def close_unless_streamed(exchange: Exchange, result: object) -> Flow[object]:
-    """Close what a handler has used, unless its result is a stream, and return that. Raises what a provider raises."""
+def close_unless_streamed(exchange: Exchange, result: object, providers: Sequence[Provider]) -> Flow[object]:
+    """Close what nobody needs any longer, and return ``result``. Raises what a provider raises.
+
+    A result that is a stream needs the resources of these providers until its end.
+    """
     if isawaitable(result):  # of a decorated ``async def``
         result = yield AWAIT, itself, (result,)
     response = as_response(result)
-    if not is_stream(response.body):
-        raise_any((yield from close_resources(exchange, None)))
+    if is_stream(response.body):
+        exchange.needed = [*exchange.needed, (None, providers)]
+    raise_any((yield from close_resources(exchange, None)))
     if is_html(response.body):  # made of values that may need what is closed now
         return response if states_status(result) else response.body
     return result
@@ -131,20 +155,26 @@ _NO_FAILURES = (Redirect, ConnectionClosed)
 
 
 def close_resources(exchange: Exchange, failure: Exception | None) -> Flow[Exception | None]:
-    """Close all, the last one first. Return the exception to answer: that of a provider, or else ``failure``."""
+    """Close all that nobody needs, the last one first. Return the exception to answer: that of a provider, or else
+    ``failure``.
+    """
     other = failure.split(ConnectionClosed)[1] if isinstance(failure, ExceptionGroup) else failure
     thrown = None if isinstance(other, _NO_FAILURES) or other is None else failure
-    exchange.shared = None
     raised = traceback = None
     try:
-        while exchange.resources:
-            *others, generator = exchange.resources
+        while (generator := _next_to_close(exchange)) is not None:
             raised, traceback = None, thrown.__traceback__ if thrown is not None else None
             try:
                 yield from generator.finish(None, thrown)
             except Exception as error:
                 raised = error
-            exchange.resources = others  # now: one that a cancellation has kept from beginning its end is closed later
+            # Now: one that a cancellation has kept from beginning its end is closed later.
+            exchange.resources = [one for one in exchange.resources if one is not generator]
+            exchange.provided = {
+                one: value
+                for one, value in exchange.provided.items()
+                if one != generator.owner and generator.owner not in one.needs
+            }
             if raised is None:
                 continue
             if raised is thrown:
@@ -155,6 +185,22 @@ def close_resources(exchange: Exchange, failure: Exception | None) -> Flow[Excep
     finally:
         # The traceback refers to this frame: without this it would be a cycle.
         del failure, other, thrown, raised, traceback
+
+
+def _next_to_close(exchange: Exchange) -> Any:
+    """Return the last resource that is open and not needed. An async one waits for those inside it.
+
+    It may have a scope open, which can't be left before a scope that was entered later.
+    """
+    needed = {provider for _, providers in exchange.needed for provider in providers}
+    is_scope_open = False
+    for generator in reversed(exchange.resources):
+        owner = generator.owner
+        if owner not in needed and not (generator.is_async and is_scope_open):
+            return generator
+        needed |= {owner, *owner.needs}
+        is_scope_open = is_scope_open or generator.is_async
+    return None
 
 
 def clean_up(exchange: Exchange) -> Flow[None]:
@@ -175,9 +221,18 @@ def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[
     if failure is None and exchange.broken_off:
         yield from clean_up(exchange)
         return
+    exchange.needed = ()
+    yield from close_and_log(exchange, failure)
+
+
+def close_and_log(exchange: Exchange, failure: Exception | None) -> Flow[None]:
+    """Close what nobody needs after a function that has failed with ``failure``. Log the failures of providers."""
     raised = yield from close_resources(exchange, failure)
     try:
         if raised is not None and raised is not failure:
             exchange.log_cleanup_failure(raised)
     finally:
         del failure, raised
+
+
+TASK_FLOWS = TaskFlows(open_asked, close_and_log)  # of functions after the response

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from micropie import websockets
-from micropie.errors import ConnectionClosed, HTTPError, Redirect, logger
+from micropie.errors import ConnectionClosed, HTTPError, Redirect, logger, raise_any
 from micropie.execution import AWAIT, Flow
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
@@ -57,7 +57,10 @@ def converse(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> 
         if refusal is not None:
             close_info = refusal
         else:
-            # 4. Bind and run.
+            # 4. Bind and run, perhaps for hours: what checks and hooks alone have asked for is closed before.
+            if exchange.resources:
+                exchange.needed = ((None, route.providers),)
+                raise_any((yield from close_resources(exchange, None)))
             if len(arguments) != route.plain_args:
                 arguments = route.bind(request, arguments, values)
             if route.providers:
@@ -69,6 +72,7 @@ def converse(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> 
     # 5. Clean up. Outside of ``except``, so that later errors get no false ``__context__``.
     try:
         if exchange.resources:
+            exchange.needed = ()
             failure = yield from close_resources(exchange, failure)
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)

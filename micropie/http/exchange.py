@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
-from micropie.execution import Flow, Step, Threads, result_of
+from micropie.execution import Flow, Step, Task, Threads, result_of
 from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
 from micropie.http.forms.uploads import UploadFile
@@ -32,6 +32,7 @@ from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_
 Value = TypeVar("Value")
 
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
+_NONE_PROVIDED: dict[Any, object] = {}
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
 
@@ -138,11 +139,17 @@ class MessageConfig(Protocol):
 
     def static_url(self, request: Any, path: str, name: str) -> str: ...
 
+    def asked_by(self, function: Any, given: int, /) -> object: ...
+
 
 class Closing(Protocol):
     """A generator of middleware or of a provider, which has begun."""
 
-    owner: object
+    owner: Any
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it may have a scope of its own open."""
 
     @property
     def has_ended(self) -> bool:
@@ -190,13 +197,14 @@ class Exchange:
     before_head: Sequence[Callable[[Response], object]] = ()
     closers: list[Callable[[], object]] | None  # called when the request is over
     releases: Sequence[Callable[[], object]] = ()  # called then, or after the tasks of ``after_response``
-    tasks: Sequence[tuple[Callable[..., object], Sequence[object]]] = ()  # ``after_response``
+    tasks: Sequence[Task] = ()  # ``after_response``
     context: Context  # of the last call of ``after_response``
     has_task_begun = False  # whether the first of them runs
     is_answered: bool = False  # whether the answer is over and ``after_response`` runs
     generators: Sequence[Closing] = ()  # generator middleware that has begun
     resources: Sequence[Closing] = ()  # opened by providers
-    shared: tuple[object, dict[object, object]] | None = None  # those that checks asked for, and their providers
+    provided: Mapping[Any, object] = _NONE_PROVIDED  # what providers have given, by provider
+    needed: Sequence[tuple[object, Sequence[object]]] = ()  # by whom which providers' resources are needed later
     user_checked_by: object = None  # the function that has made ``request.state.user`` of a token
     csrf_secret: str | None = None  # that was made for a client without a session
     csrf_salt: str | None = None  # of the token that the answer shows; None if it shows none
@@ -477,7 +485,7 @@ class Exchange:
 
     def close(self) -> None:
         """End the request: call the functions of ``on_close``; release uploads, if no ``after_response`` needs them."""
-        self.shared = None  # they may refer to the request, which would be a cycle
+        self.needed = ()
         closers, self.closers = self.closers, None
         for close in closers or ():
             close()
@@ -489,7 +497,8 @@ class Exchange:
             self.release()
 
     def release(self) -> None:
-        """Call the functions given to ``release_after``."""
+        """Let go of all that the request keeps."""
+        self.provided = _NONE_PROVIDED  # it may refer to the request, which would be a cycle
         releases, self.releases = self.releases, ()
         for release in releases:
             release()
@@ -587,6 +596,10 @@ class Exchange:
 
     def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         """Perform a flow for an ``async def`` handler, which awaits its result."""
+        raise NotImplementedError
+
+    def abandon(self) -> Awaitable[None]:
+        """Close what a function after the response has open, if it was cancelled."""
         raise NotImplementedError
 
 

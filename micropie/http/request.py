@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Unpack, cast
 from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
-from micropie.execution import current
+from micropie.execution import Task, current
 from micropie.habits import RequestHabits
 from micropie.http.body import FlowIterator
 from micropie.http.cookies import CookieAttributes, parse_cookies
@@ -369,7 +369,8 @@ class Request(RequestHabits):
         if not callable(function):
             raise TypeError(f"after_response takes a function and its arguments, not {function!r}")
         exchange = self._exchange
-        exchange.tasks = [*exchange.tasks, (function, arguments)]
+        asking = exchange.config.asked_by(function, len(arguments))
+        exchange.tasks = [*exchange.tasks, Task(function, arguments, asking)]
         exchange.context = copy_context()
         exchange.closers = exchange.closers or []  # the drivers look at no other attribute
 

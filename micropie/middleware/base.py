@@ -40,7 +40,7 @@ class HttpMiddleware(_Decorator):
 
     needs_session = True
 
-    def before_request(self, request: Request) -> object:
+    def before_request(self, request: Request, *resources: Any, **others: Any) -> object:
         """Run before the handler, and also for paths without a handler.
 
         Return None to continue, or a dict with any of ``status`` (200), ``body`` ("") and ``headers`` ((name, value)

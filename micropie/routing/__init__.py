@@ -11,9 +11,18 @@ short cuts through the tree: whole paths, and paths with one more segment as the
 mounts first, then asks the router. ``names.py`` makes paths of the names of a whole site's routes.
 """
 
-from micropie.routing.checks import NATIVE, Around, Check, Checking, mark_with, marks_above
+from micropie.routing.checks import (
+    NATIVE,
+    Around,
+    Check,
+    Checking,
+    asked_by_parts,
+    mark_with,
+    marks_above,
+    takes_first,
+)
 from micropie.routing.compiler import build_site
-from micropie.routing.config import Config, ErrorHandler, ErrorKey, check_error_key, config_of
+from micropie.routing.config import Config, ErrorHandler, ErrorKey, check_error_key, config_of, placed
 from micropie.routing.decorators import (
     COMMAND,
     DESCRIPTION,
@@ -46,7 +55,16 @@ from micropie.routing.discovery import (
 )
 from micropie.routing.inheritance import AppDefinition, Registrations
 from micropie.routing.patterns import WILDCARD
-from micropie.routing.providers import Provider, checked_key, checked_provider, in_place_of, name_of
+from micropie.routing.providers import (
+    ASKS_NOTHING,
+    Asking,
+    Provider,
+    Providers,
+    checked_key,
+    checked_provider,
+    in_place_of,
+    name_of,
+)
 from micropie.routing.routes import (
     Route,
     RouteEntry,
@@ -62,13 +80,14 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 
 # fmt: off
 __all__ = [
-    "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "REQUIRES", "WILDCARD", "AppDefinition", "Around",
-    "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function", "Handover", "MountRoute", "OutsideRoute",
-    "Provider", "Registrations", "Route", "RouteEntry", "RouteMark", "Settings", "Site", "body_parameter", "build_site",
-    "check_error_key", "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route",
-    "delete", "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
+    "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "REQUIRES", "WILDCARD",
+    "AppDefinition", "Around", "Asking", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
+    "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Registrations", "Route", "RouteEntry",
+    "RouteMark", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site", "check_error_key",
+    "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",
+    "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
     "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size", "max_data_size", "mentions", "name_of",
-    "patch", "place_of", "post", "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in",
-    "websocket",
+    "patch", "place_of", "placed", "post", "public_name", "put", "reads_body", "requires", "route", "route_of",
+    "run_in", "takes_first", "websocket",
 ]
 # fmt: on

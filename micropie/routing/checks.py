@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from micropie.binding import ProvidedParameter, asked_after_first
 from micropie.errors import SetupError, takes
 from micropie.execution import CallKind, kind_of, layers
 from micropie.routing.config import Chain, Config
 from micropie.routing.discovery import REQUIRES, wrapped_by
-from micropie.routing.providers import Provider, needed_by
+from micropie.routing.providers import Asking, Providers
 
 Check: TypeAlias = Callable[..., object]  # of the request, and of resources
 
@@ -34,9 +33,7 @@ Mark: TypeAlias = Check | Around
 
 @dataclass(frozen=True, slots=True)
 class Checking:
-    """A hook that asks a check. It has the parameters behind the request, the providers of their resources, and those
-    that are ``available`` there.
-    """
+    """A hook that asks a check."""
 
     guards: ClassVar = True
     needs_session: ClassVar = True
@@ -44,30 +41,17 @@ class Checking:
     name: str
     check: Check
     kind: CallKind
-    asked: Sequence[ProvidedParameter]
-    providers: Sequence[Provider]
-    available: object
-
-
-def _checking(check: Check, config: Config) -> Checking:
-    try:
-        asked = asked_after_first(check, config.providers)
-        providers = needed_by(asked, config.providers, config.own_types)
-        for provider in providers:
-            if provider.plan.body_parameter is not None:
-                raise SetupError(f"{provider.name} takes a body, which is received after the checks")
-    except SetupError as error:
-        raise SetupError(f"the check {_name_of(check)}: {error}") from None
-    return Checking(_name_of(check), check, kind_of(check), asked, providers, config.providers)
 
 
 def with_marks(config: Config, marks: Sequence[Mark]) -> Config:
     """Return ``config`` with ``marks`` as its last hooks; ``config`` itself if there are none."""
     if not marks:
         return config
-    check_middlewares([mark.middleware for mark in marks if isinstance(mark, Around)])
-    hooks = [mark.middleware if isinstance(mark, Around) else _checking(mark, config) for mark in marks]
-    return replace(config, middlewares=Chain(config.middlewares, hooks))
+    hooks = [
+        mark.middleware if isinstance(mark, Around) else Checking(_name_of(mark), mark, kind_of(mark)) for mark in marks
+    ]
+    check_middlewares(config.providers, hooks)
+    return replace(config, middlewares=Chain(config.middlewares, hooks, config.providers))
 
 
 def refuse_unless_check(check: Check) -> None:
@@ -77,19 +61,23 @@ def refuse_unless_check(check: Check) -> None:
         raise SetupError(f"{name} is middleware, and no check: write @{name}(...) in place of @requires({name}(...))")
     is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
-    if isinstance(check, type) or is_generator or is_method or not _takes_request(check):
+    if isinstance(check, type) or is_generator or is_method or not takes_first(check, 1):
         raise SetupError(
             f"{_name_of(check)} is no check: write @requires(members), with a function of the request without yield, "
             "def members(request)"
         )
 
 
-def _takes_request(check: Check) -> bool:
-    """Return whether a check can be called with the request, and with resources for its annotated parameters."""
-    if takes(check, 1) or not inspect.isfunction(check):
-        return takes(check, 1)
-    others = [*inspect.signature(check, follow_wrapped=False).parameters.values()][1:]
-    return bool(others) and all(one.annotation is not one.empty or one.default is not one.empty for one in others)
+def takes_first(function: Callable[..., object], count: int) -> bool:
+    """Return whether a function can be called with ``count`` arguments, and with resources for its other parameters,
+    which have annotations.
+    """
+    if takes(function, count) or not (inspect.isfunction(function) or inspect.ismethod(function)):
+        return takes(function, count)
+    parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
+    required = [one for one in parameters[count:] if one.default is one.empty]
+    are_first = all(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters[:count])
+    return are_first and bool(required) and all(one.annotation is not one.empty for one in required)
 
 
 def mark_with(target: object, marks: Sequence[Mark]) -> None:
@@ -156,8 +144,35 @@ _HOOKS = {"before_request": "request", "after_request": "request, status, respon
 _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 
 
-def check_middlewares(middlewares: Sequence[object], of_sockets: Sequence[object] = ()) -> None:
-    """Raise ``SetupError`` for what is no middleware."""
+def asked_by_parts(middleware: Any, providers: Providers) -> Mapping[str, Asking]:
+    """Return the resources that the parts of a middleware ask for, by the parts' names: of a check, a generator
+    function, or an author's function that a middleware calls, ``before``. Raises ``SetupError``.
+    """
+    parts: dict[str, tuple[Callable[..., object], int]] = {}
+    if isinstance(middleware, Checking):
+        parts["before"] = middleware.check, 1
+    elif hasattr(middleware, "calls_with_resources"):
+        parts["before"] = middleware.calls_with_resources
+    else:
+        for name, parameters in {**_HOOKS, **_FLOW_HOOKS, **_SOCKET_HOOKS}.items():
+            if callable(method := getattr(middleware, name, None)):
+                parts[name] = method, parameters.count(",") + 1
+        if not parts and callable(middleware):
+            parts["before"] = _call_of(middleware), 1
+    found = {}
+    for name, (function, given) in parts.items():
+        try:
+            asking = providers.asked_by(function, given)
+        except SetupError as error:
+            kind = "the check " if isinstance(middleware, Checking) else ""
+            raise SetupError(f"{kind}{_name_of(function)}: {error}") from None
+        if asking is not None:
+            found[name] = asking
+    return found
+
+
+def check_middlewares(providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()) -> None:
+    """Raise ``SetupError`` for what is no middleware, and for a parameter that nothing fills."""
     for middleware in [*middlewares, *of_sockets]:
         if isinstance(middleware, type):
             raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
@@ -167,6 +182,8 @@ def check_middlewares(middlewares: Sequence[object], of_sockets: Sequence[object
                 f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
             )
     for middleware in middlewares:
+        if isinstance(middleware, Checking):
+            continue
         functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
         is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
         if not is_generator and not _has_hooks(middleware, _HOOKS) and not _has_hooks(middleware, _FLOW_HOOKS):
@@ -174,9 +191,18 @@ def check_middlewares(middlewares: Sequence[object], of_sockets: Sequence[object
                 f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
                 "generator function, def or async def, with one yield in it"
             )
-        if is_generator and not takes(middleware, 1):
+        if is_generator and not takes_first(_call_of(middleware), 1):
             name = getattr(middleware, "__name__", repr(middleware))
-            raise SetupError(f"{name} in middlewares takes one argument, the request")
+            raise SetupError(
+                f"{name} in middlewares takes one argument, the request, and annotated resources behind it"
+            )
+    for middleware in [*middlewares, *of_sockets]:
+        asked_by_parts(middleware, providers)
+
+
+def _call_of(middleware: Any) -> Callable[..., object]:
+    """Return a middleware that is called as a function or a method, which has a signature."""
+    return middleware if inspect.isroutine(middleware) else middleware.__call__
 
 
 def _has_hooks(middleware: object, hooks: Mapping[str, str]) -> bool:
@@ -186,7 +212,7 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str]) -> bool:
     """
     methods = {name: method for name in hooks if callable(method := getattr(middleware, name, None))}
     for name, method in methods.items():
-        if not takes(method, hooks[name].count(",") + 1):
+        if not takes_first(method, hooks[name].count(",") + 1):
             owner = type(middleware).__name__
             raise SetupError(
                 f"{owner}.{name} takes other arguments than it gets: write def {name}(self, {hooks[name]})"

@@ -33,7 +33,6 @@ from micropie.routing.discovery import (
 )
 from micropie.routing.inheritance import AppDefinition, Registrations, make_config
 from micropie.routing.patterns import Pattern
-from micropie.routing.providers import check_providers
 from micropie.routing.router import Node, Router, with_route
 from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
@@ -91,9 +90,9 @@ class _Compiler:
 
     def compile(self, definition: AppDefinition) -> None:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
-        check_middlewares(definition.middlewares, definition.ws_middlewares)
         config = self.config
-        check_providers(config.providers, config.own_types)
+        config.providers.check()
+        check_middlewares(config.providers, definition.middlewares, definition.ws_middlewares)
         config.tree.append(config)
         explicit = config.settings.expose == "explicit"
         package = type(definition.app).__module__.partition(".")[0]
@@ -225,7 +224,7 @@ def _refuse_lost_functions(registered: Registrations, is_lost: _IsLost) -> None:
     for function in filter(inspect.isfunction, plain):
         if function.__code__.co_varnames[:1] == ("self",):
             raise SetupError(f"{function.__qualname__} is a method: write micropie.get above it, and not app.get")
-    others = (*registered.providers.values(), *(one.function for one in registered.error_handlers.values()))
+    others = (*registered.providers.values(), *registered.error_handlers.values())
     for function in filter(inspect.isfunction, (*plain, *registered.commands, *others)):
         if is_lost(function):
             raise SetupError(f"{function.__qualname__}: {_NO_EFFECT}; write @app.get or @app.route above a function")

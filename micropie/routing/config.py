@@ -8,24 +8,25 @@ application does not set itself is the same object as in the config of the appli
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import quote
 
-from micropie.binding import OwnTypes
+from micropie.binding import OwnTypes, asked_behind, check_filled
 from micropie.errors import HTTPError, SetupError
-from micropie.execution import Flow, call, kind_of
-from micropie.http import HTML, TEXT, Dumps, Response, as_response, dumps_with, split_host, states_status, with_host
+from micropie.execution import kind_of
+from micropie.http import HTML, TEXT, Dumps, Request, dumps_with, split_host, with_host
 from micropie.routing.names import RouteNames
+from micropie.routing.providers import Asking, Providers
 from micropie.routing.settings import Settings
 from micropie.streams import ShutdownSignal
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
     from micropie.execution import Threads
-    from micropie.http import CookieSigner, Limits, Request
+    from micropie.http import CookieSigner, Limits
     from micropie.pool import ExecutorPool, Pool
     from micropie.sessions import SessionStore
     from micropie.templates import Templates
@@ -36,23 +37,29 @@ Middlewares: TypeAlias = "list[object] | Chain"
 
 
 class ErrorHandler:
-    """An author's function for errors: ``def`` or ``async def``, with one parameter, the error, or none."""
+    """An author's function for errors, ``def`` or ``async def``: of the error, the request and resources, or of less.
 
-    def __init__(self, function: Callable[..., object]) -> None:
-        self.function = function
-        self._kind = kind_of(function)
-        parameters = inspect.signature(function).parameters
-        if len(parameters) > 1:
-            raise SetupError(f"the error handler {function.__name__} takes one parameter, the error, or none")
-        self._takes_error = bool(parameters)
+    ``asking``: the resources that it asks for, None for none. Raises ``SetupError`` for a parameter that nothing fills.
+    """
 
-    def respond(self, error: Exception, status: int) -> Flow[Response]:
-        """Return the author's answer, with the error's status unless the answer states one."""
-        result = yield from call(self._kind, self.function, *((error,) if self._takes_error else ()))
-        response = as_response(result)
-        if not states_status(result):
-            response.status = status
-        return response
+    def __init__(self, function: Callable[..., object], providers: Providers) -> None:
+        self.function, self.kind = function, kind_of(function)
+        parameters = inspect.signature(function, follow_wrapped=False).parameters
+        try:
+            asked, _ = asked_behind(function, 0, providers)
+            others = [one for name, one in parameters.items() if name not in asked]
+            self.asking = providers.asking(asked) if asked else None
+            self._takes_request = [one.name == "request" or one.annotation in (Request, "Request") for one in others]
+            is_first = [one.name for one in others] == [*parameters][: len(others)]
+            if not is_first or self._takes_request.count(False) > 1 or self._takes_request.count(True) > 1:
+                check_filled(others[self._takes_request.count(True) + 1 :])
+                raise SetupError("write def page(request, error), one of the two or none, and resources behind them")
+        except SetupError as error:
+            raise SetupError(f"the error handler {getattr(function, '__qualname__', function)}: {error}") from None
+
+    def arguments(self, request: Request, error: Exception) -> Sequence[object]:
+        """Return the arguments before the resources."""
+        return [request if is_request else error for is_request in self._takes_request]
 
 
 # By status or exception class, with the content type of their text: that of their own application.
@@ -113,8 +120,7 @@ class Config:
     """The channels in which it publishes and subscribes."""
     shutdown: ShutdownSignal
     """Set when the server is told to stop; one for the whole tree."""
-    providers: Mapping[object, Callable[..., object]]
-    """The providers of a request's resources by type: this application's own before those of the ones around it."""
+    providers: Providers
     tree: list[Config]
     """The configs of the whole tree, the outermost application's first; two of an application that is in it twice."""
     text_type: str = field(init=False)
@@ -176,6 +182,10 @@ class Config:
         fingerprint = self.names.fingerprint(name, self.scopes, path)
         return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
 
+    def asked_by(self, function: Callable[..., object], given: int) -> Asking | None:
+        """Return the resources that a function after the response asks for, None for none. Raises ``SetupError``."""
+        return self.providers.asked_later(function, given)
+
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool, str]:
         """Return the author's handler for an error, or None, whether the author expected this error, and the type of
         the handler's text.
@@ -213,13 +223,27 @@ _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
 
 
 class Chain:
-    """A live view of two lists of middleware as one."""
+    """A live view of two lists of middleware as one. ``providers``: of the application of ``inner``."""
 
-    def __init__(self, outer: Middlewares, inner: Middlewares) -> None:
+    def __init__(self, outer: Middlewares, inner: list[object], providers: Providers) -> None:
         self._parts = (outer, inner)
+        self._providers = providers
 
     def __iter__(self) -> Iterator[object]:
         return chain(*self._parts)
 
     def __bool__(self) -> bool:
         return any(self._parts)
+
+    def placed(self, outermost: Providers) -> Iterator[tuple[object, Providers]]:
+        """Yield each middleware with the providers of its application; ``outermost`` are those of the outermost one."""
+        outer, inner = self._parts
+        yield from placed(outer, outermost)
+        yield from ((one, self._providers) for one in inner)
+
+
+def placed(middlewares: Middlewares, outermost: Providers) -> Iterable[tuple[object, Providers]]:
+    """Return each middleware with the providers of its application."""
+    if isinstance(middlewares, Chain):
+        return middlewares.placed(outermost)
+    return [(one, outermost) for one in middlewares]

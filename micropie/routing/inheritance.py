@@ -9,6 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from micropie import pool as pools
+from micropie.binding import OwnTypes
 from micropie.errors import SetupError
 from micropie.execution import Threads, available_cpus
 from micropie.http import current_request, normal_hosts, split_host
@@ -16,6 +17,7 @@ from micropie.mounts import Mount
 from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Chain, Config, ErrorHandler, ErrorKey, handlers_of_classes
 from micropie.routing.names import RouteNames
+from micropie.routing.providers import Providers
 from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.streams import ShutdownSignal
@@ -33,7 +35,7 @@ class Registrations:
     def __init__(self) -> None:
         self.settings: dict[str, Any] = {}
         """Only those that the author has set."""
-        self.error_handlers: dict[ErrorKey, ErrorHandler] = {}
+        self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
         """By the type that they provide."""
         self.functions: list[tuple[Callable[..., object], RouteMark]] = []
@@ -93,7 +95,7 @@ def make_config(
     if channels is None:
         assert outer is not None  # noqa: S101
         channels = outer.channels
-    outer_providers = outer.providers if outer else definition.providers
+    functions = {**(outer.providers.functions if outer else {}), **definition.providers}
     config = Config(
         settings=settings,
         threads=_threads(settings) if outer is None or own & _THREAD_SETTINGS else outer.threads,
@@ -111,16 +113,18 @@ def make_config(
         templates=_templates(definition, settings, outer.templates.directories if outer else ()),
         channels=channels,
         shutdown=shutdown,
-        # The very object of the outer application, if it has the same: resources are shared then.
-        providers={**outer.providers, **definition.providers} if outer and definition.providers else outer_providers,
+        providers=Providers(functions, OwnTypes(settings.encoders, settings.decoders)),
         tree=outer.tree if outer else [],
     )
     if "errors" in own:  # it has decided how its errors look
         config.error_handlers = handlers_of_classes(config.error_handlers)
-    config.error_handlers = [(definition.registered.error_handlers, config.text_type), *config.error_handlers]
+    own_handlers = {
+        key: ErrorHandler(function, config.providers) for key, function in definition.registered.error_handlers.items()
+    }
+    config.error_handlers = [(own_handlers, config.text_type), *config.error_handlers]
     if outer is not None:
-        config.middlewares = Chain(outer.middlewares, definition.middlewares)
-        config.ws_middlewares = Chain(outer.ws_middlewares, definition.ws_middlewares)
+        config.middlewares = Chain(outer.middlewares, definition.middlewares, config.providers)
+        config.ws_middlewares = Chain(outer.ws_middlewares, definition.ws_middlewares, config.providers)
     return with_marks(config, marks_above(definition.app))
 
 

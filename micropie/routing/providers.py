@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NewType, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, NewType, TypeVar, cast
+from weakref import WeakKeyDictionary
 
-from micropie.binding import OwnTypes, Plan, ProvidedParameter
-from micropie.errors import SetupError
+from micropie.binding import OwnTypes, Plan, asked_behind, check_filled
+from micropie.errors import SetupError, takes
 from micropie.execution import AWAIT, BLOCK, INLINE, LOOP, MARK, CallKind, layers
 from micropie.http import BindingErrors, Request, UploadFile, WebSocketRequest
-
-Providers: TypeAlias = Mapping[object, Callable[..., object]]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -26,13 +25,16 @@ Function = TypeVar("Function", bound=Callable[..., object])
 class Provider:
     """The provider of ``key``. ``plan`` binds its arguments.
 
+    ``needs``: the providers of its own parameters' resources, each after those that it needs itself. Two are equal if
+    they give the same: an inner application shares the resources of an outer one, as far as it provides none of them.
+
     ``call_kind`` is how it is called, and ``run_kind`` how a plain generator of it runs. ``is_class``: it makes async
     context managers, on the event loop.
     """
 
-    __slots__ = ("call_kind", "is_class", "key", "name", "plan", "run_kind")
+    __slots__ = ("_hash", "_parts", "call_kind", "is_class", "key", "name", "needs", "plan", "run_kind")
 
-    def __init__(self, key: object, function: Callable[..., object], keys: Collection[object], own: OwnTypes) -> None:
+    def __init__(self, key: object, function: Callable[..., object], keys: Container[object], own: OwnTypes) -> None:
         *_, inner = layers(function)
         self.key = key
         self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
@@ -49,6 +51,108 @@ class Provider:
             self.plan = Plan(call, provided=keys, is_provider=True, own=own)
         except SetupError as error:
             raise SetupError(f"{self.name}, which provides {name_of(key)}: {error}") from None
+        self.needs: Sequence[Provider] = ()
+        self._hash = hash(key)
+        self._parts = key, function, own if self.plan.reads_values else None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Provider) and self._parts == other._parts and self.needs == other.needs
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class Asking(NamedTuple):
+    """The resources that a function asks for: the providers by the names of its parameters, and all that are needed,
+    each after those that it needs itself.
+    """
+
+    asked: Mapping[str, Provider]
+    providers: Sequence[Provider]
+
+
+ASKS_NOTHING = Asking({}, ())
+
+
+class Providers:
+    """The providers that an application has: its own, and those of the applications around it.
+
+    ``functions``: by the type that they provide. A function that an annotation names is its own key.
+    """
+
+    def __init__(self, functions: Mapping[object, Callable[..., object]], own: OwnTypes) -> None:
+        self.functions = functions
+        self._own = own
+        self._found: dict[object, Provider] = {}
+        self._later: WeakKeyDictionary[Any, dict[int, Asking | None]] = WeakKeyDictionary()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.functions
+
+    def check(self) -> None:
+        """Raise ``SetupError`` for a mistake in any of them, be it used or not."""
+        self.needed_for(self.functions)
+
+    def needed_for(self, keys: Iterable[object]) -> Sequence[Provider]:
+        """Return the providers for some parameters' resources, each after those that it needs itself.
+
+        Raises ``SetupError`` for a circle, and for a provider's parameter that nothing can fill.
+        """
+        found = [self._find(key, ()) for key in keys]
+        return [*dict.fromkeys(needed for one in found for needed in (*one.needs, one))]
+
+    def _find(self, key: object, path: tuple[object, ...]) -> Provider:
+        if key in path:
+            circle = " needs ".join(map(name_of, [*path[path.index(key) :], key]))
+            raise SetupError(f"{circle}: providers can't need each other")
+        found = self._found.get(key)
+        if found is None:
+            # A function that an annotation names is the key itself, unless a test puts another in its place.
+            function = self.functions[key] if key in self.functions else cast("Callable[..., object]", key)
+            found = Provider(key, function, self, self._own)
+            direct = [self._find(needed.key, (*path, key)) for needed in found.plan.provided]
+            found.needs = [*dict.fromkeys(needed for one in direct for needed in (*one.needs, one))]
+            self._found[key] = found
+        return found
+
+    def asked_by(self, function: Callable[..., object], given: int) -> Asking | None:
+        """Return the resources that a function asks for behind its first ``given`` arguments; None if it asks for none.
+
+        Raises ``SetupError`` for a parameter that nothing fills.
+        """
+        asked, others = asked_behind(function, given, self)
+        check_filled(others)
+        return self.asking(asked) if asked else None
+
+    def asked_later(self, function: Callable[..., object], given: int) -> Asking | None:
+        """``asked_by`` for a function that a request brings. One without other parameters costs next to nothing."""
+        if not (inspect.isfunction(function) or inspect.ismethod(function)):
+            return None
+        code, plain = function.__code__, inspect.unwrap(getattr(function, "__func__", function))
+        if code.co_argcount + code.co_kwonlyargcount - inspect.ismethod(function) <= given:
+            return None
+        if plain not in self._later:
+            self._later[plain] = {}
+        found = self._later[plain]
+        if given not in found:
+            try:
+                found[given] = self.asked_by(function, given)
+            except SetupError:
+                if not takes(function, given):
+                    raise
+                found[given] = None  # an annotation can't be read, of a parameter with a default
+        return found[given]
+
+    def asking(self, asked: Mapping[str, object]) -> Asking:
+        """Return the providers for the parameters of a function that is no handler: keys by name.
+
+        Raises ``SetupError`` for a provider that takes a body.
+        """
+        needed = self.needed_for(asked.values())
+        for one in needed:
+            if one.plan.body_parameter is not None:
+                raise SetupError(f"{one.name} takes a body, which is received after the hooks, for a handler alone")
+        return Asking({name: self._find(key, ()) for name, key in asked.items()}, needed)
 
 
 def checked_key(key: object) -> object:
@@ -86,35 +190,6 @@ def in_place_of(key: object, fake: object) -> Callable[..., object]:
 
     setattr(give, MARK, LOOP)  # nothing in it can block
     return give
-
-
-def needed_by(parameters: Iterable[ProvidedParameter], providers: Providers, own: OwnTypes) -> Sequence[Provider]:
-    """Return the providers of some parameters, each after those that it needs itself.
-
-    Raises ``SetupError`` for a circle, and for a provider's parameter that nothing can fill.
-    """
-    found: dict[object, Provider] = {}
-
-    def visit(key: object, path: tuple[object, ...]) -> None:
-        if key in path:
-            circle = " needs ".join(map(name_of, [*path[path.index(key) :], key]))
-            raise SetupError(f"{circle}: providers can't need each other")
-        if key not in found:
-            # A function that an annotation names is the key itself, unless a test puts another in its place.
-            function = providers[key] if key in providers else cast("Callable[..., object]", key)
-            provider = Provider(key, function, providers, own)
-            for needed in provider.plan.provided:
-                visit(needed.key, (*path, key))
-            found[key] = provider
-
-    for asked in parameters:
-        visit(asked.key, ())
-    return list(found.values())
-
-
-def check_providers(providers: Providers, own: OwnTypes) -> None:
-    """Raise ``SetupError`` for a mistake in any of them, be it used or not."""
-    needed_by([ProvidedParameter("", key, None) for key in providers], providers, own)
 
 
 def name_of(key: object) -> str:

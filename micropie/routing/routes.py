@@ -28,7 +28,7 @@ from micropie.http import Exchange
 from micropie.routing.checks import marks_above_handler, with_marks
 from micropie.routing.config import Config
 from micropie.routing.discovery import RouteMark
-from micropie.routing.providers import Provider, needed_by
+from micropie.routing.providers import Provider
 from micropie.routing.providers import name_of as name_of_type
 from micropie.routing.settings import METHODS
 
@@ -184,7 +184,7 @@ def _plan(
         if takes_socket and not any(map(inspect.iscoroutinefunction, (function, unwrapped))):
             raise SetupError("a WebSocket handler waits for messages: write async def, without yield")
         plan = Plan(function, takes_socket, config.providers, own=config.own_types)
-        providers = needed_by(plan.provided, config.providers, config.own_types)
+        providers = config.providers.needed_for(one.key for one in plan.provided)
         parameter = body_parameter(plan, providers)
         if takes_socket and parameter is not None:
             raise SetupError(f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none")

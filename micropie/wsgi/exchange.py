@@ -17,6 +17,7 @@ import anyio
 
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, start_tasks
+from micropie.flow import TASK_FLOWS, clean_up
 from micropie.http import Address, Environ, Exchange, HeaderPairs, Headers, Message, Scope, escaped_path, raw_path_below
 from micropie.lazily import pattern
 from micropie.routing import config_of
@@ -70,7 +71,7 @@ class WSGIExchange(Exchange):
         super().close()
         if self.tasks:
             settings = config_of(self).settings
-            start_tasks(self, settings.background_timeout, settings.portal_backend)
+            start_tasks(self, settings.background_timeout, TASK_FLOWS, settings.portal_backend)
 
     def server_scheme(self) -> str:
         return str(self.environ["wsgi.url_scheme"])
@@ -212,3 +213,7 @@ class WSGIExchange(Exchange):
     async def perform_async(self, flow: Flow[Value]) -> Value:
         # This runs on the background loop, which other requests share: reading the server's socket must not block it.
         return await anyio.to_thread.run_sync(partial(self.perform, flow))
+
+    async def abandon(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.perform_async(clean_up(self))

@@ -1340,7 +1340,6 @@ def in_a_process(thing: Thing) -> str:
     return thing.name
 
 
-@get("/pooled")
 def from_a_body(upload: UploadFile) -> Thing:
     return Thing()
 

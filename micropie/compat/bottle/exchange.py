@@ -56,7 +56,8 @@ class Application(Protocol):
 class Exchange:
     """A request and its response. The environ and the response are made when they are first needed.
 
-    micropie's request refers to it, and it to ``native``, micropie's exchange: to refer to the request would be a cycle.
+    micropie's request refers to it, and it to ``native``, micropie's exchange. To refer to the request would be
+    a cycle.
     """
 
     __slots__ = ("_environ", "_response", "app", "arguments", "early", "native", "route")
