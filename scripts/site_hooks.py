@@ -48,6 +48,7 @@ WEIGHTS = {
     "performance": 0.1,
     "reference/": 0.3,
     "extension": 0.3,
+    "works-with": 0.3,
 }
 
 
