@@ -76,7 +76,7 @@ def section(outcome: Outcome) -> str:
             lines += [report.by_case(titles, *rows, spread=True)] if titles and best else []
     else:
         lines += [report.by_case(cases, best, medians, base=BASE)] if best else []
-        lines += ["What falls behind:\n", report.behind(cases, best, OURS, BASE)]
+        lines += ["Where micropie is slower:\n", report.behind(cases, best, OURS, BASE)]
     lines += [f"Missing: {name} ({why}).\n" for name, why in outcome.missing.items()]
     return "\n".join(lines)
 

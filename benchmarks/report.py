@@ -73,10 +73,10 @@ def behind(cases: Mapping[str, str], best: Mapping[str, Row], ours: str, base: s
         if case not in best.get(ours, {}):
             continue
         own = best[ours][case]
-        faster = [f"{name} {own / row[case]:.2f}x" for name, row in best.items()
+        faster = [f"{own / row[case]:.2f} times {name}'s" for name, row in best.items()
                   if name not in (ours, base) and case in row and row[case] < own]  # fmt: skip
         if faster:
-            lines.append(f"- {title}: {ours}'s time is a multiple of {', '.join(faster)}")
+            lines.append(f"- {title}: {ours}'s time is {', '.join(faster)}")
     return "\n".join(lines or [f"Nothing: no peer is faster than {ours} here."]) + "\n"
 
 

@@ -55,7 +55,7 @@ def test_the_tables_are_written_into_the_documentation(
     assert "old" not in text
     assert "| explicit route with two parameters |" in text
     assert "| yields text once |" in text
-    assert "What falls behind:" in capsys.readouterr().out
+    assert "Where micropie is slower:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("subject", growth.SUBJECTS, ids=lambda subject: subject.key)
