@@ -7,6 +7,7 @@ from io import BytesIO
 from tempfile import TemporaryFile
 from typing import IO, Any, ClassVar
 from urllib.parse import unquote_to_bytes
+from weakref import proxy
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lazily import lazy
@@ -218,11 +219,11 @@ class RequestBody(Entity):
     """The whole body, if it is short, came at once and has no longer limit than it needs: it needs no file."""
 
     def __init__(self, request: Any) -> None:
-        self._request = request
+        self._request = proxy(request)  # whose ``body`` this is: a reference would be a cycle
         self.params = {}
         self.parts = []
         self.request_params = request.params
-        data = request.native._exchange.received
+        data = request.native.received
         if type(data) is bytes and not 0 < type(self).server_limit() < len(data):
             self.received = data
 
@@ -239,7 +240,7 @@ class RequestBody(Entity):
     @lazy
     def content_type(self) -> HeaderElement:
         """The media type: ``value`` and ``params``."""
-        kind, parameters, _ = self._request.native._exchange.framing()
+        kind, parameters, _ = self._request.native.framing()
         return HeaderElement(kind, parameters)
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
@@ -265,7 +266,7 @@ class RequestBody(Entity):
     def process(self) -> None:
         """Process the body, and add its parameters to the request's. Raises ``HTTPError`` 411 without a length."""
         native = self._request.native
-        kind, _, length = native._exchange.framing()
+        kind, _, length = native.framing()
         if length is None and "transfer-encoding" not in native.headers:
             raise HTTPError(411)
         is_usual = kind == FORM and PROCESSORS.get(FORM) is process_urlencoded
@@ -340,7 +341,7 @@ def process_multipart(entity: Entity) -> None:
     else:
         native = serving.request.native
         if native is not None:
-            native._exchange.release_after(form.close)
+            native.release_after(form.close)
         kind = entity.part_class or Part
         kept = iter(fields)
         for name, value in form.parts:

@@ -59,7 +59,7 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
         bus.publish("before_request")
         at_end = native.after_response if native.environ is None else native.on_close
         at_end(partial(bus.publish, "after_request"))
-    request = app.request_class(native, app, path)
+    request = app.request_class(native._exchange, app, path)
     exchange = Exchange(request, app.response_class())
     native.__dict__["_cherrypy"] = exchange
     begun = Begun()

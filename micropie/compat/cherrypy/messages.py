@@ -23,6 +23,7 @@ from micropie.compat.cherrypy.serving import Exchange, outside_as
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
 from micropie.compat.environs import body_of, is_read_quickly, own_environ
 from micropie.http import Environ, parse_cookies
+from micropie.http import Exchange as NativeExchange
 from micropie.http import Request as NativeRequest
 from micropie.streams import FileRange
 
@@ -33,7 +34,7 @@ class Request:
     prev: Request | None = None
     """The request that an ``InternalRedirect`` has left, or None."""
     native: Any = None
-    """micropie's request."""
+    """micropie's exchange. Not its request, which refers to this one: that would be a cycle."""
     app: Any = None
     local = Host("127.0.0.1", 80)
     remote = Host("127.0.0.1", 1111)
@@ -163,9 +164,9 @@ _LINE_ENDS = re.compile(r"[\r\n]")
 
 
 class ServedRequest(Request):
-    """A request of a client. ``native`` is micropie's."""
+    """A request of a client."""
 
-    def __init__(self, native: NativeRequest, app: Any, path: str) -> None:
+    def __init__(self, native: NativeExchange, app: Any, path: str) -> None:
         self.native = native
         self.app = app
         self.method = native.method
@@ -175,9 +176,7 @@ class ServedRequest(Request):
     @lazy
     def wsgi_environ(self) -> Environ:
         """A WSGI environ of the request, also under ASGI."""
-        environ = own_environ(self.native)
-        environ["micropie.request"] = self.native
-        return environ
+        return own_environ(self.native)
 
     @lazy
     def headers(self) -> HeaderMap:
@@ -205,7 +204,7 @@ class ServedRequest(Request):
     @lazy
     def cookie(self) -> SimpleCookie:
         """The cookies. Raises ``HTTPError`` 400 for a name that no cookie may have."""
-        cookies, header = SimpleCookie(), self.native._exchange.cookie_header()
+        cookies, header = SimpleCookie(), self.native.cookie_header()
         if "headers" in self.__dict__ or "=?" in header:  # a tool may have changed it, or it has encoded words
             header = self.headers.get("Cookie", "")
         try:
@@ -247,7 +246,7 @@ class ServedRequest(Request):
     @lazy
     def base(self) -> str:
         """Scheme and host, without a slash at the end. Raises 400 for a Host header that is none: it is in links."""
-        return f"{self.scheme}://{self.native.host}"
+        return f"{self.scheme}://{NativeRequest(self.native).host}"
 
     @lazy
     def remote(self) -> Host:
@@ -268,7 +267,7 @@ class ServedRequest(Request):
     @lazy
     def rfile(self) -> IO[bytes]:
         """The body as a file, unless it is read already."""
-        received = self.native._exchange.body_so_far()
+        received = self.native.body_so_far()
         return body_of(self.native) if received is None else BytesIO(received)
 
     @lazy

@@ -37,7 +37,7 @@ def _parsed(data: bytes, max_data_size: int = DEFAULT_LIMITS.max_data_size) -> o
 def process_json(request: Any) -> None:
     """Process a request's body as with the tool ``json_in`` and its default options."""
     body = request.body
-    if body.received is not None and request.native._exchange.framing()[0] in _TYPES:
+    if body.received is not None and request.native.framing()[0] in _TYPES:
         body.fp = BytesIO()
         request.json = _parsed(body.received)
     else:
