@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from micropie.cli.target import CommandError
-from micropie.compat import advice_for
+from micropie.compat import ADVICE, advice_for
 
 
 class Finding(NamedTuple):
@@ -30,19 +30,25 @@ class Finding(NamedTuple):
 
 # Keys of CherryPy's configuration, which are strings in the source.
 CONFIG_KEYS: Mapping[str, str] = {
-    "tools.sessions.servers": "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
-    "tools.xmlrpc.": "expose a method that reads cherrypy.request.body by xmlrpc.client.loads",
-    "tools.cpstats.": "use micropie.middleware.AccessLog, or metrics of the server",
+    "tools.sessions.servers": ADVICE["cherrypy.lib.sessions.MemcachedSession"],
+    "tools.xmlrpc.": ADVICE["cherrypy.tools.xmlrpc"],
+    "tools.cpstats.": ADVICE["cherrypy.tools.cpstats"],
     "server.ssl_certificate_chain": "append the chain to the file of server.ssl_certificate",
     "server.ssl_ciphers": "serve by a server that has them: uvicorn --ssl-ciphers",
     "server.ssl_context": "serve by a server that has it: uvicorn, hypercorn",
     "server.socket_file": "serve by uvicorn --uds, or gunicorn --bind unix:FILE",
-    "wsgi.pipeline": "wrap the application itself, or append to cherrypy.tree.native.middlewares",
+    "wsgi.pipeline": ADVICE["cherrypy.Application.wsgiapp"],
 }
+
+# Attributes of objects, whose classes a look at the source does not tell.
+ATTRIBUTES: Mapping[str, str] = {"wsgiapp": ADVICE["cherrypy.Application.wsgiapp"]}
+
+CONFIG_FILES = frozenset({".conf", ".cfg", ".ini"})
 
 
 def findings(framework: str, path: Path) -> Iterator[Finding]:
-    """Yield the places in the Python files at ``path``, and in the packages that they import, that need a hand.
+    """Yield the places in the Python files at ``path``, and in the packages that they import, that need a hand;
+    for CherryPy also in the files of configuration below ``path``.
 
     Raises ``CommandError`` without such files.
     """
@@ -59,6 +65,10 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
     is_installed = any(_installs(tree, framework) for tree in trees.values())
     for file, tree in trees.items():
         yield from sorted(_in_module(framework, file, tree, is_installed))
+    if framework == "cherrypy" and path.is_dir():
+        for file in sorted(found for found in path.rglob("*") if found.suffix in CONFIG_FILES and found.is_file()):
+            for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+                yield from _in_key(file, number, re.split("[:=]", line)[0].strip())
     for file, tree in _plugins(framework, trees):
         if not is_installed:
             yield Finding(file, 1, f"imports the original {framework}", _INSTALL.format(framework))
@@ -110,9 +120,16 @@ def _in_module(framework: str, file: Path, tree: ast.Module, is_installed: bool)
                 seen.add((line, advice))
                 yield Finding(file, line, name, advice)
         if framework == "cherrypy" and isinstance(node, ast.Constant) and isinstance(node.value, str):
-            key = next((key for key in CONFIG_KEYS if node.value.startswith(key)), None)
-            if key is not None:
-                yield Finding(file, node.lineno, repr(node.value), CONFIG_KEYS[key])
+            yield from _in_key(file, node.lineno, node.value)
+        if framework == "cherrypy" and isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
+            yield Finding(file, node.lineno, f".{node.attr}", ATTRIBUTES[node.attr])
+
+
+def _in_key(file: Path, line: int, key: str) -> Iterator[Finding]:
+    """Yield the finding for a key of CherryPy's configuration, if it needs a hand."""
+    for beginning, advice in CONFIG_KEYS.items():
+        if key.startswith(beginning):
+            yield Finding(file, line, repr(key), advice)
 
 
 def _imported_names(tree: ast.Module) -> dict[str, str]:

@@ -4,7 +4,7 @@
 imported by ``import micropie``.
 """
 
-from micropie.compat.missing import advice_for
+from micropie.compat.missing import ADVICE, advice_for
 from micropie.compat.stand_in import install, name_for_processes
 
-__all__ = ["advice_for", "install", "name_for_processes"]
+__all__ = ["ADVICE", "advice_for", "install", "name_for_processes"]

@@ -14,7 +14,7 @@ from micropie.debug import may_see_debug_pages
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import HANDLER, RouteKind, current, layers
 from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
-from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, Route, Site, marks_above
+from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, Route, Settings, Site, marks_above
 from micropie.tree import Node, Tree
 
 NO_VALUES: dict[str, object] = {}
@@ -90,12 +90,28 @@ class CarryingTree(Tree):
         return super().definition(ancestors)
 
 
-class Carrier(App):
-    """The application's ``native``."""
+class MovedApp(App):
+    """The application's ``native``. Its class is named in the log."""
 
     _micropie_is_framework = True
     _micropie_tree = CarryingTree
     _micropie: CarryingTree
+
+    def configure(self, **arguments: Any) -> None:
+        """State what ``App(...)`` takes, once: ``app.native.configure(templates="views", session_cookie="shop_id")``.
+
+        Raises ``SetupError`` as ``App`` does.
+        """
+        super().__init__(**arguments)
+        self._micropie.changed()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _ARGUMENTS and not isinstance(value, App):  # which answers below its name
+            raise SetupError(f"{name!r} is a setting, and no attribute: write native.configure({name}=...)")
+        super().__setattr__(name, value)
+
+
+_ARGUMENTS = frozenset({*vars(Settings()), "docs", "security"})
 
 
 class Carried:
@@ -105,7 +121,7 @@ class Carried:
     """
 
     def __init__(self, carry: Callable[[Site, RouteKind], CarryingSite]) -> None:
-        self.native = Carrier()
+        self.native = MovedApp()
         self.native._micropie.carry = carry
         vars(self)[NATIVE] = self.native
         vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 _SERVER = "start a server: micropie run app:app, gunicorn, uvicorn"
 _XMLRPC = "expose a method that reads cherrypy.request.body by xmlrpc.client.loads"
+_STATISTICS = "use micropie.middleware.AccessLog, or metrics of the server"
 _REDIS = "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)"
-_WRAP = "wrap the application itself, or append to cherrypy.tree.native.middlewares"
+_WRAP = "write app = micropie.dual(Middleware(cherrypy.tree)), or append to cherrypy.tree.native.middlewares"
 _ASYNC = "use async def handlers: threads are what def handlers have"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
 _RUN = 'choose a server by run(server="..."), or micropie run --server'
@@ -24,7 +25,8 @@ ADVICE: Mapping[str, str] = {
     "cherrypy._cptools.XMLRPCController": _XMLRPC,
     "cherrypy._cptools.XMLRPCTool": _XMLRPC,
     "cherrypy.lib.xmlrpcutil": _XMLRPC,
-    "cherrypy.lib.cpstats": "use micropie.middleware.AccessLog, or metrics of the server",
+    "cherrypy.lib.cpstats": _STATISTICS,
+    "cherrypy.tools.cpstats": _STATISTICS,
     "cherrypy.lib.profiler": "profile with py-spy or cProfile from outside",
     "cherrypy.lib.covercp": "measure with coverage run -m pytest",
     "cherrypy.lib.gctools": "use tracemalloc",
@@ -39,6 +41,7 @@ ADVICE: Mapping[str, str] = {
     "cherrypy._cpnative_server": _SERVER,
     "cherrypy._cpmodpy": _SERVER,
     "cherrypy.server.httpserver": _SERVER,
+    "cherrypy.Application.wsgiapp": _WRAP,
     **dict.fromkeys(
         [
             f"cherrypy.{module}.{name}"
@@ -94,11 +97,16 @@ def tell(module: str, name: str) -> NoReturn:
     raise AttributeError(f"module {original!r} has no attribute {name!r}")
 
 
+def listed_advice(name: str) -> str | None:
+    """Return what ``ADVICE`` says of a dotted name, or of the beginning of it."""
+    return next((advice for key, advice in ADVICE.items() if f"{name}.".startswith(f"{key}.")), None)
+
+
 def advice_for(framework: str, name: str) -> str | None:
     """Return what to write for a dotted name, None if it is not the framework's, or its stand-in has it."""
-    for key, advice in ADVICE.items():
-        if f"{name}.".startswith(f"{key}."):
-            return advice
+    listed = listed_advice(name)
+    if listed is not None:
+        return listed
     first, *parts = name.split(".")
     found: Any = import_module(f"{__package__}.{framework}") if first == framework else None
     for part in parts:

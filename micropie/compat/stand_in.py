@@ -21,6 +21,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 
+from micropie.compat.missing import listed_advice
 from micropie.errors import logger
 
 FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
@@ -49,10 +50,8 @@ class _StandIn(MetaPathFinder, Loader):
         except ModuleNotFoundError as error:
             if error.name is None or not error.name.startswith(f"{__package__}."):
                 raise
-            raise ModuleNotFoundError(
-                f"{spec.name} has no stand-in: micropie check --from {self.framework} says what to write instead",
-                name=spec.name,
-            ) from None
+            advice = listed_advice(f"{self.framework}{below}") or "leave it out, or write it anew"
+            raise ModuleNotFoundError(f"{spec.name} has no stand-in: {advice}", name=spec.name) from None
         self._identity = (module.__spec__, module.__loader__)
         return module
 

@@ -310,6 +310,7 @@ class Root:
 
 
 Daemonizer(cp.engine).subscribe()
+cp.tree.mount(Root()).wsgiapp.pipeline.append(("proxy", object))
 """
 
 
@@ -317,6 +318,7 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "site.py").write_text(OLD)
     (tmp_path / "old" / "python2.py").write_text("print 'hello'\n")
+    (tmp_path / "old" / "site.conf").write_text("[/]\ntools.sessions.on = True\ntools.cpstats.on: True\n")
     status, output, _ = command("check", "--from", "cherrypy", "old")
     assert status == 1
     assert output.splitlines() == [
@@ -328,7 +330,10 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
         "old/site.py:9: 'tools.sessions.servers': sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
         "old/site.py:10: 'server.ssl_ciphers': serve by a server that has them: uvicorn --ssl-ciphers",
         "old/site.py:17: cherrypy.tools.xmlrpc: expose a method that reads cherrypy.request.body by xmlrpc.client.loads",
-        "6 findings",
+        "old/site.py:21: .wsgiapp: write app = micropie.dual(Middleware(cherrypy.tree)), "
+        "or append to cherrypy.tree.native.middlewares",
+        "old/site.conf:3: 'tools.cpstats.on': use micropie.middleware.AccessLog, or metrics of the server",
+        "8 findings",
     ]
 
 
@@ -768,6 +773,7 @@ def test_importing_micropie_imports_none_of_it() -> None:
 
 # Stand-ins that only say what to write; and a value that is None as long as no server of CherryPy's runs.
 STATED_BUT_MISSING = {
+    "cherrypy.Application.wsgiapp",
     "cherrypy.dispatch.RoutesDispatcher",
     "cherrypy.dispatch.XMLRPCDispatcher",
     "cherrypy.server.httpserver",

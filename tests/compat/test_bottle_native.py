@@ -267,6 +267,28 @@ def test_a_moved_application_is_mounted_in_a_native_one(app: bottle.Bottle, make
     assert client.get("/greet").text == "Hello, World!"
 
 
+def test_native_has_settings(app: bottle.Bottle, make_client: MakeClient) -> None:
+    app.native.configure(text="plain", docs="/documents")
+    app.native.pool = App(text="html")  # an application, whose path has a setting's name
+    app.native.pool.get("/")(lambda: "pool")
+    app.native.get("/pies")(lambda: "pies")
+    app.get("/old")(lambda: "old")
+    client = make_client(app)
+    types = [
+        client.get(path).headers["content-type"].split(";")[0] for path in ("/pies", "/pool", "/old", "/documents")
+    ]
+    assert types == ["text/plain", "text/html", "text/html", "text/html"]
+
+
+@pytest.mark.parametrize("name", ["session_cookie", "templates", "docs"])
+def test_a_setting_is_no_attribute_of_native(app: bottle.Bottle, name: str) -> None:
+    """It was set in silence, and did nothing."""
+    with pytest.raises(SetupError, match=rf"native.configure\({name}=...\)"):
+        setattr(app.native, name, "x")
+    with pytest.raises(SetupError, match="no setting 'pies'"):
+        app.native.configure(pies=1)
+
+
 def test_the_carrier_can_not_be_part_of_another_tree(app: bottle.Bottle) -> None:
     root = Inner()
     root.mount("/old", app.native)

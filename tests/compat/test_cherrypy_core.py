@@ -1116,9 +1116,13 @@ def test_grafted_applications(cherrypy: Any, serve: Serve) -> None:
     assert client.get("/foreign/x").text == "/foreign|/x!"
 
 
-def test_pipelines_are_refused() -> None:
+def test_pipelines_and_tools_that_are_not_here_say_what_to_write() -> None:
     with pytest.raises(NotImplementedError, match="middlewares"):
         ours.Application(None, "", {"/": {"wsgi.pipeline": []}})
+    with pytest.raises(AttributeError, match="dual"):
+        ours.Application(None).wsgiapp.pipeline.append(("name", object))
+    with pytest.raises(AttributeError, match=r"by xmlrpc\.client\.loads"):
+        ours.tools.xmlrpc()
 
 
 def test_one_s_own_classes_of_requests(serve_ours: Serve) -> None:

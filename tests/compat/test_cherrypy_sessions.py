@@ -640,11 +640,20 @@ def test_a_session_that_another_request_has_ended_stays_ended(world: str, connec
     assert [client.get("/").text, client.get("/?end=1").text, client.get("/").text] == ["1", "2", "1"]
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_native_handlers_share_the_session(world: str, connect: MakeClient, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "settings", "cookie"),
+    [
+        ("http", {}, "session_id"),
+        ("https", {}, "__Host-session_id"),
+        ("https", {"session_cookie": "depot_id"}, "depot_id"),
+    ],
+)
+def test_native_handlers_share_the_session(
+    world: str, connect: MakeClient, scheme: str, settings: Any, cookie: str
+) -> None:
     backend = InMemorySessionBackend()
     app: Any = ours.Application(build(ours, backend=backend), "")
-    app.native.session_backend = backend
+    app.native.configure(session_backend=backend, **settings)
 
     @app.native.get("/native")
     def native() -> dict[str, Any]:
@@ -655,7 +664,7 @@ def test_native_handlers_share_the_session(world: str, connect: MakeClient, sche
     client.get("/put?key=a&value=1")
     assert client.get("/native").json() == {"a": "1", "native": 1}
     assert json.loads(client.get("/").text) == {"a": "1", "native": 1}
-    assert [*client.cookies] == [{"http": "session_id", "https": "__Host-session_id"}[scheme]]
+    assert [*client.cookies] == [cookie]
 
 
 def test_native_handlers_without_a_shared_session(connect: MakeClient) -> None:

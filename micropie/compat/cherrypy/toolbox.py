@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from micropie.compat.cherrypy.hooks import HookMap
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Section
+from micropie.compat.missing import ADVICE
 from micropie.compat.stand_in import refuse_original
 
 Target = TypeVar("Target")
@@ -173,7 +174,9 @@ class Toolbox:
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:  # so that type checkers know tools that are added
-        raise AttributeError(f"there is no tool {self.__dict__.get('namespace', '')}.{name}")
+        tool = f"{self.__dict__.get('namespace', '')}.{name}"
+        advice = ADVICE.get(f"cherrypy.{tool}")
+        raise AttributeError(f"there is no tool {tool}{f' here: {advice}' if advice else ''}")
 
     def register(self, point: str, **kwargs: Any) -> Callable[[Target], Target]:
         """Make the function below a tool, which has its name unless ``name`` is given; ``priority``: see ``Tool``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from micropie.compat.carrier import Carried
 from micropie.compat.cherrypy.config import NamespaceSet, Source, merge
@@ -18,6 +18,7 @@ from micropie.compat.cherrypy.serving import current_exchange
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
 from micropie.compat.cherrypy.types import Section
+from micropie.compat.missing import ADVICE
 from micropie.compat.stand_in import refuse_original
 from micropie.execution import current
 
@@ -83,6 +84,11 @@ class Application(_Servable):
             value = value if value.startswith("/") or not value else f"/{value}"
         self._script_name = value
 
+    @property
+    def wsgiapp(self) -> NoReturn:
+        """CherryPy's application for WSGI, with its pipeline. Raises ``AttributeError`` that says what to write."""
+        raise AttributeError(f"an Application has no wsgiapp here: {ADVICE['cherrypy.Application.wsgiapp']}")
+
     def merge(self, config: Source) -> None:
         """Add configuration: sections by path in a dict, a file's path, or an open file."""
         merge(self.config, config)
@@ -129,9 +135,7 @@ def _is_at(path: str, prefix: str) -> bool:
 
 
 def _refuse_pipeline(name: str, value: object) -> None:
-    raise NotImplementedError(
-        f"wsgi.{name} is not offered: wrap the application, or write cherrypy.tree.native.middlewares.append(...)"
-    )
+    raise NotImplementedError(f"there is no wsgi.{name} here: {ADVICE['cherrypy.Application.wsgiapp']}")
 
 
 class Tree(_Servable):
