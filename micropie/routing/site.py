@@ -167,25 +167,41 @@ class HostSite(Site):
         self._apps = [*others._apps, *dict.fromkeys(site for _, site in hosts)]
 
     def _site_of(self, request: Request) -> Site:
-        """Return the site of a request's host, which a trusted proxy may state."""
-        try:
-            for hook in self._host_setters:
+        """Return the site of a request's host, which a trusted proxy may state. Raises 400 if it is malformed."""
+        exchange = request._exchange
+        if exchange.host_site is None:
+            for hook in () if exchange.asked_for_host else self._host_setters:
                 hook.before(request)
-            return self._hosts.find(request.host) or self._others
-        except HTTPError:  # headers that are malformed
-            return self._others
+            exchange.asked_for_host = self._host_setters
+            exchange.host_site = self._hosts.find(request.host) or self._others
+        site: Site = exchange.host_site
+        return site
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """See ``Site``."""
         return self._site_of(request).find(request)
 
-    def socket_routes(self, request: Request) -> Site | Handover:
+    def refusal(self, request: Request, error: Exception) -> Exception:
         """See ``Site``."""
-        return self._site_of(request).socket_routes(request)
+        return error if request._exchange.host_site is None else super().refusal(request, error)
+
+    def socket_routes(self, request: Request) -> Site | Handover:
+        """See ``Site``. A host that is malformed leads to this one, where no route is found."""
+        try:
+            return self._site_of(request).socket_routes(request)
+        except HTTPError:
+            return self
+
+    def find_socket(self, request: Request) -> RouteMatch:
+        """See ``Site``."""
+        return self._site_of(request).find_socket(request)
 
     def config_of(self, request: Request) -> Config:
         """See ``Site``."""
-        return self._site_of(request).config_of(request)
+        try:
+            return self._site_of(request).config_of(request)
+        except HTTPError:  # headers that are malformed
+            return self._others.config
 
 
 class OutsideRoute(Route):

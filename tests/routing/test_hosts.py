@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,7 +12,7 @@ from micropie import App, InMemorySessionBackend, SetupError, WebSocket, dual, g
 from micropie.cli.routes import public_routes
 from micropie.compat import bottle
 from micropie.http import HostTable
-from micropie.middleware import ProxyHeaders, SecurityDefaults, TrustedHosts
+from micropie.middleware import ProxyHeaders, SecurityDefaults, TrustedHosts, proxy_headers
 from micropie.testing import TestClient, WebSocketRefused
 from tests.conftest import MakeClient
 
@@ -102,10 +103,20 @@ def test_the_host_chooses_the_application(make_client: MakeClient) -> None:
     assert {url: ask(client, url) for url in ANSWERS} == ANSWERS
 
 
-def test_a_malformed_host_is_none(make_client: MakeClient) -> None:
-    client = make_client(site(), validate=False)
-    assert ask(client, "//api.example.org,evil/show/1") == "Root 1"
+def test_a_malformed_host_is_a_400(connect: MakeClient, world: str) -> None:
+    root: Any = site()
+    root.error(400)(lambda error: f"of {type(root).__name__}: {error}")
+    client = connect(root, world, validate=False, denial_response=True)
+    sentence = "of Root: The Host header must be one name or address, with or without a port."
+    upgrades = {"Host": "api.example.org,evil", "Upgrade": "websocket"}
+    for path in ("/show/1", "/missing", "/talk"):
+        answer = client.get(path, headers=upgrades)
+        assert (answer.status_code, answer.text) == (400, sentence)
     assert client.get("/show", headers=[("Host", "testserver"), *[("x", "y")] * 1001]).status_code in (200, 431)
+    if world != "wsgi":
+        with pytest.raises(WebSocketRefused) as refused, client.websocket("/talk", headers={"Host": "a b"}):
+            raise AssertionError
+        assert (refused.value.status, b"Host header" in refused.value.body) == (400, True)
 
 
 def test_an_outermost_application_with_a_host_answers_there_alone(make_client: MakeClient) -> None:
@@ -223,7 +234,9 @@ def test_checks_of_an_application_hold_for_all_paths_of_its_host(make_client: Ma
     assert ask(client, "//api.example.org/show/1") == "Api 1"
 
 
-def test_a_trusted_proxy_states_the_host(make_client: MakeClient) -> None:
+def test_a_trusted_proxy_states_the_host(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Mock(side_effect=proxy_headers._x_forwarded)
+    monkeypatch.setattr(proxy_headers, "_x_forwarded", read)
     headers = {"Host": "inside", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Host": "api.example.org"}
     for takes_host, name in ((True, "Api"), (False, "Root")):
         root = site()
@@ -231,6 +244,8 @@ def test_a_trusted_proxy_states_the_host(make_client: MakeClient) -> None:
         client = make_client(root)
         assert client.get("/show/1", headers=headers).text == f"{name} 1"
         assert client.get("/", headers=headers).text == f"{name} index"
+        assert client.get("/missing", headers=headers).status_code == 404
+    assert read.call_count == 6  # once for each request
 
 
 # -- links -------------------------------------------------------------------------------------------------------------
