@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jinja2
 from jinja2 import meta, nodes
+from jinja2.runtime import Context
 
 
 def open_environment(directories: list[str], *, reload: bool, is_async: bool) -> jinja2.Environment:
@@ -20,15 +22,44 @@ def open_environment(directories: list[str], *, reload: bool, is_async: bool) ->
     )
 
 
-def part_of(template: jinja2.Template, block: str | None) -> jinja2.Template:
-    """Return a template, or one that is a block of it. Raises ``LookupError`` if it has no block of this name."""
+def part_of(template: jinja2.Template, block: str | None, source: str | None = None) -> jinja2.Template:
+    """Return a template, or one that is a block of it. Raises ``LookupError`` if it has no block of this name.
+
+    ``source``: the text of a template that no file has.
+    """
     if block is None:
         return template
     if block not in template.blocks:
         known = ", ".join(template.blocks)
         raise LookupError(f"{template.name or 'the source'} has no block {block!r} of its own; it has: {known}")
     parts = {"name": template.name, "__file__": template.filename, "blocks": template.blocks, "debug_info": ""}
-    return template.from_module_dict(template.environment, {**parts, "root": template.blocks[block]}, template.globals)
+    own = template.blocks[block]
+
+    def root(context: Context) -> Any:
+        for parent in _parents(template, source, context):  # as a page does before it is rendered: for super()
+            for name, inherited in parent.blocks.items():
+                context.blocks.setdefault(name, []).append(inherited)
+        return own(context)
+
+    return template.from_module_dict(template.environment, {**parts, "root": root}, template.globals)
+
+
+def _parents(template: jinja2.Template, source: str | None, context: Context) -> Iterator[jinja2.Template]:
+    """Yield the templates that a template extends, one after the other.
+
+    None where the layout is neither a name nor a variable that is given, as in ``{% extends a if b else c %}``.
+    """
+    environment: Any = template.environment
+    seen = [template]
+    for child in seen:  # the list grows in the loop
+        layout = environment.layout_of(child, source if child is template else None)
+        if isinstance(layout, nodes.Name):
+            layout = context.get(layout.name)
+        if layout is not None:
+            parent = environment.get_or_select_template(layout)
+            if parent not in seen:
+                seen.append(parent)
+                yield parent
 
 
 def names_in(environment: jinja2.Environment, name: str) -> frozenset[str]:
@@ -54,6 +85,22 @@ _DICT_ATTRIBUTES = frozenset(dir(dict))
 
 
 class _Environment(jinja2.Environment):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._layouts: WeakKeyDictionary[jinja2.Template, object] = WeakKeyDictionary()
+
+    def layout_of(self, template: jinja2.Template, source: str | None) -> object:
+        """Return the name of the template that one extends, a variable (``nodes.Name``), or None."""
+        if template not in self._layouts:
+            if source is None and template.name is not None and self.loader is not None:
+                source, _, _ = self.loader.get_source(self, template.name)
+            stated = [*self.parse(source or "").find_all(nodes.Extends)]
+            layout: object = stated[0].template if len(stated) == 1 else None
+            if isinstance(layout, nodes.Const):
+                layout = layout.value
+            self._layouts[template] = layout if isinstance(layout, str | nodes.Name) else None
+        return self._layouts[template]
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return ``row.name`` of a dict without the ``AttributeError`` that Jinja2 would raise and catch first."""
         if type(obj) is dict and attribute in obj and attribute not in _DICT_ATTRIBUTES:

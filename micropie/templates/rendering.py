@@ -79,7 +79,7 @@ class Templates:
 
     def render_source(self, source: str, context: dict[str, object], block: str | None = None) -> str:
         """Render ``source``, a template's text; it may extend and include templates of the directory."""
-        return self._part(self._compile(source), block).render(context)
+        return self._part(self._compile(source), block, source).render(context)
 
     # If two threads come first at the same time, each may open an environment, which costs only time.
 
@@ -92,8 +92,8 @@ class Templates:
         return self._open(is_async=True)
 
     @cached_property
-    def _part(self) -> Callable[[Template, str | None], Template]:
-        part_of: Callable[[Template, str | None], Template] = _environment_module().part_of
+    def _part(self) -> Callable[..., Template]:
+        part_of: Callable[..., Template] = _environment_module().part_of
         return part_of
 
     @cached_property

@@ -207,12 +207,14 @@ def test_R77_a_source_is_escaped(make_client: MakeClient) -> None:
 # -- blocks ------------------------------------------------------------------------------------------------------------
 
 BLOCKS = {
-    "layout.html": "<title>{% block title %}{{ undefined_here.boom }}{% endblock %}</title>{% block body %}{% endblock %}",
-    "page.html": """{% extends "layout.html" %}
+    "layout.html": """<title>{% block title %}{{ undefined_here.boom }}{% endblock %}</title>{% block body %}{% endblock %}
+{% block menu %}{{ rows[0] }}{% endblock %}""",
+    "middle.html": "{% extends layout %}{% block menu %}{{ super() }}, {% endblock %}",
+    "page.html": """{% extends "middle.html" %}
 {% block body %}<ul>{% block rows %}{% from "macros.html" import row %}{% for one in rows %}{{ row(one) }}{% endfor %}{% endblock %}</ul>
 {% endblock %}{% block where %}{{ request.path }}{{ motto }}{{ csrf_token()|length > 9 }}{% endblock %}
 {% block broken %}
-{{ rows.boom.boom }}{% endblock %}""",
+{{ rows.boom.boom }}{% endblock %}{% block menu %}{{ super() }}{{ rows[1] }}{% endblock %}""",
     "macros.html": "{% macro row(one) %}<li>{{ one }}{% endmacro %}",
 }
 ROWS = f"<li>{ESCAPED}<li>2"
@@ -237,11 +239,12 @@ class Blocks(App):
 
 @pytest.mark.parametrize("handler", ["sync", "awaiting", "streamed", "function", "source"])
 def test_one_block_of_a_page(make_client: MakeClient, write: WriteTemplates, handler: str) -> None:
-    """The layout around it, which would fail, is not rendered."""
-    client = make_client(Blocks(templates=write(BLOCKS), template_globals={"motto": "!"}))
+    """The layout around it, which would fail, is not rendered, except its block for ``super()``."""
+    client = make_client(Blocks(templates=write(BLOCKS), template_globals={"motto": "!", "layout": "layout.html"}))
     assert client.get(f"/{handler}/rows").text == ROWS
     assert client.get(f"/{handler}/body").text.strip() == f"<ul>{ROWS}</ul>"
     assert client.get(f"/{handler}/where").text == f"/{handler}/where!True"
+    assert client.get(f"/{handler}/menu").text == f"{ESCAPED}, 2"
 
 
 @pytest.mark.parametrize("name", ["nothing", "title", ""])
@@ -252,7 +255,33 @@ def test_a_block_that_is_not_there(
     client = make_client(Blocks(templates=write(BLOCKS)))
     assert client.get(f"/{handler}?block={name}").status_code == 500
     where = "the source" if handler == "source" else "page.html"
-    assert f"LookupError: {where} has no block {name!r} of its own; it has: body, rows, where, broken" in caplog.text
+    assert (
+        f"LookupError: {where} has no block {name!r} of its own; it has: body, rows, where, broken, menu" in caplog.text
+    )
+
+
+LAYOUTS = {
+    "if": "{% extends 'base' if yes else 'other' %}",
+    "two": "{% if yes %}{% extends 'base' %}{% else %}{% extends 'other' %}{% endif %}",
+    "not given": "{% extends layout %}",
+    "itself": "{% extends 'page.html' %}",
+    "none": "",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_block_without_a_known_layout_has_no_super(write: WriteTemplates, layout: str) -> None:
+    page = LAYOUTS[layout] + "{% block a %}a{% endblock %}{% block b %}{{ super() }}{% endblock %}"
+    app = App(templates=write({"page.html": page, "base": "{% block b %}{% endblock %}"}))
+    assert app.render("page.html", block="a") == "a"
+    with pytest.raises(jinja2.UndefinedError, match="there is no parent block called 'b'"):
+        app.render("page.html", block="b")
+
+
+def test_a_layout_that_is_a_template_of_its_own(write: WriteTemplates) -> None:
+    app = App(templates=write({"page.html": "{% extends layout %}{% block a %}{{ super() }}!{% endblock %}"}))
+    layout = jinja2.Environment().from_string("{% block a %}a{% endblock %}")
+    assert app.render("page.html", block="a", layout=layout) == "a!"
 
 
 def test_an_error_in_a_block_has_its_line(write: WriteTemplates) -> None:
