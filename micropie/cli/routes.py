@@ -6,15 +6,16 @@ import inspect
 import json
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from inspect import Parameter
-from typing import Annotated, get_origin
+from types import SimpleNamespace
+from typing import get_origin, get_type_hints
 
 from micropie.app import App
 from micropie.binding import Plan
 from micropie.cli.target import find_target
-from micropie.execution import HANDLER, POOL
+from micropie.execution import HANDLER, POOL, layers
 from micropie.mounts import Mount
 from micropie.routing import Provider, Route, Site, function_of, place_of
 
@@ -85,7 +86,8 @@ def _all_shown(plan: Plan, providers: Mapping[object, Provider]) -> str:
     for name, parameter in inspect.signature(plan.function).parameters.items():
         provider = provided.get(name)
         by = f" = {provider.name}{_all_shown(provider.plan, providers)}" if provider is not None else ""
-        texts.append(_shown(parameter.replace(default=Parameter.empty) if by else parameter) + by)
+        kind = _type_of(parameter, plan.function)
+        texts.append(_shown(parameter.replace(default=Parameter.empty) if by else parameter, kind) + by)
     return f"({', '.join(texts)})"
 
 
@@ -93,12 +95,20 @@ _MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # in front of a type's name
 _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 
 
-def _shown(parameter: Parameter) -> str:
+def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
+    """Return a parameter's annotation without what ``Annotated`` adds, or a text that only type checkers can read."""
+    *_, inner = layers(function)
+    hints = SimpleNamespace(__annotations__={"": parameter.annotation})
+    try:
+        return get_type_hints(hints, getattr(inner, "__globals__", {}))[""]
+    except NameError:
+        return parameter.annotation
+
+
+def _shown(parameter: Parameter, kind: object) -> str:
     """Return a parameter as its author wrote it, with types by their short names."""
     text: str = _STARS.get(parameter.kind, "") + parameter.name
-    kind = parameter.annotation
     if kind is not Parameter.empty:
-        kind = kind.__origin__ if get_origin(kind) is Annotated else kind
         name = kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
         text += f": {re.sub(_MODULES, '', name)}"
     if parameter.default is Parameter.empty:

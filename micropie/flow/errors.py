@@ -68,9 +68,13 @@ def log_failure(request: Request, failure: Exception) -> None:
 
 
 def _hint(exchange: Exchange, failure: Exception) -> str:
-    """Return the advice that Python's own sentence lacks for two frequent mistakes, "" for any other failure."""
+    """Return the advice that the sentence of an exception lacks for frequent mistakes, "" for any other failure."""
     if type(failure) is TypeError and re.search("can't be (awaited|used in 'await')", str(failure)):
         return "request.json(), form and files are there without waiting: leave await out."
+    if type(failure).__name__ == "UndefinedError" and str(failure) == "'errors' is undefined":  # of Jinja2
+        return (
+            "A form's page takes errors: write the parameter errors: BindingErrors, and template(..., errors=errors)."
+        )
     route = handlers_route(exchange)
     if type(failure) is AttributeError and route is not None and route.step_kind is POOL:
         for name in vars(route.config.app):

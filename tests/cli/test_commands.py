@@ -44,7 +44,9 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 SITE = """
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 from micropie import App, Query, UploadFile, get, run_in, post
 
@@ -66,7 +68,7 @@ class Root(App):
     def greet(self, name: str = "World", *rest):
         return name
 
-    def total(self, numbers: list[int], page: Annotated[int, Query("p")]):
+    def total(self, numbers: list[Annotated[int, "each"]], page: Annotated[int, Query("p")]):
         return sum(numbers)
 
     @get("/pies/<number:int>")
@@ -77,8 +79,12 @@ class Root(App):
     def upload(self, file: UploadFile):
         return file.filename
 
-    async def ws_chat(self, ws, room):
+    async def ws_chat(self, ws: OnlyChecked, room):
         await ws.accept()
+
+
+if TYPE_CHECKING:
+    from nowhere import OnlyChecked
 
 
 @run_in("process")
@@ -99,13 +105,13 @@ def test_routes(command: Run, tmp_path: Path) -> None:
     lines = [line.split() for line in output.splitlines()]
     assert status == 0
     assert lines[0] == ["METHODS", "PATH", "HANDLER", "RUNS", "IN", "FILE"]
-    assert ["any", "/blog", "blog.index()", "thread", "site1.py:8"] in lines
-    assert ["any", "/greet", "greet(name:", "str", "=", "'World',", "*rest)", "thread", "site1.py:21"] in lines
-    assert ["any", "/total", "total(numbers:", "list[int],", "page:", "int)", "thread", "site1.py:24"] in lines
-    assert ["GET", "/pies/<number:int>", "pie(number:", "int)", "loop", "site1.py:27"] in lines
-    assert ["POST", "/upload", "upload(file:", "UploadFile)", "thread", "site1.py:31"] in lines
-    assert ["GET", "/compute/<n:int>", "compute(n:", "int)", "process", "site1.py:39"] in lines
-    assert ["WS", "/chat", "ws_chat(ws,", "room)", "loop", "site1.py:35"] in lines
+    assert ["any", "/blog", "blog.index()", "thread", "site1.py:10"] in lines
+    assert ["any", "/greet", "greet(name:", "str", "=", "'World',", "*rest)", "thread", "site1.py:23"] in lines
+    assert ["any", "/total", "total(numbers:", "list[int],", "page:", "int)", "thread", "site1.py:26"] in lines
+    assert ["GET", "/pies/<number:int>", "pie(number:", "int)", "loop", "site1.py:29"] in lines
+    assert ["POST", "/upload", "upload(file:", "UploadFile)", "thread", "site1.py:33"] in lines
+    assert ["GET", "/compute/<n:int>", "compute(n:", "int)", "process", "site1.py:45"] in lines
+    assert ["WS", "/chat", "ws_chat(ws:", "OnlyChecked,", "room)", "loop", "site1.py:37"] in lines
     assert ["*", "/old/...", "function", "wsgi"] in lines
     assert ["GET", "/static/<path:path>", "static(path:", "str)", "loop"] in lines
 
@@ -163,7 +169,7 @@ def test_routes_as_json(command: Run, tmp_path: Path) -> None:
         "name": "pie",
         "parameters": "(number: int)",
         "runs_in": "loop",
-        "place": "site2.py:27",
+        "place": "site2.py:29",
     }
 
 

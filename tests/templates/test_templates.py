@@ -204,6 +204,15 @@ def test_R77_a_source_is_escaped(make_client: MakeClient) -> None:
     assert make_client(Root()).get("/").text == f"<b>{ESCAPED}</b>"
 
 
+def test_a_page_of_a_form_without_errors_says_where_they_come_from(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+    app.get("/")(lambda: template(source="{{ errors.title or '' }}"))
+    assert make_client(app).get("/").status_code == 500
+    assert "write the parameter errors: BindingErrors, and template(..., errors=errors)." in caplog.text
+
+
 # -- blocks ------------------------------------------------------------------------------------------------------------
 
 BLOCKS = {
