@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import anyio
 
@@ -79,6 +80,11 @@ async def _serve_mounted(
         await mounts.hand_over(handover.mount, handover.path, exchange.scope_below(), receive, send)
     elif (await receive())["type"] == "websocket.connect":
         await Connection(exchange, receive, send).finish(refusal)
+
+
+def _attribute(path: str) -> Any:
+    """Return a property that is an attribute of an attribute."""
+    return property(attrgetter(path))
 
 
 class WebSocket(SocketHabits):
@@ -223,25 +229,18 @@ class WebSocket(SocketHabits):
 
     # -- its state ---------------------------------------------------------------------------------------------------
 
-    @property
-    def accepted(self) -> bool:
-        """Whether ``accept`` was called."""
-        return self._exchange.is_accepted
+    accepted: Final[bool] = _attribute("_exchange.is_accepted")
+    """Whether ``accept`` was called."""
 
     @property
     def closed(self) -> bool:
         """Whether it has ended, from either side; ``close_code`` and ``close_reason`` say how."""
-        return self._connection.progress.code is not None
+        return self.close_code is not None
 
-    @property
-    def close_code(self) -> int | None:
-        """The code that it was closed with, None while it is open; 1005 for no code, 1006 for a lost connection."""
-        return self._connection.progress.code
-
-    @property
-    def close_reason(self) -> str:
-        """The reason that it was closed with."""
-        return self._connection.progress.reason
+    close_code: Final[int | None] = _attribute("_connection.progress.code")
+    """The code that it was closed with, None while it is open; 1005 for no code, 1006 for a lost connection."""
+    close_reason: Final[str] = _attribute("_connection.progress.reason")
+    """The reason that it was closed with."""
 
     # -- what came with the handshake --------------------------------------------------------------------------------
 
@@ -256,13 +255,11 @@ class WebSocket(SocketHabits):
         session = self._exchange.session
         return self._session_id or (session.id if session is not None else None)
 
-    @property
-    def session(self) -> Session:
-        """The session that HTTP handlers see.
+    session: Final[Session] = _attribute("request.session")
+    """The session that HTTP handlers see.
 
-        Changes are saved by ``accept``, which sends a new session's cookie, by ``save_session``, and at the end.
-        """
-        return self.request.session
+    Changes are saved by ``accept``, which sends a new session's cookie, by ``save_session``, and at the end.
+    """
 
     async def save_session(self) -> None:
         """Save the session's changes now instead of at the end. Raises ``RuntimeError`` before ``accept``."""
@@ -270,30 +267,16 @@ class WebSocket(SocketHabits):
             raise RuntimeError("save_session() on a WebSocket that is not accepted: ws.accept() saves the session")
         await self._save_changes()
 
-    @property
-    def headers(self) -> Headers:
-        """``request.headers``"""
-        return self.request.headers
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        """``request.cookies``"""
-        return self.request.cookies
-
-    @property
-    def path_params(self) -> Sequence[Any]:
-        """``request.path_params``"""
-        return self.request.path_params
-
-    @property
-    def query(self) -> MultiDict[str]:
-        """``request.query``"""
-        return self.request.query
-
-    @property
-    def state(self) -> State:
-        """``request.state``"""
-        return self.request.state
+    headers: Final[Headers] = _attribute("request.headers")
+    """``request.headers``"""
+    cookies: Final[dict[str, str]] = _attribute("request.cookies")
+    """``request.cookies``"""
+    path_params: Final[Sequence[Any]] = _attribute("request.path_params")
+    """``request.path_params``"""
+    query: Final[MultiDict[str]] = _attribute("request.query")
+    """``request.query``"""
+    state: Final[State] = _attribute("request.state")
+    """``request.state``"""
 
     def __repr__(self) -> str:
         return f"<WebSocket {self.request.path!r}, {self._connection.progress.state}>"

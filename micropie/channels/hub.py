@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import anyio
 
-from micropie.channels.mailbox import EMPTY, END, Future, Mailbox, Message, NoMessage, TaskWaiter, WhenFull, block_until
+from micropie.channels.mailbox import EMPTY, END, Future, Mailbox, Message, NoMessage, TaskWaiter, WhenFull
 from micropie.errors import is_count
 from micropie.execution import Completed, no_function, notify_after_fork
 from micropie.http import dumps, loads
@@ -195,7 +195,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         deadline = None if timeout is None else time.monotonic() + timeout
         while (message := self._take()) is EMPTY:
             left = None if deadline is None else deadline - time.monotonic()
-            if not block_until(self._mailbox, left):
+            if not self._mailbox.block(left):
                 return default
         return default if message is END else self._decode(message)
 

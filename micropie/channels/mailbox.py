@@ -6,9 +6,10 @@ A slow subscriber does not hold up others, because its queue is bounded.
 from __future__ import annotations
 
 import threading
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator
+from concurrent import futures
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from threading import Lock
@@ -36,70 +37,31 @@ class ChannelsUnreachable(ConnectionError, HTTPError):
     __reduce__ = HTTPError.__reduce__
 
 
-class Waitable:
-    """A condition to wait for, and the functions to call when it is met. It changes only under ``_lock``."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._waiting: list[Callable[[], object]] = []
-
-    @abstractmethod
-    def _is_ready(self) -> bool:
-        """Return whether the condition is met."""
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Call ``function`` once, when the condition is met, or now if it is."""
-        with self._lock:
-            if not self._is_ready():
-                self._waiting.append(function)
-                return
-        function()
-
-    def forget(self, function: Callable[[], object]) -> None:
-        """Undo ``call``, unless ``function`` has been called."""
-        with self._lock:
-            if function in self._waiting:
-                self._waiting.remove(function)
-
-    def _call_waiting(self) -> None:
-        if self._waiting:
-            with self._lock:
-                waiting, self._waiting = self._waiting, []
-            for function in waiting:
-                function()
-
-
-def block_until(waitable: Waitable, seconds: float | None = None) -> bool:
-    """Block this thread. Return False if ``seconds`` pass before that. Raises ``RuntimeError`` on an event loop."""
-    if is_on_loop():
-        raise RuntimeError("this would block the event loop: write async with and async for")
-    event = threading.Event()
-    waitable.call(event.set)
-    try:
-        return event.wait(seconds)
-    finally:
-        waitable.forget(event.set)
-
-
 class TaskWaiter:
     """Waits in tasks of this event loop, one at a time. Used again it takes a third of a new one's time."""
 
     def __init__(self) -> None:
-        self._event = SingleWaiterEvent()
-        self._wake = partial(WAKERS.get().call, self._event.ring)
+        self.event = SingleWaiterEvent()
+        self.wake = partial(WAKERS.get().call, self.event.ring)
 
-    async def wait(self, waitable: Waitable) -> None:
-        """Wait. The condition may not be met yet if an earlier wait was cancelled."""
-        waitable.call(self._wake)
+    async def wait(self, mailbox: Mailbox) -> None:
+        """Wait for a message or the end. There may be none yet if an earlier wait was cancelled."""
+        mailbox.call(self.wake)
         try:
-            await self._event.wait()
+            await self.event.wait()
         except BaseException:
-            waitable.forget(self._wake)
+            mailbox.forget(self.wake)
             raise
 
 
-class Future(Waitable):
-    """Work that another thread does, or fails to do. Wait for it with ``await`` or ``block``.
+def refuse_on_loop() -> None:
+    """Raise ``RuntimeError`` on an event loop, where nothing may block."""
+    if is_on_loop():
+        raise RuntimeError("this would block the event loop: write async with and async for")
+
+
+class Future(futures.Future[str]):
+    """Work that another thread does; its result is the reason why it failed, or "". Wait with ``await`` or ``block``.
 
     ``failure_label`` begins the error's text. A failure that was not waited for is logged when the object is freed.
     """
@@ -107,44 +69,36 @@ class Future(Waitable):
     def __init__(self, failure_label: str) -> None:
         super().__init__()
         self._failure_label = failure_label
-        self._is_done = False
-        self._failure = ""
         self._is_retrieved = False
 
     def settle(self, failure: str = "") -> None:
         """Mark the work as done, or as failed with a reason. Only the first call counts."""
-        with self._lock:
-            if self._is_done:
-                return
-            self._is_done, self._failure = True, failure
-        self._call_waiting()
-
-    def _is_ready(self) -> bool:
-        return self._is_done
+        with suppress(futures.InvalidStateError):
+            self.set_result(failure)
 
     def block(self) -> None:
         """Wait in this thread. Raises ``ChannelsUnreachable`` if the work failed."""
-        self._is_retrieved = True
-        block_until(self)
-        self._raise()
+        refuse_on_loop()
+        self._raise(self.failure())
 
     def __await__(self) -> Generator[object, object, None]:
-        self._is_retrieved = True
-        yield from TaskWaiter().wait(self).__await__()
-        self._raise()
+        waiter = TaskWaiter()
+        self.add_done_callback(lambda _: waiter.wake())
+        yield from waiter.event.wait().__await__()
+        self._raise(self.failure())
 
     def failure(self) -> str:
-        """Return the reason of a failure, or ""."""
+        """Return the reason of a failure, or "". Blocks until the work is done."""
         self._is_retrieved = True
-        return self._failure
+        return self.result()
 
     def __del__(self) -> None:
-        if self._failure and not self._is_retrieved:
-            logger.error("%s: %s", self._failure_label, self._failure)
+        if not self._is_retrieved and self.done() and self.result():
+            logger.error("%s: %s", self._failure_label, self.result())
 
-    def _raise(self) -> None:
-        if self._failure:
-            raise ChannelsUnreachable(f"{self._failure_label}: {self._failure}")
+    def _raise(self, failure: str) -> None:
+        if failure:
+            raise ChannelsUnreachable(f"{self._failure_label}: {failure}")
 
 
 # -- a subscriber's messages ----------------------------------------------------------------------------------------
@@ -170,11 +124,12 @@ class MessagesLost(Exception):
     """A subscriber with ``when_full="close"`` has not got, or may not have got, every message."""
 
 
-class Mailbox(Waitable):
-    """The messages of one subscriber. Thread-safe. It is ready when ``take`` does not return ``EMPTY``."""
+class Mailbox:
+    """The messages of one subscriber. Thread-safe."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
-        super().__init__()
+        self._lock = Lock()
+        self._waiting: list[Callable[[], object]] = []
         self.dropped = 0
         self.gaps = 0
         self._size = size
@@ -224,5 +179,35 @@ class Mailbox(Waitable):
             raise MessagesLost(lost)
         return END
 
-    def _is_ready(self) -> bool:
-        return bool(self._messages) or self._has_ended
+    # -- waiting until ``take`` does not return ``EMPTY`` --------------------------------------------------------------
+
+    def block(self, seconds: float | None) -> bool:
+        """Block this thread. Return False if ``seconds`` pass before that. Raises ``RuntimeError`` on an event loop."""
+        refuse_on_loop()
+        event = threading.Event()
+        self.call(event.set)
+        try:
+            return event.wait(seconds)
+        finally:
+            self.forget(event.set)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call ``function`` once, when there is something to take, or now if there is."""
+        with self._lock:
+            if not self._messages and not self._has_ended:
+                self._waiting.append(function)
+                return
+        function()
+
+    def forget(self, function: Callable[[], object]) -> None:
+        """Undo ``call``, unless ``function`` has been called."""
+        with self._lock:
+            if function in self._waiting:
+                self._waiting.remove(function)
+
+    def _call_waiting(self) -> None:
+        if self._waiting:
+            with self._lock:
+                waiting, self._waiting = self._waiting, []
+            for function in waiting:
+                function()

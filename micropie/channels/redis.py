@@ -13,9 +13,10 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Sequence
+from concurrent import futures
 from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
-from typing import Protocol, TypedDict
+from typing import Protocol, TypedDict, cast
 from uuid import uuid4
 
 from micropie.channels.hub import Channels, checked_name
@@ -236,14 +237,12 @@ class _Listener(threading.Thread):
         """Make the thread compare the channels that are wanted with those that Redis was asked for."""
         self._has_news.set()
         if self._is_connected:
-            future = self._hub.send(self._control, b"")
+            self._hub.send(self._control, b"").add_done_callback(self._after_wake)
 
-            def after_wake() -> None:
-                if failure := future.failure():  # the thread will notice it; those that subscribe need not wait
-                    with self._lock:
-                        self._fail_joining(failure)
-
-            future.call(after_wake)
+    def _after_wake(self, sent: futures.Future[str]) -> None:
+        if failure := cast(Future, sent).failure():  # the thread will notice it; those that subscribe need not wait
+            with self._lock:
+                self._fail_joining(failure)
 
     def close(self) -> None:
         """End the thread."""

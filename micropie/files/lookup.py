@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from micropie.errors import HTTPError, logger
-from micropie.http import LONGEST_KEPT, accepts_coding, cached_if_short
+from micropie.http import accepts_coding, cached_if_short
 from micropie.lazily import pattern
 
 # Files that were compressed in advance: the suffix, the coding's names (RFC 9110, section 8.4.1). The first one that a
@@ -106,7 +106,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is not used: the author
     has changed the one and not yet the other.
     """
-    full = (_full_path if len(path) <= LONGEST_KEPT else _full_path.__wrapped__)(root, path)
+    full = _full_path(root, path)
     try:
         if follow_symlinks:
             facts = os.stat(full)
@@ -128,7 +128,6 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         raise _not_found(error) from None
 
 
-@lru_cache(maxsize=1024)
 def _full_path(root: str, path: str) -> str:
     """Return the absolute path of the file ``path``. Raises 404 for a name that no file may have."""
     if (

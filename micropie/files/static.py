@@ -21,7 +21,7 @@ from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.fingerprints import LARGEST_ASKED, Fingerprint, fingerprint, fingerprint_for_url, known_fingerprint
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
-from micropie.files.recent_looks import RECENT
+from micropie.files.recent_looks import LONGEST_PATH, RECENT
 from micropie.http import (
     CONDITIONS,
     DOTS_AND_EMPTY,
@@ -144,11 +144,10 @@ def _looked_at_again(request: Request, response: Response, key: Key) -> Opened |
     begun = time.monotonic()
     try:
         resolved = find(*key)
-        opened = _from_disk(request, response, resolved, key)
-        RECENT.note(key, resolved if opened is not None and type(opened[2]) is bytes else None)
+        return _from_disk(request, response, resolved, is_recent_only=True)
     finally:
+        RECENT.note(key)
         RECENT.took(key, time.monotonic() - begun)
-    return opened
 
 
 def _key_of(request: Request, reference: FileReference) -> Key:
@@ -160,16 +159,13 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Opened:
     """Do everything that blocks, in one call."""
     exchange = request._exchange
     reference: FileReference = response.body
-    if exchange.is_on_loop:  # the others ask nobody whether they may look
-        RECENT.note(key, None)
+    if exchange.is_on_loop and len(reference.path) <= LONGEST_PATH:  # the others ask nobody whether they may look
+        RECENT.note(key)
     for _ in range(ATTEMPTS):
         checked_at = time.monotonic()
         resolved = find(*key)
         if not reference.cached or resolved.size > LARGEST:
-            opened = _from_disk(request, response, resolved)
-            if opened is not None:
-                if exchange.is_on_loop and type(opened[2]) is bytes:
-                    RECENT.note(key, resolved)
+            if opened := _from_disk(request, response, resolved):
                 return opened
             continue
         data = CACHE.unchanged(key, resolved)
@@ -182,11 +178,11 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Opened:
 
 
 def _from_disk(
-    request: Request, response: Response, resolved: ResolvedFile, on_loop: Key | None = None
+    request: Request, response: Response, resolved: ResolvedFile, is_recent_only: bool = False
 ) -> Opened | None:
     """Open the file and read a short one; None if it has been changed meanwhile, or may not be read here.
 
-    ``on_loop``: the file's key if this runs on an event loop, which reads nothing but what was read recently.
+    ``is_recent_only``: read nothing but what was read recently, because this runs on an event loop.
     """
     selection = _selection(request, response, resolved)
     if selection.status == 304:
@@ -194,7 +190,7 @@ def _from_disk(
     length = selection.stop - selection.start
     if request.method == "HEAD":
         return resolved, selection, FileRange(None, resolved.path, resolved.size, 0, length)
-    if on_loop is not None and not RECENT.may_read(on_loop, resolved):
+    if is_recent_only and not RECENT.may_read(resolved):
         return None
     descriptor = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
     if length > SMALL:
@@ -207,24 +203,20 @@ def _from_disk(
         part.read_ahead()
         return resolved, selection, part
     data = _read(descriptor, resolved, selection.start, length)
-    return None if data is None else (resolved, selection, data)
+    if data is None:
+        return None
+    if request._exchange.is_on_loop:
+        RECENT.note(resolved)
+    return resolved, selection, data
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
-    """Return this part of the open file and close it; None if the file was changed since its look-up.
-
-    By the system calls alone: a ``FileIO`` costs as much as two of them.
-    """
-    try:
+    """Return this part of the open file and close it; None if the file was changed since its look-up."""
+    with open(descriptor, "rb") as file:
         if not is_still(resolved, descriptor):
             return None
-        if start:
-            os.lseek(descriptor, start, os.SEEK_SET)
-        data = os.read(descriptor, length)
-        while len(data) < length and (more := os.read(descriptor, length - len(data))):
-            data += more
-    finally:
-        os.close(descriptor)
+        file.seek(start)
+        data = file.read(length)
     return data if len(data) == length else None
 
 

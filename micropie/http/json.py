@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 Dumps: TypeAlias = Callable[[object], bytes]
 Loads: TypeAlias = Callable[[bytes | bytearray | memoryview | str], Any]
 Encoders: TypeAlias = Mapping[type, Callable[[Any], object]]
-FindModule: TypeAlias = Callable[[], ModuleType | None]
 
 OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values overran the stack
 
@@ -58,11 +57,8 @@ def make_codec(module: ModuleType | None, own: Encoders | None = None) -> tuple[
 
     ``own``: an application's functions by class, for the values of that class and of those derived from it.
     """
-    return _Encoder(lambda: module, own or {}).dumps, _Decoder(lambda: module).loads
-
-
-def _is_new_enough(module: ModuleType) -> bool:
-    return tuple(map(int, re.findall(r"\d+", module.__version__)[:3])) >= OLDEST_ORJSON
+    codec = _Codec(lambda: module, own or {})
+    return codec.dumps, codec.loads
 
 
 def _installed() -> ModuleType | None:
@@ -86,19 +82,35 @@ _ATOMS = frozenset([str, int, float, bool, type(None)])
 BUILTINS = _ATOMS | {dict, list, tuple}
 
 
-class _Encoder:
-    """``dumps`` with an application's ``own`` encoders, on the orjson that ``find`` returns or without it."""
+class _Codec:
+    """``dumps`` with an application's ``own`` encoders, and ``loads``, on the orjson that ``find`` returns."""
 
-    def __init__(self, find: FindModule, own: Encoders) -> None:
+    def __init__(self, find: Callable[[], ModuleType | None], own: Encoders) -> None:
         self._find = find
         self._own = own
 
     @cached_property
-    def _encode(self) -> Callable[[object], bytes] | None:
+    def _module(self) -> ModuleType | None:
+        """orjson; None to do without it, as it is missing or too old."""
         module = self._find()
-        if module is None or not _is_new_enough(module):
-            return None
-        if any(kind is object or issubclass(kind, _natives()) for kind in self._own):
+        version = "" if module is None else module.__version__
+        return module if tuple(map(int, re.findall(r"\d+", version)[:3])) >= OLDEST_ORJSON else None
+
+    def loads(self, data: bytes | bytearray | memoryview | str) -> Any:
+        """Return the value of a JSON text. Raises ``BadRequest``."""
+        try:
+            data = data.encode() if isinstance(data, str) else bytes(data)
+            _check_depth(data)
+            if self._module is None or _has_long_number(data):
+                return _decode_plain(data)
+            return self._module.loads(data)
+        except ValueError as error:
+            raise BadRequest(f"The JSON is not valid: {error}.") from None
+
+    @cached_property
+    def _encode(self) -> Callable[[object], bytes] | None:
+        module = self._module
+        if module is None or any(kind is object or issubclass(kind, _natives()) for kind in self._own):
             return None
         # Without these options orjson drops a dataclass's _names, and ignores a mapping's own items().
         options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS | module.OPT_PASSTHROUGH_SUBCLASS
@@ -312,30 +324,6 @@ _MAX_DEPTH_IN = 100  # no client's data is that deep, and a handler that recurse
 _MAX_DIGITS = 4300  # CPython's limit for int(): conversion takes quadratic time
 
 
-class _Decoder:
-    """``loads`` on the orjson that ``find`` returns, or on the standard library."""
-
-    def __init__(self, find: FindModule) -> None:
-        self._find = find
-
-    @cached_property
-    def _decode(self) -> Callable[[bytes], Any]:
-        module = self._find()
-        decode: Callable[[bytes], Any] = (
-            module.loads if module is not None and _is_new_enough(module) else _decode_plain
-        )
-        return decode
-
-    def loads(self, data: bytes | bytearray | memoryview | str) -> Any:
-        """Return the value of a JSON text. Raises ``BadRequest``."""
-        try:
-            data = data.encode() if isinstance(data, str) else bytes(data)
-            _check_depth(data)
-            return _decode_plain(data) if _has_long_number(data) else self._decode(data)
-        except ValueError as error:
-            raise BadRequest(f"The JSON is not valid: {error}.") from None
-
-
 def _decode_plain(data: bytes) -> Any:
     text = data.decode()
     value = _DECODER.decode(text)
@@ -395,12 +383,13 @@ _DECODER = JSONDecoder(
 )
 _LENIENT_ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False)
 
-_dumps, loads = _Encoder(_installed, {}).dumps, _Decoder(_installed).loads
+_CODEC = _Codec(_installed, {})
+_dumps, loads = _CODEC.dumps, _CODEC.loads
 
 
 def dumps_with(own: Encoders) -> Dumps:
     """Return the ``dumps`` of an application that has ``own`` encoders, or none."""
-    return _Encoder(_installed, own).dumps if own else _dumps
+    return _Codec(_installed, own).dumps if own else _dumps
 
 
 def dumps(value: object) -> bytes:

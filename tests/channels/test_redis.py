@@ -442,11 +442,7 @@ def test_two_processes_hear_each_other(redis_url: str) -> None:
 def test_only_the_first_word_about_an_outcome_counts() -> None:
     outcome = Future("it")
     calls = []
-    outcome.call(lambda: calls.append("done"))
-    forgotten: Any = calls.clear
-    outcome.call(forgotten)
-    outcome.forget(forgotten)
-    outcome.forget(forgotten)
+    outcome.add_done_callback(lambda _: calls.append("done"))
     outcome.settle()
     outcome.settle("too late")
     outcome.block()

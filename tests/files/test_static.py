@@ -27,7 +27,6 @@ from micropie.files.cache import CACHE, OVERHEAD, FileCache
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, find, open_resolved
 from micropie.files.recent_looks import RECENT, RecentLooks
-from micropie.http.headers import LONGEST_KEPT
 from micropie.http.json import CodecError
 from micropie.http.response import encode_body
 from micropie.testing import TestClient
@@ -472,7 +471,6 @@ def test_what_windows_takes_for_something_else(site: Path, monkeypatch: pytest.M
         (site / name).touch()
         find(str(site), name, (), False)
     monkeypatch.setattr(os, "name", "nt")
-    lookup._full_path.cache_clear()
     for name in names:
         with pytest.raises(HTTPError):
             find(str(site), name, (), False)
@@ -750,14 +748,6 @@ def test_R39_what_happens_on_the_disk_is_answered_at_once(
     place.unlink()
     place.symlink_to("empty.txt")
     assert answered() == (200, b"", None)
-
-
-def test_long_names_are_not_remembered(site: Path) -> None:
-    before = lookup._full_path.cache_info().currsize
-    for length in (LONGEST_KEPT + 1, 100_000):
-        with pytest.raises(HTTPError):
-            find(str(site), "x" * length, (), False)
-    assert lookup._full_path.cache_info().currsize == before
 
 
 # -- the head's other headers ------------------------------------------------------------------------------------------
@@ -1192,24 +1182,6 @@ def test_R40_a_small_file_that_shrinks_while_it_is_read(
     assert (answer.content, answer.headers["etag"][-3:]) == (b"", '-0"')
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_a_file_system_that_gives_a_little_at_a_time(
-    make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = (site / "a.txt").read_bytes()
-    read, asked = os.read, []
-
-    def read_little(descriptor: int, size: int) -> bytes:
-        if size not in (len(whole), len(whole) - 3):  # of another file
-            return read(descriptor, size)
-        asked.append(size)
-        return read(descriptor, 3)
-
-    monkeypatch.setattr("micropie.files.static.os.read", read_little)
-    assert make_client(Files(site, cached=cached)).get("/static/a.txt").content == whole
-    assert asked[:2] == [len(whole), len(whole) - 3]
-
-
 def _shrinking(place: Path) -> Callable[[ResolvedFile, int], bool]:
     def is_still(found: ResolvedFile, descriptor: int) -> bool:
         os.truncate(place, 0)
@@ -1475,20 +1447,21 @@ def test_looks_are_recent_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPat
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     looks = RecentLooks()
-    looks.note(_key("a"), FOUND)
+    looks.note(_key("a"))
+    looks.note(FOUND)
     assert looks.may_look(_key("a"))
-    assert looks.may_read(_key("a"), FOUND)
+    assert looks.may_read(FOUND)
     now[0] += 1.1
     assert not looks.may_look(_key("a"))
     for number in range(recent_looks.CAPACITY):
-        looks.note(_key(str(number)), None)
-    assert not looks.may_read(_key("a"), FOUND)
+        looks.note(_key(str(number)))
+    assert not looks.may_read(FOUND)
     assert looks.may_look(_key("0"))
 
 
 def test_a_fast_look_ends_a_row_of_slow_ones() -> None:
     looks, key = RecentLooks(), _key("a")
-    looks.note(key, None)
+    looks.note(key)
     for seconds in (1.0, 1.0, 0.0, 1.0, 1.0):
         looks.took(key, seconds)
         assert looks.may_look(key)
@@ -1528,5 +1501,5 @@ def test_of_too_many_looks_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPat
     looks = RecentLooks()
     keys: list[Any] = [("root", name, (), False) for name in "abc"]
     for key in keys:
-        looks.note(key, None)
+        looks.note(key)
     assert [looks.may_look(key) for key in keys] == [False, True, True]

@@ -60,11 +60,11 @@ class PartParser:
     ) -> None:
         if not _BOUNDARY.fullmatch(boundary):
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
-        self.unselected: list[str] = []
+        # The generator knows the form and not this object: a cycle would be left to the garbage collector.
+        form = _ArrivingForm(b"\r\n--" + boundary.encode(), limits, any_charset, needs_names)
+        self.unselected = form.unselected
         """The names of file inputs that were left empty."""
-        # The generator knows the list and not this object: a cycle would be left to the garbage collector.
-        arrived, checks = _Arrived(b"\r\n--" + boundary.encode()), _PartChecks(limits, any_charset)
-        self._parsing = _parse(arrived, limits, checks, self.unselected, needs_names)
+        self._parsing = form.parse()
         next(self._parsing)
         self._is_complete = False
         self._failure: tuple[int, str] | None = None
@@ -95,139 +95,116 @@ class PartParser:
             raise BadRequest("The multipart form is cut off before its last boundary.")
 
 
-class _Arrived:
-    """The bytes that have arrived and are not parsed yet: ``data`` from ``at`` on."""
-
-    def __init__(self, delimiter: bytes) -> None:
-        self.delimiter = delimiter
-        self.data = b""
-        self.at = 0
-
-    def more(self) -> Parsing[None]:
-        """Wait for the next chunk, and forget the bytes before ``at``."""
-        self.data, self.at = self.data[self.at :], 0
-        self.data += yield _MORE
-
-
 _MOST_PREAMBLE = 4096  # bytes
 
 
-def _parse(
-    arrived: _Arrived, limits: Limits, checks: _PartChecks, unselected: list[str], needs_names: bool
-) -> Parsing[None]:
-    """Yield the events of a form, and ``_MORE`` to be sent the next chunk; return after the last boundary."""
-    yield from _pass_opening(arrived)
-    has_part = yield from _pass_mark(arrived)
-    while has_part:
-        head = yield from _read_head(arrived, limits, needs_names)
-        checks.begin(head)
-        is_part = yield from _pass_content(arrived, head, checks)
-        has_part = yield from _pass_mark(arrived)
-        checks.end()
+class _ArrivingForm:
+    """A form whose bytes arrive: those that are not parsed yet, ``data`` from ``at`` on, and the count of its parts."""
+
+    def __init__(self, delimiter: bytes, limits: Limits, any_charset: bool, needs_names: bool) -> None:
+        self._delimiter = delimiter
+        self._limits = limits
+        self._any_charset = any_charset
+        self._needs_names = needs_names
+        self._data, self._at = b"\r\n", 0  # it may be missing before the first boundary
+        self._budget = Budget(limits)
+        self._files = 0
+        self.unselected: list[str] = []
+
+    def parse(self) -> Parsing[None]:
+        """Yield the events, and ``_MORE`` to be sent the next chunk; return after the last boundary."""
+        yield from self._pass_opening()
+        has_part = yield from self._pass_mark()
+        while has_part:
+            head = yield from self._read_head()
+            self._count(head)
+            is_part = yield from self._pass_content(head)
+            has_part = yield from self._pass_mark()
+            if is_part:
+                yield None
+            else:
+                self.unselected.append(head.name)
+
+    def _more(self) -> Parsing[None]:
+        """Wait for the next chunk, and forget the bytes before ``at``."""
+        self._data, self._at = self._data[self._at :], 0
+        self._data += yield _MORE
+
+    def _pass_opening(self) -> Parsing[None]:
+        """Pass a short text before the first boundary, which RFC 2046 allows, and that boundary."""
+        while (at := self._data.find(self._delimiter)) < 0 and len(self._data) < _MOST_PREAMBLE:
+            yield from self._more()
+        if not 0 <= at < _MOST_PREAMBLE:
+            raise BadRequest("The multipart form does not begin with its boundary.")
+        self._at = at + len(self._delimiter)
+
+    def _pass_mark(self) -> Parsing[bool]:
+        """Return whether a part follows a boundary; its line end is left for ``_read_head``."""
+        while len(self._data) < self._at + 2:
+            yield from self._more()
+        mark = self._data[self._at : self._at + 2]
+        if mark not in (b"\r\n", b"--"):
+            raise BadRequest("The multipart form is malformed: other bytes follow a boundary.")
+        return mark == b"\r\n"
+
+    def _read_head(self) -> Parsing[PartHead]:
+        """Return the head of a part, whose lines are checked once it is complete; until then its length is limited."""
+        most_headers, most_bytes = self._limits.max_part_headers, self._limits.max_part_header_size
+        while (end := self._data.find(b"\r\n\r\n", self._at)) < 0:
+            if len(self._data) - self._at > (most_headers + 2) * (most_bytes + 2):
+                raise BadRequest(_TOO_LONG_HEAD)
+            yield from self._more()
+        lines = self._data[self._at + 2 : end]
+        self._at = end + 4
+        read = _known_head if len(lines) <= _SHORT_HEAD else _head_of
+        return read(lines, most_headers, most_bytes, self._needs_names)
+
+    def _count(self, head: PartHead) -> None:
+        """Count a part, and check that a field's bytes will be text. Raises 413, and 415 for the charset of a field."""
+        if head.raw_filename is not None:
+            self._files += 1
+            if self._files > self._limits.max_files:
+                raise HTTPError(413, Sentence("A form may have {most} files at most.", most=self._limits.max_files))
+            return
+        media_type = head.headers.get("content-type")
+        if media_type and not self._any_charset:
+            require_utf8(content_type(media_type)[1].get("charset", ""))
+        self._budget.begin()
+        self._budget.measure(len(head.name.encode()))
+
+    def _pass_content(self, head: PartHead) -> Parsing[bool]:
+        """Yield a part's head and its bytes, and pass the boundary. Return whether it is a part: see ``unselected``.
+
+        Raises 413 for a field that is too long, by itself or with those before.
+        """
+        is_part, size = head.raw_filename != "", 0
         if is_part:
-            yield None
-        else:
-            unselected.append(head.name)
-
-
-def _pass_opening(arrived: _Arrived) -> Parsing[None]:
-    """Pass a short text before the first boundary, which RFC 2046 allows, and that boundary."""
-    arrived.data = b"\r\n"  # it may be missing before the first boundary
-    while (at := arrived.data.find(arrived.delimiter)) < 0 and len(arrived.data) < _MOST_PREAMBLE:
-        yield from arrived.more()
-    if not 0 <= at < _MOST_PREAMBLE:
-        raise BadRequest("The multipart form does not begin with its boundary.")
-    arrived.at = at + len(arrived.delimiter)
-
-
-def _pass_mark(arrived: _Arrived) -> Parsing[bool]:
-    """Return whether a part follows a boundary; its line end is left for ``_read_head``."""
-    while len(arrived.data) < arrived.at + 2:
-        yield from arrived.more()
-    mark = arrived.data[arrived.at : arrived.at + 2]
-    if mark not in (b"\r\n", b"--"):
-        raise BadRequest("The multipart form is malformed: other bytes follow a boundary.")
-    return mark == b"\r\n"
-
-
-def _read_head(arrived: _Arrived, limits: Limits, needs_names: bool) -> Parsing[PartHead]:
-    """Return the head of a part, whose lines are checked once it is complete; until then its length is limited."""
-    most_headers, most_bytes = limits.max_part_headers, limits.max_part_header_size
-    while (end := arrived.data.find(b"\r\n\r\n", arrived.at)) < 0:
-        if len(arrived.data) - arrived.at > (most_headers + 2) * (most_bytes + 2):
-            raise BadRequest(_TOO_LONG_HEAD)
-        yield from arrived.more()
-    lines = arrived.data[arrived.at + 2 : end]
-    arrived.at = end + 4
-    return (_known_head if len(lines) <= _SHORT_HEAD else _head_of)(lines, most_headers, most_bytes, needs_names)
-
-
-def _pass_content(arrived: _Arrived, head: PartHead, checks: _PartChecks) -> Parsing[bool]:
-    """Yield a part's head and its bytes, and pass the boundary. Return whether it is a part: see ``unselected``."""
-    delimiter = arrived.delimiter
-    is_part = head.raw_filename != ""
-    if is_part:
-        yield head
-    while True:
-        at, boundary = arrived.at, arrived.data.find(delimiter, arrived.at)
-        end = _end_of_known(arrived.data, at, delimiter) if boundary < 0 else boundary
-        if end > at:
-            checks.measure(end - at)
-            if not is_part:
-                yield head
-                is_part = True
-            yield arrived.data[at:end]
-        if boundary >= 0:
-            arrived.at = boundary + len(delimiter)
-            return is_part
-        arrived.at = end
-        yield from arrived.more()
+            yield head
+        while True:
+            at, boundary = self._at, self._data.find(self._delimiter, self._at)
+            end = _end_of_known(self._data, at, self._delimiter) if boundary < 0 else boundary
+            if end > at:
+                size += end - at
+                if head.raw_filename is None:
+                    self._budget.measure(size)
+                if not is_part:
+                    yield head
+                    is_part = True
+                yield self._data[at:end]
+            if boundary >= 0:
+                break
+            self._at = end
+            yield from self._more()
+        self._at = boundary + len(self._delimiter)
+        if head.raw_filename is None:
+            self._budget.spend(len(head.name.encode()) + size)
+        return is_part
 
 
 def _end_of_known(data: bytes, at: int, delimiter: bytes) -> int:
     """Return the index up to which ``data``, which has no delimiter, can't be the beginning of one."""
     start = data.rfind(b"\r", max(at, len(data) - len(delimiter) + 1))  # a delimiter has one CR, its first byte
     return len(data) if start < 0 or not delimiter.startswith(data[start:]) else start
-
-
-class _PartChecks:
-    """The limits of the parts of one form. Raises 413, and 415 for the charset of a field."""
-
-    def __init__(self, limits: Limits, any_charset: bool) -> None:
-        self._limits = limits
-        self._any_charset = any_charset
-        self._budget = Budget(limits)
-        self._files = 0
-        self._is_field = False
-        self._name_size = 0
-        self._size = 0
-
-    def begin(self, head: PartHead) -> None:
-        """Count a part, and check that a field's bytes will be text."""
-        name, filename, headers = head
-        self._is_field = filename is None
-        if not self._is_field:
-            self._files += 1
-            if self._files > self._limits.max_files:
-                raise HTTPError(413, Sentence("A form may have {most} files at most.", most=self._limits.max_files))
-            return
-        media_type = headers.get("content-type")
-        if media_type and not self._any_charset:
-            require_utf8(content_type(media_type)[1].get("charset", ""))
-        self._name_size, self._size = len(name.encode()), 0
-        self._budget.begin()
-        self._budget.measure(self._name_size)
-
-    def measure(self, size: int) -> None:
-        """Add ``size`` bytes to the part."""
-        if self._is_field:
-            self._size += size
-            self._budget.measure(self._size)
-
-    def end(self) -> None:
-        """Count the part's bytes among those of the whole form."""
-        if self._is_field:
-            self._budget.spend(self._name_size + self._size)
 
 
 _TOO_LONG_HEAD = "A part of the form has too many or too long headers."
