@@ -14,7 +14,7 @@ from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS, nested, rows
 from micropie.http.forms.receiving import AHEAD, has_large_body, receive_body, receive_form
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
-from micropie.http.headers import LONGEST_KEPT, MAX_LENGTHS, Headers, MutableHeaders, Spellings, cached_if_short
+from micropie.http.headers import LONGEST_KEPT, Headers, MutableHeaders, cached_if_short
 from micropie.http.json import BUILTINS, Dumps, Encoders, dumps, dumps_with, encoder_of, loads
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
@@ -99,13 +99,13 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "AHEAD", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "FORM", "HTML",
-    "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "MAX_LENGTHS", "NOSNIFF", "NO_OTHER_HEADERS", "NULL",
+    "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL",
     "PREFIXES", "PRIVATE", "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "VARY_COOKIE", "Address", "Answer",
     "BindingError", "BindingErrors", "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer",
     "Encoders", "Environ", "Exchange", "FileReference", "GivenStatus", "HeaderPairs", "Headers", "HeadersLike",
     "HostTable", "Limits", "Message", "MessageConfig", "MultiDict", "MultipartParser", "MutableHeaders", "Page",
     "ParameterError", "Parameters", "Receive", "Request", "Response", "Scope", "Secret", "Selection", "Send", "Session",
-    "Signer", "Spellings", "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest",
+    "Signer", "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest",
     "accepts_coding", "add_vary", "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size",
     "check_value", "checked_headers", "checked_origins", "codec_of", "coding_weights", "content_type", "copied",
     "current_request", "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response",

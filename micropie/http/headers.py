@@ -8,45 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from functools import lru_cache, wraps
-from types import MappingProxyType
 from typing import TypeVar, overload
 
 from micropie.http.types import HeaderPairs, HeadersLike
 
-Key = TypeVar("Key")
 Default = TypeVar("Default")
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")
-
-MAX_NAMES = 256
-MAX_LENGTHS = 8192
 
 # Characters of a client's text that a cache keeps. uvicorn with httptools passes on headers of any length.
 LONGEST_KEPT = 500
 
 # Lines in the head of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no limit.
 MAX_HEADERS = 1000
-
-
-class Spellings(dict[Key, Value]):
-    """Parts of a head in a protocol's spelling, each made once by ``make``: names, content types, lengths.
-
-    ``most`` are kept, and no long one, because clients choose the names, and a multipart answer's boundary differs
-    each time.
-    """
-
-    def __init__(
-        self, make: Callable[[Key], Value], most: int = MAX_NAMES, known: Mapping[Key, Value] = MappingProxyType({})
-    ) -> None:
-        super().__init__(known)
-        self._make = make
-        self._most = most
-
-    def __missing__(self, key: Key) -> Value:
-        made = self._make(key)
-        if len(self) < self._most and len(str(key)) <= LONGEST_KEPT:
-            self[key] = made
-        return made
 
 
 def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[Text], Value]]:

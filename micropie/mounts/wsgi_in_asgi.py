@@ -18,7 +18,7 @@ from queue import SimpleQueue
 
 from micropie.errors import ClientDisconnect
 from micropie.execution import AHEAD, WAKERS, SingleWaiterEvent, Threads, limiter_of, run_in_place, take_slot
-from micropie.http import Environ, Exchange, Response, Spellings
+from micropie.http import Environ, Exchange, Response, cached_if_short
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall
@@ -212,14 +212,17 @@ def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedRead
     if client is not None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client.host, str(client.port)
     for header, value in exchange.headers.items():
-        environ[_KEYS[header]] = value
+        environ[_key_of(header)] = value
     environ.pop("HTTP_PROXY", None)
     if exchange.known_host is not None:
         environ["HTTP_HOST"] = exchange.known_host
     return environ
 
 
-_KEYS = Spellings(
-    lambda header: "HTTP_" + header.upper().replace("-", "_"),
-    known={"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"},
-)
+_BODY_KEYS = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+
+
+@cached_if_short(256)  # clients choose the names
+def _key_of(header: str) -> str:
+    """Return the key of a header in an environ."""
+    return _BODY_KEYS.get(header) or "HTTP_" + header.upper().replace("-", "_")

@@ -11,14 +11,13 @@ from micropie import mounts
 from micropie.execution import ANSWER, AnyStep, current
 from micropie.flow import Application, clean_up, end_resources, log_failure, respond
 from micropie.http import (
-    MAX_LENGTHS,
     NO_OTHER_HEADERS,
     NOSNIFF,
     Environ,
     HeaderPairs,
     Request,
-    Spellings,
     StartResponse,
+    cached_if_short,
     start_failed,
     status_line,
 )
@@ -30,13 +29,16 @@ from micropie.wsgi.state import WSGIState
 from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import chunks_of, close_stream
 
-# Names in the usual capitals: some clients compare them with their case.
-_NAMES = Spellings(
-    lambda name: "-".join([word.capitalize() for word in name.split("-")]),
-    known={"etag": "ETag", "www-authenticate": "WWW-Authenticate"},
-)
-_LENGTHS = Spellings[int, tuple[str, str]](lambda length: ("Content-Length", str(length)), MAX_LENGTHS)
-_NOSNIFF = (_NAMES[NOSNIFF[0]], NOSNIFF[1])
+_ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
+
+
+@cached_if_short(256)  # an author may send back the names of a client's headers
+def _capitalized(name: str) -> str:
+    """Return a name in the usual capitals: some clients compare them with their case."""
+    return _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-")))
+
+
+_NOSNIFF = (_capitalized(NOSNIFF[0]), NOSNIFF[1])
 
 _OK: Final = 200  # compared by ``is``: the 200 of a mounted application may have a reason of its own
 
@@ -96,11 +98,11 @@ def start_and_serve(
 
 def _head(content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]) -> HeaderPairs:
     """Return headers as WSGI wants them: a new list, with names in the usual capitals."""
-    headers = [_NOSNIFF] if pairs is NO_OTHER_HEADERS else [(_NAMES[name], value) for name, value in pairs]
+    headers = [_NOSNIFF] if pairs is NO_OTHER_HEADERS else [(_capitalized(name), value) for name, value in pairs]
     if content_type is not None:
         headers.append(("Content-Type", content_type))
     if length is not None:
-        headers.append(_LENGTHS[length])
+        headers.append(("Content-Length", str(length)))
     return headers
 
 

@@ -8,9 +8,6 @@ import anyio
 import pytest
 
 from micropie import App
-from micropie.asgi.exchange import CONTENT_TYPES, LENGTHS, encode_headers
-from micropie.http import MAX_LENGTHS
-from micropie.wsgi import driver as wsgi_driver
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.threads import started_threads
 
@@ -130,24 +127,3 @@ def test_a_stuck_send_can_be_cancelled(backend: str) -> None:
         return scope.cancelled_caught
 
     assert run(backend, main)
-
-
-def test_few_content_types_are_kept_encoded() -> None:
-    """A multipart answer has a boundary of its own each time."""
-    for number in range(200):
-        expected = [(b"content-type", b"multipart/mixed; boundary=%d" % number)]
-        assert encode_headers(f"multipart/mixed; boundary={number}", None, ()) == expected
-    assert len(CONTENT_TYPES) == 64
-
-
-@pytest.mark.parametrize("table", [LENGTHS, wsgi_driver._LENGTHS])
-def test_lengths_are_kept_up_to_a_number_of_them(table: Any) -> None:
-    known = dict(table)
-    try:
-        for length in range(1_000_000, 1_010_000):
-            assert int(table[length][1]) == length
-        assert len(table) == MAX_LENGTHS
-        assert 1_009_999 not in table
-    finally:
-        table.clear()
-        table.update(known)
