@@ -8,7 +8,7 @@ from micropie.http.binding_errors import BindingError, BindingErrors, ParameterE
 from micropie.http.body import Body
 from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
 from micropie.http.escaping import escape, html, is_html
-from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig
+from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig, MessageSettings, RouteInfo
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS, nested, rows
@@ -99,17 +99,17 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "AHEAD", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "FORM", "HTML",
-    "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL",
-    "PREFIXES", "PRIVATE", "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "VARY_COOKIE", "Address", "Answer",
-    "BindingError", "BindingErrors", "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer",
-    "Encoders", "Environ", "Exchange", "FileReference", "GivenStatus", "HeaderPairs", "Headers", "HeadersLike",
-    "HostTable", "Limits", "Message", "MessageConfig", "MultiDict", "MultipartParser", "MutableHeaders", "Page",
-    "ParameterError", "Parameters", "Receive", "Request", "Response", "Scope", "Secret", "Selection", "Send", "Session",
-    "Signer", "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest",
-    "accepts_coding", "add_vary", "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size",
-    "check_value", "checked_headers", "checked_origins", "codec_of", "coding_weights", "content_type", "copied",
-    "current_request", "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response",
-    "escape", "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
+    "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PRIVATE",
+    "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "VARY_COOKIE", "Address", "Answer", "BindingError", "BindingErrors",
+    "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Encoders", "Environ", "Exchange",
+    "FileReference", "GivenStatus", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits", "Message",
+    "MessageConfig", "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "Page", "ParameterError",
+    "Parameters", "Receive", "Request", "Response", "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session",
+    "Signer", "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding",
+    "add_vary", "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
+    "checked_headers", "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request",
+    "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
+    "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
     "is_base_url", "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private", "merge_pending",
     "nested", "normal_host", "normal_hosts", "normal_origin", "parse_cookies", "problem_members", "quoted_address",
     "raw_path_below", "receive_body", "receive_form", "redirect_response", "rows", "select", "split_host",

@@ -53,42 +53,24 @@ class Address(NamedTuple):
 # -- the objects of upper rooms, as far as this room uses them ---------------------------------------------------------
 
 
-class RouteInfo(Protocol):
-    """The route that answers a request: its handler's name and the pattern of its paths."""
+class RouteInfo:
+    """The route that answers a request: its handler's name and the pattern of its paths. Routes derive from it."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def pattern(self) -> str: ...
-
-    @property
-    def reads_body(self) -> object: ...
+    name: str
+    pattern: str
+    reads_body: object
 
 
-class Settings(Protocol):
-    """The settings of an application that messages depend on."""
+class MessageSettings:
+    """The settings of an application that messages depend on. All its settings are in a class derived from it."""
 
-    @property
-    def debug(self) -> object: ...
-
-    @property
-    def errors(self) -> str: ...
-
-    @property
-    def max_body_size(self) -> int: ...
-
-    @property
-    def portal_backend(self) -> str: ...
-
-    @property
-    def stream_head_delay(self) -> float | None: ...
-
-    @property
-    def on_error(self) -> Callable[[BaseException], object] | None: ...
-
-    @property
-    def translations(self) -> Callable[[Any], Catalog] | None: ...
+    debug: object
+    errors: str
+    max_body_size: int
+    portal_backend: str
+    stream_head_delay: float | None
+    on_error: Callable[[BaseException], object] | None
+    translations: Callable[[Any], Catalog] | None
 
 
 class Sessions(Protocol):
@@ -121,7 +103,7 @@ class MessageConfig(Protocol):
     """The part of an application's configuration that messages depend on."""
 
     @property
-    def settings(self) -> Settings: ...
+    def settings(self) -> MessageSettings: ...
 
     @property
     def limits(self) -> Limits: ...

@@ -24,7 +24,7 @@ from micropie.execution import (
     layers,
     name_of,
 )
-from micropie.http import Exchange
+from micropie.http import Exchange, RouteInfo
 from micropie.routing.checks import marks_above_handler, with_marks
 from micropie.routing.config import Config
 from micropie.routing.discovery import RouteMark
@@ -48,7 +48,7 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
     return upper
 
 
-class Route:
+class Route(RouteInfo):
     """A handler as the flow needs it: ``call(*bind(...))``, run by a step of the kind ``step_kind``.
 
     ``step_kind`` is AWAIT, HANDLER, POOL or INLINE. ``blocking`` is the kind for a ``def`` handler: HANDLER, or INLINE

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -46,35 +45,13 @@ def safe_filename(raw: str) -> str:
     return (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
 
 
-class MemoryFile(BytesIO):
-    """A file in memory. Who asks for its descriptor, as ``subprocess`` does, gets that of a copy on the disk."""
-
-    _copy: IO[bytes] | None = None
-
-    def fileno(self) -> int:
-        """Return the descriptor of a temporary file with this content, at this position. Closed with this file."""
-        if self._copy is None:
-            from tempfile import TemporaryFile
-
-            self._copy = TemporaryFile()  # noqa: SIM115 - see ``close``
-            self._copy.write(self.getbuffer())
-        self._copy.seek(self.tell())
-        return self._copy.fileno()
-
-    def close(self) -> None:
-        """Close the file, and its copy if there is one."""
-        super().close()
-        if self._copy is not None:
-            self._copy.close()
-
-
 class UploadFile(UploadHabits):
     """One uploaded file, at its start. It is closed and deleted when its request ends, unless ``save_to`` copies it."""
 
-    __slots__ = ("_filename", "_spool_size", "content_type", "file", "headers", "raw_filename", "size")
+    __slots__ = ("_filename", "content_type", "file", "headers", "raw_filename", "size")
 
     file: IO[bytes]
-    """The open file, in memory (``BytesIO``) up to ``spool_size`` bytes, on disk past that."""
+    """The open file, in memory up to ``spool_size`` bytes, on disk past that, or when its descriptor is asked for."""
 
     def __init__(self, raw_filename: str, headers: dict[str, str], spool_size: int) -> None:
         self.raw_filename = raw_filename
@@ -82,8 +59,9 @@ class UploadFile(UploadHabits):
         self.headers = {**headers}
         self.content_type = headers.get("content-type", "application/octet-stream")
         self.size = 0
-        self.file = MemoryFile()
-        self._spool_size = spool_size
+        from tempfile import SpooledTemporaryFile
+
+        self.file = SpooledTemporaryFile(max_size=spool_size or -1)  # noqa: SIM115 - see ``close``; 0 would be no limit
 
     @property
     def filename(self) -> str:
@@ -105,13 +83,6 @@ class UploadFile(UploadHabits):
     def write(self, data: bytes) -> None:
         """Append ``data``."""
         self.size += len(data)
-        if self.size > self._spool_size and isinstance(self.file, MemoryFile):
-            with self.file as in_memory:
-                content = in_memory.getvalue()
-            from tempfile import TemporaryFile
-
-            self.file = TemporaryFile()  # noqa: SIM115 - see ``close``
-            self.file.write(content)
         self.file.write(data)
 
     def read(self, n: int = -1) -> bytes:
