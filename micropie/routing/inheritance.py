@@ -164,18 +164,7 @@ def _sessions(definition: AppDefinition, settings: Settings, outer: Config | Non
             'the application around it: give it another name, such as session_cookie="__Host-inner"'
         )
     assert backend is not None  # noqa: S101
-    return SessionStore(
-        backend,
-        settings.session_timeout,
-        id_factory=settings.session_id_factory,
-        id_validator=settings.session_id_validator,
-        max_size=settings.max_session_size,
-        cookie=settings.session_cookie,
-        samesite=settings.session_cookie_samesite,
-        secure=settings.session_cookie_secure,
-        saves_on_error=settings.session_save_on_error,
-        prefix=prefix,
-    )
+    return SessionStore(backend, settings, prefix)
 
 
 def _templates(definition: AppDefinition, settings: Settings, outer: Sequence[Directory]) -> Templates:

@@ -38,42 +38,37 @@ def _new_id() -> str:
     return secrets.token_urlsafe(32)
 
 
+class SessionSettings:
+    """The settings of an application that its sessions depend on. All its settings are in a class derived from it."""
+
+    session_timeout: int
+    max_session_size: int
+    session_id_factory: Callable[[], str] | None
+    session_id_validator: Callable[[str], bool] | None
+    session_cookie: str | None
+    session_cookie_samesite: str
+    session_cookie_secure: bool | None
+    session_save_on_error: bool
+
+
 class SessionStore:
     """A backend with its settings.
 
-    ``opens_ahead``: the backend may wait, so the flow opens the session before the handler. ``timeout`` is in seconds.
-    ``max_size`` is the most bytes of a session, as JSON. ``prefix`` is the path of the application that has this
-    backend: browsers send the cookie only below it. ``cookie`` is its name; None for "session_id", over https with the
-    strongest prefix that its path allows. ``samesite`` is its attribute of that name. ``secure``: whether it is Secure;
-    None for: if the request's scheme is https. ``saves_on_error``: whether a session is also saved with an answer of
-    status 500 to 599.
+    ``prefix`` is the path of the application that has this backend: browsers send the cookie only below it.
+    ``opens_ahead``: the backend may wait, so the flow opens the session before the handler. ``saves_on_error``: whether
+    a session is also saved with an answer of status 500 to 599.
     """
 
-    def __init__(
-        self,
-        backend: SessionBackend,
-        timeout: int,
-        *,
-        id_factory: Callable[[], str] | None = None,
-        id_validator: Callable[[str], bool] | None = None,
-        max_size: int = 64 * 1024,
-        cookie: str | None = None,
-        samesite: str = "Lax",
-        secure: bool | None = None,
-        saves_on_error: bool = False,
-        prefix: str = "",
-    ) -> None:
+    def __init__(self, backend: SessionBackend, settings: SessionSettings, prefix: str = "") -> None:
         self.backend = backend
         self.prefix = prefix
-        self.saves_on_error = saves_on_error
-        self._check_size = partial(check_size, most=max_size, setting="App(max_session_size={})")
-        self._cookie, self._plain_cookie = cookie, without_prefix(cookie or "session_id")
-        self._samesite = samesite
-        self._timeout = timeout
-        self._make_id = id_factory or _new_id
+        self.saves_on_error = settings.session_save_on_error
+        self._settings = settings
+        self._check_size = partial(check_size, most=settings.max_session_size, setting="App(max_session_size={})")
+        self._timeout = settings.session_timeout
+        self._make_id = settings.session_id_factory or _new_id
         self._outages: dict[str, Outage] = {}  # by method: one that is full or locked can be read all the time
         self.in_cookie = getattr(backend, "in_cookie", False)
-        self._secure = secure
         self._threads = ServiceThreads() if getattr(backend, "blocking", True) else None
         self._merge = _own(backend, "merge")
         shared = _own(backend, "load_shared")
@@ -81,8 +76,8 @@ class SessionStore:
         self._shares_data = shared is not None
         self._load: Callable[[str], Any] = shared or backend.load
         # No backend is asked for an id that can't be one, as that of a file or of another program's key.
-        made_here = _OWN_ID if id_factory is None else _ANY_ID
-        self._is_id = id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
+        made_here = _OWN_ID if settings.session_id_factory is None else _ANY_ID
+        self._is_id = settings.session_id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
         self.opens_ahead = self._threads is not None or inspect.iscoroutinefunction(backend.load)
 
     def find_id(self, exchange: Exchange) -> str | None:
@@ -91,7 +86,8 @@ class SessionStore:
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""
-        return scheme == "https" if self._secure is None else self._secure
+        stated = self._settings.session_cookie_secure
+        return scheme == "https" if stated is None else stated
 
     def reserve(self, session: Session, exchange: Exchange, root_path: str) -> str:
         """Choose the id of a session that may be stored later, and return the cookie that gives it to the client."""
@@ -127,7 +123,7 @@ class SessionStore:
             path="/" if name.startswith("__Host-") else quote(root_path + self.prefix) or "/",
             secure=self.is_secure(scheme),
             httponly=True,
-            samesite=self._samesite,
+            samesite=self._settings.session_cookie_samesite,
         )
 
     def cookie_name(self, scheme: str, root_path: str) -> str:
@@ -136,9 +132,10 @@ class SessionStore:
         Browsers take a name with a prefix only from Secure cookies, so over plain http it has none; and one with
         ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
         """
+        stated = self._settings.session_cookie
         if not self.is_secure(scheme):
-            return self._plain_cookie
-        return self._cookie or ("__Secure-session_id" if root_path or self.prefix else "__Host-session_id")
+            return without_prefix(stated or "session_id")
+        return stated or ("__Secure-session_id" if root_path or self.prefix else "__Host-session_id")
 
     def _save(self, session: Session) -> Flow[str | None]:
         """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie must stay."""

@@ -675,7 +675,8 @@ def test_an_upload_is_at_its_start_until_it_is_read(spool: int) -> None:
 def test_R32_an_upload_is_closed_though_its_rest_finds_the_disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("wb"))  # noqa: SIM115
     file = UploadFile("a", {}, 0)
-    file.write(b"x")
+    with pytest.raises(OSError, match="No space left"):
+        file.write(b"x")
     file.close()
     assert file.file.closed
 

@@ -140,7 +140,7 @@ async def with_heart(heart: Heart, path: str, *pieces: Message) -> Call:
 def test_R31_a_slow_rollover_does_not_hold_up_the_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     heart, rolled = Heart(), 0
 
-    def slow() -> Any:
+    def slow(**_: Any) -> Any:
         nonlocal rolled
         rolled += 1
         heart.wait()
@@ -367,7 +367,7 @@ def test_R32_no_file_stays_open_when_a_task_is_cancelled_while_a_thread_writes(
 def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full() -> None:
+    def full(**_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tempfile.TemporaryFile", full)
