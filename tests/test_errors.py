@@ -391,9 +391,14 @@ def test_a_key_that_is_none_is_a_mistake(key: Any) -> None:
         App().error(key)
 
 
-def test_a_handler_of_two_parameters_is_a_mistake() -> None:
-    with pytest.raises(SetupError, match="one parameter, the error, or none"):
-        App().error(404)(lambda error, other: "")
+@pytest.mark.parametrize("function", [lambda error, other: "", lambda error, extra=1: "", lambda *rest, request: ""])
+def test_a_handler_of_other_parameters_is_a_mistake(function: Any) -> None:
+    app = App()
+    app.error(404)(function)
+    with pytest.raises(
+        SetupError, match=r"the error handler .*: (nothing provides its parameter 'other'|write def pag)"
+    ):
+        app._micropie.compiled()
 
 
 def test_the_tree_of_errors() -> None:

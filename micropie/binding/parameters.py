@@ -35,7 +35,7 @@ class BoundParameter(NamedTuple):
     ``values`` are those of the path's wildcards. ``find`` raises ``BindingError`` for a value that is missing or does
     not convert. ``is_stated``: the annotation names the source. ``takes_document``: the value is the whole body.
     ``label``: its name in sentences, by default "Parameter 'name'". ``lists``: the names of the form's fields that may
-    have several values. ``key``: the name of the value, by default the parameter's.
+    have several values. ``key``: the name of the value, by default the parameter's. ``is_in_form``: it is a form's.
     """
 
     name: str
@@ -47,6 +47,7 @@ class BoundParameter(NamedTuple):
     label: str = ""
     lists: Collection[str] = ()
     key: str = ""
+    is_in_form: bool = False
 
     def is_plain(self, is_number: bool) -> bool:
         """Return whether a segment's text, or the number that a wildcard has made of it, is the value as it is."""
@@ -56,8 +57,8 @@ class BoundParameter(NamedTuple):
 
     @property
     def needs_body(self) -> bool:
-        """Whether only a body can bring the value: a file, or a whole document."""
-        return self.takes_document or self.find is _file
+        """Whether only a body can bring the value: a file, a form or its field, or a whole document."""
+        return self.takes_document or self.find is _file or self.is_in_form
 
     @property
     def is_of_client(self) -> bool:
@@ -71,7 +72,8 @@ class BoundParameter(NamedTuple):
 def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> BoundParameter:
     """Return the parameter of a handler or of a provider. Raises ``SetupError`` for an annotation of no use.
 
-    A provider's parameter without an annotation keeps its default: no client can fill it.
+    A provider's parameter without an annotation keeps its default: no client can fill it. If an annotation states no
+    source, the path or the query fills the parameter.
     """
     name, default = parameter.name, parameter.default
     stated, annotation = stated_source(parameter.annotation)
@@ -98,7 +100,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         made = structure_converter(kind, name, own, many)
         find = _body_reader(made, many, name)
         return BoundParameter(name, converter, default, find, takes_document=True, lists=made.lists)
-    return BoundParameter(name, converter_for(annotation, name, own), default, by_name)
+    return BoundParameter(name, converter_for(annotation, name, own), default, in_url if is_provider else by_name)
 
 
 def unwrapped(annotation: Any) -> tuple[object, bool, bool]:
@@ -123,15 +125,29 @@ def unwrapped(annotation: Any) -> tuple[object, bool, bool]:
 
 def by_name(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
     """Find a parameter's value by its name; its default if no place has it. Raises 400 or 415."""
-    name = parameter.name
     for place, values_of, read in _PLACES:
         found = values_of(request, values)
-        if found and name in found:
-            return read(parameter, found[name], place)
+        if found and parameter.name in found:
+            return read(parameter, found[parameter.name], place)
     if parameter.converter.empty is not None and request._exchange.form_fields is not None:
         return _from_texts(parameter, parameter.converter.empty, "form")
     if parameter.default is REQUIRED:
         raise _missing(parameter, request)
+    return parameter.default
+
+
+def in_url(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
+    """Find the value of a provider's parameter: as ``by_name``, and not in the body, whose fields are the handler's.
+
+    A form that gets a field of that name one day would decide what is provided.
+    """
+    for place, values_of, read in _PLACES[:2]:
+        found = values_of(request, values)
+        if found and parameter.name in found:
+            return read(parameter, found[parameter.name], place)
+    if parameter.default is REQUIRED:
+        told = f"{parameter.name!r} is missing in the path and the query; expected {parameter.converter.expected}."
+        raise _absent(parameter, f"Parameter {told}")
     return parameter.default
 
 
@@ -140,7 +156,7 @@ def from_path(parameter: BoundParameter, value: object, place: str = "path") -> 
 
     Raises 400 if it does not convert, and 404 for a file or a whole body, which no path contains.
     """
-    if parameter.find is not by_name:
+    if parameter.find not in (by_name, in_url):
         raise HTTPError(404)
     if isinstance(value, str):
         return _from_texts(parameter, [value], place)
@@ -281,7 +297,15 @@ def _of_source(name: str, annotation: object, default: object, stated: Source, o
 
     label = f"{stated.place.capitalize()} {key!r}"
     return BoundParameter(
-        name, converter, default, find, is_stated=True, takes_document=is_document, label=label, key=key
+        name,
+        converter,
+        default,
+        find,
+        is_stated=True,
+        takes_document=is_document,
+        label=label,
+        key=key,
+        is_in_form=type(stated) is Form,
     )
 
 
@@ -302,7 +326,8 @@ def _of_whole_source(
         return _made(make, fields, name, stated.place, f"The {stated.place} does not fit")
 
     expected = ANYTHING._replace(expected=f"the fields of a {name_of(structure)}")
-    return BoundParameter(name, expected, default, find, is_stated=True, lists=converter.lists)
+    is_in_form = type(stated) is Form
+    return BoundParameter(name, expected, default, find, is_stated=True, lists=converter.lists, is_in_form=is_in_form)
 
 
 def _body_reader(converter: StructureConverter, many: bool, name: str) -> Find:

@@ -202,16 +202,16 @@ class _AskingHook(_Hook):
         self.sees_failures = hook.sees_failures or not hook.has_after
 
     def before(self, request: Request, **_: object) -> Flow[object]:
-        yield from self._open(request)
+        yield from self._open(request, self._all)
         if not self._hook.has_before:
             return None
         answer = self._hook.before(request, **(yield from open_asked(request, self._before)))
         return (yield from answer) if type(answer) is GeneratorType else answer
 
-    def _open(self, request: Request) -> Flow[None]:
+    def _open(self, request: Request, asking: Asking) -> Flow[None]:
         exchange = request._exchange
-        exchange.needed = [*exchange.needed, (self, self._all.providers)]
-        yield from open_asked(request, self._all)
+        exchange.needed = [*exchange.needed, (self, asking.providers)]
+        yield from open_asked(request, asking)
 
     def after(
         self, request: Request, response: Response | None, failure: Exception | None, **_: object
@@ -239,11 +239,11 @@ class _AskingHook(_Hook):
             ended = changed = None
 
     def _is_open(self, request: Request) -> Flow[bool]:
-        """Return whether the resources are open. Open them for a hook that has not begun."""
+        """Return whether the resources are open. Open those of the part after the handler if the hook has not begun."""
         exchange = request._exchange
         if any(hook is self for hook, _ in exchange.needed):
             return all(one in exchange.provided for one in self._all.providers)
-        yield from self._open(request)
+        yield from self._open(request, self._after)
         return True
 
 

@@ -137,7 +137,7 @@ class _Builder:
         parameters = [one for one in route.plan.parameters if one.kind not in _VARIABLE]
         for plan in (provider.plan for provider in route.providers):
             known = {one.name for one in parameters}
-            parameters += [one.replace(kind=Parameter.KEYWORD_ONLY) for one in plan.parameters if one.name not in known]
+            parameters += [_of_provider(one, route) for one in plan.parameters if one.name not in known]
         takes_body = body_parameter(route.plan, route.providers) is not None or route.reads_body
         methods = [one for one in route.methods or ["POST" if takes_body else "GET"] if one in entry.methods]
         for method in methods:
@@ -384,6 +384,15 @@ def _placed(route: Route, parameters: Sequence[Parameter], method: str) -> _Sort
         else:
             placed.path.append(one)
     return placed
+
+
+def _of_provider(parameter: Parameter, route: Route) -> Parameter:
+    """Return a provider's parameter, which is in the path or in the query if its annotation does not state where."""
+    annotation = parameter.annotation
+    is_free = stated_source(annotation)[0] is None and not _kinds_of(annotation) & {UploadFile, *_NO_INPUT}
+    if is_free and not _is_document(annotation) and parameter.name not in route.wildcards:
+        annotation = typing.Annotated[annotation, Query()]
+    return parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=annotation)
 
 
 def _takes_document(annotation: object) -> bool:

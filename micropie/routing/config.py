@@ -50,7 +50,8 @@ class ErrorHandler:
             others = [one for name, one in parameters.items() if name not in asked]
             self.asking = providers.asking(asked) if asked else None
             self._takes_request = [one.name == "request" or one.annotation in (Request, "Request") for one in others]
-            is_first = [one.name for one in others] == [*parameters][: len(others)]
+            by_position = [one.name for one in others if one.kind not in (one.KEYWORD_ONLY, one.VAR_KEYWORD)]
+            is_first = [one.name for one in others] == by_position == [*parameters][: len(others)]
             if not is_first or self._takes_request.count(False) > 1 or self._takes_request.count(True) > 1:
                 check_filled(others[self._takes_request.count(True) + 1 :])
                 raise SetupError("write def page(request, error), one of the two or none, and resources behind them")
@@ -184,7 +185,11 @@ class Config:
 
     def asked_by(self, function: Callable[..., object], given: int) -> Asking | None:
         """Return the resources that a function after the response asks for, None for none. Raises ``SetupError``."""
-        return self.providers.asked_later(function, given)
+        try:
+            return self.providers.asked_later(function, given)
+        except SetupError as error:
+            name, told = getattr(function, "__qualname__", function), str(error)
+        raise SetupError(f"after_response({name}, ...): {told}, or give it an argument")
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool, str]:
         """Return the author's handler for an error, or None, whether the author expected this error, and the type of

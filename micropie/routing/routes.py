@@ -103,7 +103,7 @@ class Route(RouteInfo):
         self.bind = self.plan.bind
         self.takes_body = self.plan.takes_body
         self.plain_args = self.plan.plain_args()
-        if any(one.plan.reads_values for one in self.providers):
+        if body_parameter(None, self.providers) is not None:
             self.takes_body, self.plain_args = _always, -1
         self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()
@@ -168,9 +168,9 @@ def _always(segments: Sequence[str], values: Mapping[str, object]) -> bool:
     return True
 
 
-def body_parameter(plan: Plan, providers: Sequence[Provider]) -> BoundParameter | None:
+def body_parameter(plan: Plan | None, providers: Sequence[Provider]) -> BoundParameter | None:
     """Return the first parameter of a handler or its providers that only a body can fill, or None."""
-    parameters = (one.body_parameter for one in (plan, *(provider.plan for provider in providers)))
+    parameters = (one.body_parameter for one in (plan, *(provider.plan for provider in providers)) if one is not None)
     return next((parameter for parameter in parameters if parameter is not None), None)
 
 

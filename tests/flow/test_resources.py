@@ -18,7 +18,9 @@ from anyio.lowlevel import checkpoint
 from micropie import (
     App,
     BindingErrors,
+    Body,
     EventStream,
+    Form,
     Header,
     HTTPError,
     HttpMiddleware,
@@ -75,6 +77,7 @@ class Client:
 
 
 Token = NewType("Token", str)
+Named = NewType("Named", str)
 
 
 Log = list[Any]
@@ -971,22 +974,58 @@ def test_a_provider_takes_from_a_body(make_client: MakeClient) -> None:
     app = App()
 
     @app.provides(Thing)
-    def thing(name: str) -> Thing:
+    def thing(name: Annotated[str, Form()]) -> Thing:
         return Thing(name)
+
+    @app.provides(Named)
+    def named(body: Annotated[dict[str, str], Body()]) -> Named:
+        return Named(body["name"])
 
     @app.post("/things")
     def add(thing: Thing) -> str:
         return thing.name
 
     @app.post("/things/<number:int>")
-    def change(number: int, thing: Thing) -> str:
-        return f"{number} {thing.name}"
+    def change(number: int, named: Named) -> str:
+        return f"{number} {named}"
 
     client = make_client(app)
     assert client.post("/things", data={"name": "form"}).text == "form"
     assert client.post("/things/1", json={"name": "json"}).text == "1 json"
     large = "x" * 100_000
     assert client.post("/things/1", json={"name": large}).text == f"1 {large}"
+
+
+def test_a_field_of_a_body_fills_no_parameter_of_a_provider_by_its_name(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.provides(Thing)
+    def thing(name: str = "own") -> Thing:
+        return Thing(name)
+
+    @app.provides(Part)
+    def part(size: int) -> Part:
+        return Part()
+
+    @app.post("/things")
+    def add(thing: Thing, name: str) -> Any:
+        return [thing.name, name]
+
+    @app.post("/parts")
+    def parts(part: Part) -> None: ...
+
+    client = make_client(app)
+    assert client.post("/things", data={"name": "form"}).json() == ["own", "form"]
+    assert client.post("/things", json={"name": "json"}).json() == ["own", "json"]
+    assert client.post("/things?name=query").json() == ["query", "query"]
+    missing = client.post("/parts", data={"size": "1"})
+    assert (missing.status_code, said(missing)) == (
+        400,
+        "Parameter 'size' is missing in the path and the query; expected a whole number.",
+    )
+    operations = app.openapi()["paths"]
+    assert [one["name"] for one in operations["/parts"]["post"]["parameters"]] == ["size"]
+    assert "requestBody" not in operations["/parts"]["post"]
 
 
 def test_nothing_is_opened_for_a_request_that_does_not_fit(make_client: MakeClient) -> None:

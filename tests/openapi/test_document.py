@@ -480,8 +480,8 @@ def test_what_is_provided_is_no_input_but_providers_have_parameters() -> None:
         "X-Token": ("header", True, {"type": "string"}),
         "kind": ("query", True, {"type": "string"}),
     }
-    assert set(parameters(document, "/add", "post")) == {"X-Token"}
-    assert body(document, "/add")[2]["required"] == ["kind"]
+    assert set(parameters(document, "/add", "post")) == {"X-Token", "kind"}
+    assert "requestBody" not in document["paths"]["/add"]["post"]
 
 
 def test_an_answer_that_is_html_by_itself_is_described() -> None:
