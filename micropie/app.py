@@ -535,7 +535,8 @@ class App(Node):
     def error(self, key: ErrorKey) -> Decorator:
         """Answer a status (``@app.error(404)``) or an exception class with the function below.
 
-        The function takes the exception, or nothing; its answer has the error's status unless it states one.
+        The function takes the exception, or nothing, or the request, the exception and resources, which are opened for it:
+        ``def missing(request, error, db: Database)``. Its answer has the error's status unless it states one.
         """
         checked = check_error_key(key)
 
@@ -565,7 +566,8 @@ class App(Node):
 
         The function is a generator function, ``def`` or ``async def``, that yields once; or a callable that returns a
         context manager, or the value. It is closed when the handler has returned, a stream's at the stream's end, and
-        its ``yield`` raises what the handler has raised. Inner applications have the providers of outer ones, too.
+        its ``yield`` raises what the handler has raised. Hooks, checks, error handlers and functions after the response
+        may ask for it, too. Inner applications have the providers of outer ones, too.
         Raises ``SetupError`` for a second provider of one type in one application.
         """
         checked_key(key)

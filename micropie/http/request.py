@@ -361,10 +361,11 @@ class Request(RequestHabits):
     def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
         """Call ``function(*arguments)`` when the answer has been sent, or when the client has left before that.
 
-        An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order, whatever the answer is.
+        Parameters behind the arguments may be resources, which are open for this function alone. An ``async def`` runs
+        on the event loop, a ``def`` in a thread; several run in order, whatever the answer is.
         They can read the request, its session and its uploads, but not change them. A failure is logged, and a
         function still running ``background_timeout`` seconds after the answer is cancelled. Raises ``TypeError`` for
-        what is no function.
+        what is no function, and ``SetupError`` for a parameter that nothing fills.
         """
         if not callable(function):
             raise TypeError(f"after_response takes a function and its arguments, not {function!r}")

@@ -152,10 +152,10 @@ class Hooks(HttpMiddleware):
 
 
 class Flows(FlowMiddleware):
-    def before(self, request: Request, db: Database) -> None:  # type: ignore[override]
+    def before(self, request: Request, db: Database) -> None:
         Hooks.log(Hooks(), request, f"before {db.number}")
 
-    def after(self, request: Request, response: Any, db: Database) -> None:  # type: ignore[override]
+    def after(self, request: Request, response: Any, db: Database) -> None:
         Hooks.log(Hooks(), request, f"after {db.number} {response.status}")
 
 
@@ -520,7 +520,7 @@ def test_an_outer_error_handler_has_the_providers_of_its_own_application(make_cl
     app: Any = shop()
     app.inner = shop()
 
-    @app.error(410)
+    @app.error(410)  # type: ignore[untyped-decorator]
     def page(error: HTTPError, db: Database) -> str:
         return f"{db.number}"
 
