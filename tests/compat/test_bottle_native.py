@@ -270,7 +270,7 @@ def test_a_moved_application_is_mounted_in_a_native_one(app: bottle.Bottle, make
 def test_native_has_settings(app: bottle.Bottle, make_client: MakeClient) -> None:
     app.native.configure(text="plain", docs="/documents")
     app.native.pool = App(text="html")  # an application, whose path has a setting's name
-    app.native.pool.get("/")(lambda: "pool")
+    app.native.pool.get("/")(lambda: "pool")  # type: ignore[attr-defined]
     app.native.get("/pies")(lambda: "pies")
     app.get("/old")(lambda: "old")
     client = make_client(app)
