@@ -97,6 +97,7 @@ from micropie.execution.threads import (
     lent,
     limiter_of,
     run_in_place,
+    take_free_slot,
     take_slot,
     usage_of,
 )
@@ -108,17 +109,16 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AHEAD", "ANSWER", "AWAIT", "BLOCK", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO",
-    "IO_THREADS", "LEAVE_WITHIN", "LOOP", "MARK", "MOUNT", "POOL", "PROCESS", "RECEIVE", "RECEIVE_STEP",
-    "RETRY_AFTER", "TASKS", "THREAD", "WAKERS", "AnyStep", "BackpressureWindow", "CallKind", "Completed", "Flow",
-    "HandlerName", "Limited", "LoopLocal", "LoopTasks", "Outage", "ReceiveStep", "RedisClient", "Result",
-    "RouteKind", "ServiceThreads", "SingleWaiterEvent", "Step", "StepKind", "Task", "TaskFlows", "Threads",
-    "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background", "background_loop", "call",
-    "check_placement", "checked_placement", "current", "entered_on_loop", "handler_named", "has_room", "in_thread",
-    "interrupting", "is_on_loop", "itself", "kind_of", "layers", "lent", "limiter_of", "loop_lag", "name_of",
-    "no_function", "notify_after_fork", "result_of", "run_async", "run_in_place", "run_tasks", "start_tasks",
-    "take_slot", "threadsafe_scheduler", "usage_of", "wait_for_tasks", "watch_background_loops", "watch_loop",
-    "where",
+    "AHEAD", "ANSWER", "AWAIT", "BLOCK", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO", "IO_THREADS",
+    "LEAVE_WITHIN", "LOOP", "MARK", "MOUNT", "POOL", "PROCESS", "RECEIVE", "RECEIVE_STEP", "RETRY_AFTER", "TASKS",
+    "THREAD", "WAKERS", "AnyStep", "BackpressureWindow", "CallKind", "Completed", "Flow", "HandlerName", "Limited",
+    "LoopLocal", "LoopTasks", "Outage", "ReceiveStep", "RedisClient", "Result", "RouteKind", "ServiceThreads",
+    "SingleWaiterEvent", "Step", "StepKind", "Task", "TaskFlows", "Threads", "TookTooLong", "after_fork_in_child",
+    "available_cpus", "await_in_background", "background_loop", "call", "check_placement", "checked_placement",
+    "current", "entered_on_loop", "handler_named", "has_room", "in_thread", "interrupting", "is_on_loop", "itself",
+    "kind_of", "layers", "lent", "limiter_of", "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of",
+    "run_async", "run_in_place", "run_tasks", "start_tasks", "take_free_slot", "take_slot", "threadsafe_scheduler",
+    "usage_of", "wait_for_tasks", "watch_background_loops", "watch_loop", "where",
 ]
 # fmt: on
 

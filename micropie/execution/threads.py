@@ -262,12 +262,21 @@ class SlotHolder(Protocol):
 
 async def take_slot(limiter: anyio.CapacityLimiter, holder: object, patience: float | None = None) -> None:
     """Take a slot of ``limiter`` for ``holder``. Wait until one is free; ``TimeoutError`` after so many seconds."""
-    try:
-        limiter.acquire_on_behalf_of_nowait(holder)
-    except anyio.WouldBlock:
+    if not take_free_slot(limiter, holder):
         with anyio.move_on_after(patience):
             return await limiter.acquire_on_behalf_of(holder)
-        raise TimeoutError(ALL_WAIT) from None
+        raise TimeoutError(ALL_WAIT)
+
+
+def take_free_slot(limiter: anyio.CapacityLimiter, holder: object) -> bool:
+    """Take a slot of ``limiter`` for ``holder`` if one is free, and return whether one was."""
+    if limiter.available_tokens < 1:  # anyio before 4.15 raises trio's WouldBlock then, and not its own
+        return False
+    try:
+        limiter.acquire_on_behalf_of_nowait(holder)
+    except anyio.WouldBlock:  # anyio before 4.15: the slot is for a task that waits
+        return False
+    return True
 
 
 def run_in_place(

@@ -39,6 +39,7 @@ from micropie.execution import (
     limiter_of,
     no_function,
     run_in_place,
+    take_free_slot,
 )
 from micropie.streams.source import END, LoopSource, ThreadSource
 
@@ -164,12 +165,9 @@ class MadeAhead(_InThreads):
 
     def _begin_turn(self) -> bool:
         """Let a thread make chunks, and return True; or return False if none is free."""
-        try:
-            self._limiter.acquire_on_behalf_of_nowait(self)
-        except anyio.WouldBlock:
-            return False
-        self._run_turn()
-        return True
+        if taken := take_free_slot(self._limiter, self):
+            self._run_turn()
+        return taken
 
     def _run_turn(self) -> None:
         self._turn = run_in_place(self._limiter, self, self._take_turn, context=self._context)

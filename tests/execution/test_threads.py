@@ -19,7 +19,7 @@ from anyio.lowlevel import checkpoint
 from micropie import App, UploadFile, static_file
 from micropie.execution import threads as workers
 from micropie.execution.placement import Threads
-from micropie.execution.threads import in_thread, usage_of
+from micropie.execution.threads import in_thread, take_free_slot, usage_of
 from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
@@ -178,6 +178,17 @@ def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path:
             app.go_on.set()
 
     run(backend, main)
+
+
+def test_a_free_slot_for_which_others_wait_is_not_taken() -> None:
+    class Promised:  # what a limiter of anyio before 4.15 is, after a slot was given back for which two wait
+        available_tokens = 1
+
+        def acquire_on_behalf_of_nowait(self, borrower: object) -> None:
+            raise anyio.WouldBlock
+
+    limiter: Any = Promised()
+    assert not take_free_slot(limiter, "holder")
 
 
 @every_loop
