@@ -487,8 +487,16 @@ def grows_too_fast(entry: Entry, start: str, repeated: str, end: str, length: in
     The longer text has ``length`` characters. In quadratic time it takes sixteen times as long as the shorter one. Each
     is asked for several times, and the best time counts: other programs can only make one slower.
     """
-    long, short = (entry(start + repeated * (size // len(repeated)) + end) for size in (length, length // 4))
-    return all(_seconds_of(long) > max(_UNNOTICED, 8 * _seconds_of(short)) for _ in range(10))
+
+    def ask_for(size: int) -> Ask:
+        return entry(start + repeated * (size // len(repeated)) + end)
+
+    def takes_long(ask: Ask) -> bool:
+        seconds = _seconds_of(ask)
+        return seconds > _UNNOTICED and seconds > 8 * _seconds_of(ask_for(length // 4))
+
+    long = ask_for(length)
+    return all(takes_long(long) for _ in range(10))
 
 
 def _seconds_of(ask: Ask) -> float:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import ast
 import builtins
+import marshal
 import mmap
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ from typing import Any, NamedTuple
 from coverage.parser import PythonParser
 
 ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "build" / "marked-modules"
 NAME = "__reached__"
 Block = list[ast.stmt]
 
@@ -33,6 +36,7 @@ def begin() -> Marks:
     """Have micropie marked, which is not imported yet."""
     assert "micropie" not in sys.modules, "it was imported without marks"
     marks = Marks(sorted((ROOT / "micropie").rglob("*.py")))
+    marks.compile_all(KEPT)
     setattr(builtins, NAME, marks.reached)
     sys.meta_path.insert(0, marks)
     return marks
@@ -68,11 +72,35 @@ class Marks:
             spec.loader = _Loader(name, spec.origin, self)
         return spec
 
+    def compile_all(self, kept: Path) -> None:
+        """Compile the files, or take what an earlier process has compiled of the same files and kept in ``kept``.
+
+        This takes two seconds, and each worker of pytest-xdist would take them once more.
+        """
+        files = [__file__, *self._places]
+        states = [(path, stat.st_mtime_ns, stat.st_size) for path in files for stat in [Path(path).stat()]]
+        key = marshal.dumps([sys.version, *states])
+        if kept.exists():
+            known, codes = marshal.loads(kept.read_bytes())
+            if known == key:
+                self._codes = codes
+                return
+        for path in self._places:
+            self.code_of(path)
+        kept.parent.mkdir(exist_ok=True)
+        new = kept.with_suffix(f".{os.getpid()}")
+        new.write_bytes(marshal.dumps((key, self._codes)))
+        new.replace(kept)
+
     def code_of(self, path: str) -> CodeType:
         """Compile a file with its marks."""
         if path not in self._codes:
             self._codes[path] = compile(_marked(path, self._places[path]), path, "exec", dont_inherit=True)
         return self._codes[path]
+
+    def add(self, reached: bytes) -> None:
+        """Add what another process with the same marks has reached."""
+        self.reached[:] = bytes(map(max, self.reached[:], reached))
 
     def arcs(self) -> dict[str, set[tuple[int, int]]]:
         """Return for each file the pairs of lines that followed each other, as far as coverage asks for them."""

@@ -49,6 +49,9 @@ OUTSIDE = (
 # By it coverage measures the processes that are started.
 OF_PROCESSES = "COVERAGE_PROCESS_CONFIG"
 
+# By this name a worker of pytest-xdist passes its marks on.
+OF_WORKERS = "marks of micropie"
+
 
 def _trace_nothing() -> None:
     sys.settrace(None)
@@ -77,14 +80,24 @@ class Measuring:
                     import_module(module.name)
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # coverage ends around it
-    def pytest_runtestloop(self) -> Generator[None, T, T]:
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, T, T]:
         try:
             return (yield)
         finally:
             measured = coverage.Coverage.current()
             if MARKS is not None and measured is not None:
-                measured.get_data().add_arcs(MARKS.arcs())
+                if hasattr(session.config, "workeroutput"):  # the main process makes arcs of them once, for all workers
+                    session.config.workeroutput[OF_WORKERS] = MARKS.reached[:]
+                else:
+                    measured.get_data().add_arcs(MARKS.arcs())
                 sys.settrace(self._trace)  # which coverage takes back
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take the marks of a worker of pytest-xdist that has ended."""
+        reached = getattr(node, "workeroutput", {}).get(OF_WORKERS)
+        if MARKS is not None and reached is not None:
+            MARKS.add(reached)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, T, T]:
