@@ -145,14 +145,8 @@ class ASGIExchange(Exchange):
         # HTTP/2 may bring several (RFC 9113, section 8.2.3).
         return b"; ".join([value for name, value in self.scope["headers"] if name == b"cookie"]).decode("latin-1")
 
-    def accept_header(self) -> str:
-        return self._values_of(b"accept") or "*/*"
-
     def origin_header(self) -> str | None:
-        return self._values_of(b"origin")
-
-    def _values_of(self, header: bytes) -> str | None:
-        values = [value for name, value in self.scope["headers"] if name == header]
+        values = [value for name, value in self.scope["headers"] if name == b"origin"]
         return b", ".join(values).decode("latin-1") if values else None
 
     def body_headers(self) -> tuple[bytes, bytes | None]:

@@ -88,7 +88,7 @@ class BackgroundLoop:
         self._waiting: set[Callable[[], object]] = set()
         self._has_ended = False
 
-    def spawn(self, lost: Callable[[], object], function: Callable[..., Awaitable[object]], *arguments: object) -> None:
+    def spawn(self, lost: Callable[[], object], function: Callable[[], Awaitable[object]]) -> None:
         """Start a task, soon, with this thread's context variables. Raises ``RuntimeError`` if the loop has ended.
 
         ``function`` must not raise, but it may be cancelled. ``lost`` is called instead of it if the loop ends first.
@@ -97,8 +97,7 @@ class BackgroundLoop:
         if self._has_ended:
             self._waiting.discard(lost)
             raise RuntimeError("the event loop has ended")
-        run = copy_context().run
-        self.call_soon(partial(run, self._start, lost, partial(function, *arguments)))
+        self.call_soon(partial(copy_context().run, self._start, lost, function))
 
     def end(self) -> None:
         """Start no further task, and call ``lost`` for each that has not begun."""
@@ -201,15 +200,12 @@ def watch_background_loops(patience: float | None) -> None:
 def await_in_background(backend: str, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Any:
     """Return the result of ``await function(*arguments)`` on the loop, with this thread's context variables. Blocks."""
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
-    lost = partial(outcomes.put, [None, CancelledError(), []])
-    background_loop(backend).spawn(lost, _put_outcome, function, arguments, outcomes.put)
+
+    async def run() -> None:
+        outcomes.put(await awaited_outcome_of(function, arguments))
+
+    background_loop(backend).spawn(partial(outcomes.put, [None, CancelledError(), []]), run)
     return released(outcomes.get())
-
-
-async def _put_outcome(
-    function: Callable[..., Awaitable[object]], arguments: Sequence[object], put: Callable[[Outcome], object]
-) -> None:
-    put(await awaited_outcome_of(function, arguments))
 
 
 async def awaited_outcome_of(function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Outcome:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from math import inf
 from threading import Thread, current_thread, main_thread
@@ -309,12 +309,10 @@ async def _wait_for_job(
 def _run_in(context: Context, job: Job, arguments: Sequence[object]) -> None:
     """Run a job in ``context`` itself, in which it may reset what an earlier job has set."""
     marks = variables_set(context)  # by these, libraries know the task's loop; for a thread, anyio has unset them
-    context.run(_run_marked, marks, job, arguments)()
 
+    def run() -> Callable[[], object]:
+        for variable, value in marks:
+            variable.set(value)
+        return job(*arguments)
 
-def _run_marked(
-    marks: Sequence[tuple[ContextVar[Any], Any]], job: Job, arguments: Sequence[object]
-) -> Callable[[], object]:
-    for variable, value in marks:
-        variable.set(value)
-    return job(*arguments)
+    context.run(run)()

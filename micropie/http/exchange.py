@@ -62,7 +62,7 @@ class RouteInfo:
 
 
 class MessageSettings:
-    """The settings of an application that messages depend on. All its settings are in a class derived from it."""
+    """The settings of an application that messages and sessions depend on. All are in a class derived from it."""
 
     debug: object
     errors: str
@@ -71,6 +71,14 @@ class MessageSettings:
     stream_head_delay: float | None
     on_error: Callable[[BaseException], object] | None
     translations: Callable[[Any], Catalog] | None
+    session_timeout: int
+    max_session_size: int
+    session_id_factory: Callable[[], str] | None
+    session_id_validator: Callable[[str], bool] | None
+    session_cookie: str | None
+    session_cookie_samesite: str
+    session_cookie_secure: bool | None
+    session_save_on_error: bool
 
 
 class Sessions(Protocol):
@@ -543,12 +551,8 @@ class Exchange:
         """Return the Cookie header, or "", without parsing all headers."""
         raise NotImplementedError
 
-    def accept_header(self) -> str:
-        """Return the Accept header, "*/*" without one; as above."""
-        raise NotImplementedError
-
     def origin_header(self) -> str | None:
-        """Return the Origin header, or None; as above."""
+        """Return the Origin header, or None, without parsing all headers."""
         raise NotImplementedError
 
     def body_headers(self) -> tuple[bytes | str, bytes | None]:

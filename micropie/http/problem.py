@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from micropie.errors import PHRASES, HTTPError, in_words_of
@@ -85,15 +86,13 @@ def translated(request: Request, sentence: str) -> str:
 
 
 def _wanted(request: Request) -> str:
-    accept = request._exchange.accept_header()
-    if accept != "*/*":
-        return _wanted_of(accept)
-    if request.method == "GET" or request.method == "HEAD":
-        return "text"
-    try:
-        return "json" if request.is_json else "text"
-    except HTTPError:  # a malformed Content-Length
-        return "text"
+    with suppress(HTTPError):  # too many headers, a malformed Content-Length
+        accept = request.headers.get("accept") or "*/*"
+        if accept != "*/*":
+            return _wanted_of(accept)
+        if request.method not in ("GET", "HEAD") and request.is_json:
+            return "json"
+    return "text"
 
 
 @cached_if_short(128)  # browsers send few different ones, and to read one takes longer than the whole answer

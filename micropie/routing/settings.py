@@ -11,7 +11,6 @@ from micropie import websockets
 from micropie.errors import Catalog, SetupError, check, is_count, is_duration
 from micropie.execution import THREAD
 from micropie.http import BUILTINS, PREFIXES, Limits, MessageSettings, is_base_url, is_cookie_name, normal_hosts
-from micropie.sessions import SessionSettings
 from micropie.templates import DIRECTORY
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def _keywords(cls: type[Value]) -> type[Value]:
 
 
 @_keywords
-class Settings(MessageSettings, SessionSettings):
+class Settings(MessageSettings):
     """The settings of an ``App``; every one is a keyword of its constructor: ``App(max_body_size=1024)``.
 
     An application inside another (``root.blog = Blog(max_body_size=...)``) inherits those that it does not set.

@@ -14,7 +14,7 @@ from micropie.http import Changes, Session
 from micropie.lazily import lazily
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.memory import InMemorySessionBackend
-from micropie.sessions.store import SessionSettings, SessionStore
+from micropie.sessions.store import SessionStore
 
 if TYPE_CHECKING:
     from micropie.sessions.redis import RedisSessionBackend
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "Changes", "InMemorySessionBackend", "RedisSessionBackend", "SQLiteSessionBackend", "Session", "SessionBackend",
-    "SessionSettings", "SessionStore", "SignedCookieSessionBackend",
+    "SessionStore", "SignedCookieSessionBackend",
 ]
 # fmt: on
 

@@ -14,6 +14,7 @@ from micropie.http import (
     MAX_COOKIE,
     Changes,
     Exchange,
+    MessageSettings,
     Session,
     check_size,
     copied,
@@ -38,19 +39,6 @@ def _new_id() -> str:
     return secrets.token_urlsafe(32)
 
 
-class SessionSettings:
-    """The settings of an application that its sessions depend on. All its settings are in a class derived from it."""
-
-    session_timeout: int
-    max_session_size: int
-    session_id_factory: Callable[[], str] | None
-    session_id_validator: Callable[[str], bool] | None
-    session_cookie: str | None
-    session_cookie_samesite: str
-    session_cookie_secure: bool | None
-    session_save_on_error: bool
-
-
 class SessionStore:
     """A backend with its settings.
 
@@ -59,7 +47,7 @@ class SessionStore:
     a session is also saved with an answer of status 500 to 599.
     """
 
-    def __init__(self, backend: SessionBackend, settings: SessionSettings, prefix: str = "") -> None:
+    def __init__(self, backend: SessionBackend, settings: MessageSettings, prefix: str = "") -> None:
         self.backend = backend
         self.prefix = prefix
         self.saves_on_error = settings.session_save_on_error

@@ -136,9 +136,6 @@ class WSGIExchange(Exchange):
     def cookie_header(self) -> str:
         return self.environ.get("HTTP_COOKIE", "")  # type: ignore[no-any-return]
 
-    def accept_header(self) -> str:
-        return self.environ.get("HTTP_ACCEPT", "*/*")  # type: ignore[no-any-return]
-
     def origin_header(self) -> str | None:
         return self.environ.get("HTTP_ORIGIN")
 
