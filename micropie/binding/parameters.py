@@ -199,11 +199,7 @@ _PLACES: Sequence[tuple[str, Callable[[Request, Mapping[str, object]], Mapping[s
 
 
 def _converted(
-    parameter: BoundParameter,
-    place: str,
-    convert: Callable[[_Value], object],
-    value: _Value,
-    is_optional: bool = False,
+    parameter: BoundParameter, place: str, convert: Callable[[_Value], object], value: _Value, is_optional: bool = False
 ) -> object:
     try:
         return convert(value)

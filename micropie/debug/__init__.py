@@ -10,11 +10,7 @@ if TYPE_CHECKING:
     from micropie.debug.access import may_see_debug_pages
     from micropie.debug.page import error_page, not_found_page
 
-__all__ = [
-    "error_page",
-    "may_see_debug_pages",
-    "not_found_page",
-]
+__all__ = ["error_page", "may_see_debug_pages", "not_found_page"]
 
 # What a site does not use is not imported: it would take longer than the rest.
 __getattr__ = lazily(__name__, {"access": "may_see_debug_pages", "page": "error_page not_found_page"})

@@ -111,10 +111,7 @@ class LoopTasks:
         self.has_ended = False  # whether nobody waits for tasks that are started now
 
     def start_soon(
-        self,
-        function: Callable[..., Coroutine[Any, Any, object]],
-        *arguments: object,
-        context: Context | None = None,
+        self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: object, context: Context | None = None
     ) -> None:
         """Run ``function(*arguments)`` in a task, in ``context``, or else in a copy of this one."""
         mark, context = object(), copy_context() if context is None else context

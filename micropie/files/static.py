@@ -238,11 +238,7 @@ def _selection(request: Request, response: Response, resolved: ResolvedFile) -> 
 
 
 def _described(
-    response: Response,
-    cache_control: str,
-    resolved: ResolvedFile,
-    selection: Selection,
-    body: bytes | FileRange | None,
+    response: Response, cache_control: str, resolved: ResolvedFile, selection: Selection, body: bytes | FileRange | None
 ) -> Response:
     """Return the answer with this body, None for a 304, and its head. ``response`` stays as it is.
 

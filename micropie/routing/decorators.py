@@ -34,10 +34,7 @@ def make_mark(
 
 
 def route(
-    path: str | None = None,
-    methods: Iterable[str] | None = None,
-    *,
-    name: str | None = None,
+    path: str | None = None, methods: Iterable[str] | None = None, *, name: str | None = None
 ) -> Callable[[Function], Function]:
     """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 

@@ -31,9 +31,5 @@ __all__ = [
 # An optional dependency may be missing, or take longer to import than all of micropie.
 __getattr__ = lazily(
     __name__,
-    {
-        "redis": "RedisSessionBackend",
-        "sqlite": "SQLiteSessionBackend",
-        "signed_cookie": "SignedCookieSessionBackend",
-    },
+    {"redis": "RedisSessionBackend", "sqlite": "SQLiteSessionBackend", "signed_cookie": "SignedCookieSessionBackend"},
 )

@@ -7,12 +7,4 @@ files looked at again. ``context.py`` has the names that every template sees.
 from micropie.templates.context import NO_VALUES, names_of, stream, template
 from micropie.templates.rendering import DIRECTORY, Directory, Templates
 
-__all__ = [
-    "DIRECTORY",
-    "NO_VALUES",
-    "Directory",
-    "Templates",
-    "names_of",
-    "stream",
-    "template",
-]
+__all__ = ["DIRECTORY", "NO_VALUES", "Directory", "Templates", "names_of", "stream", "template"]
