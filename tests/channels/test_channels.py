@@ -16,6 +16,7 @@ from anyio.lowlevel import checkpoint
 import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, run_in
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
+from micropie.channels.mailbox import Mailbox
 from micropie.execution.loop import WAKERS, threadsafe_scheduler
 from micropie.http.json import CodecError
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
@@ -646,3 +647,10 @@ def test_the_package_names_what_it_imports_later() -> None:
     assert all(hasattr(micropie.channels, name) for name in micropie.channels.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         micropie.channels.Nothing  # noqa: B018
+
+
+def test_a_function_is_called_at_once_if_a_message_has_come_meanwhile() -> None:
+    mailbox, called = Mailbox(1, "drop_oldest"), threading.Event()
+    mailbox.put(("room", b"1"))
+    mailbox.call(called.set)
+    assert called.is_set()
