@@ -8,6 +8,7 @@ Middleware can also be a generator function, which needs no class: ``flow/hooks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from micropie.execution import Flow
@@ -21,6 +22,7 @@ class _Decorator:
     """A middleware that stands above a handler, an ``App`` class or an ``App``, as well as in ``middlewares``."""
 
     guards = False
+    statuses: Sequence[int] = ()
 
     def __call__(self, target: Target) -> Target:
         """Run around what is below alone, inside all ``middlewares``, and return it: ``@Timeout(5)``."""
@@ -39,6 +41,7 @@ class HttpMiddleware(_Decorator):
     isolated mounts, and for the WebSockets of mounted applications. Set it to True in your class for that.
     ``needs_session``: whether ``before_request`` may look at the session. Hooks that need none, and come before all
     that do, run before a session backend is asked.
+    ``statuses``: the errors by which it refuses requests, for the OpenAPI document: ``statuses = (429,)``.
     """
 
     needs_session = True
@@ -72,8 +75,8 @@ class FlowMiddleware(_Decorator):
     Each method is a plain function that does not wait, or a generator function. A generator may wait by
     ``result = yield from call(kind_of(function), function, ...)``, under both protocols.
 
-    ``guards`` and ``needs_session``: see ``HttpMiddleware``. ``before`` of a hook that guards is called for handshakes
-    before their origin is checked, as it may set the client, the scheme and the host.
+    ``guards``, ``needs_session`` and ``statuses``: see ``HttpMiddleware``. ``before`` of a hook that guards is called
+    for handshakes before their origin is checked, as it may set the client, the scheme and the host.
 
     ``calls_with_resources``: an author's function that ``before`` calls, and how many arguments it gives. The resources
     that the function asks for behind these come to ``before`` by name.

@@ -22,6 +22,8 @@ class ConcurrencyLimit(FlowMiddleware):
     its answer is ready: streams, which last for as long as their clients want, don't. Nor do WebSockets.
     """
 
+    statuses = (503,)
+
     def __init__(self, limit: int, *, retry_after: int = 1) -> None:
         check("ConcurrencyLimit(limit)", is_count(limit, least=1), limit, "a whole number, 1 or more")
         fine = is_count(retry_after, least=1)
@@ -57,6 +59,8 @@ class Timeout(FlowMiddleware):
     thread than the server's, and the process starts its event loop. The time begins at the call and includes the
     wait for a free thread. Handlers with ``@run_in("loop")`` and generators are not limited.
     """
+
+    statuses = (503,)
 
     def __init__(self, seconds: float) -> None:
         check("Timeout(seconds)", is_duration(seconds), seconds, "seconds above 0")

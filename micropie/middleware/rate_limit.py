@@ -99,6 +99,7 @@ class RateLimit(FlowMiddleware):
         self._hit = store.hit
         self._kind = kind_of(store.hit, ServiceThreads() if getattr(store, "blocking", True) else INLINE)
         self._refuses = when_unreachable == "refuse"
+        self.statuses = (429, 503) if self._refuses else (429,)
         # For ``App.health``. Without the store, the other kind of limit answers all the same.
         self.ping: Callable[[], object] | None = getattr(store, "ping", None) if self._refuses else None
         self._outage = Outage("RateLimit: the rate store", ", requests are not counted")

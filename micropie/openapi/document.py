@@ -178,12 +178,14 @@ class _Builder:
         self._ids.add(identifier)
         parameters = [*self._path_parameters(route, placed, names), *map(self._query_parameter, placed.query)]
         body, security = self._body(route, placed), self._security(route)
+        hooks = [*route.config.middlewares]
         causes: dict[int, object] = {
             401: security,
-            403: any(isinstance(hook, Checking) or getattr(hook, "scopes", ()) for hook in route.config.middlewares),
+            403: any(isinstance(hook, Checking) or getattr(hook, "scopes", ()) for hook in hooks),
             404: route.wildcards,
-            413: body,
+            413: body or route.reads_body,
             415: body,
+            **{status: True for hook in hooks for status in getattr(hook, "statuses", ())},
         }
         errors = {str(status): PHRASES[status] for status, cause in causes.items() if cause}
         if parameters or body:
@@ -280,10 +282,12 @@ class _Builder:
         if not is_known and description.status is not None:
             responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
         for status, about in errors.items():
-            is_own = status in ("401", "403")  # those who guard may answer as they like
-            answer: dict[str, Any] = {"description": about} if is_own else self._error(route, about)
-            if status == "401":  # RFC 9110, section 11.6.1
-                answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+            is_of_guards = status in ("401", "403")  # which may answer as they like
+            answer: dict[str, Any] = (
+                self._stated(route, int(status), about) if is_of_guards else self._error(route, about)
+            )
+            if status in _HEADERS:
+                answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
             known = responses.setdefault(status, answer)
             if "content" in known and "content" in answer:  # the author's own, and the framework's
                 known["content"] = {**answer["content"], **known["content"]}
@@ -312,7 +316,7 @@ class _Builder:
         return status, {**answer, "content": {_JSON: {"schema": self.schemas.of(annotation)}}}
 
     def _stated(self, route: Route, number: int, given: object) -> dict[str, object]:
-        """Return an answer that ``@describe`` states: a sentence, a type, or (type, sentence) in either order.
+        """Return an answer that is stated: by a sentence, a type, or (type, sentence) in either order.
 
         An error without a type is a plain one where the application's errors are JSON, and else may be anything.
         """
@@ -356,6 +360,8 @@ class _Builder:
         return name
 
 
+# RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.
+_HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _STREAMS = (Iterator, AsyncIterable)
 

@@ -13,9 +13,9 @@ from markupsafe import Markup
 from msgspec import Meta
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from micropie import App, Body, Form, Header, Query, Request, SetupError, describe, get, post, requires
+from micropie import App, Body, Form, Header, Query, Request, SetupError, describe, get, post, reads_body, requires
 from micropie.binding import OwnTypes
-from micropie.middleware import BearerAuth
+from micropie.middleware import BearerAuth, RateLimit, Timeout
 from micropie.openapi.schemas import Schemas
 from tests.openapi.kitchen import Kitchen
 from tests.support.templatelib import Template
@@ -315,6 +315,37 @@ def test_errors_that_can_be_told() -> None:
         "404": "Not Found",
         "default": "Any other error",
     }
+
+
+def test_what_middleware_answers() -> None:
+    """In ``middlewares`` and above a handler, each answer as ``errors`` says."""
+
+    class Root(App):
+        @RateLimit(5, when_unreachable="refuse")
+        @BearerAuth(lambda token: None)
+        @get("/pies")
+        def pies(self) -> str:
+            return ""
+
+        @post
+        @reads_body
+        def upload(self) -> str:
+            return ""
+
+    app = Root(errors="json")
+    app.middlewares += [Timeout(5), RateLimit(9)]
+    limited, upload = (
+        operation(app.openapi(), path, method)["responses"] for path, method in (("/pies", "get"), ("/upload", "post"))
+    )
+    assert [*limited] == ["200", "401", "429", "503", "default"]
+    assert [*upload] == ["200", "413", "429", "503", "default"]
+    schemas = [one["content"]["application/problem+json"]["schema"] for one in [*limited.values()][1:]]
+    assert schemas == [{"$ref": "#/components/schemas/Problem"}] * 4
+    assert [[*one.get("headers", {})] for one in [*limited.values()][1:4]] == [
+        ["WWW-Authenticate"],
+        ["Retry-After"],
+        ["Retry-After"],
+    ]
 
 
 def test_inner_applications_have_tags_and_guards_are_security_schemes(document: dict[str, Any]) -> None:
