@@ -12,7 +12,7 @@ from micropie.cli.serving import made
 from micropie.cli.serving.options import Options
 from micropie.cli.serving.run import serve
 from micropie.cli.target import find_target
-from micropie.compat import install, name_for_processes
+from micropie.compat import install
 
 
 def execute(arguments: Namespace) -> int:
@@ -22,11 +22,8 @@ def execute(arguments: Namespace) -> int:
     if arguments.stand_in is not None:
         install(arguments.stand_in)
     target = find_target(arguments.target, arguments.factory)
-    if target.made_as is not None:
-        target = replace(target, imported_as=made.name_for_processes(target.named("a factory"), target.made_as))
-    if arguments.stand_in is not None:
-        name = name_for_processes(arguments.stand_in, target.named(arguments.stand_in))
-        target = replace(target, imported_as=name)
+    if target.made_as is not None or arguments.stand_in is not None:
+        target = replace(target, imported_as=made.name_for_processes(target, arguments.stand_in))
     serve(target, Options(**options), reload=arguments.reload)
     return 0
 

@@ -5,6 +5,6 @@ imported by ``import micropie``.
 """
 
 from micropie.compat.missing import ADVICE, advice_for
-from micropie.compat.stand_in import install, name_for_processes
+from micropie.compat.stand_in import install
 
-__all__ = ["ADVICE", "advice_for", "install", "name_for_processes"]
+__all__ = ["ADVICE", "advice_for", "install"]

@@ -14,7 +14,6 @@ which no line changes.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -142,26 +141,3 @@ def warn_of_originals(framework: str) -> None:
             framework,
             framework,
         )
-
-
-# -- for ``micropie run --stand-in`` -----------------------------------------------------------------------------------
-
-# A server's own processes import the application by a name: this module's ``app`` installs before that import.
-STAND_IN, PROGRAM = "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
-
-
-def name_for_processes(framework: str, program: str) -> str:
-    """Return the name by which processes that this one starts import an application of ``framework``."""
-    os.environ |= {STAND_IN: framework, PROGRAM: program}
-    return f"{__name__}:app"
-
-
-def __getattr__(name: str) -> object:
-    if name != "app" or PROGRAM not in os.environ:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    install(os.environ[STAND_IN])
-    module, _, attribute = os.environ[PROGRAM].partition(":")
-    found: object = importlib.import_module(module)
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    return found

@@ -20,8 +20,9 @@ import pytest
 
 from micropie.cli import run as run_command
 from micropie.cli.main import main
+from micropie.cli.serving import made
 from micropie.cli.serving.options import Target
-from micropie.compat import bottle, cherrypy, install, stand_in
+from micropie.compat import bottle, cherrypy, install
 from tests.conftest import MakeClient
 from tests.support.commands import environment, serving_command
 from tests.support.ports import free_port
@@ -128,26 +129,11 @@ def test_a_program_has_to_be_named(shop: Path, command: tuple[str, ...]) -> None
     assert (ended.returncode, "usage: python -m micropie.compat" in ended.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_micropie_run_installs_it_in_each_process(shop: Path, workers: str) -> None:
-    command = ["run", "shop:app", "--port", str(free_port()), "--stand-in", "bottle", "--workers", workers]
+@pytest.mark.parametrize("options", [["--workers", "2"], ["--server", "hypercorn"], ["--wsgi"]], ids=" ".join)
+def test_micropie_run_installs_it_in_each_process(shop: Path, options: list[str]) -> None:
+    command = ["run", "shop:app", "--port", str(free_port()), "--stand-in", "bottle", *options]
     with serving_command(shop, "-m", "micropie", *command) as running:
         assert running.get("/pies") == "pies"
-
-
-def test_the_name_for_servers_needs_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(stand_in.PROGRAM, raising=False)
-    for name in ("app", "other"):
-        with pytest.raises(AttributeError, match=f"no attribute '{name}'"):
-            getattr(stand_in, name)
-
-
-def test_the_name_for_servers_is_the_program_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(stand_in.STAND_IN, "bottle")
-    monkeypatch.setenv(stand_in.PROGRAM, "micropie.compat.bottle:Bottle.route")
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
-    monkeypatch.delitem(sys.modules, "bottle")
-    assert stand_in.app is bottle.Bottle.route
 
 
 def test_what_is_imported_already_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,18 +214,31 @@ def test_an_object_that_stands_for_another_one_is_left_alone(monkeypatch: pytest
     bottle.Bottle().install(plugin_module("lazy_plugin", monkeypatch, lazy=Lazy()).Plugin())
 
 
+def test_the_name_for_servers_is_the_program_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain attribute, and what a factory makes if it is one."""
+    monkeypatch.setenv(made.IS_SERVING, "1")
+    monkeypatch.setenv(made.STAND_IN, "bottle")
+    monkeypatch.setenv(made.STAND_IN_FOR, "micropie.compat.bottle:Bottle.route")
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.delitem(sys.modules, "bottle")
+    monkeypatch.setattr(made, "app", None, raising=False)
+    assert vars(importlib.reload(made))["app"] is bottle.Bottle.route
+    monkeypatch.setenv(made.FACTORY, "micropie.compat.bottle:Bottle")
+    assert type(vars(importlib.reload(made))["app"]) is bottle.Bottle
+
+
 def test_micropie_run_gives_servers_a_name_that_installs_first(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Any] = []
     app = bottle.Bottle()
     monkeypatch.setattr(run_command, "serve", lambda target, options, reload: served.append(target))
     monkeypatch.setattr(run_command, "find_target", lambda name, factory: Target(app.native, name))
     monkeypatch.setattr(run_command, "install", served.append)
-    monkeypatch.setenv(stand_in.STAND_IN, "")
-    monkeypatch.setenv(stand_in.PROGRAM, "")
+    for name in (made.STAND_IN, made.STAND_IN_FOR):
+        monkeypatch.setenv(name, "")
     assert main(["run", "shop:app", "--stand-in", "bottle"]) == 0
     assert served[0] == "bottle"
-    assert (served[1].name, served[1].named("uvicorn")) == ("shop:app", "micropie.compat.stand_in:app")
-    assert (os.environ[stand_in.STAND_IN], os.environ[stand_in.PROGRAM]) == ("bottle", "shop:app")
+    assert (served[1].name, served[1].named("uvicorn")) == ("shop:app", "micropie.cli.serving.made:app")
+    assert (os.environ[made.STAND_IN], os.environ[made.STAND_IN_FOR]) == ("bottle", "shop:app")
 
 
 def test_importing_the_program_runs_nothing() -> None:

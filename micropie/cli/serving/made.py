@@ -1,33 +1,42 @@
-"""The application that a factory makes, under a name by which a server's own processes import it."""
+"""The application under a name by which a server's own processes import it: a factory's, or one with a stand-in."""
 
 from __future__ import annotations
 
 import os
 from importlib import import_module
 
+from micropie.cli.serving.options import Target
+from micropie.compat import install
+
 # Set in the process that serves: an ``app.run()`` without ``if __name__ == "__main__"`` must not serve once more there.
 IS_SERVING = "MICROPIE_SERVING"
 
-# Set for the processes that this one starts: the factory, "shop:make_app".
-FACTORY = "MICROPIE_MADE_BY"
+# Set for the processes that this one starts: the factory, "shop:make_app"; the framework that a stand-in is for, which
+# is installed before anything imports it, and the application, "shop:app".
+FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
 
 
-def name_for_processes(factory: str, made: object) -> str:
-    """Return the name by which processes import the application that ``factory`` makes. This one has ``made`` it."""
-    os.environ[FACTORY] = factory
-    globals()["app"] = made
+def name_for_processes(target: Target, stand_in: str | None) -> str:
+    """Return the name by which processes import the application of ``target``. This one has it."""
+    assert target.name is not None  # noqa: S101 - the command has imported it by this name
+    if target.made_as is not None:
+        os.environ[FACTORY] = target.name
+    if stand_in is not None:
+        os.environ |= {STAND_IN: stand_in, STAND_IN_FOR: target.name}
+    globals()["app"] = target.app if target.made_as is None else target.made_as
     return f"{__name__}:app"
 
 
-def _make(factory: str) -> object:
-    module, _, attribute = factory.partition(":")
+def _found() -> object:
+    if STAND_IN_FOR in os.environ:
+        install(os.environ[STAND_IN])
+    module, _, attribute = (os.environ.get(FACTORY) or os.environ[STAND_IN_FOR]).partition(":")
     found: object = import_module(module)
     for part in attribute.split("."):
         found = getattr(found, part)
-    assert callable(found)  # noqa: S101 - the command has called it
-    return found()
+    return found() if FACTORY in os.environ and callable(found) else found
 
 
 # A plain attribute: hypercorn looks for no other.
-if IS_SERVING in os.environ and FACTORY in os.environ:
-    app = _make(os.environ[FACTORY])
+if IS_SERVING in os.environ and not {FACTORY, STAND_IN_FOR}.isdisjoint(os.environ):
+    app = _found()
