@@ -25,6 +25,7 @@ way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from types import NoneType
@@ -198,7 +199,8 @@ def _before_handler(request: Request, other: Handover | Exception | None) -> Flo
         raise_any((yield from close_resources(exchange, None)))
         return other
     if config.sessions.opens_ahead:
-        exchange.is_without_session = not (hooks.needs_session or getattr(exchange.route, "needs_session", True))
+        needed_by_route = getattr(exchange.route, "needs_session", other is None)
+        exchange.is_without_session = not (hooks.needs_session or needed_by_route)
         if not exchange.is_without_session:
             yield from exchange.open_session()
     if request._subapp is not None:  # the application that a hook chose
@@ -469,7 +471,8 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
         if isinstance(failure, ClientDisconnect):
             exchange.hooks, exchange.broken_off = None, True
         elif exchange.is_without_session:
-            yield from exchange.open_session()  # for the author's error page
+            with suppress(HTTPError):  # the author's error page sees an empty one while the backend is out of reach
+                yield from exchange.open_session()
         answer = yield from _complete(request, None, failure)
     except Exception as error:
         last = error

@@ -55,6 +55,7 @@ from micropie.middleware import (
     RequestId,
     TrustedHosts,
 )
+from tests.fuzz.moved import Documents
 from tests.wsgi.calls import environ_for
 
 _KEY = "a key of thirty-two bytes or more"
@@ -214,7 +215,7 @@ def _bottle() -> Any:
     return app
 
 
-class _Root:
+class _Root(Documents):
     _cp_config: ClassVar = {"tools.proxy.on": True, "tools.encode.on": True}
 
     @cherrypy.expose
@@ -226,12 +227,6 @@ class _Root:
     @cherrypy.expose
     def uploaded(self, **values: Any) -> str:
         return repr([getattr(value, "filename", value) for value in values.values()])
-
-    @cherrypy.expose
-    @cherrypy.tools.json_in(force=False)
-    @cherrypy.tools.json_out()
-    def document(self, **values: Any) -> Any:
-        return getattr(cherrypy.request, "json", None)
 
     @cherrypy.expose
     @cherrypy.tools.sessions()

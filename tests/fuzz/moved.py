@@ -50,7 +50,15 @@ def _ask(app: Any, data: bytes) -> None:
 # -- compat.cherrypy -------------------------------------------------------------------------------------------------------
 
 
-class _Root:
+class Documents:
+    @cherrypy.expose
+    @cherrypy.tools.json_in(force=False)
+    @cherrypy.tools.json_out()
+    def document(self, **values: Any) -> Any:
+        return getattr(cherrypy.request, "json", None)
+
+
+class _Root(Documents):
     _cp_config: ClassVar = {"request.show_tracebacks": False, "tools.proxy.on": True}
 
     @cherrypy.expose
@@ -62,12 +70,6 @@ class _Root:
     @cherrypy.expose
     def uploaded(self, **values: Any) -> str:
         return repr(sorted((name, getattr(value, "filename", value)) for name, value in values.items()))
-
-    @cherrypy.expose
-    @cherrypy.tools.json_in(force=False)
-    @cherrypy.tools.json_out()
-    def document(self, **values: Any) -> Any:
-        return getattr(cherrypy.request, "json", None)
 
     @cherrypy.expose
     @cherrypy.tools.sessions()

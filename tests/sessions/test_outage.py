@@ -102,6 +102,7 @@ def test_R67_a_redis_that_hangs_is_waited_for_by_one_request(
         backend = RedisSessionBackend(url)
         backend.save(ID, {"n": 1}, 60)
         app = Root(backend, tmp_path, five_seconds_later)
+        app.error(404)(lambda: f"nothing for {app.request.session.get('n')}")
         client = make_client(app)
         with hanging(url):
             for _ in range(5):
@@ -110,6 +111,9 @@ def test_R67_a_redis_that_hangs_is_waited_for_by_one_request(
                 assert answer.headers["retry-after"] == "5"
             assert client.get("/plain").text == "plain"
             assert client.get("/static/style.css", headers={"Cookie": COOKIE}).text == "style"
+            for missing in ("/static/none.css", "/nowhere"):
+                answer = client.get(missing, headers={"Cookie": COOKIE})
+                assert (answer.status_code, answer.text) == (404, "nothing for None")
             assert app.asked == [ID]
             clock[0] += 5
             assert client.get("/look", headers={"Cookie": COOKIE}).status_code == 503
@@ -117,6 +121,7 @@ def test_R67_a_redis_that_hangs_is_waited_for_by_one_request(
         assert client.get("/look", headers={"Cookie": COOKIE}).status_code == 503  # not asked so soon
         clock[0] += 5
         assert client.get("/look", headers={"Cookie": COOKIE}).json() == {"n": 1}
+        assert client.get("/static/none.css", headers={"Cookie": COOKIE}).text == "nothing for 1"
         assert client.get("/count", headers={"Cookie": COOKIE}).text == "2"
         backend.close()
 
