@@ -61,11 +61,13 @@ test: system lint layers $(VENV)/.installed-test
 test-all: OPTIONS = --all-worlds
 test-all: test pyodide
 
-# CPython 3.14 as WebAssembly, without threads: needs node and npm.
+# CPython as WebAssembly, without threads: needs node and npm. `make pyodide PYODIDE=315.0.0-alpha.2` takes another
+# version than scripts/get-pyodide: that one is CPython 3.15.
+PYODIDE =
 pyodide: $(VENV)/.installed-test
-	scripts/get-pyodide
+	scripts/get-pyodide $(PYODIDE)
 	@echo "== Pyodide"
-	node tests/pyodide/run.mjs build/pyodide/node_modules/pyodide $$($(BIN)/python -c 'import anyio; print(anyio.__path__[0])')/..
+	node tests/pyodide/run.mjs build/pyodide$(PYODIDE:%=-%)/node_modules/pyodide $$($(BIN)/python -c 'import anyio; print(anyio.__path__[0])')/..
 
 lint: $(VENV)/.installed-test
 	@echo "== ruff"

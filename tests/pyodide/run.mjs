@@ -1,4 +1,4 @@
-// Run smoke.py in Pyodide: CPython 3.14 as WebAssembly, without threads.
+// Run smoke.py in Pyodide: CPython 3.14 or newer as WebAssembly, without threads.
 //   node tests/pyodide/run.mjs FOLDER_OF_PYODIDE FOLDER_OF_PYTHON_PACKAGES
 import { dirname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";

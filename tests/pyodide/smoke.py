@@ -111,14 +111,24 @@ def make_app():
     app = Root(encoders={Money: str}, decoders={Money: lambda text: Money(round(100 * float(text)))}, templates=FOLDER)
     app.inner = Inner()
     app.static("/static", FOLDER)
+    app.heard = []
 
     @app.provides(Names)
     def names():
         yield ["Ann"]
 
-    def timed(request):
+    def timed(request, names: Names):
         response = yield
         response.headers["X-Where"] = where()
+        assert names == ["Ann"]
+
+    @app.error(404)
+    def missing(request, error, names: Names):
+        request.after_response(later, app.heard)
+        return [request.path, *names]
+
+    async def later(heard, names: Names):
+        heard += names
 
     app.middlewares.append(timed)
     return app
@@ -171,6 +181,7 @@ CASES = [
     ("/static/page.html", None, (), 200, (FOLDER / "page.html").read_text()),
     ("/inner?known", None, (), 200, "loop"),
     ("/inner", None, (), 403, "403 Forbidden"),
+    ("/no/where", None, (), 404, '["/no/where","Ann"]'),
 ]
 
 
@@ -184,6 +195,7 @@ async def check_answers(app):
     assert status == 303, status
     _, _, text = await ask(app, "/pay", b"price=1", [FORM, (b"cookie", cookie)])
     assert json.loads(text)["visits"] == 1, text
+    assert app.heard == ["Ann"], app.heard
 
 
 async def check_websocket(app):
