@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Generator
+from itertools import count
 from types import AsyncGeneratorType
 from typing import Any
 
 from micropie.execution import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
 
+_NUMBERS = count()
+
 
 class RunningGenerator:
     """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited.
 
-    ``owner``: the hook that has begun it, or its provider.
+    ``owner``: the hook that has begun it, or its provider. ``number``: higher than that of each one made before it.
     """
 
-    __slots__ = ("_generator", "_kind", "owner")
+    __slots__ = ("_generator", "_kind", "number", "owner")
 
     def __init__(self, generator: Any, kind: CallKind, owner: object = None) -> None:
         self.owner = owner
+        self.number = next(_NUMBERS)
         self._generator = generator
         self._kind: CallKind = AWAIT if isinstance(generator, AsyncGeneratorType) else kind
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -136,6 +137,7 @@ class Closing(Protocol):
     """A generator of middleware or of a provider, which has begun."""
 
     owner: Any
+    number: int
 
     @property
     def is_async(self) -> bool:
@@ -470,7 +472,9 @@ class Exchange:
 
     def cleanup_steps(self) -> Iterator[Step]:
         """Yield the steps that clean up after a request that broke off: they close its stream and its generators."""
-        for part in (self.stream, *reversed(self.resources), *reversed(self.generators)):
+        # The last one that was opened is closed first, as those inside it may have scopes open.
+        inner_first = sorted([*self.resources, *self.generators], key=attrgetter("number"), reverse=True)
+        for part in (self.stream, *inner_first):
             step = part.close_step() if part is not None else None
             if step is not None:
                 yield step

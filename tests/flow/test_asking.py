@@ -24,6 +24,8 @@ from micropie import (
 )
 from micropie.middleware import BasicAuth, BearerAuth, FlowMiddleware
 from micropie.testing import WebSocketRefused
+from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import get as call
 from tests.conftest import MakeClient
 from tests.support.waiting import until
 
@@ -299,6 +301,44 @@ def test_the_client_leaves(make_client: MakeClient) -> None:
     with make_client(app).stream("GET", "/endless") as answer:
         next(answer.iter_raw())
     assert app.log == ["opens 1", "begins 1", "ends 1", "GeneratorExit 1"]
+
+
+@every_loop
+def test_a_request_that_is_cancelled_closes_what_is_inside_first(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = shop(by_async_def)
+    app.middlewares += [around_async, around_async]
+    outside: list[anyio.CancelScope] = []
+
+    @app.get("/waits")
+    async def waits(db: Database) -> None:
+        outside[0].cancel()
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            outside.append(scope)
+            await call(app, "/waits")
+
+    run(backend, main)
+    assert app.log == ["opens 1", "begins 1", "begins 1", "ends 1", "ends 1", "GeneratorExit 1"]
+    assert not caplog.records
+
+
+class After(HttpMiddleware):
+    def after_request(
+        self, request: Request, status: int, response_body: Any, extra_headers: Any, db: Database
+    ) -> None:
+        extra_headers.append(("X-Number", str(db.number)))
+
+
+def test_a_part_after_the_handler_shares_what_the_handler_has_asked_for(make_client: MakeClient) -> None:
+    app = shop()
+    app.middlewares.append(After())
+    answer = make_client(app).get("/")
+    assert (answer.json(), answer.headers["X-Number"]) == ([1], "1")
+    assert app.log == ["opens 1", "handler 1", "closes 1"]
 
 
 def test_hooks_of_an_application_have_its_own_providers_and_those_around_it(make_client: MakeClient) -> None:
