@@ -15,7 +15,7 @@ import micropie
 
 ROOT = Path(__file__).parent.parent
 # A list of the changes, and the line above it; a cell with nothing but the names of tests. A click unfolds them.
-GROUP = re.compile(r"^(\w.*):\n\n(- .*?)\n(?=^\w.*:\n\n|^#|\Z)", re.MULTILINE | re.DOTALL)
+GROUP = re.compile(r"^(\w[^\n]*):\n\n(- .*?)\n(?=^\w[^\n]*:\n\n|^#|\Z)", re.MULTILINE | re.DOTALL)
 TESTS = re.compile(r"\| ((?:`[\w/.]+::\w+` ?)+)\|$", re.MULTILINE)
 
 
