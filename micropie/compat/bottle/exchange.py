@@ -163,8 +163,11 @@ def run(
             raise
         out = _failed(exchange, "Internal Server Error", error)
     finally:
-        failure = None  # its traceback refers to this frame
-    return to_response(exchange, out)
+        found = failure = None  # their tracebacks refer to this frame
+    try:
+        return to_response(exchange, out)
+    finally:
+        del out
 
 
 def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
