@@ -341,7 +341,10 @@ def redirect(url: str, code: int | None = None) -> NoReturn:
     answer.status = code or (303 if request.get("SERVER_PROTOCOL") != "HTTP/1.0" else 302)
     answer.body = ""
     answer.set_header("Location", join(request.url, url))
-    raise answer
+    try:
+        raise answer
+    finally:
+        del answer  # its traceback refers to this frame
 
 
 def auth_basic(check: Callable[[str, str], bool], realm: str = "private", text: str = "Access denied") -> Decorator:

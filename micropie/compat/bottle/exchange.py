@@ -131,15 +131,16 @@ def run(
                 native, environ = exchange.native, exchange._environ
                 # A hook that has changed the path has asked for the environ.
                 found = app.router.find(native.method, native.path) if environ is None else app.router.match(environ)
-            elif isinstance(found, HTTPError):
-                raise found
-            route, arguments = found
-            exchange.lead_to(route, arguments)
-            call, dumps = route.call, route.json_dumps
-            if failure is not None:
-                raise failure
-            if not is_called:
-                out = call(**arguments)
+            if isinstance(found, HTTPError):
+                out = found
+            else:
+                route, arguments = found
+                exchange.lead_to(route, arguments)
+                call, dumps = route.call, route.json_dumps
+                if failure is not None:
+                    raise failure
+                if not is_called:
+                    out = call(**arguments)
             if type(out) is not str:
                 while isawaitable(out):
                     out = yield out

@@ -54,7 +54,7 @@ class BottleSite(CarryingSite):
         try:
             found = self._search(method, path)
         except HTTPError as error:
-            return self._any, (request, error), NO_VALUES
+            return self._any, (request, error.with_traceback(None)), NO_VALUES
         target, arguments = found
         if arguments:
             exchange.path_params = [*arguments.values()]
