@@ -23,13 +23,13 @@ def then(result: object, function: Callable[[Any], object]) -> object:
 
 
 class Chunks(chain[Any]):
-    """The chunks of iterables one after the other, and the method that closes them. Written in C."""
+    """The chunks of an iterable, and the method that closes what they come from. Written in C."""
 
     close: Callable[[], object] = staticmethod(lambda: None)
 
     @classmethod
-    def of(cls, source: Iterable[object], *iterables: Iterable[object]) -> Chunks:
-        """Return the chunks of ``iterables``, by default of ``source``. To close them closes ``source``."""
-        chunks = cls(*(iterables or (source,)))
+    def of(cls, source: Iterable[object], made: Iterable[object]) -> Chunks:
+        """Return the chunks ``made`` of ``source``. To close them closes ``source``."""
+        chunks = cls(made)
         chunks.close = getattr(source, "close", chunks.close)
         return chunks

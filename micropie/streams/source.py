@@ -385,11 +385,19 @@ class GeneratorOnLoop(LoopSource):
 
 
 class ThreadSource(Source):
-    """A source in a thread: an iterator."""
+    """A source in a thread: an iterator. To close it closes ``owner``, by default the iterator."""
 
-    __slots__ = ()
+    __slots__ = ("owner",)
 
     is_async = False
+
+    def __init__(self, items: Any, may_begin_empty: bool = False, owner: object = None) -> None:
+        super().__init__(items, may_begin_empty)
+        self.owner = items if owner is None else owner
+
+    @property
+    def has_ended(self) -> bool:
+        return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
     @property
     def interrupt(self) -> Callable[[], object] | None:
@@ -397,8 +405,8 @@ class ThreadSource(Source):
         return None
 
     def close(self) -> None:
-        """Close the items, if they can be closed."""
-        close: Callable[[], object] | None = getattr(self.items, "close", None)
+        """Close the owner, if it can be closed."""
+        close: Callable[[], object] | None = getattr(self.owner, "close", None)
         if close is not None:
             close()
 
@@ -410,39 +418,12 @@ class ThreadSource(Source):
         if self.has_finished:
             return
         encode = self.encoder
-        takes_bytes = encode is as_bytes
+        ready = bytes if encode is as_bytes else None
         for item in self.items:
-            yield item if takes_bytes and item.__class__ is bytes else encode(item)
+            yield item if item.__class__ is ready else encode(item)
         rest = self.finish()
         if rest:
             yield rest
-
-
-class GeneratorInThread(ThreadSource):
-    """A generator."""
-
-    __slots__ = ()
-
-    items: GeneratorType[object, object, object]
-
-    @property
-    def has_ended(self) -> bool:
-        return self.items.gi_frame is None
-
-
-class FileObject(ThreadSource):
-    """An object with a ``read``, which is closed at the end."""
-
-    __slots__ = ("_file",)
-
-    def __init__(self, file: Any) -> None:
-        super().__init__(_pieces(file.read))
-        self._file = file
-
-    def close(self) -> None:
-        close: Callable[[], object] | None = getattr(self._file, "close", None)
-        if close is not None:
-            close()
 
 
 def _pieces(read: Callable[[int], object]) -> Iterator[object]:
@@ -507,7 +488,7 @@ def source_of(body: object) -> Source | None:
     if isinstance(body, Source):
         return body
     if type(body) is GeneratorType:
-        return GeneratorInThread(body)
+        return ThreadSource(body)
     if type(body) is FileRange:
         return FileOnDisk(body)
     if isinstance(body, RemoteChunks):
@@ -515,7 +496,7 @@ def source_of(body: object) -> Source | None:
     if hasattr(body, "__aiter__"):
         return loop_source(body.__aiter__())
     if callable(getattr(body, "read", None)):
-        return FileObject(body)
+        return ThreadSource(_pieces(body.read), owner=body)
     return ThreadSource(body) if isinstance(body, Iterator) else None
 
 

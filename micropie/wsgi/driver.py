@@ -64,7 +64,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         start_response("200 OK" if status is _OK else status_line(status), headers)
         if body_stream is not None:
             stream = cast("Stream", body_stream)
-            lent = None if stream.length is None else wrapped_file(stream, exchange, status)
+            lent = None if length is None else wrapped_file(stream, exchange, status)
             return _Chunks(stream, exchange, status, context) if lent is None else lent
     except BaseException:
         exchange.broken_off = True
@@ -137,9 +137,7 @@ class _Chunks:
         stream = self._stream
         yield stream.first
         try:
-            for chunk in chunks_of(stream, self._exchange.config.settings.portal_backend):
-                if chunk:
-                    yield chunk
+            yield from filter(None, chunks_of(stream, self._exchange.config.settings.portal_backend))
         except Exception as error:
             self._exchange.log_failure(f"{self._exchange.label} failed after its head was sent: aborted", error)
             self._failure = error

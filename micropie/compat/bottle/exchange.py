@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from inspect import isawaitable
+from itertools import chain
 from operator import methodcaller
 from traceback import format_exc
 from typing import Any, Protocol, TypeAlias
@@ -18,7 +19,6 @@ from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTP
 from micropie.compat.bottle.routing import Arguments, Route, Router
 from micropie.compat.bottle.state import readable_environ
 from micropie.compat.carrier import status_of
-from micropie.compat.results import Chunks
 from micropie.errors import ClientDisconnect, Redirect, logger
 from micropie.errors import HTTPError as NativeError
 from micropie.http import EncodedAnswer, Environ, Request, Response, checked_headers, codec_of
@@ -200,7 +200,7 @@ def to_response(exchange: Exchange, out: object) -> EncodedAnswer | Response:
             return _native(exchange, out)
         else:
             out = _peeked(exchange, out)
-            if isinstance(out, Chunks):
+            if isinstance(out, ThreadSource):
                 return _native(exchange, out)
 
 
@@ -217,14 +217,14 @@ _UNSET = (("Content-Type", HTML),)  # the headers of a response on which nothing
 def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
     response, native = exchange._response, exchange.native
     status, pairs = (200, _UNSET) if response is None else (status_of(response._status_line), response.headerlist)
-    if native.method != "HEAD" and status not in _NO_CONTENT and (type(body) is bytes or type(body) is Chunks):
+    if native.method != "HEAD" and status not in _NO_CONTENT and (type(body) is bytes or type(body) is ThreadSource):
         # Needs nothing of what encodes others, a stream if nothing of micropie's looks at the answer before it is sent.
         headers, content_type, length = ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         if isinstance(body, bytes):
             return EncodedAnswer((status, content_type, len(body), headers, body, None))
         if native.session is None and native.pending is None and not config_of(native).middlewares:
-            native.stream = stream = Stream(ThreadSource(body))
-            stream.first = next(body)  # which has been fetched
+            native.stream = stream = Stream(body)
+            stream.first = next(body.items)  # which has been fetched
             return EncodedAnswer((status, content_type, length, headers, b"", stream))
     if not body and native.method == "HEAD" and response is not None and "Content-Length" in response:
         body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
@@ -268,4 +268,4 @@ def _peeked(exchange: Exchange, out: Any) -> object:
     if isinstance(first, str):
         encode = methodcaller("encode", codec_of(exchange.response.charset))
         first, rest = encode(first), map(encode, rest)
-    return Chunks.of(out, (first,), rest)
+    return ThreadSource(chain((first,), rest), owner=out)

@@ -16,13 +16,12 @@ from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
-from micropie.compat.results import Chunks
 from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import IO_THREADS, RouteKind, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
 from micropie.mounts import Mount, kind_of_target, mounted_path_of
 from micropie.routing import Handover, MountRoute, Site
-from micropie.streams import FileRange
+from micropie.streams import FileRange, ThreadSource
 
 _Answer: TypeAlias = EncodedAnswer | Response
 
@@ -163,7 +162,7 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     elif type(body) is list or type(body) is tuple:
         body = b"".join(body)
     elif type(body) is not bytes and type(body) is not FileRange:
-        body = Chunks.of(body)
+        body = ThreadSource(iter(body), owner=body)
     return Response(body, status, pairs, "")
 
 
