@@ -495,8 +495,8 @@ def source_of(body: object) -> Source | None:
         return PoolStream(body)
     if hasattr(body, "__aiter__"):
         return loop_source(body.__aiter__())
-    if callable(getattr(body, "read", None)):
-        return ThreadSource(_pieces(body.read), owner=body)
+    if callable(read := getattr(body, "read", None)):
+        return ThreadSource(_pieces(read), owner=body)
     return ThreadSource(body) if isinstance(body, Iterator) else None
 
 
