@@ -12,15 +12,19 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import median
 
 from benchmarks import report
 from benchmarks.apps import fast_json, moved_apps
+from benchmarks.cases import BY_NAME, HOOK
 from benchmarks.goals import judge_moving
 from benchmarks.harness import Unavailable
 from benchmarks.overhead import Contender, Table, as_json, parser_for, run_table, versions
 from benchmarks.processes import free_port, running, uvicorn
 from benchmarks.throughput import load
+
+HOOKED = tuple(replace(BY_NAME[name], expects=(HOOK,)) for name in ("plain", "json", "form", "stream"))
 
 TABLES = (
     Table(
@@ -38,6 +42,24 @@ TABLES = (
             Contender("CherryPy", "moved_apps", "make_cherrypy", "cherrypy"),
             Contender("micropie", "moved_apps", "make_moved_cherrypy"),
         ),
+    ),
+    Table(
+        "bottle-hooks",
+        "An application on Bottle with a hook before and one after each request, under WSGI",
+        (
+            Contender("Bottle", "moved_apps", "make_hooked_bottle", "bottle"),
+            Contender("micropie", "moved_apps", "make_moved_hooked_bottle"),
+        ),
+        HOOKED,
+    ),
+    Table(
+        "cherrypy-hooks",
+        "An application on CherryPy with a tool before and one after each handler, under WSGI",
+        (
+            Contender("CherryPy", "moved_apps", "make_hooked_cherrypy", "cherrypy"),
+            Contender("micropie", "moved_apps", "make_moved_hooked_cherrypy"),
+        ),
+        HOOKED,
     ),
 )
 # Under uvicorn the original needs a bridge: it is not asked there.

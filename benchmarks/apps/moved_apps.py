@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from benchmarks.cases import CHUNK, CHUNK_COUNT
+from benchmarks.cases import CHUNK, CHUNK_COUNT, HOOK
 
 
 def make_bottle() -> Any:
@@ -27,6 +27,49 @@ def make_moved_cherrypy() -> Any:
     # would be made for nobody.
     logging.getLogger("cherrypy.access").handlers.clear()
     return _on_cherrypy(import_module("micropie.compat.cherrypy"))
+
+
+def make_hooked_bottle() -> Any:
+    return _hooked_bottle(import_module("bottle"))
+
+
+def make_moved_hooked_bottle() -> Any:
+    return _hooked_bottle(import_module("micropie.compat.bottle"))
+
+
+def make_hooked_cherrypy() -> Any:
+    return _hooked_cherrypy(import_module("cherrypy"))
+
+
+def make_moved_hooked_cherrypy() -> Any:
+    logging.getLogger("cherrypy.access").handlers.clear()  # see above
+    return _hooked_cherrypy(import_module("micropie.compat.cherrypy"))
+
+
+def _hooked_bottle(bottle: Any) -> Any:
+    app = _on_bottle(bottle)
+
+    @app.hook("before_request")
+    def before() -> None:
+        bottle.request.environ["begun"] = True
+
+    @app.hook("after_request")
+    def after() -> None:
+        bottle.response.set_header("X-Hook", HOOK[1])
+
+    return app
+
+
+def _hooked_cherrypy(cherrypy: Any) -> Any:
+    def before() -> None:
+        cherrypy.request.begun = True
+
+    def after() -> None:
+        cherrypy.response.headers["X-Hook"] = HOOK[1]
+
+    cherrypy.tools.begin = cherrypy.Tool("before_handler", before)
+    cherrypy.tools.end = cherrypy.Tool("before_finalize", after)
+    return _on_cherrypy(cherrypy, {"/": {"tools.begin.on": True, "tools.end.on": True}})
 
 
 def _on_bottle(bottle: Any) -> Any:
@@ -67,7 +110,7 @@ def _on_bottle(bottle: Any) -> Any:
     return app
 
 
-def _on_cherrypy(cherrypy: Any) -> Any:
+def _on_cherrypy(cherrypy: Any, config: dict[str, dict[str, object]] | None = None) -> Any:
     class Root:
         @cherrypy.expose
         def plain(self) -> str:
@@ -104,4 +147,4 @@ def _on_cherrypy(cherrypy: Any) -> Any:
                 yield CHUNK
 
     cherrypy.config.update({"environment": "embedded", "log.screen": False})
-    return cherrypy.Application(Root(), "")
+    return cherrypy.Application(Root(), "", config)

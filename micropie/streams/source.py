@@ -200,15 +200,18 @@ class Source:
 
     ``events``: the rules of a stream of events; None for other streams. ``may_begin_empty``: whether an empty first
     chunk lets the head leave, as of a mounted application, which has sent its head. ``has_finished``: whether the
-    last chunk has been made.
+    last chunk has been made. ``owner``: the object that is closed, by default ``items``.
     """
 
-    __slots__ = ("events", "has_finished", "items", "may_begin_empty", "transforms")
+    __slots__ = ("events", "has_finished", "items", "may_begin_empty", "owner", "transforms")
 
     is_async: ClassVar[bool]
 
-    def __init__(self, items: Any, may_begin_empty: bool = False, events: EventRules | None = None) -> None:
+    def __init__(
+        self, items: Any, may_begin_empty: bool = False, events: EventRules | None = None, owner: object = None
+    ) -> None:
         self.items = items
+        self.owner: Any = items if owner is None else owner
         self.may_begin_empty = may_begin_empty
         self.events = events
         self.transforms: tuple[StreamTransform, ...] = ()
@@ -270,8 +273,8 @@ class LoopSource(Source):
         return True
 
     def close(self) -> Awaitable[object] | None:
-        """Close the items; None if they can't be closed."""
-        aclose: Callable[[], Awaitable[object]] | None = getattr(self.items, "aclose", None)
+        """Close the owner; None if it can't be closed."""
+        aclose: Callable[[], Awaitable[object]] | None = getattr(self.owner, "aclose", None)
         return None if aclose is None else aclose()
 
     @property
@@ -385,15 +388,11 @@ class GeneratorOnLoop(LoopSource):
 
 
 class ThreadSource(Source):
-    """A source in a thread: an iterator. To close it closes ``owner``, by default the iterator."""
+    """A source in a thread: an iterator."""
 
-    __slots__ = ("owner",)
+    __slots__ = ()
 
     is_async = False
-
-    def __init__(self, items: Any, may_begin_empty: bool = False, owner: object = None) -> None:
-        super().__init__(items, may_begin_empty)
-        self.owner = items if owner is None else owner
 
     @property
     def has_ended(self) -> bool:
@@ -420,7 +419,7 @@ class ThreadSource(Source):
         encode = self.encoder
         ready = bytes if encode is as_bytes else None
         for item in self.items:
-            yield item if item.__class__ is ready else encode(item)
+            yield item if type(item) is ready else encode(item)
         rest = self.finish()
         if rest:
             yield rest

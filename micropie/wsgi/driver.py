@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from itertools import repeat
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from micropie import mounts
 from micropie.execution import ANSWER, AnyStep, current
@@ -63,7 +63,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         headers = _head(content_type, length, pairs)
         start_response("200 OK" if status is _OK else status_line(status), headers)
         if body_stream is not None:
-            stream = cast("Stream", body_stream)
+            stream: Stream = body_stream
             lent = None if length is None else wrapped_file(stream, exchange, status)
             return _Chunks(stream, exchange, status, context) if lent is None else lent
     except BaseException:

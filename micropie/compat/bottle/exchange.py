@@ -181,7 +181,7 @@ def to_response(exchange: Exchange, out: object) -> EncodedAnswer | Response:
     while True:
         if not out and not hasattr(out, "__aiter__"):
             return _native(exchange, b"")
-        if isinstance(out, tuple | list) and isinstance(out[0], bytes | str):
+        if isinstance(out, _LISTS) and isinstance(out[0], _TEXTS):
             out = type(out[0])().join(out)
         if isinstance(out, str):
             return text_answer(exchange, out)
@@ -211,12 +211,16 @@ def text_answer(exchange: Exchange, text: str) -> EncodedAnswer | Response:
 
 
 _NO_CONTENT = frozenset({204, 304})
+_LISTS, _TEXTS = (tuple, list), (bytes, str)  # the union of two types would be made with each answer
 _UNSET = (("Content-Type", HTML),)  # the headers of a response on which nothing is set
 
 
 def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
     response, native = exchange._response, exchange.native
-    status, pairs = (200, _UNSET) if response is None else (status_of(response._status_line), response.headerlist)
+    status, pairs = 200, _UNSET
+    if response is not None:
+        line, pairs = response._status_line, response.headerlist
+        status = 200 if line == "200 OK" else status_of(line)
     if native.method != "HEAD" and status not in _NO_CONTENT and (type(body) is bytes or type(body) is ThreadSource):
         # Needs nothing of what encodes others, a stream if nothing of micropie's looks at the answer before it is sent.
         headers, content_type, length = ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
@@ -263,7 +267,7 @@ def _peeked(exchange: Exchange, out: Any) -> object:
         return _failed(exchange, "Unhandled exception", error)
     if isinstance(first, HTTPResponse):
         return first
-    if not isinstance(first, bytes | str):
+    if not isinstance(first, _TEXTS):
         return HTTPError(500, f"Unsupported response type: {type(first)}")
     if isinstance(first, str):
         encode = methodcaller("encode", codec_of(exchange.response.charset))

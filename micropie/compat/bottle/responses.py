@@ -178,7 +178,9 @@ class BaseResponse:
     def headerlist(self) -> list[tuple[str, str]]:
         """All that is sent: (name, value), with cookies; a value's text is its UTF-8 bytes as latin-1."""
         headers = self._headers
-        pairs = [(name, _latin1(value)) for name, values in headers.items() for value in values]
+        pairs = [
+            (name, value if value.isascii() else _latin1(value)) for name, values in headers.items() for value in values
+        ]
         if "Content-Type" not in headers:
             pairs.append(("Content-Type", self.default_content_type))
         unfit = self.bad_headers.get(self._status_code)
