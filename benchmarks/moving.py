@@ -61,6 +61,26 @@ TABLES = (
         ),
         HOOKED,
     ),
+    Table(
+        "bottle-asgi",
+        "An application on Bottle, under ASGI",
+        (
+            Contender("a2wsgi + Bottle", "moved_apps", "make_bottle_a2wsgi", "a2wsgi"),
+            Contender("micropie", "moved_apps", "make_moved_bottle"),
+        ),
+        whole_chunks=False,
+        asgi=True,
+    ),
+    Table(
+        "cherrypy-asgi",
+        "An application on CherryPy, under ASGI",
+        (
+            Contender("a2wsgi + CherryPy", "moved_apps", "make_cherrypy_a2wsgi", "a2wsgi"),
+            Contender("micropie", "moved_apps", "make_moved_cherrypy"),
+        ),
+        whole_chunks=False,
+        asgi=True,
+    ),
 )
 # Under uvicorn the original needs a bridge: it is not asked there.
 SERVED = (

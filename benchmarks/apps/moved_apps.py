@@ -29,6 +29,14 @@ def make_moved_cherrypy() -> Any:
     return _on_cherrypy(import_module("micropie.compat.cherrypy"))
 
 
+def make_bottle_a2wsgi() -> Any:
+    return import_module("a2wsgi").WSGIMiddleware(make_bottle())
+
+
+def make_cherrypy_a2wsgi() -> Any:
+    return import_module("a2wsgi").WSGIMiddleware(make_cherrypy())
+
+
 def make_hooked_bottle() -> Any:
     return _hooked_bottle(import_module("bottle"))
 
