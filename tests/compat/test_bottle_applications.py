@@ -189,7 +189,12 @@ def test_a_plugin_may_have_the_route_made_anew() -> None:
 def test_json_inside_of_other_plugins(bottle: Any) -> None:
     app = bottle.Bottle(autojson=False) if bottle is ours else bottle.Bottle()
     app.uninstall("json")
-    app.install(bottle.JSONPlugin(json_dumps=lambda value: f"json {sorted(value)}"))
+
+    class Sorting(bottle.JSONPlugin):
+        def setup(self, app: Any) -> None:
+            super().setup(app)
+
+    app.install(Sorting(json_dumps=lambda value: f"json {sorted(value)}"))
     app.install(lambda callback: lambda **values: callback(**values))
     app.route("/", callback=lambda: {"a": 1})
     app.route("/raised", callback=lambda: abort(bottle.HTTPResponse({"b": 1}, 201)))

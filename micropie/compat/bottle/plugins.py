@@ -28,6 +28,9 @@ class JSONPlugin:
     def __init__(self, json_dumps: Encoder | None = dumps) -> None:
         self.json_dumps = json_dumps
 
+    def setup(self, app: object) -> None:
+        """Do nothing: for plugins that derive from this one, and call it."""
+
     def apply(self, callback: Callable[..., object], route: object) -> Callable[..., object]:
         """Return a function around ``callback``. The router asks for it only if other plugins are around this one."""
         encode = self.json_dumps
