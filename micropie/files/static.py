@@ -123,7 +123,8 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
     Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent_looks.py``).
     """
     reference: FileReference = response.body
-    key = _key_of(request, reference)
+    suffixes = codings_for(request.headers.get("accept-encoding", ""))
+    key = reference.root, reference.path, suffixes, reference.follow_symlinks
     own = None
     if reference.fingerprint is not None:
         place = reference.root, reference.path, reference.follow_symlinks
@@ -148,11 +149,6 @@ def _looked_at_again(request: Request, response: Response, key: Key) -> Opened |
     finally:
         RECENT.note(key)
         RECENT.took(key, time.monotonic() - begun)
-
-
-def _key_of(request: Request, reference: FileReference) -> Key:
-    suffixes = codings_for(request.headers.get("accept-encoding", ""))
-    return reference.root, reference.path, suffixes, reference.follow_symlinks
 
 
 def _find_and_open(request: Request, response: Response, key: Key) -> Opened:

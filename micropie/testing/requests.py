@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Any
 
 from micropie import App, Request, request, run_in
@@ -37,13 +36,8 @@ def make_request(
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
     }
     exchange = ASGIExchange(scope, receive)
-    exchange.config = (app or _default_app())._micropie.config()
+    exchange.config = (app or App())._micropie.config()
     return Request(exchange)
-
-
-@cache
-def _default_app() -> App:
-    return App()
 
 
 def session_app(tree: Any, visit: Callable[[Any], object]) -> App:
