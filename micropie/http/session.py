@@ -130,7 +130,7 @@ class Session(dict[str, Any]):
 
     def __init__(self, session_id: str | None = None, data: dict[str, object] | None = None) -> None:
         self._loaded = data or {}
-        super().__init__(copied(self._loaded))
+        super().__init__(copied(data) if data else ())
         self._refusal = ""  # why nothing can be changed any longer
         self.id = session_id
         self.accessed = False

@@ -53,6 +53,7 @@ class SessionStore:
         self.saves_on_error = settings.session_save_on_error
         self._settings = settings
         self._check_size = partial(check_size, most=settings.max_session_size, setting="App(max_session_size={})")
+        self._plain_cookie = without_prefix(settings.session_cookie or "session_id")
         self._timeout = settings.session_timeout
         self._make_id = settings.session_id_factory or _new_id
         self._outages: dict[str, Outage] = {}  # by method: one that is full or locked can be read all the time
@@ -120,10 +121,10 @@ class SessionStore:
         Browsers take a name with a prefix only from Secure cookies, so over plain http it has none; and one with
         ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
         """
-        stated = self._settings.session_cookie
         if not self.is_secure(scheme):
-            return without_prefix(stated or "session_id")
-        return stated or ("__Secure-session_id" if root_path or self.prefix else "__Host-session_id")
+            return self._plain_cookie
+        strongest = "__Secure-session_id" if root_path or self.prefix else "__Host-session_id"
+        return self._settings.session_cookie or strongest
 
     def _save(self, session: Session) -> Flow[str | None]:
         """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie must stay."""
