@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -24,9 +23,6 @@ WITHOUT_REASONS = ("daphne",)
 ONLY_APPLICATIONS_CODES = ("daphne",)  # autobahn, below it, sends 1000 and 3000 to 4999, and leaves others open
 WITHOUT_THE_CLIENT_S_CODE = ("hypercorn-asyncio", "hypercorn-trio")  # which say 1006
 
-# Before 15 websockets knows of no proxy.
-DIRECT: dict[str, Any] = {"proxy": None} if int(version("websockets").partition(".")[0]) >= 15 else {}
-
 every_asgi_server = pytest.mark.parametrize("name", ASGI)
 
 
@@ -35,7 +31,7 @@ def open_socket(server: Server, path: str, **options: Any) -> ClientConnection:
         f"ws://127.0.0.1:{server.port}{path}",
         open_timeout=ANSWER_WITHIN,
         close_timeout=ANSWER_WITHIN,
-        **DIRECT,
+        proxy=None,
         **options,
     )
     return connection
