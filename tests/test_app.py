@@ -42,6 +42,7 @@ def test_one_object_answers_both_protocols(connect: MakeClient) -> None:
     assert [client.get("/").text for client in clients * 2] == ["hello"] * 6
 
 
+@pytest.mark.filterwarnings("ignore:.*asyncio.iscoroutinefunction:DeprecationWarning")  # of Python 3.14
 def test_servers_that_ask_see_an_asgi_3_application() -> None:
     app: Any = Hello()
     assert inspect.iscoroutinefunction(app.__call__)  # uvicorn, hypercorn, granian

@@ -81,6 +81,11 @@ def test_a_line_that_is_no_request_is_refused(server: _ThreadedServer, start: by
     assert b"200 OK" not in answer(server, start)
 
 
+@pytest.mark.parametrize("head", [b"", b"Host: a\r\n", b"no colon\r\n"])
+def test_http_0_9_is_refused(server: _ThreadedServer, head: bytes) -> None:
+    assert b"505" in answer(server, b"GET /\r\n" + head + b"\r\n")
+
+
 @pytest.mark.parametrize("start", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost:", b"GET / HTTP/1.1\r\nHost: a\r\n"])
 def test_a_client_that_leaves_within_the_head_is_not_served(server: _ThreadedServer, start: bytes) -> None:
     assert b"200 OK" not in answer(server, start)

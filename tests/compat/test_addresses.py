@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urljoin
 
 import pytest
@@ -19,9 +20,9 @@ BASES += ["http://h.example/a?x#y", "a/b", "/", "a", "", "news:a"]
 @example(base="http://h.example/a/b?q=1", reference="?q=2")
 @given(base=st.sampled_from(BASES), reference=st.lists(st.sampled_from(PIECES), max_size=5).map("".join))
 def test_addresses_are_joined_as_urllib_joins_them(base: str, reference: str) -> None:
-    # urllib takes ";" out of the last segment, and drops a path that is "."
+    # urllib takes ";" out of the last segment, and drops a path that is "."; since Python 3.14 it keeps an empty query.
     if ";" not in reference and not join(base, reference).endswith("//"):
-        assert join(base, reference) == urljoin(base, reference)
+        assert join(base, reference) == re.sub(r"\?(?=#|$)|#$", "", urljoin(base, reference))
 
 
 @pytest.mark.parametrize(

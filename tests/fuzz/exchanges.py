@@ -576,8 +576,6 @@ def bare_head(data: bytes) -> None:
     (environ,) = server.seen
     reader = h11.Connection(h11.SERVER, max_incomplete_event_size=10**6)
     reader.receive_data(data + b"\r\n\r\n")
-    if environ["SERVER_PROTOCOL"] == "HTTP/0.9":
-        return
     try:
         found = reader.next_event()
     except h11.RemoteProtocolError as error:

@@ -57,7 +57,7 @@ class _Handler(WSGIRequestHandler):
             self.rfile = connection
         if not is_parsed:
             return False
-        status = _refusal(lines, self.headers)
+        status = _refusal(self.request_version, lines, self.headers)
         if status is not None:
             self.send_error(status)
         return status is None
@@ -75,8 +75,10 @@ class _Handler(WSGIRequestHandler):
         """Log nothing: ``middleware.AccessLog`` does, under every server alike."""
 
 
-def _refusal(lines: list[bytes], headers: Message) -> HTTPStatus | None:
+def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus | None:
     """Return the status of a request whose head or body another server could read in another way, or None."""
+    if version == "HTTP/0.9":  # which has no head; since Python 3.14 ``headers`` is a dict then
+        return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
     if len(lines) > _MOST_HEADERS or any(len(line) > _LONGEST_LINE for line in lines):
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     if not all(map(_HEADER.fullmatch, lines)) or len(set(headers.get_all("Content-Length", ()))) > 1:
