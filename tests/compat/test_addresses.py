@@ -20,9 +20,9 @@ BASES += ["http://h.example/a?x#y", "a/b", "/", "a", "", "news:a"]
 @example(base="http://h.example/a/b?q=1", reference="?q=2")
 @given(base=st.sampled_from(BASES), reference=st.lists(st.sampled_from(PIECES), max_size=5).map("".join))
 def test_addresses_are_joined_as_urllib_joins_them(base: str, reference: str) -> None:
-    # urllib takes ";" out of the last segment, and drops a path that is "."; since Python 3.14 it keeps an empty query.
-    if ";" not in reference and not join(base, reference).endswith("//"):
-        assert join(base, reference) == re.sub(r"\?(?=#|$)|#$", "", urljoin(base, reference))
+    # urllib takes ";" out of the last segment, drops a path that is ".", and keeps an empty query since Python 3.14.
+    if not re.search(r";|\?(#|$)|#$", reference) and not join(base, reference).endswith("//"):
+        assert join(base, reference) == urljoin(base, reference)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,7 @@ def test_addresses_are_joined_as_urllib_joins_them(base: str, reference: str) ->
         ("http://h.example/a/b", "./c/./d/.", "http://h.example/a/c/d/"),
         ("http://h.example/a/b", "/x/../y", "http://h.example/y"),
         ("HTTP://h.example/a", "http:b", "http://h.example/b"),
+        ("http://h.example/a", "b?#", "http://h.example/b"),
     ],
 )
 def test_dots_lead_no_higher_than_the_root(base: str, reference: str, joined: str) -> None:
