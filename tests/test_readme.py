@@ -111,23 +111,60 @@ def check_each(page: Path, check: Callable[[Module], None]) -> None:
         raise ExceptionGroup(f"{name_of(page)} is not true", failures)
 
 
+def headers_of(sent: str) -> dict[str, str]:
+    kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
+    return {"Content-Type": kind} if sent else {}
+
+
 def ask(client: TestClient, place: str, line: str) -> None:
     found = REQUEST.fullmatch(line)
     assert found, f"{place}: not a request: {line!r}"
     sent = found["sent"] or ""
-    kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
-    headers = {"Content-Type": kind} if sent else {}
-    answer = client.request(found["method"], found["target"], content=sent, headers=headers)
+    answer = client.request(found["method"], found["target"], content=sent, headers=headers_of(sent))
     body = said(answer).removeprefix(f"{answer.status_code} ")  # of a default sentence, "404 Not Found"
     got, expected = f"{answer.status_code} {body}".strip(), f"{found['status']} {found['body']}".strip()
     pattern = ".*".join(map(re.escape, expected.split("...")))
     assert got == expected or re.fullmatch(pattern, got, re.DOTALL), f"{place}: {line}: {got}"
 
 
+MARKUP = "<i>"
+VALUE = re.compile("=[^&]*")
+JSON_TEXT = re.compile(': "[^"]*"')
+
+
+def hostile(line: str) -> Iterator[tuple[str, str, str]]:
+    """Yield a documented request with markup in the place of each segment, of each value of its query and its form."""
+    found = REQUEST.fullmatch(line)
+    assert found, f"not a request: {line!r}"
+    path, _, query = found["target"].partition("?")
+    sent = found["sent"] or ""
+    segments = path.split("/")
+    for index in range(1, len(segments)):
+        hostile_path = "/".join([*segments[:index], quote(MARKUP), *segments[index + 1 :]])
+        yield found["method"], f"{hostile_path}?{query}", sent
+    yield found["method"], f"{path}?{VALUE.sub('=' + quote(MARKUP), query)}", sent
+    is_json = sent.startswith("{")
+    yield (
+        found["method"],
+        f"{path}?{query}",
+        JSON_TEXT.sub(f': "{MARKUP}"', sent) if is_json else VALUE.sub(f"={MARKUP}", sent),
+    )
+
+
+def ask_hostile(client: TestClient, place: str, line: str) -> None:
+    """Ask what is documented with markup in it, which must not be markup in the page that answers."""
+    for method, target, sent in hostile(line):
+        answer = client.request(method, target, content=sent, headers=headers_of(sent))
+        is_page = answer.headers.get("content-type", "").startswith("text/html")
+        assert not is_page or MARKUP not in answer.text, f"{place}: {method} {target} {sent}"
+
+
 @pytest.mark.usefixtures("early_events")
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("page", MODULES, ids=name_of)
-def test_the_examples_answer_as_they_say(page: Path, world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_answer_as_they_say_and_send_no_markup_of_a_client(
+    page: Path, world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     way: dict[str, Any] = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
     monkeypatch.setattr("micropie.testing.TestClient", partial(TestClient, **way))
 
@@ -145,6 +182,10 @@ def test_the_examples_answer_as_they_say(page: Path, world: str, monkeypatch: py
                     )
                     for arguments in [[value] for value in mark.args[1]] if mark else [[]]:
                         function(*arguments)
+            if module.requests:
+                with TestClient(namespace["app"], raise_app_exceptions=False, **way) as client:
+                    for place, line in module.requests:
+                        ask_hostile(client, place, line)
 
     check_each(page, check)
 
@@ -201,52 +242,6 @@ def test_blocks_of_text_that_are_python_can_be_compiled() -> None:
         for source in re.findall(r"^```text\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
             if re.search(r"^(from|import) ", source, re.MULTILINE):
                 compile(source, str(page), "exec", dont_inherit=True)
-
-
-MARKUP = "<i>"
-
-
-def hostile(line: str) -> Iterator[tuple[str, str, str]]:
-    """Yield a documented request with markup in the place of each segment, of each value of its query and its form."""
-    found = REQUEST.fullmatch(line)
-    assert found, f"not a request: {line!r}"
-    path, _, query = found["target"].partition("?")
-    sent = found["sent"] or ""
-    segments = path.split("/")
-    for index in range(1, len(segments)):
-        hostile_path = "/".join([*segments[:index], quote(MARKUP), *segments[index + 1 :]])
-        yield found["method"], f"{hostile_path}?{query}", sent
-    yield found["method"], f"{path}?{VALUE.sub('=' + quote(MARKUP), query)}", sent
-    is_json = sent.startswith("{")
-    yield (
-        found["method"],
-        f"{path}?{query}",
-        JSON_TEXT.sub(f': "{MARKUP}"', sent) if is_json else VALUE.sub(f"={MARKUP}", sent),
-    )
-
-
-VALUE = re.compile("=[^&]*")
-JSON_TEXT = re.compile(': "[^"]*"')
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    "page", [page for page in MODULES if any(module.requests for module in MODULES[page])], ids=name_of
-)
-def test_no_example_sends_a_client_s_markup_in_a_page(page: Path) -> None:
-    def check(module: Module) -> None:
-        if not module.requests:
-            return
-        with imported(module) as namespace, TestClient(namespace["app"], raise_app_exceptions=False) as client:
-            for place, line in module.requests:
-                for method, target, sent in hostile(line):
-                    kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
-                    headers = {"Content-Type": kind} if sent else {}
-                    answer = client.request(method, target, content=sent, headers=headers)
-                    is_page = answer.headers.get("content-type", "").startswith("text/html")
-                    assert not is_page or MARKUP not in answer.text, f"{place}: {method} {target} {sent}"
-
-    check_each(page, check)
 
 
 def test_the_table_of_settings_is_complete() -> None:

@@ -22,7 +22,7 @@ from micropie.compat.missing import ADVICE
 from micropie.routing import place_of
 from tests.support.commands import ROOT, environment
 from tests.support.commands import micropie as run_micropie
-from tests.support.environment import unmeasured
+from tests.support.environment import WITHOUT_PLUGINS, unmeasured
 from tests.support.modules import forget_temporary_modules
 
 Run = Any
@@ -409,7 +409,7 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) ->
     status, output, _ = command("new", "pies")
     assert (status, "micropie run --reload" in output) == (0, True)
     tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *WITHOUT_PLUGINS],
         cwd=tmp_path / "pies",
         env=unmeasured(PYTHONPATH=str(ROOT)),
         capture_output=True,

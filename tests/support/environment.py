@@ -14,15 +14,19 @@ def unmeasured(**changes: str) -> dict[str, str]:
     return {**own, **changes}
 
 
-# Arguments of pytest for tests that are not of this project, and don't need plugins that take a second to import.
-ALONE = [
-    "-c",
-    os.devnull,
-    "--rootdir=.",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:schemathesis",
-    "-p",
-    "no:hypothesispytest",
-]
+# Plugins of pytest that tests don't need which are not of this project. To import them takes half a second, hypothesis's
+# and schemathesis's a second more.
+NEEDLESS = (
+    "hypothesispytest",
+    "platformdirs",
+    "pytest_cov",
+    "randomly",
+    "schemathesis",
+    "timeout",
+    "xdist",
+    "xdist.looponfail",
+)
+WITHOUT_PLUGINS = [option for name in NEEDLESS for option in ("-p", f"no:{name}")]
+
+# Arguments of pytest for tests that are not of this project.
+ALONE = ["-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider", *WITHOUT_PLUGINS]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.environment import WITHOUT_PLUGINS
+
 ROOT = Path(__file__).parent.parent.parent
 
 CONFTEST = """
@@ -73,9 +75,7 @@ def project(tmp_path: Path) -> Path:
 
 def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
     path = os.pathsep.join([str(project), str(project / "site"), str(ROOT)])
-    without = ["cacheprovider", "randomly", "schemathesis", "hypothesispytest"]  # the last two take a second
-    options = [option for name in without for option in ("-p", f"no:{name}")]
-    command = [sys.executable, "-m", "pytest", *options, "-rA", *arguments]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *WITHOUT_PLUGINS, "-rA", *arguments]
     done = subprocess.run(
         command, cwd=project, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
     )
