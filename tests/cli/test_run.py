@@ -47,24 +47,29 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+# The path that a proxy passes on for the prefix /pies, with the prefix or without it; "" for a server without a proxy.
 SERVERS = [
-    ([], "(uvicorn, ASGI on asyncio)"),
-    (["--workers", "2"], "(uvicorn, ASGI on asyncio, 2 workers)"),
-    (["--server", "hypercorn"], "(hypercorn, ASGI on asyncio)"),
-    (["--loop", "trio"], "(hypercorn, ASGI on trio)"),
-    (["--server", "granian"], "(granian, ASGI on asyncio)"),
-    (["--server", "daphne"], "(daphne, ASGI on asyncio)"),
-    (["--wsgi"], "(gunicorn, WSGI)"),
-    (["--wsgi", "--server", "granian"], "(granian, WSGI)"),
-    (["--server", "waitress"], "(waitress, WSGI)"),
-    (["--server", "wsgiref"], "(wsgiref, WSGI)\nThis server is for a first look"),
+    ([], "(uvicorn, ASGI on asyncio)", "/"),
+    (["--workers", "2"], "(uvicorn, ASGI on asyncio, 2 workers)", ""),
+    (["--server", "hypercorn"], "(hypercorn, ASGI on asyncio)", ""),
+    (["--loop", "trio"], "(hypercorn, ASGI on trio)", ""),
+    (["--server", "granian"], "(granian, ASGI on asyncio)", ""),
+    (["--server", "daphne"], "(daphne, ASGI on asyncio)", "/"),
+    (["--wsgi"], "(gunicorn, WSGI)", "/pies/"),
+    (["--wsgi", "--server", "granian"], "(granian, WSGI)", ""),
+    (["--server", "waitress"], "(waitress, WSGI)", "/pies/"),
+    (["--server", "wsgiref"], "(wsgiref, WSGI)\nThis server is for a first look", "/"),
 ]
 
 
-@pytest.mark.parametrize(("options", "chosen"), SERVERS, ids=[" ".join(options) for options, _ in SERVERS])
-def test_each_server_serves_and_ends_quietly(project: Path, options: list[str], chosen: str) -> None:
-    with serving_command(project, "-m", "micropie", "run", "--port", str(free_port()), *options) as server:
-        assert server.get().endswith(" one")
+@pytest.mark.parametrize(("options", "chosen", "path"), SERVERS, ids=[" ".join(options) for options, *_ in SERVERS])
+def test_each_server_serves_and_ends_quietly(project: Path, options: list[str], chosen: str, path: str) -> None:
+    (project / "app.py").write_text(APP.format(word="{self.url_for('index')}"))
+    prefix = "/pies" if path else ""
+    behind = ["--root-path", prefix] if path else []
+    with serving_command(project, "-m", "micropie", "run", "--port", str(free_port()), *options, *behind) as server:
+        server.prefix = prefix
+        assert server.get(path or "/").endswith(f" {prefix}/")
         assert chosen in server.output
         server.end()
     assert "Traceback" not in server.output
@@ -79,20 +84,6 @@ def test_what_a_factory_makes_is_served(project: Path, server: str) -> None:
         assert running.get().endswith(" made")
         running.end()
     assert running.output.startswith("app:made.app: http://")
-
-
-# What a proxy has to pass on: the path with the prefix, or without it.
-PREFIXED = [("uvicorn", "/"), ("gunicorn", "/pies/"), ("waitress", "/pies/"), ("daphne", "/"), ("wsgiref", "/")]
-
-
-@pytest.mark.parametrize(("server", "path"), PREFIXED)
-def test_a_prefix_of_a_proxy(project: Path, server: str, path: str) -> None:
-    (project / "app.py").write_text(APP.format(word="{self.url_for('index')}"))
-    command = ["run", "--server", server, "--root-path", "/pies", "--port", str(free_port())]
-    with serving_command(project, "-m", "micropie", *command) as running:
-        running.prefix = "/pies"
-        assert running.get(path).endswith(" /pies/")
-        running.end()
 
 
 def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
