@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import bottle as original_bottle
@@ -69,3 +70,14 @@ def own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     list_all = threading.enumerate
     others = {*list_all()}
     monkeypatch.setattr(threading, "enumerate", lambda: [thread for thread in list_all() if thread not in others])
+
+
+@pytest.fixture(autouse=True)
+def no_logger_stays() -> Iterator[None]:
+    """Forget the two loggers that CherryPy makes for each application: pytest looks at all loggers in each later test."""
+    known = logging.Logger.manager.loggerDict
+    before = {*known}
+    yield
+    for name in known.keys() - before:
+        if name.startswith(("cherrypy.access.", "cherrypy.error.")):
+            del known[name]
