@@ -8,11 +8,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from micropie import App, InMemorySessionBackend, SetupError, WebSocket, dual, get, requires
+from micropie import App, InMemorySessionBackend, SetupError, WebSocket, dual, get, request, requires
 from micropie.cli.routes import public_routes
 from micropie.compat import bottle
 from micropie.http import HostTable
 from micropie.middleware import ProxyHeaders, SecurityDefaults, TrustedHosts, proxy_headers
+from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient, WebSocketRefused
 from tests.conftest import MakeClient
 
@@ -377,6 +378,28 @@ def test_a_document_has_the_routes_of_its_host_alone(make_client: MakeClient) ->
     page = client.get("/docs/docs", headers={"Host": "api.example.org"}).text
     assert "/docs/openapi.json" in page
     assert "example.org" not in page
+
+
+def test_ids_of_sessions_may_name_the_host(make_client: MakeClient, tmp_path: Path) -> None:
+    """Also with a backend that is asked before the handler."""
+
+    class Counts(Tenants):
+        def count(self) -> str:
+            session = self.request.session
+            session["n"] = session.get("n", 0) + 1
+            return str(session["n"])
+
+    root: Any = App(SQLiteSessionBackend(tmp_path / "sessions.db"))
+    ids = (f"{number}" for number in range(9))
+    root.tenants = Counts(
+        host="*.test",
+        session_id_factory=lambda: f"{request.host}:{next(ids)}",
+        session_id_validator=lambda value: value.startswith(f"{request.host}:"),
+    )
+    client = make_client(root)
+    asked = [("a.test", "a.test:0"), ("a.test", "a.test:0"), ("b.test", "a.test:0"), ("a.test", "a.test:0")]
+    answers = [client.get("/count", headers={"Host": host, "Cookie": f"session_id={kept}"}) for host, kept in asked]
+    assert [answer.text for answer in answers] == ["1", "2", "1", "3"]
 
 
 def test_a_session_of_a_host_needs_no_name_of_its_own(make_client: MakeClient) -> None:
