@@ -25,7 +25,7 @@ class ParameterError:
     path: tuple[str | int, ...] = ()
     """Where in a document the value is: ("lines", 0, "price")."""
     sentence: str = ""
-    """The sentence for the programmer of a client, which names the parameter."""
+    """The sentence for a programmer, which names the parameter."""
     field: str = ""
     """The name of the form's field: "name", "lines[0].price"; by default the parameter's."""
     words: str = ""
@@ -40,10 +40,13 @@ class ParameterError:
 
 
 class BindingError(BadRequest):
-    """Answer 400 to a request whose values do not fit. ``errors`` has every parameter that does not."""
+    """Answer 400 to a request whose values do not fit. ``errors`` has every parameter that does not.
+
+    The message has the sentences for a visitor, each behind the name of its field.
+    """
 
     def __init__(self, errors: Sequence[ParameterError]) -> None:
-        super().__init__(" ".join(error.sentence for error in errors))
+        super().__init__(" ".join(f"{error.field}: {error}" for error in errors))
         self.errors = list(errors)
 
 

@@ -219,13 +219,14 @@ def _refuse_lost_attributes(definition: AppDefinition, is_lost: _IsLost) -> None
 
 
 def _refuse_lost_functions(registered: Registrations, is_lost: _IsLost) -> None:
-    """Raise ``SetupError`` for a route or a guard of methods above a function that is registered."""
-    plain = [function for function, _ in registered.functions]
-    for function in filter(inspect.isfunction, plain):
+    """Raise ``SetupError`` for a route or a guard of methods above a function that is registered as no handler, and for
+    a method that is registered.
+    """
+    for function in filter(inspect.isfunction, (function for function, _ in registered.functions)):
         if function.__code__.co_varnames[:1] == ("self",):
             raise SetupError(f"{function.__qualname__} is a method: write micropie.get above it, and not app.get")
     others = (*registered.providers.values(), *registered.error_handlers.values())
-    for function in filter(inspect.isfunction, (*plain, *registered.commands, *others)):
+    for function in filter(inspect.isfunction, (*registered.commands, *others)):
         if is_lost(function):
             raise SetupError(f"{function.__qualname__}: {_NO_EFFECT}; write @app.get or @app.route above a function")
 

@@ -21,7 +21,7 @@ ANSWERS = {
     "/greet": ("200", "Hello, World!", "loop"),
     "/greet/Ann": ("200", "Hello, Ann!", "loop"),
     "/greet/Ann?age=41": ("200", "Hello, Ann, 41!", "loop"),
-    "/greet?age=old": ("400", "must be a whole number", None),
+    "/greet?age=old": ("400", "Please enter a whole number", None),
     "/order": ("200", '"price": 6', "thread"),
     "/order with a mistake": ("400", '"status": 400', None),
     "/users/7": ("200", '"next": "/users/8"', "thread"),

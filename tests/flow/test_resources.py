@@ -949,7 +949,7 @@ def test_providers_take_what_the_client_sends(make_client: MakeClient) -> None:
     assert client.get("/users/7/pies?page=2&limit=99", headers=headers).json() == ["alice", 7, 20, "/users/7/pies"]
     assert client.get("/7/big", headers=headers).json() == [7, 7, "big"]
     wrong = client.get("/users/7/pies?page=x", headers=headers)
-    assert (wrong.status_code, said(wrong)) == (400, "Parameter 'page' must be a whole number.")
+    assert (wrong.status_code, said(wrong)) == (400, "page: Please enter a whole number.")
     assert client.get("/users/7/pies").status_code == 400
 
 

@@ -728,7 +728,7 @@ def test_parameters_come_from_path_and_query_alone(make_client: MakeClient, cont
     answer = client.post("/both/path?number=7&other=x", content=body, headers={"Content-Type": content_type})
     assert answer.json() == ["path", 7, "-", {"other": "x"}, body.decode(), None]
     answer = client.post("/both", content=body, headers={"Content-Type": content_type})
-    assert (answer.status_code, said(answer)) == (400, "Parameter 'name' is missing; expected text.")
+    assert (answer.status_code, said(answer)) == (400, "name: Please fill in this field.")
 
 
 def test_json_of_a_body_that_was_not_received_is_a_mistake(

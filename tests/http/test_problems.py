@@ -118,7 +118,7 @@ def test_a_client_that_sent_json_gets_a_problem(make_client: MakeClient) -> None
     client = make_client(Shop())
     assert client.post("/line", json={"n": 1}).headers["Content-Type"] == PROBLEM
     assert client.post("/line", data={"n": 1}).headers["Content-Type"].startswith("text/plain")
-    assert client.post("/line", json={"n": 1}, headers={"Accept": "text/plain"}).text.startswith("Parameter")
+    assert client.post("/line", json={"n": 1}, headers={"Accept": "text/plain"}).text.startswith("name: Please")
 
 
 @pytest.mark.parametrize(("setting", "kind"), [("json", PROBLEM), ("text", "text/plain; charset=utf-8")])
@@ -205,7 +205,7 @@ def test_every_parameter_that_does_not_fit_is_named(make_client: MakeClient) -> 
     assert errors_of(client, "POST", "/several/1/2", files={"c": b"x"}) == [("c", "file", [])]
     assert errors_of(client, "POST", "/photo", data={"n": "x"}) == [("photo", "", []), ("n", "form", [])]
     sentence = client.get("/several?a=x&b=1").text
-    assert sentence == "Parameter 'a' must be a whole number. Parameter 'c' is missing; expected true or false."
+    assert sentence == "a: Please enter a whole number. c: Please fill in this field."
 
 
 def test_a_place_in_a_document_is_named(make_client: MakeClient) -> None:
@@ -222,7 +222,7 @@ def test_what_was_given_is_at_hand() -> None:
     errors.add("name", "This name is taken.")
     assert (errors.given, str(errors["age"]), len(errors)) == ({"age": "x"}, "Wrong.", 3)
     assert (str(errors["name"]), BindingErrors().given) == ("This name is taken.", {})
-    assert str(BindingError([*errors])) == "Wrong.  This name is taken."
+    assert str(BindingError([*errors])) == "age: Wrong. age:  name: This name is taken."
 
 
 @pytest.mark.parametrize("number", ["x", "1"])

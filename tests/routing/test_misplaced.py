@@ -109,11 +109,11 @@ def test_what_another_class_or_application_has_is_no_mistake() -> None:
     app._micropie.compiled()
 
 
-@pytest.mark.parametrize("register", ["command", "provides", "error", "route"])
+@pytest.mark.parametrize("register", ["command", "provides", "error"])
 @pytest.mark.parametrize("above", [True, False])
 def test_above_a_function_that_is_registered(register: str, above: bool) -> None:
     app = App()
-    arguments = {"command": (), "provides": (Called,), "error": (404,), "route": ("/y",)}[register]
+    arguments = {"command": (), "provides": (Called,), "error": (404,)}[register]
     decorate: Any = getattr(app, register)(*arguments) if arguments else app.command
 
     def page() -> None: ...

@@ -154,9 +154,9 @@ def test_paths_lead_to_handlers(open_client: OpenClient, target: str) -> None:
     ("target", "status", "body"),
     [
         ("/nowhere", 404, "404 Not Found"),
-        ("/chat", 400, "Parameter 'room' is missing; expected text."),
+        ("/chat", 400, "room: Please fill in this field."),
         ("/chat/a/b/c", 404, "404 Not Found"),
-        ("/numbers?numbers=x", 400, "Parameter 'numbers' must be a list, each a whole number."),
+        ("/numbers?numbers=x", 400, "numbers: Please enter a whole number."),
         ("/hidden", 404, "404 Not Found"),
         ("/ws_chat/a", 404, "404 Not Found"),
         ("/lobby", 404, "404 Not Found"),

@@ -1,0 +1,22 @@
+"""What these tests say of errors is exact: the sentences for programmers, ``error.sentence``, are the answers' text.
+
+The text that clients get, ``field: words for a visitor``, is tested in ``tests/http/test_problems.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from micropie.errors import BadRequest
+from micropie.http import BindingError, ParameterError
+
+
+@pytest.fixture(autouse=True)
+def sentences_for_programmers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_sentences(self: BindingError, errors: Sequence[ParameterError]) -> None:
+        BadRequest.__init__(self, " ".join(error.sentence for error in errors))
+        self.errors = list(errors)
+
+    monkeypatch.setattr(BindingError, "__init__", with_sentences)
