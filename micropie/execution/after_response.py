@@ -8,7 +8,7 @@ can end. Their errors are logged.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, wait
 from contextvars import Context
 from functools import partial
@@ -57,7 +57,7 @@ class Answered(Protocol):
     tasks: Sequence[Task]
     resources: Sequence[Any]
     """Those that are open for the function that runs."""
-    provided: Mapping[Any, object]
+    provided: dict[Any, object]
     has_task_begun: bool
     """Whether the first of them runs."""
 

@@ -57,12 +57,13 @@ def call_asking(
         del failure
 
 
-def _opened(request: Request, providers: Sequence[Provider]) -> Flow[Mapping[object, object]]:
+def _opened(request: Request, providers: Sequence[Provider]) -> Flow[Mapping[Any, object]]:
     """Open what the request has not yet, and return all that it has."""
     exchange = request._exchange
     values = exchange.provided
     missing = [one for one in providers if one not in values] if values else providers
     if missing:
+        exchange.provided = values = {**values}
         route = handlers_route(exchange)
         names = (route.wildcards or route.plan.names_in_path) if route is not None else ()
         in_path = dict(zip(names, request.path_params, strict=False))
@@ -70,10 +71,9 @@ def _opened(request: Request, providers: Sequence[Provider]) -> Flow[Mapping[obj
         bound = [(one, one.plan.bind(request, (), in_path)) for one in missing]
         exchange.closers = exchange.closers or []  # the drivers look at no other attribute
         for provider, own in bound:
-            needed = {one.key: exchange.provided[one] for one in provider.needs}
-            value = yield from _open(exchange, provider, provider.plan.with_provided(own, needed))
-            exchange.provided = {**exchange.provided, provider: value}
-    return exchange.provided
+            arguments = provider.plan.with_provided(own, {one.key: values[one] for one in provider.needs})
+            values[provider] = yield from _open(exchange, provider, arguments)
+    return values
 
 
 def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:
@@ -173,7 +173,7 @@ def close_resources(exchange: Exchange, failure: Exception | None) -> Flow[Excep
             exchange.provided = {
                 one: value
                 for one, value in exchange.provided.items()
-                if one != generator.owner and generator.owner not in one.needs
+                if one is not generator.owner and generator.owner not in one.needs
             }
             if raised is None:
                 continue
@@ -192,6 +192,8 @@ def _next_to_close(exchange: Exchange) -> Any:
 
     It may have a scope open, which can't be left before a scope that was entered later.
     """
+    if not exchange.needed:
+        return exchange.resources[-1] if exchange.resources else None
     needed = {provider for _, providers in exchange.needed for provider in providers}
     is_scope_open = False
     for generator in reversed(exchange.resources):

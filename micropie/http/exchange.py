@@ -195,7 +195,7 @@ class Exchange:
     is_answered: bool = False  # whether the answer is over and ``after_response`` runs
     generators: Sequence[Closing] = ()  # generator middleware that has begun
     resources: Sequence[Closing] = ()  # opened by providers
-    provided: Mapping[Any, object] = _NONE_PROVIDED  # what providers have given, by provider
+    provided: dict[Any, object] = _NONE_PROVIDED  # what providers have given, by provider
     needed: Sequence[tuple[object, Sequence[object]]] = ()  # by whom which providers' resources are needed later
     user_checked_by: object = None  # the function that has made ``request.state.user`` of a token
     csrf_secret: str | None = None  # that was made for a client without a session
