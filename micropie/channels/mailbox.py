@@ -22,7 +22,7 @@ RETRY_AFTER = [("Retry-After", "5")]  # seconds: the longest pause between two a
 
 
 class ChannelsUnreachable(ConnectionError, HTTPError):
-    """Redis can't be reached. A request that does not catch it is answered by 503, and is not logged once more.
+    """Redis can't be reached. A request that does not catch it is answered with 503, and is not logged once more.
 
     ``reason``: the sentence for the log, which ``str()`` returns.
     """

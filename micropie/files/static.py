@@ -62,7 +62,7 @@ def static_file(
     """Return the file ``path`` below the directory ``root`` as an answer: ``return static_file(name, root="reports")``.
 
     ``path`` may come from a client: one that leads out of ``root``, is hidden (begins with a dot) or names no readable
-    regular file is answered by 404. ``root`` must not come from a client; it is resolved once in the life of a process.
+    regular file gets 404. ``root`` must not come from a client; it is resolved once in the life of a process.
 
     ``download``: True makes browsers save it under its own name, a str under that name. ``content_type``: by default
     that of the name's extension. ``max_age``: seconds for which a client may use it without asking again; by default

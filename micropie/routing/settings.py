@@ -189,7 +189,7 @@ class Settings(MessageSettings):
     """Returns the catalogue, of ``gettext`` or Babel, for a request: the framework's sentences are looked up there, the
     words of each ``Message``, and the texts of templates (``{% trans %}``). None, the default, for English."""
     on_error: Callable[[BaseException], object] | None = _setting(None, _FUNCTION)
-    """Called with each exception that is answered by 500 or breaks an answer off, beside the log: the
+    """Called with each exception that is answered with 500 or breaks an answer off, beside the log: the
     ``capture_exception`` of an error reporter. It must not wait long. None, the default, for none."""
     debug: bool | Literal["force"] = _setting(False, _DEBUG)
     """Whether clients on this machine get a page with the traceback of an unhandled exception, or with the routes near
@@ -255,7 +255,7 @@ class Settings(MessageSettings):
     added to the outer application's."""
     decoders: Mapping[type, Callable[[Any], object]] = _setting(_EMPTY, _BY_CLASS)
     """How parameters of a class are made of a text, or of what the function's own parameter is annotated with:
-    ``{Money: Money.parse}``; added to the outer application's. A ``ValueError`` in it is answered by 400."""
+    ``{Money: Money.parse}``; added to the outer application's. A ``ValueError`` in it is answered with 400."""
 
     def __init__(self, **values: object) -> None:
         for name, value in values.items():

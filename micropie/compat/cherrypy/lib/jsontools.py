@@ -54,7 +54,7 @@ def json_in(
 ) -> None:
     """Parse JSON bodies into ``request.json``.
 
-    ``content_type``: which bodies are JSON. ``force``: any other body is answered by 415; with False it is read as
+    ``content_type``: which bodies are JSON. ``force``: any other body is answered with 415; with False it is read as
     without this tool. ``processor``: is called with the body, an object with ``fp``, ``headers`` and ``length``.
     ``max_data_size``: the most bytes of a document, which takes many times its memory; more are a 413.
     """
