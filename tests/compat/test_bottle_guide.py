@@ -25,7 +25,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def steps() -> list[str]:
-    section = PAGE.read_text().split("## Step by step")[1].split("\n## ")[0]
+    section = PAGE.with_name("bottle-steps.md").read_text()
     return re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 

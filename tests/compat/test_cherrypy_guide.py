@@ -26,8 +26,8 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def sections() -> tuple[str, str]:
-    text = PAGE.read_text()
-    return text.split("## Step by step")[1].split("\n## ")[0], text.split("## What a moved application gains")[1]
+    steps = PAGE.with_name("cherrypy-steps.md").read_text()
+    return steps, PAGE.read_text().split("## What a moved application gains")[1]
 
 
 def blocks(text: str) -> list[str]:
