@@ -465,7 +465,7 @@ def test_an_application_says_nothing_of_an_executor_that_it_has_not_used(threads
 def test_the_documented_way_past_one_machine(
     make_client: MakeClient, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (Path(__file__).parent.parent.parent / "docs" / "execution.md").read_text()
+    page = (Path(__file__).parent.parent.parent / "docs" / "processes.md").read_text()
     for name, text in re.findall(r"^```text\n# (\w+\.py)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(text.replace("tcp://scheduler:8786", cluster.scheduler.address))
     monkeypatch.syspath_prepend(tmp_path)
