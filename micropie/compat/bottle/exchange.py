@@ -6,7 +6,7 @@ handler's exchange ends without a ``yield``, in one thread.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from inspect import isawaitable
 from itertools import chain
 from operator import methodcaller
@@ -212,7 +212,7 @@ def text_answer(exchange: Exchange, text: str) -> EncodedAnswer | Response:
 
 _NO_CONTENT = frozenset({204, 304})
 _LISTS, _TEXTS = (tuple, list), (bytes, str)  # the union of two types would be made with each answer
-_UNSET = (("Content-Type", HTML),)  # the headers of a response on which nothing is set
+_UNSET: Sequence[tuple[str, str]] = (("Content-Type", HTML),)  # the headers of a response on which nothing is set
 
 
 def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
