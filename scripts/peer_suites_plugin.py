@@ -216,7 +216,7 @@ class _BottlePart:
         self.file.seek(0)
 
     def is_buffered(self) -> bool:
-        return not hasattr(self.file, "name")
+        return getattr(self.file, "name", None) is None
 
     def close(self) -> None:
         self.file.close()
