@@ -43,15 +43,27 @@ class AppLoop:
         self._call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
         self._context = copy_context()  # or asyncio would give the application the context of the test
         self._thread = thread
+        self._create_task = None if thread is not None else getattr(loop, "create_task", None)
+        self._posted: set[object] = set()  # the tasks of calls, to which asyncio itself refers weakly
         self.tasks = tasks
 
     def post(self, call: Callable[[], object]) -> None:
-        """Run ``call`` in the loop's thread, soon; from any thread. Never waits; does nothing after the loop's end.
-
-        No task runs it, so in a loop that ``asyncio.run`` has begun anyio does not know where it is: it makes no event.
-        """
+        """Run ``call`` in the loop's thread, soon; from any thread. Never waits; does nothing after the loop's end."""
         with suppress(RuntimeError):
-            self._call_soon(partial(self._context.run, call))
+            self._call_soon(
+                partial(self._context.run, call if self._create_task is None else partial(self._call, call))
+            )
+
+    def _call(self, call: Callable[[], object]) -> None:
+        """Run ``call`` in a task: in a loop that ``asyncio.run`` has begun, anyio knows by its task where it is."""
+
+        async def run() -> None:
+            call()
+
+        assert self._create_task is not None  # noqa: S101
+        task = self._create_task(run())
+        self._posted.add(task)
+        task.add_done_callback(self._posted.discard)
 
     def stop(self, timeout: float | None = None) -> None:
         """End the loop's own thread, if it has one. With a ``timeout`` in seconds, also wait for that."""
