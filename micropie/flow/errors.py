@@ -7,6 +7,9 @@ client on this machine if ``debug`` is on.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from micropie import debug, files
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
@@ -116,8 +119,8 @@ def _author_response(request: Request, failure: Exception) -> Flow[Response]:
         return _default_response(request, failure)
     if not expected and not isinstance(failure, HTTPError):
         log_failure(request, failure)
-    arguments = handler.arguments(request, failure)
-    result = yield from call_asking(request, handler.asking, handler.kind, handler.function, *arguments)
+    function = partial(_call_once, handler.function, [*handler.arguments(request, failure)])
+    result = yield from call_asking(request, handler.asking, handler.kind, function)
     response = as_response(result)
     if not states_status(result):
         response.status = status
@@ -127,6 +130,15 @@ def _author_response(request: Request, failure: Exception) -> Flow[Response]:
         for name, value in failure.headers:
             response.headers.setdefault(name, value)
     return response
+
+
+def _call_once(function: Callable[..., object], arguments: list[object], **resources: object) -> Any:
+    """Call an error handler. A driver's frame keeps its last step, and the error's traceback refers to that frame: the
+    step must not keep the error.
+    """
+    given = [*arguments]
+    arguments.clear()
+    return function(*given, **resources)
 
 
 def _is_refused(request: Request, asking: Asking, failure: Exception) -> Flow[bool]:
