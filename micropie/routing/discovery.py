@@ -213,6 +213,7 @@ def _bound(value: Any, instance: object) -> Any:
     else:
         bound = value.__get__(instance, type(instance))
     if isinstance(value, functools.singledispatchmethod):
+        bound = functools.partial(bound)
         bound.__wrapped__ = value.func.__get__(instance, type(instance))  # the signature without ``self``
     marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
     if marks and not is_function(value):

@@ -533,7 +533,9 @@ class Everything(App):
         return "cached_by_others"
 
     partial_method = functools.partialmethod(_half, "partial_method")
-    half = functools.partial(lambda name: name, "half")
+    half: Any = functools.partial(lambda name: name, "half")
+    if sys.version_info >= (3, 14):  # where Python binds a partial, too
+        half = staticmethod(half)
 
     @functools.singledispatchmethod
     def dispatch(self, value: Any) -> str:
