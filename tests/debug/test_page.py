@@ -31,7 +31,7 @@ class BadDict(dict[str, object]):
         raise RuntimeError("no length")
 
 
-BadDict.__name__ = "dict"  # which reprlib looks at
+BadDict.__name__, BadDict.__module__ = "dict", "builtins"  # which reprlib looks at
 
 
 class BadText(Exception):
