@@ -13,6 +13,8 @@ import pytest
 
 from micropie.compat import bottle, cherrypy
 
+FORMER: dict[str, str] = {}
+
 
 class Environ(dict[str, Any]):
     """An environ that can be referred to weakly: whatever is left of a request refers to it."""
@@ -26,7 +28,7 @@ def bottle_app() -> Any:
     app.post("/body", callback=lambda: bottle.request.json)
     app.route("/refused", callback=lambda: bottle.abort(403))
     app.route("/redirect", callback=lambda: bottle.redirect("/text"))
-    app.route("/fails", callback=lambda: {}["name"])
+    app.route("/fails", callback=lambda: FORMER["name"])
     app.route("/stream", callback=lambda: iter([b"a", b"", b"b"]))
     app.route("/texts", callback=lambda: (text for text in "ab"))
     app.route("/breaks", callback=lambda: (b"a" * (1 // number) for number in (1, 0)))
@@ -113,7 +115,7 @@ def kept_after(app: Any, paths: list[str]) -> list[str]:
             answer = app(environ, lambda status, *_, statuses=statuses: statuses.append(status))
             list(answer)
         getattr(answer, "close", bool)()
-        answer = environ = None
+        del answer, environ
         assert (statuses[0] == "200 OK") is (path not in FAILING)
         if left() is not None:
             kept.append(path)
