@@ -2,8 +2,9 @@
 
 ``settings.py`` has an author's plain values, ``config.py`` the objects that a request uses, and ``inheritance.py``
 makes the second of the first. ``decorators.py`` leave marks on functions, ``discovery.py`` finds the handlers among
-an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each. ``patterns.py`` reads
-explicit paths. ``providers.py`` has the providers of resources, and ``checks.py`` the checks of ``@requires``.
+an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each. ``misplaced.py`` refuses
+decorators above anything else. ``patterns.py`` reads explicit paths. ``providers.py`` has the providers of resources,
+and ``checks.py`` the checks of ``@requires``.
 
 ``router.py`` searches. Names, explicit routes and inner applications are in one tree of segments, and there is one
 more for WebSockets. No path takes more than linear time, because each node is reached in one way only. Two tables are

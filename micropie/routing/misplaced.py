@@ -1,0 +1,109 @@
+"""Decorators that make no handler: mistakes of the author that would be a 404, or a guard of nothing, without a word.
+
+A decorator of a route or a guard leaves a mark on its function. A mark that no handler of the compiled application has
+is refused here, with a sentence that says what to write.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+from micropie.errors import SetupError
+from micropie.routing.discovery import MARKS, REQUIRES, Handler, is_hidden, is_method, marks_of, wrapped_by
+from micropie.routing.inheritance import AppDefinition, Registrations
+
+_NO_EFFECT = "the decorator of a route or a guard has no effect"
+_IsLost: TypeAlias = Callable[[object], bool]
+
+
+def refuse_misplaced(definition: AppDefinition, handlers: Sequence[Handler]) -> None:
+    """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this application."""
+    is_lost = _lost_marks(handlers, definition.registered)
+    _refuse_lost_attributes(definition, is_lost)
+    _refuse_lost_functions(definition.registered, is_lost)
+
+
+def _refuse_lost_attributes(definition: AppDefinition, is_lost: _IsLost) -> None:
+    """Raise ``SetupError`` for a route or a guard that is lost in the body of a class or in an object.
+
+    A method that a subclass replaces, or that is None in the object, is taken away on purpose.
+    """
+    app, framework = definition.app, definition.framework
+    own = vars(app)
+    classes = [cls for cls in reversed(type(app).__mro__) if cls not in framework]
+    attributes = {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
+    for name, (cls, value) in attributes.items():
+        instead = own.get(name, value)
+        is_replaced = instead is not value and (instead is None or marks_of(instead))
+        if not is_replaced and any(is_lost(one) and _is_written_in(cls, one) for one in _inside(value)):
+            advice = _advice(name, value) if instead is value else f"give the attribute self.{name} another name"
+            raise SetupError(f"{cls.__name__}.{name}: {_NO_EFFECT}; {advice}")
+    for name, value in own.items():
+        if is_lost(value) and not inspect.ismethod(value):
+            raise SetupError(f"self.{name} of {type(app).__name__}: {_NO_EFFECT}; {_advice(name, value)}")
+    for name, value in ({name: value for name, (_, value) in attributes.items()} | own).items():
+        kind = type(value)
+        has_routes = any(MARKS in _left_on(one) for one in vars(kind).values() if is_method(one))
+        if has_routes and not isinstance(value, framework) and not name.startswith("_"):
+            raise SetupError(f"{name} is no App, and its routes answer nothing: write class {kind.__name__}(App)")
+
+
+def _refuse_lost_functions(registered: Registrations, is_lost: _IsLost) -> None:
+    """Raise ``SetupError`` for a route or a guard of methods above a function that is registered as no handler, and for
+    a method that is registered.
+    """
+    for function in filter(inspect.isfunction, (function for function, _ in registered.functions)):
+        if function.__code__.co_varnames[:1] == ("self",):
+            raise SetupError(f"{function.__qualname__} is a method: write micropie.get above it, and not app.get")
+    others = (*registered.providers.values(), *registered.error_handlers.values())
+    for function in filter(inspect.isfunction, (*registered.commands, *others)):
+        if is_lost(function):
+            raise SetupError(f"{function.__qualname__}: {_NO_EFFECT}; write @app.get or @app.route above a function")
+
+
+def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
+    """Return a function of an object: whether a route or a guard is above it that is no handler's.
+
+    Without a word a path would be 404, and a guard would guard nothing.
+    """
+    handlers = [*(handler.function for handler in found), *(function for function, _ in registered.functions)]
+    routes = {id(mark) for handler in found for mark in handler.marks}
+    guards = {id(_left_on(layer).get(REQUIRES)) for handler in handlers for layer in wrapped_by(handler)}
+
+    def is_lost(value: object) -> bool:
+        marks = _left_on(value)
+        is_attribute = is_method(value) or not callable(value)  # and no application, which may be mounted
+        is_idle = is_attribute and REQUIRES in marks and id(marks[REQUIRES]) not in guards
+        return is_idle or any(id(mark) not in routes for mark in marks.get(MARKS, ()))
+
+    return is_lost
+
+
+def _left_on(value: object) -> dict[str, list[object]]:
+    """Return the marks that decorators have left on an object itself."""
+    marks: dict[str, list[object]] = getattr(value, "__dict__", {})
+    return marks
+
+
+def _inside(value: object) -> Iterator[object]:
+    """Yield an attribute's value, and functions in it: that it wraps, of a property, that an object keeps."""
+    yield from wrapped_by(value)
+    yield from filter(inspect.isfunction, _left_on(value).values())
+
+
+def _is_written_in(cls: type, value: object) -> bool:
+    """Return whether a function is from the body of a class; True for an object that has no name."""
+    name = getattr(value, "__qualname__", None)
+    return name is None or (value.__module__, name.rpartition(".")[0]) == (cls.__module__, cls.__qualname__)
+
+
+def _advice(name: str, value: object) -> str:
+    if name.startswith("_"):
+        return "give it a name without _ at the beginning"
+    if is_hidden(value):
+        return "leave @hidden or @command out"
+    if not is_method(value):
+        return f"a {type(value).__name__} is no function"
+    return "write @get, @post or @route above all its other decorators"
