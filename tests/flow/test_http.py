@@ -213,14 +213,14 @@ def test_handlers_of_every_kind(make_client: MakeClient) -> None:
 def test_a_handlers_own_stop_iteration_is_a_500(make_client: MakeClient, kind: str, error: Exception) -> None:
     class Root(App):
         def sync(self) -> Any:
-            raise KeyError
+            raise error
 
         async def asynchronous(self) -> Any:
-            raise KeyError
+            raise error
 
         @run_in("loop")
         def inlined(self) -> Any:
-            raise KeyError
+            raise error
 
     assert make_client(Root()).get(f"/{kind}").status_code == 500
 
@@ -465,59 +465,19 @@ async def _async_around(request: Any) -> AsyncIterator[None]:
         raise KeyError from error
 
 
-class Gift:
-    """A resource that refers to its request."""
-
-    def __init__(self, request: Any) -> None:
-        self.request = request
-
-
-def gift(request: Request) -> Iterator[Gift]:
-    yield Gift(request)
-
-
-async def _asking_around(request: Any, gift: Gift) -> AsyncIterator[None]:
-    yield
-
-
-class _AskingHooks(HttpMiddleware):
-    def before_request(self, request: Any, gift: Gift) -> None: ...
-
-    def after_request(self, *arguments: Any, gift: Gift) -> None: ...
-
-
-def asking() -> Ends:
-    """Return an application whose hooks, error handlers and functions after the response ask for a resource."""
-    app = Ends()
-    app.provides(Gift)(gift)
-    app.middlewares += [_asking_around, _AskingHooks()]
-    app.error(404)(lambda error: "mine")
-
-    @app.error(RuntimeError)
-    def crashed(request: Any, error: Any, gift: Gift) -> Any:
-        request.after_response(_later)
-        raise KeyError
-
-    return app
-
-
-def _later(gift: Gift) -> None:
-    raise KeyError
-
-
 GENERATORS = [_async_around, _around, run_in("loop")(partial(_around)), _async_around]
 
 
 @every_loop
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize(
-    "hooks", [NO_HOOKS, ONE_HOOK, BUILT_IN, GENERATORS, None], ids=["", "hooked", "built-in", "generators", "asking"]
+    "hooks", [NO_HOOKS, ONE_HOOK, BUILT_IN, GENERATORS], ids=["", "hooked", "built-in", "generators"]
 )
 @pytest.mark.parametrize("path", ENDS)
-def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str, hooks: list[Any] | None) -> None:
-    app = asking() if hooks is None else Ends()
+def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str, hooks: list[Any]) -> None:
+    app = Ends()
     app.kept = []
-    app.middlewares += hooks or []
+    app.middlewares += hooks
 
     async def main() -> None:
         call = await get(app, f"/{path}", "POST", piece(b"x"), headers=[(b"accept-encoding", b"gzip")])
@@ -530,12 +490,12 @@ def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str,
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("hooks", [NO_HOOKS, BUILT_IN, GENERATORS, None], ids=["", "built-in", "generators", "asking"])
+@pytest.mark.parametrize("hooks", [NO_HOOKS, BUILT_IN, GENERATORS], ids=["", "built-in", "generators"])
 @pytest.mark.parametrize("path", [path for path in ENDS if path != "async_stream"])
-def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str, hooks: list[Any] | None) -> None:
-    app = asking() if hooks is None else Ends()
+def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str, hooks: list[Any]) -> None:
+    app = Ends()
     app.kept = []
-    app.middlewares += hooks or []
+    app.middlewares += hooks
     wsgi_get(app, f"/{path}", "POST", b"x", HTTP_ACCEPT_ENCODING="gzip")
     wsgi_get(app, "/missing")  # the portal's loop lets go of its last call with its next one
     until(lambda: [kept() for kept in app.kept] == [None])  # and a worker thread of it a moment after its result
@@ -839,7 +799,7 @@ def test_R62_a_handlers_clean_up_may_wait(backend: str) -> None:
 def test_the_interpreters_end_is_not_answered(backend: str, error: type[BaseException]) -> None:
     class Root(App):
         async def index(self) -> None:
-            raise KeyError
+            raise error
 
     app = Root()
     app.error(Exception)(lambda error: "caught")
