@@ -26,6 +26,7 @@ def options(table: Table, rounds: int = 0) -> Namespace:
     return Namespace(contenders=[], cases=cases, loop="asyncio", rounds=rounds, batch=2, markdown=True)
 
 
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")  # a peer's file, on Python 3.14
 @pytest.mark.parametrize("table", [*overhead.TABLES, *features.TABLES, moving.TABLES[0]], ids=lambda table: table.title)
 def test_contenders_give_the_right_answers(table: Table) -> None:
     outcome = run_table(table, options(table))
