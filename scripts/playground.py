@@ -40,7 +40,8 @@ UNABLE = re.compile(
     r"@dataclass|TypedDict|Meta\(|"  # they need msgspec, which is compiled for each platform
     r"run_async|\bwhere\(|\"process\"|"  # threads and processes
     r"\.static\(|templates=|__file__|"  # files beside the application
-    r"micropie\.(compat|testing)|docs="  # other packages
+    r"micropie\.(compat|testing)|docs=|"  # other packages
+    r"request\.(read|chunks|parts)\(|TrustedHosts"  # a body that a thread waits for; the playground's own host
 )
 # Parts of the tour for which the same is true.
 TOUR = the_tour.Tour

@@ -241,7 +241,7 @@ OF_ONE_PROTOCOL = {
     True: {"micropie.wsgi.driver", "micropie.wsgi.exchange", "micropie.wsgi.gunicorn", "micropie.wsgi.steps"},
     False: {"micropie.asgi.driver", "micropie.asgi.exchange", "micropie.asgi.streaming", "ssl"},
 }
-MOST_OF_OURS = {True: 101, False: 101}  # a lower number is as good; a higher one needs a reason
+MOST_OF_OURS = {True: 102, False: 102}  # a lower number is as good; a higher one needs a reason
 MIDDLEWARE = {"micropie.middleware", "micropie.middleware.base"}
 
 

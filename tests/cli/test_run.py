@@ -56,6 +56,7 @@ SERVERS = [
     (["--server", "granian"], "(granian, ASGI on asyncio)", ""),
     (["--server", "daphne"], "(daphne, ASGI on asyncio)", "/"),
     (["--wsgi"], "(gunicorn, WSGI)", "/pies/"),
+    (["--wsgi", "--workers", "2"], "(gunicorn, WSGI, 2 workers)", ""),
     (["--wsgi", "--server", "granian"], "(granian, WSGI)", ""),
     (["--server", "waitress"], "(waitress, WSGI)", "/pies/"),
     (["--server", "wsgiref"], "(wsgiref, WSGI)\nThis server is for a first look", "/"),

@@ -615,7 +615,7 @@ def moved_request(data: bytes) -> None:
         }
 
     native = _Releasing()
-    ours, theirs = moved.BaseRequest({**environ(), "micropie.request": native}), bottle.BaseRequest(environ())
+    ours, theirs = moved.BaseRequest({**environ(), "micropie.exchange": native}), bottle.BaseRequest(environ())
     try:
         for name in ("query", "cookies", "forms", "json", "files"):
             status, found = _asked(ours, name, moved.HTTPError)
@@ -629,10 +629,9 @@ def moved_request(data: bytes) -> None:
 
 
 class _Releasing:
-    """What ``compat.bottle`` asks of the native request: to close files with it."""
+    """What ``compat.bottle`` asks of the native exchange: to close files with it."""
 
     def __init__(self) -> None:
-        self._exchange = self
         self.releases: list[Callable[[], object]] = []
 
     def release_after(self, release: Callable[[], object]) -> None:
