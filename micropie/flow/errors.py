@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 from micropie import debug, files
-from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
+from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect, logger
 from micropie.execution import POOL, Flow
 from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.http import (
+    BindingError,
     Exchange,
     FileReference,
     Request,
@@ -179,6 +180,8 @@ def _default_response(request: Request, failure: Exception) -> Response:
             return Response(None, 204, failure.headers)
         if failure.status == 404 and exchange.list_routes is not None and debug.may_see_debug_pages(request):
             return debug.not_found_page(request, failure, exchange.list_routes())
+        if isinstance(failure, BindingError) and config_of(exchange).settings.debug:
+            logger.warning("%s: %s", exchange.label, " ".join(error.sentence for error in failure.errors))
         return error_answer(request, failure)
     if config_of(exchange).settings.debug and debug.may_see_debug_pages(request):
         log_failure(request, failure)

@@ -396,6 +396,22 @@ def test_a_list_of_files_takes_every_file_of_the_name(make_client: MakeClient, a
     assert client.post("/page", files=files[:1]).json() == ["a.png"]
 
 
+@pytest.mark.parametrize("debug", [True, False])
+def test_the_log_of_development_has_the_sentence_for_the_programmer(
+    make_client: MakeClient, debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App(debug=debug)
+
+    @app.post("/upload")
+    def upload(avatar: UploadFile) -> None: ...
+
+    assert make_client(app).post("/upload", data={"avatar": "a.png"}).status_code == 400
+    logged = [
+        line for line in caplog.messages if line.startswith("POST '/upload': Parameter 'avatar' is missing; its name")
+    ]
+    assert len(logged) == debug
+
+
 @pytest.mark.parametrize(
     ("sent", "sentence"),
     [
