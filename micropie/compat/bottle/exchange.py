@@ -1,20 +1,15 @@
-"""One request through an application: hooks, the handler, plugins, errors; then micropie's response.
-
-``run`` is a generator that yields what an ``async def`` handler makes, to be awaited, and is sent its result. A ``def``
-handler's exchange ends without a ``yield``, in one thread.
-"""
+"""One request through an application: hooks, the route, errors; then micropie's response."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from inspect import isawaitable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import methodcaller
 from traceback import format_exc
 from typing import Any, Protocol, TypeAlias
 
 from micropie.compat.bottle.files import SMALL, ServedFile
-from micropie.compat.bottle.plugins import as_json
+from micropie.compat.bottle.plugins import Encoder, as_json
 from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Arguments, Route, Router
 from micropie.compat.bottle.state import readable_environ
@@ -28,8 +23,7 @@ from micropie.streams import FileRange, Stream, ThreadSource
 # What the router found for a request, or its refusal; None if the hooks run before the search.
 Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None
 
-Flow: TypeAlias = Generator[Awaitable[object], Any, EncodedAnswer | Response]
-"""Yields what is to be awaited, is sent its result, and returns the answer."""
+Answer: TypeAlias = EncodedAnswer | Response
 
 # What micropie's flow answers by itself.
 _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
@@ -94,57 +88,45 @@ class Exchange:
             self._environ = environ = readable_environ(self.native)
             environ.update(self.early)
             environ["bottle.app"] = self.app
-            self._note_route()
+            if self.route is not None:
+                self._note_route(environ)
         return self._environ
 
     @environ.setter
     def environ(self, environ: Environ) -> None:
         self._environ = environ
 
-    def lead_to(self, route: Route, arguments: Mapping[str, object]) -> None:
-        """Set the route that answers."""
-        self.route, self.arguments = route, arguments
-        if self._environ is not None:
-            self._note_route()
+    def find_route(self) -> tuple[Route, Arguments]:
+        """Run the ``before_request`` hooks, then look for the route: they may change the path. Raises ``HTTPError``."""
+        app, native = self.app, self.native
+        for hook in app.hooks["before_request"][:]:
+            hook()
+        environ = self._environ
+        # A hook that has changed the path has asked for the environ.
+        found = app.router.find(native.method, native.path) if environ is None else app.router.match(environ)
+        self.route, self.arguments = found
+        if environ is not None:
+            self._note_route(environ)
+        return found
 
-    def _note_route(self) -> None:
-        if self._environ is not None and self.route is not None:
-            self._environ["bottle.route"] = self._environ["route.handle"] = self.route
-            self._environ["route.url_args"] = self.arguments
+    def _note_route(self, environ: Environ) -> None:
+        environ["bottle.route"] = environ["route.handle"] = self.route
+        environ["route.url_args"] = self.arguments
 
 
-def run(
-    exchange: Exchange, found: Found, out: object = None, failure: Exception | None = None, is_called: bool = False
-) -> Flow:
-    """Answer one request. Raises what micropie's flow is to answer, and everything if ``catchall`` is off.
+def end(exchange: Exchange, out: object, failure: BaseException | None, dumps: Encoder | None) -> Answer:
+    """Return the answer for what a handler has returned or raised, after the ``after_request`` hooks.
 
-    ``is_called``: the handler of ``found`` was called before, where there are no hooks; it has returned ``out``, or
-    raised ``failure``.
+    ``dumps``: the route's encoder for JSON. Raises what micropie's flow is to answer, and everything if ``catchall``
+    is off.
     """
     app = exchange.app
     try:
-        dumps = None
         try:
-            for hook in app.hooks["before_request"][:]:
-                hook()
-            if found is None:
-                native, environ = exchange.native, exchange._environ
-                # A hook that has changed the path has asked for the environ.
-                found = app.router.find(native.method, native.path) if environ is None else app.router.match(environ)
-            if isinstance(found, HTTPError):
-                out = found
-            else:
-                route, arguments = found
-                exchange.lead_to(route, arguments)
-                call, dumps = route.call, route.json_dumps
-                if failure is not None:
-                    raise failure
-                if not is_called:
-                    out = call(**arguments)
-            if type(out) is not str:
-                while isawaitable(out):
-                    out = yield out
-                out = out if dumps is None else as_json(out, dumps)
+            if failure is not None:
+                raise failure
+            if dumps is not None and type(out) is not str:
+                out = as_json(out, dumps)
         except HTTPResponse as answer:
             out = answer if dumps is None else as_json(answer, dumps)
         finally:
@@ -164,7 +146,7 @@ def run(
             raise
         out = _failed(exchange, "Internal Server Error", error)
     finally:
-        found = failure = None  # their tracebacks refer to this frame
+        failure = None  # its traceback refers to this frame
     try:
         return to_response(exchange, out)
     finally:
@@ -176,7 +158,7 @@ def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
     return HTTPError(500, text, error, format_exc())
 
 
-def to_response(exchange: Exchange, out: object) -> EncodedAnswer | Response:
+def to_response(exchange: Exchange, out: object) -> Answer:
     """Return micropie's response for a handler's result, and for what the handler set on ``response``."""
     while True:
         if not out and not hasattr(out, "__aiter__"):
@@ -204,7 +186,7 @@ def to_response(exchange: Exchange, out: object) -> EncodedAnswer | Response:
                 return _native(exchange, out)
 
 
-def text_answer(exchange: Exchange, text: str) -> EncodedAnswer | Response:
+def text_answer(exchange: Exchange, text: str) -> Answer:
     """Return the answer of a handler that has returned text."""
     response = exchange._response
     return _native(exchange, text.encode() if response is None else text.encode(codec_of(response.charset)))
@@ -215,7 +197,7 @@ _LISTS, _TEXTS = (tuple, list), (bytes, str)  # the union of two types would be 
 _UNSET: Sequence[tuple[str, str]] = (("Content-Type", HTML),)  # the headers of a response on which nothing is set
 
 
-def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
+def _native(exchange: Exchange, body: object) -> Answer:
     response, native = exchange._response, exchange.native
     status, pairs = 200, _UNSET
     if response is not None:

@@ -6,13 +6,12 @@ first, then asks the application's router.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from inspect import isawaitable
 from io import BytesIO
-from types import GeneratorType
-from typing import Any
 
-from micropie.compat.bottle.exchange import Application, Exchange, Flow, Found, run, text_answer, to_response
+from micropie.compat.bottle.exchange import Answer, Application, Exchange, Found, end, text_answer
+from micropie.compat.bottle.plugins import Encoder
 from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
 from micropie.compat.bottle.state import decoded
@@ -20,7 +19,7 @@ from micropie.compat.carrier import NO_VALUES, CarriedRoute, CarryingSite, Route
 from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import AWAIT, RouteKind
-from micropie.http import JSON, EncodedAnswer, Request, Response
+from micropie.http import JSON, EncodedAnswer, Request
 from micropie.routing import Config, Handover, Site
 
 
@@ -88,15 +87,21 @@ class _BottleRoute(CarriedRoute):
                 self.config, self.call = config, self._answer_async
                 self.step_kind = self.limited_step_kind = AWAIT
 
-    def _answer(self, request: Request, found: Found) -> EncodedAnswer | Response | Awaitable[EncodedAnswer | Response]:
-        out, failure = None, None
-        is_called = type(found) is tuple and not self._after
-        if is_called:
-            # Most requests end here: there are no hooks, and the result is text.
-            route, arguments = found  # type: ignore[misc]
-            try:
-                out = (route._call or route.call)(**arguments)
-                if request.method != "HEAD" and out:
+    def _answer(self, request: Request, found: Found) -> Answer | Awaitable[Answer]:
+        out: object = None
+        dumps: Encoder | None = None
+        failure: BaseException | None = None
+        try:
+            if found is None:
+                found = (request.__dict__.get("_bottle") or self.begin_exchange(request)).find_route()
+            if isinstance(found, HTTPError):
+                out = found
+            else:
+                route, arguments = found
+                call, dumps = route._call or route.call, route.json_dumps
+                out = call(**arguments)
+                if out and not self._after and request.method != "HEAD":
+                    # Most requests end here: no hook follows, and the result is text.
                     exchange = request.__dict__.get("_bottle")
                     if exchange is not None and exchange._response is not None:
                         if type(out) is str:
@@ -104,24 +109,20 @@ class _BottleRoute(CarriedRoute):
                     elif type(out) is str:
                         body = out.encode()
                         return EncodedAnswer((200, HTML, len(body), (), body, None))
-                    elif type(out) is dict and route.json_dumps is not None:
-                        body = route.json_dumps(out).encode()
+                    elif type(out) is dict and dumps is not None:
+                        body = dumps(out).encode()
                         return EncodedAnswer((200, JSON, len(body), (), body, None))
-            except Exception as error:
-                failure = error
-            if type(out) is GeneratorType:
-                return to_response(request.__dict__.get("_bottle") or self.begin_exchange(request), out)
-        flow = run(request.__dict__.get("_bottle") or self.begin_exchange(request), found, out, failure, is_called)
+        except BaseException as error:
+            failure = error
+        exchange = request.__dict__.get("_bottle") or self.begin_exchange(request)
+        if type(out) is not str and isawaitable(out):
+            return _finish(request, self._limited, exchange, out, dumps)
         try:
-            waiting = flow.send(None)
-        except StopIteration as end:
-            answer: EncodedAnswer | Response = end.value
-            return answer
+            return end(exchange, out, failure, dumps)
         finally:
-            del failure
-        return _finish(request, self._limited, flow, waiting)
+            del failure  # its traceback refers to this frame
 
-    async def _answer_async(self, request: Request, found: Found) -> EncodedAnswer | Response:
+    async def _answer_async(self, request: Request, found: Found) -> Answer:
         await _receive(request, self._limited)
         answer = self._answer(request, found)
         return await answer if isawaitable(answer) else answer
@@ -146,27 +147,20 @@ async def _receive(request: Request, limited: Config) -> None:
         environ["wsgi.input"] = BytesIO(await request.body())
 
 
-async def _finish(
-    request: Request, limited: Config, flow: Flow, waiting: Awaitable[object]
-) -> EncodedAnswer | Response:
+async def _finish(request: Request, limited: Config, exchange: Exchange, out: object, dumps: Encoder | None) -> Answer:
     """Await what an ``async def`` handler made, and return the answer."""
-    resume: Callable[[Any], Awaitable[object]] = flow.send
-    value: Any = None
+    failure: BaseException | None = None
     try:
         await _receive(request, limited)
-    except BaseException:
-        getattr(waiting, "close", str)()  # a coroutine that does not begin warns unless it is closed
-        flow.close()
-        raise
-    while True:
+    except BaseException as error:
+        getattr(out, "close", str)()  # a coroutine that does not begin warns unless it is closed
+        out, failure = None, error
+    while isawaitable(out):
         try:
-            resume, value = flow.send, await waiting
+            out = await out
         except BaseException as error:
-            resume, value = flow.throw, error
-        try:
-            waiting = resume(value)
-        except StopIteration as end:
-            answer: EncodedAnswer | Response = end.value
-            return answer
-        finally:
-            value = None  # an exception's traceback refers to this frame
+            out, failure = None, error
+    try:
+        return end(exchange, out, failure, dumps)
+    finally:
+        del failure  # its traceback refers to this frame
