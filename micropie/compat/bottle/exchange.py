@@ -86,7 +86,8 @@ class Exchange:
         """The request's environ, whose path is decoded."""
         if self._environ is None:
             self._environ = environ = readable_environ(self.native)
-            environ.update(self.early)
+            if self.early:
+                environ.update(self.early)
             environ["bottle.app"] = self.app
             if self.route is not None:
                 self._note_route(environ)
@@ -163,13 +164,13 @@ def to_response(exchange: Exchange, out: object) -> Answer:
     while True:
         if not out and not hasattr(out, "__aiter__"):
             return _native(exchange, b"")
-        if isinstance(out, _LISTS) and isinstance(out[0], _TEXTS):
-            out = type(out[0])().join(out)
         if isinstance(out, str):
             return text_answer(exchange, out)
         if isinstance(out, bytes):
             return _native(exchange, out)
-        if isinstance(out, HTTPResponse):
+        if isinstance(out, _LISTS) and isinstance(out[0], _TEXTS):
+            out = type(out[0])().join(out)
+        elif isinstance(out, HTTPResponse):
             out.apply(exchange.response)
             if isinstance(out, HTTPError):
                 app = exchange.app
@@ -189,7 +190,8 @@ def to_response(exchange: Exchange, out: object) -> Answer:
 def text_answer(exchange: Exchange, text: str) -> Answer:
     """Return the answer of a handler that has returned text."""
     response = exchange._response
-    return _native(exchange, text.encode() if response is None else text.encode(codec_of(response.charset)))
+    is_typed = response is not None and "Content-Type" in response._headers
+    return _native(exchange, text.encode(codec_of(exchange.response.charset)) if is_typed else text.encode())
 
 
 _NO_CONTENT = frozenset({204, 304})

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from inspect import isawaitable
 from io import BytesIO
+from types import GeneratorType, NoneType
 
 from micropie.compat.bottle.exchange import Answer, Application, Exchange, Found, end, text_answer
 from micropie.compat.bottle.plugins import Encoder
-from micropie.compat.bottle.responses import HTML, HTTPError
+from micropie.compat.bottle.responses import HTML, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Route
 from micropie.compat.bottle.state import decoded
 from micropie.compat.carrier import NO_VALUES, CarriedRoute, CarryingSite, RouteMatch
@@ -21,6 +22,10 @@ from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import AWAIT, RouteKind
 from micropie.http import JSON, EncodedAnswer, Request
 from micropie.routing import Config, Handover, Site
+
+
+# Results that nothing has to be awaited for, as nearly all are.
+_USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPResponse, HTTPError})
 
 
 class BottleSite(CarryingSite):
@@ -115,7 +120,7 @@ class _BottleRoute(CarriedRoute):
         except BaseException as error:
             failure = error
         exchange = request.__dict__.get("_bottle") or self.begin_exchange(request)
-        if type(out) is not str and isawaitable(out):
+        if type(out) not in _USUAL and isawaitable(out):
             return _finish(request, self._limited, exchange, out, dumps)
         try:
             return end(exchange, out, failure, dumps)

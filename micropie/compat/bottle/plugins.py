@@ -7,7 +7,7 @@ from functools import wraps
 from json import dumps
 from typing import Any, TypeAlias
 
-from micropie.compat.bottle.responses import HTTPResponse, response
+from micropie.compat.bottle.responses import HTTPResponse, current_response
 from micropie.compat.bottle.state import BottleException
 from micropie.compat.bottle.templates import view
 
@@ -52,7 +52,7 @@ def as_json(result: object, encode: Encoder) -> object:
     """Return a handler's result with its dictionary, if it is one, as JSON, and set the content type."""
     if isinstance(result, dict):
         text = encode(result)
-        response.content_type = "application/json"
+        current_response()["Content-Type"] = "application/json"
         return text
     if isinstance(result, HTTPResponse) and isinstance(result.body, dict):
         result.body = encode(result.body)

@@ -266,10 +266,10 @@ class _OfCurrent:
         self._name = name
 
     def __get__(self, owner: object, kind: object) -> Any:
-        return getattr(_current(), self._name)
+        return getattr(current_response(), self._name)
 
     def __set__(self, owner: object, value: object) -> None:
-        setattr(_current(), self._name, value)
+        setattr(current_response(), self._name, value)
 
 
 def _of_current(name: str) -> Any:
@@ -298,7 +298,8 @@ class LocalResponse(BaseResponse):
     _status_line = _of_current("_status_line")
 
 
-def _current() -> Any:
+def current_response() -> Any:
+    """Return what ``response`` stands for. Raises ``RuntimeError`` where no old handler runs."""
     exchange = current_exchange()
     if exchange is not None:
         return exchange.response
