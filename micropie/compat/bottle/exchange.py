@@ -30,6 +30,7 @@ _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 
 _BLANK = BaseResponse.__new__  # what a new response has stands on the class: this takes a third of the time
 _NOTHING: Mapping[str, object] = {}
+_MAY_HAVE_JSON = (dict, HTTPResponse)  # the union of two types would be made with each answer
 
 
 class Application(Protocol):
@@ -126,10 +127,10 @@ def end(exchange: Exchange, out: object, failure: BaseException | None, dumps: E
         try:
             if failure is not None:
                 raise failure
-            if dumps is not None and type(out) is not str:
-                out = as_json(out, dumps)
+            if dumps is not None and isinstance(out, _MAY_HAVE_JSON):
+                out = as_json(out, dumps, exchange.response)
         except HTTPResponse as answer:
-            out = answer if dumps is None else as_json(answer, dumps)
+            out = answer if dumps is None else as_json(answer, dumps, exchange.response)
         finally:
             if isinstance(out, HTTPResponse):
                 out.apply(exchange.response)
@@ -190,12 +191,12 @@ def to_response(exchange: Exchange, out: object) -> Answer:
 def text_answer(exchange: Exchange, text: str) -> Answer:
     """Return the answer of a handler that has returned text."""
     response = exchange._response
-    is_typed = response is not None and "Content-Type" in response._headers
-    return _native(exchange, text.encode(codec_of(exchange.response.charset)) if is_typed else text.encode())
+    charset = "UTF-8" if response is None else response.charset
+    return _native(exchange, text.encode() if charset == "UTF-8" else text.encode(codec_of(charset)))
 
 
 _NO_CONTENT = frozenset({204, 304})
-_LISTS, _TEXTS = (tuple, list), (bytes, str)  # the union of two types would be made with each answer
+_LISTS, _TEXTS = (tuple, list), (bytes, str)  # see ``_MAY_HAVE_JSON``
 _UNSET: Sequence[tuple[str, str]] = (("Content-Type", HTML),)  # the headers of a response on which nothing is set
 
 

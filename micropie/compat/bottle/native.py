@@ -23,7 +23,6 @@ from micropie.execution import AWAIT, RouteKind
 from micropie.http import JSON, EncodedAnswer, Request
 from micropie.routing import Config, Handover, Site
 
-
 # Results that nothing has to be awaited for, as nearly all are.
 _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPResponse, HTTPError})
 

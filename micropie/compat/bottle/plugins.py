@@ -7,7 +7,7 @@ from functools import wraps
 from json import dumps
 from typing import Any, TypeAlias
 
-from micropie.compat.bottle.responses import HTTPResponse, current_response
+from micropie.compat.bottle.responses import BaseResponse, HTTPResponse, response
 from micropie.compat.bottle.state import BottleException
 from micropie.compat.bottle.templates import view
 
@@ -43,16 +43,16 @@ class JSONPlugin:
                 result = callback(*args, **values)
             except HTTPResponse as answer:
                 result = answer
-            return as_json(result, encode)
+            return as_json(result, encode, response)
 
         return wrapper
 
 
-def as_json(result: object, encode: Encoder) -> object:
+def as_json(result: object, encode: Encoder, response: BaseResponse) -> object:
     """Return a handler's result with its dictionary, if it is one, as JSON, and set the content type."""
     if isinstance(result, dict):
         text = encode(result)
-        current_response()["Content-Type"] = "application/json"
+        response._headers["Content-Type"] = ["application/json"]
         return text
     if isinstance(result, HTTPResponse) and isinstance(result.body, dict):
         result.body = encode(result.body)

@@ -200,10 +200,9 @@ class BaseResponse:
     def charset(self) -> str:
         """The charset of the content type, UTF-8 by default: text is encoded in it."""
         values = self._headers.get("Content-Type")
-        if values is None:
+        if values is None or "charset=" not in values[-1]:
             return "UTF-8"
-        _, found, rest = values[-1].partition("charset=")
-        return rest.partition(";")[0].strip() if found else "UTF-8"
+        return values[-1].partition("charset=")[2].partition(";")[0].strip()
 
     def set_cookie(
         self,
@@ -266,10 +265,10 @@ class _OfCurrent:
         self._name = name
 
     def __get__(self, owner: object, kind: object) -> Any:
-        return getattr(current_response(), self._name)
+        return getattr(_current(), self._name)
 
     def __set__(self, owner: object, value: object) -> None:
-        setattr(current_response(), self._name, value)
+        setattr(_current(), self._name, value)
 
 
 def _of_current(name: str) -> Any:
@@ -298,8 +297,7 @@ class LocalResponse(BaseResponse):
     _status_line = _of_current("_status_line")
 
 
-def current_response() -> Any:
-    """Return what ``response`` stands for. Raises ``RuntimeError`` where no old handler runs."""
+def _current() -> Any:
     exchange = current_exchange()
     if exchange is not None:
         return exchange.response

@@ -50,7 +50,7 @@ def readable_environ(exchange: Exchange) -> Environ:
     """Return an environ of a request, whose path is decoded. ``exchange`` is micropie's."""
     environ = own_environ(exchange)
     environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
-    environ["PATH_INFO"] = decoded(path)
+    environ["PATH_INFO"] = path if path.isascii() else decoded(path)
     environ["micropie.exchange"] = exchange
     return environ
 
