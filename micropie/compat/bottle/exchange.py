@@ -68,7 +68,8 @@ class Exchange:
         self._response: BaseResponse | None = None
         self.early: dict[str, object] = {}
         """What was parsed before the environ was needed, by the environ's keys."""
-        request.__dict__["_bottle"] = self
+        carrier: Any = request  # its ``__dict__`` would have to be made
+        carrier._bottle = self
 
     @property
     def response(self) -> BaseResponse:

@@ -39,7 +39,7 @@ def current_exchange() -> Any:
     native = current.get(None)
     if native is None:
         return None
-    exchange = native.__dict__.get("_bottle")
+    exchange = getattr(native, "_bottle", None)
     if exchange is None:
         begin = getattr(native.route, "begin_exchange", None)
         exchange = None if begin is None else begin(native)
