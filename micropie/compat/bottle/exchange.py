@@ -69,7 +69,7 @@ class Exchange:
         self.early: dict[str, object] = {}
         """What was parsed before the environ was needed, by the environ's keys."""
         carrier: Any = request  # its ``__dict__`` would have to be made
-        carrier._bottle = self
+        carrier.bottle_exchange = self
 
     @property
     def response(self) -> BaseResponse:

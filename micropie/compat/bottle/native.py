@@ -97,7 +97,7 @@ class _BottleRoute(CarriedRoute):
         failure: BaseException | None = None
         try:
             if found is None:
-                found = (getattr(request, "_bottle", None) or self.begin_exchange(request)).find_route()
+                found = (getattr(request, "bottle_exchange", None) or self.begin_exchange(request)).find_route()
             if isinstance(found, HTTPError):
                 out = found
             else:
@@ -106,7 +106,7 @@ class _BottleRoute(CarriedRoute):
                 out = call(**arguments)
                 if out and not self._after and request.method != "HEAD":
                     # Most requests end here: no hook follows, and the result is text.
-                    exchange = getattr(request, "_bottle", None)
+                    exchange = getattr(request, "bottle_exchange", None)
                     if exchange is not None and exchange._response is not None:
                         if type(out) is str:
                             return text_answer(exchange, out)
@@ -118,7 +118,7 @@ class _BottleRoute(CarriedRoute):
                         return EncodedAnswer((200, JSON, len(body), (), body, None))
         except BaseException as error:
             failure = error
-        exchange = getattr(request, "_bottle", None) or self.begin_exchange(request)
+        exchange = getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
         if type(out) not in _USUAL and isawaitable(out):
             return _finish(request, self._limited, exchange, out, dumps)
         try:
@@ -141,7 +141,7 @@ class _BottleRoute(CarriedRoute):
 async def _receive(request: Request, limited: Config) -> None:
     """Receive the whole body, unless a hook has read it: a handler on the event loop can't wait for it."""
     request._exchange.config = limited
-    exchange = getattr(request, "_bottle", None)
+    exchange = getattr(request, "bottle_exchange", None)
     environ = {} if exchange is None or exchange._environ is None else exchange._environ
     if (
         request._exchange.received is None

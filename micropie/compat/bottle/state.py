@@ -39,7 +39,7 @@ def current_exchange() -> Any:
     native = current.get(None)
     if native is None:
         return None
-    exchange = getattr(native, "_bottle", None)
+    exchange = getattr(native, "bottle_exchange", None)
     if exchange is None:
         begin = getattr(native.route, "begin_exchange", None)
         exchange = None if begin is None else begin(native)
