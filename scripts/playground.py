@@ -41,7 +41,7 @@ UNABLE = re.compile(
     r"run_async|\bwhere\(|\"process\"|"  # threads and processes
     r"\.static\(|templates=|__file__|"  # files beside the application
     r"micropie\.(compat|testing)|docs=|"  # other packages
-    r"request\.(read|chunks|parts)\(|TrustedHosts"  # a body that a thread waits for; the playground's own host
+    r"request\.(read|chunks|parts)\(|testserver"  # a body that a thread waits for; another host
 )
 # Parts of the tour for which the same is true.
 TOUR = the_tour.Tour
