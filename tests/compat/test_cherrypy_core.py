@@ -1314,7 +1314,9 @@ def test_logs_outside_of_requests(tmp_path: Path, capsys: pytest.CaptureFixture[
     log("one line")
     log("a failure", traceback=(KeyError, KeyError("given"), None))
     log.reopen_files()
-    again = ours.log.__class__(logger_root="test_of_logs")  # a second one has the same loggers, and adds nothing to them
+    again = ours.log.__class__(
+        logger_root="test_of_logs"
+    )  # a second one has the same loggers, and adds nothing to them
     again("another line")
     assert again.error_log.handlers == log.error_log.handlers
     text = (tmp_path / "error.log").read_text()
