@@ -379,7 +379,8 @@ def _decoded(kind: Any, parameter: str, own: OwnTypes) -> Converter:
             raise ValueError(text)
         return decode(inner.from_text(text))
 
-    return Converter(f"a {kind.__name__}", from_text, lambda value: decode(inner.from_json(value)))
+    expected = f"a {kind.__name__}"  # a name for programmers
+    return Converter(expected, from_text, lambda value: decode(inner.from_json(value)), invalid=INVALID)
 
 
 def taken_by(kind: type, own: OwnTypes) -> object:

@@ -171,7 +171,7 @@ CASES = [
     ("/counts", None, (), 200, "data: 0\n\ndata: 1\n\ndata: 2\n\n"),
     ("/pay", b'{"price": "3.5"}', [JSON], 200, '{"price":"3.50","note":"","visits":null}'),
     ("/pay", b"price=1&note=x+y", [FORM], 200, '{"price":"1.00","note":"x y","visits":null}'),
-    ("/pay", b"price=much", [FORM], 400, "price: Please enter a valid value."),
+    ("/pay", b"price=much", [FORM], 400, "price: Please enter another value."),
     ("/page", None, (), 200, "<p>&lt;b&gt; /page</p>"),
     ("/names", None, (), 200, '["Ann"]'),
     ("/total?numbers=1&numbers=2", None, (), 200, "[3]"),
