@@ -398,6 +398,7 @@ class SocketHook:
     """Middleware with ``before_websocket`` and ``after_websocket``."""
 
     def __init__(self, middleware: object, providers: Providers) -> None:
+        self.middleware = middleware
         self._name = type(middleware).__name__
         self._before, self._before_kind, self._has_before = _part(middleware, "before_websocket")
         self._after, self._after_kind, self._has_after = _part(middleware, "after_websocket")
@@ -428,13 +429,21 @@ class SocketHook:
             logger.exception("after_websocket of %s failed", self._name)
 
 
+def _planned_socket_hooks(config: Config) -> Sequence[SocketHook]:
+    """Return the hooks around WebSockets. To plan them reads signatures: a plan is kept until their list changes."""
+    plan: Sequence[SocketHook] | None = config.socket_plan
+    if plan is None or [id(hook.middleware) for hook in plan] != [*map(id, config.ws_middlewares)]:
+        plan = [SocketHook(*one) for one in placed(config.ws_middlewares, config.tree[0].providers)]
+        config.socket_plan = plan
+    return plan
+
+
 def run_before_websocket(config: Config, begun: list[SocketHook], request: Request) -> Flow[tuple[int, str] | None]:
     """Run each ``before_websocket`` until one refuses. Return its code and reason, or None.
 
     Every hook that is called is added to ``begun``.
     """
-    for middleware, providers in [*placed(config.ws_middlewares, config.tree[0].providers)]:
-        hook = SocketHook(middleware, providers)
+    for hook in _planned_socket_hooks(config):
         begun.append(hook)
         refusal = yield from hook.before(request)
         if refusal is not None:

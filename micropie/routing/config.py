@@ -86,7 +86,7 @@ def check_error_key(key: object) -> ErrorKey:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Config:
-    """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's ``hook_plan`` changes."""
+    """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's plans of hooks change."""
 
     settings: Settings
     threads: Threads
@@ -137,6 +137,8 @@ class Config:
     """The route of the application that is mounted at ``app``'s own root, for what no route of ``app`` answers."""
     hook_plan: Any = field(init=False, default=None)
     """How ``middlewares`` run, once ``flow/hooks.py`` has found it out."""
+    socket_plan: Any = field(init=False, default=None)
+    """The same for ``ws_middlewares``."""
 
     @property
     def scope(self) -> str:

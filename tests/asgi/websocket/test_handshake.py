@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,24 @@ def test_hooks_run_around_the_handler_the_outermost_first(open_client: OpenClien
     with client.websocket("/inner"):
         pass
     assert notes[:2] == ["before root", "before late"]
+
+
+def test_the_signatures_of_hooks_are_not_read_for_each_handshake(
+    open_client: OpenClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_of(welcome)
+    app.ws_middlewares.append(noting := Noting("a", []))
+    client, read, signature = open_client(app), [], inspect.signature
+
+    def reading(function: Any, **options: Any) -> inspect.Signature:
+        read.append(getattr(function, "__self__", None))
+        return signature(function, **options)
+
+    monkeypatch.setattr(inspect, "signature", reading)
+    for is_first in (True, False):
+        with client.websocket("/"):
+            assert (noting in read) is is_first
+        read.clear()
 
 
 REFUSALS = [
