@@ -231,3 +231,12 @@ def pytest_collection_finish() -> None:
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name a value without its address: every worker process has to collect the same test ids."""
     return getattr(val, "__qualname__", type(val).__qualname__) if " at 0x" in repr(val) else None
+
+
+@pytest.fixture
+def no_collector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Leave what is a cycle unfreed."""
+    caplog.set_level(100)  # a record keeps the exception, which keeps the frames
+    gc.disable()
+    yield
+    gc.enable()

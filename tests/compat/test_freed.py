@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import weakref
 from collections.abc import Iterator
@@ -65,14 +64,6 @@ def cherrypy_app() -> Any:
             yield "a"
 
     return cherrypy.Application(Root(), "")
-
-
-@pytest.fixture
-def no_collector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level(100)  # a record keeps the exception, which keeps the frames
-    gc.disable()
-    yield
-    gc.enable()
 
 
 PATHS = ["text", "seen?n=1", "stream", "texts", "form", "body"]

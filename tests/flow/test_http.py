@@ -443,14 +443,6 @@ ONE_HOOK = [type("Hook", (HttpMiddleware,), {"after_request": lambda *_: None})(
 BUILT_IN = [RequestId(), AccessLog(), RateLimit(1_000_000), Compress(minimum=0), Timeout(4)]
 
 
-@pytest.fixture
-def no_collector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level(100)  # a record keeps the exception, which keeps the frames
-    gc.disable()
-    yield
-    gc.enable()
-
-
 def _around(request: Any) -> Iterator[None]:
     try:
         yield
