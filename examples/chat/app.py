@@ -12,7 +12,7 @@ import anyio
 from msgspec import Meta
 
 from micropie import App, EventStream, WebSocket, get, post, template
-from micropie.channels import Channels, RedisChannels
+from micropie.channels import Channels, RedisChannels, Subscription
 from micropie.middleware import SecurityDefaults
 
 PAGE = """<!doctype html>
@@ -64,17 +64,16 @@ class Chat(App):
         return EventStream(self.channels.subscribe(f"room {room}"))
 
     async def ws_room(self, ws: WebSocket, room: Name, name: Name = "Somebody") -> None:
-        await ws.accept()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._pass_on, ws, room)
+        async with self.channels.subscribe(f"room {room}") as messages, anyio.create_task_group() as tasks:
+            await ws.accept()  # after the subscription has begun: the client's first message comes back, too
+            tasks.start_soon(self._tell, ws, messages)
             while True:  # until the client leaves: then ConnectionClosed is raised, which also ends the task
                 text = await ws.receive_text()
                 await self.channels.publish(f"room {room}", {"name": name, "text": text})
 
-    async def _pass_on(self, ws: WebSocket, room: str) -> None:
-        async with self.channels.subscribe(f"room {room}") as messages:
-            async for message in messages:
-                await ws.send_json(message)
+    async def _tell(self, ws: WebSocket, messages: Subscription) -> None:
+        async for message in messages:
+            await ws.send_json(message)
 
 
 app = Chat()

@@ -37,6 +37,7 @@ from micropie import (
     template,
     where,
 )
+from micropie.channels import Subscription
 from micropie.middleware import SecurityDefaults
 
 HERE = Path(__file__).parent
@@ -286,18 +287,17 @@ class Tour(App):
         A channel brings each message to all subscribers: WebSockets, event streams, other workers by Redis. Open this
         page in two tabs.
         """
-        await ws.accept()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._listen, ws)
+        async with self.channels.subscribe("room") as messages, anyio.create_task_group() as tasks:
+            await ws.accept()
+            tasks.start_soon(self._tell, ws, messages)
             while True:  # until the client leaves
                 text = await ws.receive_text()
                 message = {"said": text, "on the": where()}
                 await self.channels.publish("room", message)
 
-    async def _listen(self, ws: WebSocket) -> None:
-        async with self.channels.subscribe("room") as messages:
-            async for message in messages:
-                await ws.send_json(message)
+    async def _tell(self, ws: WebSocket, messages: Subscription) -> None:
+        async for message in messages:
+            await ws.send_json(message)
 
     @post
     @max_body_size(1024**3)
@@ -412,7 +412,7 @@ FEATURES = [
     Feature([Tour.like], [Try("/like", "POST")]),
     Feature([Tour.countdown], [Try("/countdown")]),
     Feature([Tour.clock, Tour._ticks], events="/clock"),
-    Feature([Tour.ws_room, Tour._listen], socket="/room"),
+    Feature([Tour.ws_room, Tour._tell], socket="/room"),
     Feature([Tour.upload], upload="/upload"),
     Feature([Closed], [Try("/closed"), Try("/greet")]),
     Feature([old_shop, new_shop], [Try("/shop/old/pie"), Try("/shop/new/pie")]),

@@ -6,11 +6,15 @@ import json
 import queue
 from collections.abc import Iterator
 
+import anyio
 import httpx
 import pytest
 import socketio
 from websockets.sync.client import connect
 
+from examples.chat.app import Chat
+from examples.tour.app import Tour
+from micropie import App
 from tests.examples.serving import Browse, browsing, serving_examples
 from tests.servers.harness import ANSWER_WITHIN, KINDS, ServerOf, serving
 
@@ -83,3 +87,28 @@ def test_socketio() -> None:
         finally:
             ann.disconnect()
             bob.disconnect()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(("app", "path"), [(Chat(), "/room/pies"), (Tour(), "/room")])
+def test_a_text_that_comes_with_the_handshake_is_told(app: App, path: str, backend: str) -> None:
+    incoming = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "Pie!"}]
+    told = anyio.Event()
+
+    async def receive() -> dict[str, str]:
+        if incoming:
+            return incoming.pop(0)
+        await told.wait()
+        return {"type": "websocket.disconnect"}
+
+    async def send(message: dict[str, str]) -> None:
+        if "Pie!" in message.get("text", ""):
+            told.set()
+
+    async def connect_once() -> None:
+        with anyio.fail_after(ANSWER_WITHIN):
+            scope = {"type": "websocket", "asgi": {"version": "3.0"}, "path": path, "query_string": b"", "headers": []}
+            await app(scope, receive, send)
+
+    anyio.run(connect_once, backend=backend)
+    assert told.is_set()
