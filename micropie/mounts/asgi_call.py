@@ -10,15 +10,16 @@ Under WSGI both tasks are on the background loop, where the chunks are read as t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import inf
 
 import anyio
 
-from micropie.errors import ClientDisconnect, HTTPError, ResponseError
+from micropie.errors import ClientDisconnect, HTTPError, ResponseError, logger
 from micropie.execution import LEAVE_WITHIN, TASKS
-from micropie.http import Exchange, Message, Receive, Response, Scope, Send
+from micropie.http import Exchange, GivenStatus, Message, Receive, Response, Scope, Send
 from micropie.mounts.prefixes import Mount, MountedPath
-from micropie.mounts.response import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
+from micropie.mounts.response import wait_for_head
 
 
 async def call_asgi(
@@ -48,8 +49,8 @@ class _Call:
         self._seconds = seconds
         self._silence = anyio.CancelScope()  # of ``take``, which gives up when the application is silent for so long
         self._body = exchange.body_so_far()
-        self._answer = ASGIAnswer()
-        self.response = self._answer.response
+        self._start: Message | None = None
+        self._is_complete = False  # the last chunk was sent
         self._scope = anyio.CancelScope()
         self._begun = anyio.Event()  # it has sent its head, or has ended
         self._first = _NO_CHUNK
@@ -70,8 +71,8 @@ class _Call:
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # nobody waits for this task
-            if self._answer.is_complete:
-                log_late_failure(self._mount, error)
+            if self._is_complete:
+                logger.error("%s: the mounted application failed after its answer", self._mount, exc_info=error)
             else:
                 self._failures.append(error)
         finally:
@@ -80,7 +81,7 @@ class _Call:
             self._ended.set()
 
     async def _receive(self) -> Message:
-        if self._answer.is_complete or self._failures:
+        if self._is_complete or self._failures:
             return {"type": "http.disconnect"}
         body, self._body = self._body, None
         if body is not None:  # a hook has received it
@@ -98,11 +99,20 @@ class _Call:
         return message
 
     async def _send(self, message: Message) -> None:
-        """Hand over a chunk. Raises ``OSError`` if the client has left, as servers do (ASGI 2.4)."""
-        chunk = self._answer.accept(message)
-        if chunk is None:
+        """Hand over a chunk. Raises ``OSError`` if the client has left, as servers do (ASGI 2.4).
+
+        Raises ``RuntimeError`` for a message out of order.
+        """
+        kind = message["type"]
+        if kind == "http.response.start" and self._start is None:
+            self._start = message
             self._begun.set()
             return
+        if kind != "http.response.body" or self._start is None or self._is_complete:
+            raise RuntimeError(f"the mounted application sent {kind!r}, which can't come now")
+        more = message.get("more_body", False)
+        self._is_complete = not more
+        chunk = bytes(message.get("body", b"")), more
         if not self._is_taken and self._first is _NO_CHUNK:
             self._first = chunk
             return
@@ -119,36 +129,38 @@ class _Call:
         The first is empty if the application waits for something between its head and its first chunk.
         """
         with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
-            return await self._take()
-        raise HTTPError(504, "The answer took too long. Please try again later.")
-
-    async def _take(self) -> tuple[bytes, bool]:
-        if not self._is_taken:
-            await self._begun.wait()
-            self._is_taken = True
-            if not self._ended.is_set() or self._first is not _NO_CHUNK:
-                first, self._first = self._first, _NO_CHUNK
-                return first
-        try:
-            return await self._receiver.receive()
-        except anyio.EndOfStream:
+            if not self._is_taken:
+                await self._begun.wait()
+                self._is_taken = True
+                if not self._ended.is_set() or self._first is not _NO_CHUNK:
+                    first, self._first = self._first, _NO_CHUNK
+                    return first
+            with suppress(anyio.EndOfStream):
+                return await self._receiver.receive()
             if not self._failures:
                 has_left = self._disconnect()
                 self._failures.append(ClientDisconnect("the client left") if has_left else ResponseError(_NO_END))
-        raise self._failures.pop()
+            raise self._failures.pop()
+        raise HTTPError(504, "The answer took too long. Please try again later.")
+
+    def response(self, body: object) -> Response:
+        """Return the response with ``body`` (``PendingAnswer``)."""
+        start = self._start or {}
+        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
+        return Response(body, GivenStatus(start.get("status", 0)), pairs, content_type="")
 
     async def stop(self) -> None:
         """End the application's task, unless its answer is complete (``PendingAnswer``)."""
         try:
-            if self._disconnect() and not self._answer.is_complete:
+            if self._disconnect() and not self._is_complete:
                 with anyio.move_on_after(LEAVE_WITHIN):
                     await self._ended.wait()
         finally:
             self._is_taken = True
             self._receiver.close()
-            if not self._answer.is_complete:
+            if not self._is_complete:
                 self._scope.cancel()
-        if not self._answer.is_complete:
+        if not self._is_complete:
             await self._ended.wait()
 
     def _disconnect(self) -> bool:
@@ -157,6 +169,17 @@ class _Call:
             return self._got_disconnect
         self._receiving.cancel()
         return True
+
+
+def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
+    """Return the scope for a mounted application: with the prefix in ``root_path``, and the application's own state."""
+    return {
+        **scope,
+        "root_path": mounted_path.root,
+        "path": mounted_path.path,
+        "raw_path": mounted_path.raw_path,
+        "state": dict(mount.state),
+    }
 
 
 async def hand_over(mount: Mount, mounted_path: MountedPath, scope: Scope, receive: Receive, send: Send) -> None:

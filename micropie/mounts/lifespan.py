@@ -16,12 +16,11 @@ from micropie.errors import logger
 from micropie.http import Message, State
 from micropie.mounts.prefixes import Mount
 
-_START_ANSWERS = frozenset({"lifespan.startup.complete", "lifespan.startup.failed"})
-_STOP_ANSWERS = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
+_ANSWERS = frozenset(f"lifespan.{phase}.{end}" for phase in ("startup", "shutdown") for end in ("complete", "failed"))
 
 
 class MountedLife:
-    """The start and stop of a mounted application (``lifecycle.Component``).
+    """The start and stop of a mounted application (``lifecycle.Component``), which is one call of it.
 
     ``seconds`` is the time for each of its two answers, that it has started and that it has stopped; None: no limit.
     """
@@ -32,34 +31,26 @@ class MountedLife:
         self.state = State()
         self._mount = mount
         self._seconds = seconds
+        self._failure = ""
+        self._is_refused = False
+        self._messages: list[Message] = [{"type": "lifespan.startup"}]
 
     @asynccontextmanager
     async def open_lifespan(self) -> AsyncIterator[None]:
         """Start the application, and stop it at the end. Raises ``RuntimeError`` if it fails or does not answer."""
-        lifespan = _Lifespan(self._mount)
+        self._started, self._stop, self._stopped = Event(), Event(), Event()
         async with create_task_group() as group:
-            group.start_soon(lifespan.run)
-            if await lifespan.wait_for(lifespan.started, self._seconds) and not lifespan.is_refused:
+            group.start_soon(self._run)
+            if await self._says("started", self._started) and not self._is_refused:
                 yield
-                lifespan.stop.set()
-                await lifespan.wait_for(lifespan.stopped, self._seconds)
+                self._stop.set()
+                await self._says("stopped", self._stopped)
             group.cancel_scope.cancel()
         self._mount.state = {}
-        if lifespan.failed is not None:
-            raise RuntimeError(f"{self._mount}: {lifespan.failed}")
+        if self._failure:
+            raise RuntimeError(f"{self._mount}: {self._failure}")
 
-
-class _Lifespan:
-    """One lifespan call of an application, with its ``receive`` and ``send``."""
-
-    def __init__(self, mount: Mount) -> None:
-        self._mount = mount
-        self.started, self.stop, self.stopped = Event(), Event(), Event()
-        self.failed: str | None = None
-        self.is_refused = False
-        self._is_asked_to_start = False
-
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Call the application."""
         state: dict[str, Any] = {}
         self._mount.state = state
@@ -67,35 +58,35 @@ class _Lifespan:
         try:
             await self._mount.target(scope, self._receive, self._send)
         except Exception as error:
-            if self.started.is_set() and self.failed is None:
-                self.failed = f"its lifespan ended with {error!r}"
+            if self._started.is_set() and not self._failure:
+                self._failure = f"its lifespan ended with {error!r}"
             logger.debug("%s: lifespan: %r", self._mount, error)
         finally:
-            self.started.set()
-            self.stopped.set()
+            self._started.set()
+            self._stopped.set()
 
-    async def wait_for(self, event: Event, seconds: float | None) -> bool:
-        """Wait for ``started`` or ``stopped``. Return False, and set ``failed``, if it does not come in time."""
-        with move_on_after(seconds):
+    async def _says(self, what: str, event: Event) -> bool:
+        """Wait until the application says that it has started or stopped. Return False if it does not in time."""
+        with move_on_after(self._seconds):
             await event.wait()
-        if event.is_set():
-            return True
-        what = "started" if event is self.started else "stopped"
-        self.failed = f"its lifespan did not say within {seconds:g} seconds that it has {what} (mount_timeout)"
-        return False
+        if not event.is_set():
+            self._failure = (
+                f"its lifespan did not say within {self._seconds:g} seconds that it has {what} (mount_timeout)"
+            )
+        return event.is_set()
 
     async def _receive(self) -> Message:
-        if not self._is_asked_to_start:
-            self._is_asked_to_start = True
-            return {"type": "lifespan.startup"}
-        await self.stop.wait()
-        return {"type": "lifespan.shutdown"}
+        if not self._messages:
+            await self._stop.wait()
+            self._messages.append({"type": "lifespan.shutdown"})
+        return self._messages.pop()
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
-        if kind not in _START_ANSWERS | _STOP_ANSWERS:
+        if kind not in _ANSWERS:
             raise RuntimeError(f"{kind!r} is not a message of a lifespan")
+        event = self._started if kind.startswith("lifespan.startup.") else self._stopped
         if kind.endswith(".failed"):
-            self.failed = message.get("message") or f"{kind} without a message"
-            self.is_refused = kind in _START_ANSWERS
-        (self.started if kind in _START_ANSWERS else self.stopped).set()
+            self._failure = message.get("message") or f"{kind} without a message"
+            self._is_refused = event is self._started
+        event.set()

@@ -1,7 +1,6 @@
 """Answers of mounted applications. The request's task takes them chunk by chunk.
 
-They become a ``Response``, so hooks see them like any other answer. Here are also the parts of a call of an ASGI
-application that need no waiting: its scope, and the checks of the messages that it sends.
+They become a ``Response``, so hooks see them like any other answer.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from anyio import move_on_after
 
 from micropie.errors import ResponseError, logger
 from micropie.execution import CLEAN_UP_WITHIN
-from micropie.http import GivenStatus, Message, Response, Scope
-from micropie.mounts.prefixes import Mount, MountedPath
+from micropie.http import Response
 from micropie.streams import LoopSource
 
 
@@ -93,48 +91,3 @@ class _Chunks(BoundedBody, AsyncIterator[bytes]):
         if bounded := self.bounded(chunk or b""):
             return bounded
         raise StopAsyncIteration
-
-
-class ASGIAnswer:
-    """The messages of one answer: ``http.response.start``, then each ``http.response.body`` until the last."""
-
-    def __init__(self) -> None:
-        self._start: Message | None = None
-        self.is_complete = False
-
-    def accept(self, message: Message) -> tuple[bytes, bool] | None:
-        """Return a message's chunk and whether more will follow; None for the head.
-
-        Raises ``RuntimeError`` for a message out of order.
-        """
-        kind = message["type"]
-        if kind == "http.response.start" and self._start is None:
-            self._start = message
-            return None
-        if kind != "http.response.body" or self._start is None or self.is_complete:
-            raise RuntimeError(f"the mounted application sent {kind!r}, which can't come now")
-        more = message.get("more_body", False)
-        self.is_complete = not more
-        return bytes(message.get("body", b"")), more
-
-    def response(self, body: object) -> Response:
-        """Return the response with ``body``. A chunk must have been accepted."""
-        start = self._start or {}
-        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
-        return Response(body, GivenStatus(start.get("status", 0)), pairs, content_type="")
-
-
-def log_late_failure(mount: Mount, failure: BaseException) -> None:
-    """Log an exception of a mounted application whose answer was complete, and whose task runs in the background."""
-    logger.error("%s: the mounted application failed after its answer", mount, exc_info=failure)
-
-
-def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
-    """Return the scope for a mounted application: with the prefix in ``root_path``, and the application's own state."""
-    return {
-        **scope,
-        "root_path": mounted_path.root,
-        "path": mounted_path.path,
-        "raw_path": mounted_path.raw_path,
-        "state": dict(mount.state),
-    }

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 from micropie.errors import ResponseError, logger
-from micropie.http import Environ, GivenStatus, HeaderPairs, Response
-from micropie.mounts.prefixes import Mount
+from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Response
+from micropie.mounts.prefixes import Mount, MountedPath
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -120,6 +120,21 @@ class WSGICall:
 
 def _too_late(data: bytes) -> None:
     raise ResponseError("the WSGI application wrote after its answer was closed")
+
+
+def moved_environ(environ: Environ, exchange: Exchange, mounted_path: MountedPath) -> Environ:
+    """Return ``environ`` for a mounted application: with its path, and the scheme, client and host of middleware.
+
+    A client's header Proxy is dropped, because libraries read ``HTTP_PROXY`` as the proxy to use.
+    """
+    moved = {name: value for name, value in environ.items() if name != "HTTP_PROXY"}
+    moved["SCRIPT_NAME"], moved["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
+    moved["wsgi.url_scheme"] = exchange.scheme
+    if exchange.client is not None:
+        moved["REMOTE_ADDR"] = exchange.client.host
+    if exchange.known_host is not None:
+        moved["HTTP_HOST"] = exchange.known_host
+    return moved
 
 
 class RawBody(io.RawIOBase):

@@ -1,8 +1,8 @@
 """Mounted WSGI applications under ASGI.
 
 One request has one worker thread: the call, the iteration and ``close()`` happen there, ``close()`` always. The
-thread sends three kinds of messages to the request's task: a chunk of the answer, a request for a piece of the body,
-and the end. A round trip to a thread costs more than most answers take, so the end brings the last chunk with it.
+thread sends its chunks to the request's task, the last one with the end: a round trip to a thread costs more than most
+answers take. A body that is not short is received by tasks of the loop, for which the thread waits.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from io import BufferedReader
 from itertools import chain, repeat
 from queue import SimpleQueue
 
+import anyio
+from anyio import from_thread
+
 from micropie.errors import ClientDisconnect
 from micropie.execution import AHEAD, WAKERS, SingleWaiterEvent, Threads, limiter_of, run_in_place, take_slot
 from micropie.http import Environ, Exchange, Response, cached_if_short
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
-from micropie.mounts.wsgi_call import RawBody, WSGICall
-
-_NEEDS_BODY = "needs a piece of the body"
-_CHUNK = "has a chunk"
-_ENDED = "has ended: with its last chunk, or with an exception"
+from micropie.mounts.wsgi_call import RawBody, WSGICall, moved_environ
 
 
 async def wsgi_under_asgi(mount: Mount, threads: Threads, mounted_path: MountedPath, exchange: Exchange) -> Response:
@@ -47,12 +46,12 @@ class _Call:
         self._body = exchange.body_so_far()
         self._more = self._body is None
         self._waker = WAKERS.get()
-        self._messages: deque[tuple[str, bytes]] = deque()  # from the thread
+        self._chunks: deque[tuple[bytes, bool]] = deque()  # from the thread: each with whether more may follow
         self._failures: list[BaseException] = []  # of the application
-        self._message_sent = SingleWaiterEvent()
+        self._chunk_given = SingleWaiterEvent()
         self._grants = chain((1, AHEAD), repeat(1))  # chunks allowed by each ``take``; HEAD takes only the first one
         self._granted: SimpleQueue[None] = SimpleQueue()  # one for each chunk that may be given
-        self._pieces: SimpleQueue[tuple[bytes, bool] | Exception] = SimpleQueue()
+        self._receiving = anyio.CancelScope()  # of a task that receives a piece of the body
         self._is_stopped = self._has_ended = False
 
     # -- on the event loop ---------------------------------------------------------------------------------------
@@ -60,15 +59,11 @@ class _Call:
     async def start(self, environ: Environ) -> None:
         """Receive a short body, wait for a free thread, and let it call the application."""
         if self._more and self._exchange.has_short_body:
-            body = bytearray()
-            while self._more and self._pieces.empty():
-                received = await self._next_piece()
-                if isinstance(received, Exception):
-                    self._pieces.put(received)
-                else:
-                    body += received[0]
-                    self._more = received[1]
-            self._body = bytes(body)
+            self._body = b""
+            with suppress(Exception):  # raised again where the application reads on
+                while self._more:
+                    piece, self._more = await self._exchange.receive_piece()
+                    self._body += piece
         self._exchange.reader = self._threads
         await take_slot(self._limiter, self)
         run_in_place(self._limiter, self, self._run, environ)
@@ -77,49 +72,48 @@ class _Call:
         """Return the next chunk and whether more may follow (``PendingAnswer``)."""
         for _ in range(next(self._grants)):
             self._granted.put(None)
-        while True:
-            kind, chunk = await self._next_message()
-            if kind is not _NEEDS_BODY:
-                break
-            self._pieces.put(await self._next_piece())
-        self._has_ended = kind is _ENDED
-        if self._has_ended and self._failures:
+        chunk, more = await self._next_chunk()
+        if not more and self._failures:
             raise self._failures.pop()
-        return chunk, not self._has_ended
+        return chunk, more
 
     async def stop(self) -> None:
         """End the call, and wait for that (``PendingAnswer``)."""
         self._is_stopped = True
         self._granted.put(None)
-        self._pieces.put(ClientLeft("the client left"))
+        self._receiving.cancel()
         while not self._has_ended:
-            self._has_ended = (await self._next_message())[0] is _ENDED
+            await self._next_chunk()
         self._failures.clear()  # nobody wants them, and their tracebacks refer to this call
 
-    async def _next_message(self) -> tuple[str, bytes]:
-        while not self._messages:
-            await self._message_sent.wait()
-        return self._messages.popleft()
+    async def _next_chunk(self) -> tuple[bytes, bool]:
+        while not self._chunks:
+            await self._chunk_given.wait()
+        chunk, more = self._chunks.popleft()
+        self._has_ended = not more
+        return chunk, more
 
-    async def _next_piece(self) -> tuple[bytes, bool] | Exception:
-        try:
-            piece: tuple[bytes, bool] = await self._exchange.receive_piece()
-        except ClientDisconnect as error:
-            return ClientLeft(str(error))
-        except Exception as error:
-            return error
-        return piece
+    async def _receive(self) -> tuple[bytes, bool]:
+        """Return the next piece of the body for the thread, and whether more may follow."""
+        self._check()
+        with anyio.CancelScope() as self._receiving:
+            try:
+                piece: tuple[bytes, bool] = await self._exchange.receive_piece()
+            except ClientDisconnect as error:
+                raise ClientLeft(str(error)) from None
+            return piece
+        raise ClientLeft("the client left")
 
     def lose(self, error: BaseException) -> None:
         """End the call: no thread could be started for it."""
         self._failures.append(error)
-        self._messages.append((_ENDED, b""))
-        self._message_sent.ring()
+        self._chunks.append((b"", False))
+        self._chunk_given.ring()
 
     def _end(self) -> None:
         self._exchange.reader = None
         self._limiter.release_on_behalf_of(self)
-        self._message_sent.ring()
+        self._chunk_given.ring()
 
     # -- in the thread -------------------------------------------------------------------------------------------
 
@@ -130,9 +124,9 @@ class _Call:
             last = self._answer(environ)
         except BaseException as error:
             self._failures.append(error)
-        self._messages.append((_ENDED, last))
+        self._chunks.append((last, False))
         if self._wsgi.has_close:  # the client does not wait for it
-            self._waker.call(self._message_sent.ring)
+            self._waker.call(self._chunk_given.ring)
         with suppress(BaseException):  # a SystemExit must not end this thread
             self._wsgi.close()
         return partial(self._waker.call, self._end)
@@ -152,28 +146,19 @@ class _Call:
         body, self._body = self._body, None
         piece = body or b""
         while self._more and not piece:
-            self._check()
-            if self._pieces.empty():
-                self._send(_NEEDS_BODY)
-            received = self._pieces.get()
-            if isinstance(received, Exception):
-                raise received
-            piece, self._more = received
+            piece, self._more = from_thread.run(self._receive)
         return piece
 
     def _give(self, chunk: bytes) -> None:
         self._check()
         self._granted.get()
         self._check()
-        self._send(_CHUNK, chunk)
+        self._chunks.append((chunk, True))
+        self._waker.call(self._chunk_given.ring)
 
     def _check(self) -> None:
         if self._is_stopped:
             raise ClientLeft("the client left")
-
-    def _send(self, kind: str, chunk: bytes = b"") -> None:
-        self._messages.append((kind, chunk))
-        self._waker.call(self._message_sent.ring)
 
 
 class ClientLeft(ClientDisconnect, OSError):
@@ -183,16 +168,14 @@ class ClientLeft(ClientDisconnect, OSError):
 def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedReader) -> Environ:
     """Return the environ of a request, with the scheme, client and host that middleware has set.
 
-    ``exchange.headers`` has no names with "_", as "-" becomes "_" here. Proxy is dropped, because libraries read
-    ``HTTP_PROXY``. Transfer-Encoding stays, as under gunicorn, though the input is decoded: CherryPy reads a body only
-    with this header or a Content-Length. ``wsgi.input_terminated`` says that the input ends by itself.
+    ``exchange.headers`` has no names with "_", as "-" becomes "_" here. Transfer-Encoding stays, as under gunicorn,
+    though the input is decoded: CherryPy reads a body only with this header or a Content-Length.
+    ``wsgi.input_terminated`` says that the input ends by itself.
     """
     scope = exchange.scope
     name, port = scope.get("server") or ("localhost", None)
     environ: Environ = {
         "REQUEST_METHOD": exchange.method,
-        "SCRIPT_NAME": mounted_path.script_name,
-        "PATH_INFO": mounted_path.path_info,
         "QUERY_STRING": exchange.query_string,
         "REQUEST_URI": mounted_path.raw_path.decode("latin-1")
         + (f"?{exchange.query_string}" if exchange.query_string else ""),
@@ -200,7 +183,6 @@ def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedRead
         "SERVER_PORT": str(port or (443 if exchange.scheme == "https" else 80)),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": exchange.scheme,
         "wsgi.input": body,
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
@@ -208,15 +190,11 @@ def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedRead
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    client = exchange.client
-    if client is not None:
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client.host, str(client.port)
+    if exchange.client is not None:
+        environ["REMOTE_PORT"] = str(exchange.client.port)
     for header, value in exchange.headers.items():
         environ[_key_of(header)] = value
-    environ.pop("HTTP_PROXY", None)
-    if exchange.known_host is not None:
-        environ["HTTP_HOST"] = exchange.known_host
-    return environ
+    return moved_environ(environ, exchange, mounted_path)
 
 
 _BODY_KEYS = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}

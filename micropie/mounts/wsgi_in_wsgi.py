@@ -8,7 +8,7 @@ from io import BytesIO
 from micropie.http import Environ, Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import BoundedBody, stated_length
-from micropie.mounts.wsgi_call import WSGICall
+from micropie.mounts.wsgi_call import WSGICall, moved_environ
 from micropie.streams import ThreadSource
 
 
@@ -28,7 +28,7 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     if is_short and not is_head and length in (None, len(chunk)):
         exchange.on_close(call.close)  # the client gets its answer first
     else:
-        response.body = ThreadSource(_Chunks(call, chunk, length), may_begin_empty=True)
+        response.body = ThreadSource(_chunks(call, chunk, length), may_begin_empty=True, owner=call)
     return response
 
 
@@ -46,30 +46,16 @@ class _Call(WSGICall):
         return self.written.pop(0)
 
 
-class _Chunks(BoundedBody, Iterator[bytes]):
-    def __init__(self, call: _Call, first: bytes, length: int | None) -> None:
-        super().__init__(length)
-        self._first: bytes | None = first
-        self._take, self.close = call.take, call.close
-
-    def __next__(self) -> bytes:
-        chunk, self._first = self._first, None
-        if bounded := self.bounded(self._take() if chunk is None else chunk):
-            return bounded
-        raise StopIteration
+def _chunks(call: _Call, chunk: bytes, length: int | None) -> Iterator[bytes]:
+    body = BoundedBody(length)
+    while bounded := body.bounded(chunk):
+        yield bounded
+        chunk = call.take()
 
 
 def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
     """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to ``SCRIPT_NAME``."""
-    environ = dict(exchange.environ or {})
-    environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
-    environ["wsgi.url_scheme"] = exchange.scheme
-    client = exchange.client
-    if client is not None:
-        environ["REMOTE_ADDR"] = client.host
-    if exchange.known_host is not None:
-        environ["HTTP_HOST"] = exchange.known_host
-    environ.pop("HTTP_PROXY", None)  # a client's header, which libraries read as the proxy to use
+    environ = moved_environ(exchange.environ or {}, exchange, mounted_path)
     received = exchange.body_so_far()
     if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(received), str(len(received))
