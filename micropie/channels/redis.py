@@ -14,9 +14,9 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from concurrent import futures
-from contextlib import closing, suppress
-from queue import Empty, SimpleQueue
-from typing import Protocol, TypedDict, cast
+from contextlib import closing
+from queue import SimpleQueue
+from typing import Any, cast
 from uuid import uuid4
 
 from micropie.channels.hub import Channels, checked_name
@@ -150,17 +150,12 @@ class _Publisher(threading.Thread):
 
     def run(self) -> None:
         """Send messages until ``close``; in the thread."""
-        item = self._waiting.get()
-        while item is not None:
-            batch = [item]
-            with suppress(Empty):
-                while len(batch) < BATCH and item is not None:
-                    item = self._waiting.get_nowait()
-                    if item is not None:
-                        batch.append(item)
-            self._send(batch)
-            if item is not None:
-                item = self._waiting.get()
+        items = [self._waiting.get()]
+        while None not in items:
+            while len(items) < BATCH and not self._waiting.empty():
+                items.append(self._waiting.get())
+            self._send([item for item in items if item is not None])
+            items = items if None in items else [self._waiting.get()]
 
     def _send(self, batch: list[tuple[str, bytes, Future]]) -> None:
         try:
@@ -177,24 +172,6 @@ class _Publisher(threading.Thread):
                 pipeline.publish(name, message)
             results: list[object] = pipeline.execute(raise_on_error=False)
         return results
-
-
-class PubSubMessage(TypedDict):
-    """A message of a subscription, as redis-py gives it. ``data`` is a number for those of type "subscribe"."""
-
-    type: str
-    channel: str | None
-    data: str | int
-
-
-class PubSub(Protocol):
-    """The part of redis-py's subscriptions that asks for channels."""
-
-    def subscribe(self, *names: str) -> object:
-        """Ask Redis for the messages of these channels."""
-
-    def unsubscribe(self, *names: str) -> object:
-        """Ask Redis for no further messages of these channels."""
 
 
 class _Listener(threading.Thread):
@@ -300,17 +277,17 @@ class _Listener(threading.Thread):
                     connection.ping()
                 is_pinged = message is None
 
-    def _receive(self, connection: PubSub, message: PubSubMessage) -> None:
+    def _receive(self, connection: Any, message: dict[str, Any]) -> None:
         kind, channel = message["type"], message["channel"]
         if channel == self._control:
             self._is_connected, self._is_outage = True, False
             self._request_channels(connection)
         elif channel is not None and kind == "message":
-            self._hub.deliver(channel.removeprefix(self._prefix), str(message["data"]))
+            self._hub.deliver(channel.removeprefix(self._prefix), message["data"])
         elif channel is not None and kind == "subscribe":
             self._confirm(channel.removeprefix(self._prefix))
 
-    def _request_channels(self, connection: PubSub) -> None:
+    def _request_channels(self, connection: Any) -> None:
         """Subscribe to the channels that are new, unsubscribe from those without subscribers."""
         with self._lock:
             wanted = self._hub.wanted()

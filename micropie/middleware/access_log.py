@@ -89,10 +89,7 @@ class AccessLog(FlowMiddleware):
             # A client's text begins no new line in a log, whose format may put it anywhere.
             if value.__class__ is str and not value.isprintable():
                 values[name] = _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
-        # As ``logger.info`` with ``extra``, but without its search for the line that logs, which is this one.
-        record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, "%s", (line,), None, "_write")
-        vars(record).update(values)
-        logger.handle(record)
+        logger.info("%s", line, extra=values)
 
 
 @lru_cache(maxsize=64)

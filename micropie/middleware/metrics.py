@@ -15,9 +15,10 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from hmac import compare_digest
+from itertools import chain
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Final, Literal
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from micropie.errors import HTTPError, SetupError, check, is_duration
@@ -43,6 +44,17 @@ OTHER: Final = "OTHER"  # the method of a request that is not a standard one
 # Seconds; prometheus_client's own, and two below them: many answers take less than 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+# The gauges that are read at a scrape, in the order of ``Instruments.read``.
+USAGES: Final = {
+    "micropie_threads_busy": "Worker threads that run a def handler (asgi).",
+    "micropie_threads_waiting": "Handlers that wait for such a thread (asgi).",
+    "micropie_threads_limit": "The setting threads (asgi).",
+    "micropie_pool_busy": "Processes of the pool that run a handler.",
+    "micropie_pool_limit": "The setting processes.",
+    "micropie_channels": "Channels with a subscriber in this process.",
+    "micropie_channel_subscribers": "Subscribers in this process.",
+}
+
 # A version in an Accept header that is no short number: prometheus_client would compare any text with its own.
 _ODD_VERSION: Final = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
 
@@ -54,47 +66,30 @@ class Instruments:
     """The counters, gauges and timers in one registry, for all applications of this process."""
 
     def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
-        def gauge(name: str, text: str, of_all: Literal["livesum", "livemax"] = "livesum") -> Gauge:
-            return Gauge(name, text, registry=registry, multiprocess_mode=of_all)
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=registry)
-
-        over, seconds = "Requests that are over, also without an answer (499).", "Time until the head was ready."
-        self.requests = counter("http_requests", over, "method", "route", "status")
-        self.seconds = Histogram(
-            "http_request_duration_seconds", seconds, ["method", "route"], registry=registry, buckets=buckets
-        )
+        counter, timer = partial(Counter, registry=registry), partial(Histogram, registry=registry, buckets=buckets)
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        over = "Requests that are over, also without an answer (499)."
+        self.requests = counter("http_requests", over, ["method", "route", "status"])
+        text = "Time until the head was ready."
+        self.seconds = timer("http_request_duration_seconds", text, ["method", "route"])
         self.in_flight = gauge("http_requests_in_flight", "Requests being answered, streams included.")
-        self.sockets = counter(
-            "websocket_connections", "WebSockets that are over; accepted or refused.", "route", "accepted"
-        )
+        over = "WebSockets that are over; accepted or refused."
+        self.sockets = counter("websocket_connections", over, ["route", "accepted"])
         self.open_sockets = gauge("websocket_connections_open", "WebSockets, those in their handshake included.")
-        self.threads_busy = gauge("micropie_threads_busy", "Worker threads that run a def handler (asgi).")
-        self.threads_waiting = gauge("micropie_threads_waiting", "Handlers that wait for such a thread (asgi).")
-        self.threads_limit = gauge("micropie_threads_limit", "The setting threads (asgi).")
         lag = "The longest wait for a turn of the event loop within the last minute."
-        self.loop_lag = gauge("micropie_loop_lag_seconds", lag, "livemax")
-        self.pool_busy = gauge("micropie_pool_busy", "Processes of the pool that run a handler.")
-        self.pool_limit = gauge("micropie_pool_limit", "The setting processes.")
-        self.channels = gauge("micropie_channels", "Channels with a subscriber in this process.")
-        self.subscribers = gauge("micropie_channel_subscribers", "Subscribers in this process.")
+        self.loop_lag = gauge("micropie_loop_lag_seconds", lag, multiprocess_mode="livemax")
+        self.usages = [gauge(name, text) for name, text in USAGES.items()]
 
     def read(self, config: Config, is_on_loop: bool) -> None:
         """Set the gauges of the loop, threads, processes and channels. ``config`` has the tree of applications."""
         configs = config.tree
+        threads = [usage_of(one) for one in {one.threads for one in configs}] if is_on_loop else [(0, 0, 0)]
+        pools = [(one.busy, one.size) for one in {one.pool for one in configs} if isinstance(one, Pool)]
+        channels = [one.counts() for one in {one.channels for one in configs}]
+        usages = chain(zip(*threads, strict=True), zip((0, 0), *pools, strict=True), zip(*channels, strict=True))
+        for gauge, numbers in zip(self.usages, usages, strict=True):
+            gauge.set(sum(numbers))
         self.loop_lag.set(loop_lag())
-        if is_on_loop:
-            usages = [usage_of(threads) for threads in {one.threads for one in configs}]
-            self.threads_busy.set(sum(busy for busy, _, _ in usages))
-            self.threads_waiting.set(sum(waiting for _, waiting, _ in usages))
-            self.threads_limit.set(sum(size for _, _, size in usages))
-        pools = [pool for pool in {one.pool for one in configs} if isinstance(pool, Pool)]
-        self.pool_busy.set(sum(pool.busy for pool in pools))
-        self.pool_limit.set(sum(pool.size for pool in pools))
-        counts = [channels.counts() for channels in {one.channels for one in configs}]
-        self.channels.set(sum(channels for channels, _ in counts))
-        self.subscribers.set(sum(subscribers for _, subscribers in counts))
 
 
 # A registry refuses two metrics of one name, and several applications may share a process.

@@ -20,6 +20,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from threading import Lock
@@ -115,7 +116,10 @@ class RateLimit(FlowMiddleware):
         """Count the request. Raises 429, and 503 if the store is out of reach and ``when_unreachable`` is "refuse"."""
         if self._exempt is not None and self._exempt(request):
             return
-        quota = yield from self._ask(self._prefix + _text(self._key(request)))
+        counting = call(self._kind, self._hit, self._prefix + _text(self._key(request)), self._limit, self._per)
+        quota: Quota | None = None  # if the store is out of reach
+        with suppress(OSError):
+            quota = yield from self._outage.watch(counting)
         if quota is not None:
             least: Quota | None = vars(request).get(_QUOTA)
             if least is None or quota.remaining <= least.remaining:
@@ -135,14 +139,6 @@ class RateLimit(FlowMiddleware):
                 ("RateLimit-Remaining", str(quota.remaining)),
                 ("RateLimit-Reset", str(math.ceil(quota.full_after))),
             ]
-
-    def _ask(self, key: str) -> Flow[Quota | None]:
-        """Count a request of ``key``. Return None if the store is out of reach."""
-        try:
-            quota: Quota = yield from self._outage.watch(call(self._kind, self._hit, key, self._limit, self._per))
-        except OSError:
-            return None
-        return quota
 
 
 def client_address(request: Request) -> str:

@@ -163,9 +163,6 @@ class Lifespan(Call):
 
     disconnect = SHUTDOWN
 
-    def checked(self, message: Message) -> Message:
-        return message
-
     def shutdown(self) -> None:
         self.ask("shutdown")
         self.leave()

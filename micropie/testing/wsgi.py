@@ -94,7 +94,10 @@ class RequestInput(io.RawIOBase):
 
 
 class AppThread(Runner):
-    """Runs a WSGI application in a new thread, as a WSGI server would do."""
+    """Runs a WSGI application in a new thread, as a WSGI server would do.
+
+    A thread can't be cancelled. It is a daemon, so it ends with the tests at the latest.
+    """
 
     def __init__(self, app: WSGIApp, environ: Environ) -> None:
         super().__init__()
@@ -111,9 +114,6 @@ class AppThread(Runner):
     def wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-    def cancel(self) -> None:
-        """Do nothing: a thread can't be cancelled. It is a daemon, so it ends with the tests at the latest."""
 
     def _run(self) -> None:
         try:
