@@ -25,7 +25,7 @@ _FORWARDING = frozenset(
 
 _LOCAL_HOST = pattern(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
 
-_WORKERS = pattern(r"(?:--workers=?|-w=?)([0-9]*)")
+_WORKERS = pattern(r"(?:^|\0)(?:--workers|-w)[=\0]?([0-9]+)(?=\0|$)")
 
 
 def may_see_debug_pages(request: Request) -> bool:
@@ -78,10 +78,5 @@ def _stated_workers() -> int:
 
     All of them write ``--workers 4`` or ``-w 4``.
     """
-    following = [*sys.argv[1:], ""][1:]
-    for option, value in zip(sys.argv[1:], following, strict=True):
-        found = _WORKERS.fullmatch(option)
-        number = (found[1] or value) if found else ""
-        if number.isdecimal():
-            return int(number)
-    return 1
+    found = _WORKERS.search("\0".join(sys.argv[1:]))
+    return int(found[1]) if found else 1

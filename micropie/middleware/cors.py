@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from micropie.errors import SetupError, is_count, refuse_text
+from micropie.errors import SetupError, check, is_count, refuse_text
 from micropie.http import TOKEN, HeaderPairs, Request, Response, add_vary, checked_origins, normal_origin
 from micropie.middleware.base import FlowMiddleware
 from micropie.routing import checked_methods
@@ -74,8 +74,7 @@ class CORSMiddleware(FlowMiddleware):
             )
         if credentials and "*" in exposed:
             raise SetupError('expose=["*"] means nothing to browsers with credentials=True: name the headers')
-        if not is_count(max_age, least=0):
-            raise SetupError(f"max_age is a whole number of seconds, 0 or more: not {max_age!r}")
+        check("CORSMiddleware(max_age=...)", is_count(max_age, least=0), max_age, "whole seconds, 0 or more")
 
         common = [("Access-Control-Allow-Credentials", "true")] if credentials else []
         self._for_answers: HeaderPairs = [*common]
@@ -130,14 +129,12 @@ class CORSMiddleware(FlowMiddleware):
 
 
 def _compiled(expression: str | None) -> re.Pattern[str] | None:
-    if expression is None:
-        return None
+    fine = expression is None or isinstance(expression, str)
+    check("CORSMiddleware(origin_regex=...)", fine, expression, "a regular expression as text")
     try:
-        if isinstance(expression, str):
-            return re.compile(expression)
+        return None if expression is None else re.compile(expression)
     except re.error as error:
         raise SetupError(f"origin_regex={expression!r} is not a regular expression: {error}") from None
-    raise SetupError(f"origin_regex is a regular expression as text, not {expression!r}")
 
 
 def _matched_stranger(regex: re.Pattern[str]) -> str:
@@ -152,8 +149,8 @@ def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
     refuse_text(argument, names)
     checked = tuple(names)
     for name in checked:
-        if not isinstance(name, str) or not TOKEN.fullmatch(name):
-            raise SetupError(f'{argument} takes names of headers such as "X-Total", not {name!r}')
+        fine = isinstance(name, str) and TOKEN.fullmatch(name) is not None
+        check(argument, fine, name, 'names of headers such as "X-Total"')
     return checked
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from micropie.csrf import is_csrf_token
-from micropie.errors import HTTPError, Sentence, SetupError, refuse_text
+from micropie.errors import HTTPError, Sentence, check, refuse_text
 from micropie.execution import Flow
 from micropie.http import CSRF_FIELD, Request, checked_origins, normal_origin, receive_form
 from micropie.middleware.base import FlowMiddleware
@@ -80,8 +80,6 @@ def _check_token(request: Request) -> Flow[None]:
 
 def _segments(path: object) -> list[str]:
     segments = path.strip("/").split("/") if isinstance(path, str) and path.startswith("/") else []
-    if "" in segments or not segments:
-        raise SetupError(
-            f'exempt takes paths such as "/hooks/payments", not {path!r}; to check nothing, leave CSRFMiddleware out'
-        )
+    expected = 'paths such as "/hooks/payments" (to check nothing, leave CSRFMiddleware out)'
+    check("exempt", "" not in segments and segments != [], path, expected)
     return segments

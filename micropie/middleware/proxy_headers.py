@@ -16,7 +16,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
-from micropie.errors import SetupError, is_count, refuse_text
+from micropie.errors import SetupError, check, is_count, refuse_text
 from micropie.http import Address, Request
 from micropie.middleware.base import FlowMiddleware
 
@@ -63,8 +63,8 @@ class ProxyHeaders(FlowMiddleware):
             raise SetupError('ProxyHeaders needs the addresses of the proxies: trusted=["127.0.0.1"]')
         self._trusts_unix = UNIX in peers
         self._networks = tuple(_network(peer) for peer in peers if peer != UNIX)
-        if hops is not None and not (is_count(hops, least=1) and hops <= _MAX_ENTRIES):
-            raise SetupError(f"hops is the number of proxies, 1 to {_MAX_ENTRIES}: not {hops!r}")
+        fine = hops is None or (is_count(hops, least=1) and hops <= _MAX_ENTRIES)
+        check("ProxyHeaders(hops=...)", fine, hops, f"the number of proxies, 1 to {_MAX_ENTRIES}")
         if hops is None and any(network.prefixlen == 0 for network in self._networks):
             raise SetupError(
                 "trusting every address means believing every client: give the number of proxies, such as hops=1"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from micropie.errors import ResponseError, SetupError, is_count
+from micropie.errors import ResponseError, SetupError, check, is_count
 from micropie.http import Request, Response, check_value
 from micropie.middleware.base import FlowMiddleware
 
@@ -60,8 +60,7 @@ class SecurityHeaders(FlowMiddleware):
             "Permissions-Policy": _text("permissions", permissions),
         }
         self._always = {name: value for name, value in named.items() if value is not None}
-        if hsts is not None and not is_count(hsts, least=0):
-            raise SetupError(f"hsts is a whole number of seconds such as {YEAR}, or None: not {hsts!r}")
+        check("hsts", hsts is None or is_count(hsts, least=0), hsts, f"a number of seconds such as {YEAR}, or None")
         self.hsts = hsts
         self._hsts = None if hsts is None else f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
         self._csp = _text("csp", csp)
@@ -95,8 +94,7 @@ def _new_nonce() -> str:
 
 
 def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | None:
-    if value is not None and value not in known:
-        raise SetupError(f"{argument} is one of {', '.join(known)}, or None for no such header: not {value!r}")
+    check(argument, value is None or value in known, value, f"one of {', '.join(known)}, or None for no such header")
     return value
 
 

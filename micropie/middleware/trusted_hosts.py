@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from micropie.errors import BadRequest, SetupError
+from micropie.errors import BadRequest, SetupError, check
 from micropie.http import HostTable, Request, normal_host
 from micropie.middleware.base import FlowMiddleware
+
+_HOSTS = (
+    'hosts such as "example.com", "*.example.com" or "::1", without scheme, port and path, in Punycode (xn--...) if '
+    "they are not ASCII"
+)
 
 
 class TrustedHosts(FlowMiddleware):
@@ -21,11 +26,7 @@ class TrustedHosts(FlowMiddleware):
         if not hosts:
             raise SetupError('TrustedHosts needs the hosts to answer for: TrustedHosts("example.com", "*.example.com")')
         for host in hosts:
-            if not normal_host(host):
-                raise SetupError(
-                    'TrustedHosts takes hosts such as "example.com", "*.example.com" or "::1", without scheme, port '
-                    f"and path, in Punycode (xn--...) if they are not ASCII: not {host!r}"
-                )
+            check("TrustedHosts", normal_host(host) != "", host, _HOSTS)
         self._hosts = HostTable((normal_host(host), True) for host in hosts)
 
     def before(self, request: Request) -> None:

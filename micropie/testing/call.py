@@ -39,6 +39,7 @@ class Settings(NamedTuple):
     app_timeout: float
     lifespan: bool
     denial_response: bool
+    raw_uri: bool
 
 
 def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:

@@ -89,14 +89,14 @@ class TestClient(httpx.Client):
         follow_redirects: bool = False,
     ) -> None:
         self._app = app
-        settings = Settings(root_path, client, raise_app_exceptions, app_timeout, lifespan, denial_response)
+        settings = Settings(root_path, client, raise_app_exceptions, app_timeout, lifespan, denial_response, raw_uri)
         self.app_transport: AppTransport
         if protocol == "asgi":
             if backend not in anyio.get_all_backends():
                 raise ValueError(f"backend is one of {', '.join(anyio.get_all_backends())}, not {backend!r}")
             self.app_transport = ASGITransport(app, settings, partial(start_loop, backend, backend_options))
         elif protocol == "wsgi":
-            self.app_transport = WSGITransport(app, settings, raw_uri=raw_uri)
+            self.app_transport = WSGITransport(app, settings)
         else:
             raise ValueError(f"protocol is 'asgi' or 'wsgi', not {protocol!r}")
         url = httpx.URL(base_url)

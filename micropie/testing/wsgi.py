@@ -27,7 +27,7 @@ T = TypeVar("T")
 WSGIApp = Callable[[Environ, Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
 
 
-def request_environ(request: httpx.Request, settings: Settings, *, raw_uri: bool) -> Environ:
+def request_environ(request: httpx.Request, settings: Settings) -> Environ:
     """Return the environ without its input. Its text is bytes as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``."""
     target = request_target(request)
     raw_path, _, query = target.partition(b"?")
@@ -52,7 +52,7 @@ def request_environ(request: httpx.Request, settings: Settings, *, raw_uri: bool
     }
     if settings.client is not None:
         environ.update(REMOTE_ADDR=settings.client[0], REMOTE_PORT=str(settings.client[1]))
-    if raw_uri:
+    if settings.raw_uri:
         environ["RAW_URI"] = target.decode("latin-1")
     for name, value in request.headers.raw:
         # ``X_User`` would look like ``X-User``, so gunicorn and waitress drop it.
@@ -187,12 +187,8 @@ class AppThread(Runner):
 class WSGITransport(AppTransport):
     """Answer httpx's requests from a WSGI application."""
 
-    def __init__(self, app: WSGIApp, settings: Settings, *, raw_uri: bool) -> None:
-        super().__init__(app, settings)
-        self._raw_uri = raw_uri
-
     def runner(self, app: WSGIApp, request: httpx.Request) -> AppThread:
-        return AppThread(app, request_environ(request, self.settings, raw_uri=self._raw_uri))
+        return AppThread(app, request_environ(request, self.settings))
 
     def shutdown(self) -> None:
         """Call ``wsgi_shutdown``, if the application has one.
