@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from time import perf_counter, time
 
 from micropie.errors import check
@@ -71,9 +71,9 @@ class AccessLog(FlowMiddleware):
         seconds = None if began is None else perf_counter() - began
         client, query = request.client, request.query_string if self._query else ""
         sent = 0 if request.method == "HEAD" or request.status in (204, 304) else request.length
-        began_at = time() - (seconds or 0)
+        began_at = datetime.fromtimestamp(time() - (seconds or 0), UTC)
         values: dict[str, object] = {
-            "time": f"{_to_the_second(int(began_at))}.{int(began_at % 1 * 1000):03}Z",
+            "time": began_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "client": client.host if client is not None else None,
             "method": request.method,
             "path": f"{request.path}?{query}" if query else request.path,
@@ -90,11 +90,6 @@ class AccessLog(FlowMiddleware):
             if value.__class__ is str and not value.isprintable():
                 values[name] = _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
         logger.info("%s", line, extra=values)
-
-
-@lru_cache(maxsize=64)
-def _to_the_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _text(values: dict[str, object]) -> str:
