@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import Any
 
 import micropie
 from micropie import config
@@ -127,28 +128,25 @@ def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="serve an application")
     _add_target(run, before)
-    run.add_argument("--host", default=_from_environment("HOST", DEFAULT_HOST), help=f"the address ({DEFAULT_HOST})")
-    run.add_argument(
-        "--port", type=_number, default=_from_environment("PORT", str(DEFAULT_PORT)), help="8000; 0: a free one"
-    )
-    run.add_argument(
-        "--server", default=_from_environment("SERVER"), help="uvicorn, hypercorn, ... (the best installed)"
-    )
-    run.add_argument("--loop", choices=["asyncio", "trio", "uvloop"], default=_from_environment("LOOP"))
-    run.add_argument("--workers", type=_number, default=_from_environment("WORKERS", "1"), help="processes (1)")
-    run.add_argument(
-        "--reload", action="store_true", default=_flag("RELOAD"), help="start anew when a file has changed"
-    )
-    run.add_argument(
-        "--stand-in",
-        choices=["bottle", "cherrypy"],
-        default=_from_environment("STAND_IN"),
-        help="have every import of this framework give its stand-in (micropie.compat)",
-    )
-    run.add_argument("--wsgi", action="store_true", default=_flag("WSGI"), help="serve by WSGI, without WebSockets")
-    run.add_argument("--root-path", default=_from_environment("ROOT_PATH", ""), help="the prefix behind a proxy")
-    run.add_argument("--ssl-certfile", default=_from_environment("SSL_CERTFILE"))
-    run.add_argument("--ssl-keyfile", default=_from_environment("SSL_KEYFILE"))
+
+    def option(flag: str, default: str | None = None, **more: Any) -> None:
+        """Add an option that can also be an environment variable."""
+        variable = flag.strip("-").replace("-", "_").upper()
+        is_flag = more.get("action") == "store_true"
+        run.add_argument(flag, default=_flag(variable) if is_flag else _from_environment(variable, default), **more)
+
+    option("--host", DEFAULT_HOST, help=f"the address ({DEFAULT_HOST})")
+    option("--port", str(DEFAULT_PORT), type=_number, help="8000; 0: a free one")
+    option("--server", help="uvicorn, hypercorn, ... (the best installed)")
+    option("--loop", choices=["asyncio", "trio", "uvloop"])
+    option("--workers", "1", type=_number, help="processes (1)")
+    option("--reload", action="store_true", help="start anew when a file has changed")
+    stand_in = "have every import of this framework give its stand-in (micropie.compat)"
+    option("--stand-in", choices=["bottle", "cherrypy"], help=stand_in)
+    option("--wsgi", action="store_true", help="serve by WSGI, without WebSockets")
+    option("--root-path", "", help="the prefix behind a proxy")
+    option("--ssl-certfile")
+    option("--ssl-keyfile")
 
     routes = commands.add_parser("routes", help="list what is public")
     _add_target(routes, before)

@@ -334,11 +334,8 @@ class _Builder:
             return {"description": sentence}
         text, problem = {"schema": {"type": "string"}}, {"schema": {"$ref": "#/components/schemas/Problem"}}
         forms: dict[str, object] = {"text/plain": text, "text/html": text, PROBLEM: problem}
-        if route.config.settings.errors == "json":
-            forms = {PROBLEM: problem}
-        elif route.config.settings.errors == "text":
-            forms = {"text/plain": text}
-        return {"description": sentence, "content": forms}
+        kinds = {"json": [PROBLEM], "text": ["text/plain"]}.get(route.config.settings.errors, forms)
+        return {"description": sentence, "content": {kind: forms[kind] for kind in kinds}}
 
     def _security(self, route: Route) -> dict[str, list[str]]:
         """Return what guards and checks ask for: the scopes by the name of each security scheme."""

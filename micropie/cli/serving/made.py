@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from operator import attrgetter
 
 from micropie.cli.serving.options import Target
 from micropie.compat import install
@@ -31,9 +32,7 @@ def _found() -> object:
     if STAND_IN_FOR in os.environ:
         install(os.environ[STAND_IN])
     module, _, attribute = (os.environ.get(FACTORY) or os.environ[STAND_IN_FOR]).partition(":")
-    found: object = import_module(module)
-    for part in attribute.split("."):
-        found = getattr(found, part)
+    found: object = attrgetter(attribute)(import_module(module))
     return found() if FACTORY in os.environ and callable(found) else found
 
 
