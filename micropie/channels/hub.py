@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any, get_args
 
@@ -145,23 +146,15 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     # -- beginning and end -------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Subscription:
-        joining = self._begin()
-        try:
+        with self._begun() as joining:
             if joining is not None:
                 joining.block()
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     async def __aenter__(self) -> Subscription:
-        joining = self._begin()
-        try:
+        with self._begun() as joining:
             if joining is not None:
                 await joining
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -172,7 +165,9 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     async def __aexit__(self, *_: object) -> None:
         self.__exit__()
 
-    def _begin(self) -> Future | None:
+    @contextmanager
+    def _begun(self) -> Iterator[Future | None]:
+        """Begin, with the future for which the block waits. End if that fails."""
         if self._is_open:
             raise RuntimeError("a subscription is used once; subscribe again")
         self._is_open = True
@@ -180,7 +175,11 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         shutdown = current_shutdown()
         if shutdown is not None:
             self._forget = shutdown.add(self._mailbox.end)
-        return joining
+        try:
+            yield joining
+        except BaseException:
+            self.__exit__()
+            raise
 
     # -- messages ------------------------------------------------------------------------------------------------------
 

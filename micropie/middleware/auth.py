@@ -185,22 +185,19 @@ class BearerAuth(_AuthMiddleware):
     def before(self, request: Request, **resources: object) -> Flow[None]:
         """Authenticate the request. Raises 401, 403 for a token without the scopes, and 400 for a malformed header."""
         if request._exchange.user_checked_by is not self._check:
-            yield from self._authenticate(request, resources)
+            scheme, token = _parts(request)
+            if scheme != "bearer":  # without an error code: RFC 6750, section 3.1
+                self._refuse("A bearer token is required.")
+            if not _TOKEN.fullmatch(token):
+                self._refuse("The Authorization header is malformed.", 400, "invalid_request")
+            user = yield from self._checked(resources, token)
+            if not user:
+                self._refuse("The token is unknown or has expired.", error="invalid_token")
+            request.state.user = user
+            request._exchange.user_checked_by = self._check
         if self.scopes and not _scopes_of(request.state.user).issuperset(self.scopes):
             needed = " ".join(self.scopes)
             self._refuse(f"The token's scope has to include {needed}.", 403, "insufficient_scope")
-
-    def _authenticate(self, request: Request, resources: Mapping[str, object]) -> Flow[None]:
-        scheme, token = _parts(request)
-        if scheme != "bearer":  # without an error code: RFC 6750, section 3.1
-            self._refuse("A bearer token is required.")
-        if not _TOKEN.fullmatch(token):
-            self._refuse("The Authorization header is malformed.", 400, "invalid_request")
-        user = yield from self._checked(resources, token)
-        if not user:
-            self._refuse("The token is unknown or has expired.", error="invalid_token")
-        request.state.user = user
-        request._exchange.user_checked_by = self._check
 
 
 def _scopes_of(user: object) -> frozenset[str]:

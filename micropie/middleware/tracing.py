@@ -8,6 +8,7 @@ get.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -78,31 +79,23 @@ def enter(carrier: Mapping[str, str]) -> None:
 def _attributes(request: Request, is_socket: bool, with_query: bool) -> dict[str, Any]:
     """Return the attributes that are known at the start: a sampler may decide by them."""
     method, client, scheme = request.method, request.client, request.scheme
+    is_known = method in METHODS
     attributes: dict[str, Any] = {
-        "http.request.method": method if method in METHODS else "_OTHER",
+        "http.request.method": method if is_known else "_OTHER",
+        "http.request.method_original": None if is_known else method,
+        "http.route": None if request.route is None else request.route.pattern,
         "url.scheme": scheme.replace("http", "ws") if is_socket else scheme,
         "url.path": request.root_path + request.path,
+        "url.query": (with_query and request.query_string) or None,
+        "client.address": None if client is None else client.host,
+        "user_agent.original": request.headers.get("user-agent"),
     }
-    if method not in METHODS:
-        attributes["http.request.method_original"] = method
-    if request.route is not None:
-        attributes["http.route"] = request.route.pattern
-    if with_query and request.query_string:
-        attributes["url.query"] = request.query_string
-    if client is not None:
-        attributes["client.address"] = client.host
-    agent = request.headers.get("user-agent")
-    if agent is not None:
-        attributes["user_agent.original"] = agent
-    try:
+    with suppress(HTTPError):  # of a malformed Host header
         host, _, port = request.host.rpartition(":")
-    except HTTPError:  # a malformed Host header
-        return attributes
-    if host and port.isdigit():
-        attributes |= {"server.address": host, "server.port": int(port)}
-    else:
-        attributes["server.address"] = request.host
-    return attributes
+        if not (host and port.isdigit()):
+            host, port = request.host, ""
+        attributes |= {"server.address": host, "server.port": int(port) if port else None}
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _record(span: Span, failure: BaseException) -> None:
