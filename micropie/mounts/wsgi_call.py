@@ -26,15 +26,17 @@ _STATUS_LINE = re.compile(r"(?P<number>[1-9][0-9]{2})(?: (?P<reason>.*))?", re.D
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-class WSGICall:
-    """Use it by ``begin``, then ``next`` until that returns b"", then ``close``.
+class WSGICall(Iterator[bytes]):
+    """Use it by ``begin``, then ``take`` until that returns b"", or by an iteration, then ``close``.
 
-    ``write`` is called with the data that the application passes to PEP 3333's ``write``.
+    ``write`` is called with the data that the application passes to PEP 3333's ``write``. Without it, ``written`` has
+    the data that was not taken yet; otherwise ``next`` returns the chunks.
     """
 
-    def __init__(self, mount: Mount, write: Callable[[bytes], object]) -> None:
+    def __init__(self, mount: Mount, write: Callable[[bytes], object] | None = None) -> None:
         self._mount = mount
-        self._on_write = write
+        self.written: list[bytes] = []
+        self._on_write = write or self.written.append
         self._head: tuple[str, HeaderPairs] | None = None
         self._is_sent = False
         self._iterable: Iterable[bytes] = ()
@@ -64,6 +66,17 @@ class WSGICall:
                 self._is_sent = True
                 return chunk
         return b""
+
+    def take(self) -> bytes:
+        """Return the next chunk: what was written comes before what is returned. b"" is the end."""
+        if not self.written:
+            self.written.append(self.next())
+        return self.written.pop(0)
+
+    def __next__(self) -> bytes:
+        if chunk := self.take():
+            return chunk
+        raise StopIteration
 
     def response(self, body: object) -> Response:
         """Return the response with ``body``. Raises ``ResponseError`` without a valid ``start_response``.

@@ -119,27 +119,21 @@ class _Call:
 
     def _run(self, environ: Environ) -> Callable[[], object]:
         """Answer, and return the function that tells the loop once this thread is free."""
-        last = b""
+        call, last = self._wsgi, b""
         try:
-            last = self._answer(environ)
+            call.begin(environ)
+            if call.is_short:
+                last = call.next()
+            while chunk := call.next():
+                self._give(chunk)
         except BaseException as error:
             self._failures.append(error)
         self._chunks.append((last, False))
-        if self._wsgi.has_close:  # the client does not wait for it
+        if call.has_close:  # the client does not wait for it
             self._waker.call(self._chunk_given.ring)
         with suppress(BaseException):  # a SystemExit must not end this thread
-            self._wsgi.close()
+            call.close()
         return partial(self._waker.call, self._end)
-
-    def _answer(self, environ: Environ) -> bytes:
-        """Call the application and give its chunks. Return the last one, or b""."""
-        call = self._wsgi
-        call.begin(environ)
-        if call.is_short:
-            return call.next()
-        while chunk := call.next():
-            self._give(chunk)
-        return b""
 
     def pull(self) -> bytes:
         """Return the next piece of the body. Raises ``ClientLeft``, and 408 if the body stopped arriving."""

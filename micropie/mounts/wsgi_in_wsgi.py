@@ -14,7 +14,7 @@ from micropie.streams import ThreadSource
 
 def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
     """Return the answer of a mounted WSGI application: its body is bytes if it is short, else a stream."""
-    call = _Call(mount)
+    call = WSGICall(mount)
     try:
         call.begin(environ_below(exchange, mounted_path))
         is_short = call.is_short and not call.written
@@ -32,21 +32,7 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     return response
 
 
-class _Call(WSGICall):
-    """One call of the application. ``written``: the data of its ``write`` that was not taken yet."""
-
-    def __init__(self, mount: Mount) -> None:
-        self.written: list[bytes] = []
-        super().__init__(mount, self.written.append)
-
-    def take(self) -> bytes:
-        """Return the next chunk: what was written comes before what is returned. b"" is the end."""
-        if not self.written:
-            self.written.append(self.next())
-        return self.written.pop(0)
-
-
-def _chunks(call: _Call, chunk: bytes, length: int | None) -> Iterator[bytes]:
+def _chunks(call: WSGICall, chunk: bytes, length: int | None) -> Iterator[bytes]:
     body = BoundedBody(length)
     while bounded := body.bounded(chunk):
         yield bounded

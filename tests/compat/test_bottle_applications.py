@@ -277,6 +277,13 @@ def writing(environ: Any, start_response: Any) -> Any:
     return BytesIO(b"read")
 
 
+def writing_on(environ: Any, start_response: Any) -> Iterator[bytes]:
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"made "
+    write(b"written ")
+    yield b"read"
+
+
 def test_wsgi_applications_inside(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     app, seen = ours.Bottle(), []
     app.hook("before_request")(lambda: seen.append(ours.request.path))
@@ -284,6 +291,7 @@ def test_wsgi_applications_inside(make_client: MakeClient, caplog: pytest.LogCap
     app.mount("/ä/x/", wsgi)
     app.mount("/broken", broken)
     app.mount("/writing", writing)
+    app.mount("/writing/on", writing_on)
     inner = ours.Bottle()
     inner.route("/<x>", callback=lambda x: f"{x} {ours.request.script_name}")
     app.mount("/inner", inner)
@@ -295,6 +303,7 @@ def test_wsgi_applications_inside(make_client: MakeClient, caplog: pytest.LogCap
     assert client.get("/late").headers["x-path"] == "/"
     assert client.get("/broken").status_code == 500
     assert client.get("/writing/").text == "written read"
+    assert client.get("/writing/on").text == "made written read"
     assert client.get("/inner/x").text == "x /inner/"
     assert (client.get("/post/x").status_code, client.post("/post/x").status_code) == (405, 299)
     assert client.get("/after").text == "/after"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from micropie.compat.bottle.requests import request
@@ -34,13 +33,12 @@ def wsgi_mount(outer: _Outer, prefix: str, target: object, options: dict[str, ob
 
 
 def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
-    written: list[bytes] = []
-    call = WSGICall(mount, written.append)
+    call = WSGICall(mount)
     request.path_shift(depth)
     environ = {**request.environ, "PATH_INFO": request.environ["PATH_INFO"].encode().decode("latin-1")}
     try:
         call.begin(environ)
-        first = call.next()
+        call.written.insert(0, call.take())  # by then it has called start_response
         answer = call.response(None)
         is_complete = call.is_complete
     except BaseException:
@@ -50,24 +48,8 @@ def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
         request.path_shift(-depth)
     status = f"{int(answer.status)} {answer.status.reason or 'Unknown'}"  # type: ignore[attr-defined]
     headers = [(name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in answer.headers.pairs]
-    chunks = _Answer([*written, first], call.next, call.close)
-    body: object = chunks
+    body: object = call
     if is_complete:
-        body = b"".join(chunks)
+        body = b"".join(call)
         call.close()
     return HTTPResponse(body, status.encode("latin-1").decode(), headers)
-
-
-class _Answer(Iterator[bytes]):
-    """The chunks of the application's answer."""
-
-    def __init__(self, first: list[bytes], following: Callable[[], bytes], close: Callable[[], None]) -> None:
-        self._first = first
-        self._following = following
-        self.close = close
-
-    def __next__(self) -> bytes:
-        chunk = self._first.pop(0) if self._first else self._following()
-        if not chunk:
-            raise StopIteration
-        return chunk
