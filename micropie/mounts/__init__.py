@@ -8,7 +8,7 @@ gets a ``Response`` whose body is a stream: hooks, sessions and errors surround 
 ``asgi_call.py`` calls an ASGI application, under WSGI on the background loop; ``wsgi_in_asgi.py`` and
 ``wsgi_in_wsgi.py`` call one of WSGI under either kind of server. A way to another thread and back costs more than most
 answers, so an answer in one piece takes one: nothing waits for a task or a thread to start, the last chunk comes with
-the message of the end, and a short body is read ahead. When the client has left, an ASGI application that waits in
+the end, and a short body is read ahead. When the client has left, an ASGI application that waits in
 ``receive`` is told so before it is cancelled: one that has made tasks, as Django's handler does, would leave them
 behind otherwise. ``lifespan.py`` runs the lifespans.
 """

@@ -66,11 +66,10 @@ class AppLoop:
         task.add_done_callback(self._posted.discard)
 
     def stop(self, timeout: float | None = None) -> None:
-        """End the loop's own thread, if it has one. With a ``timeout`` in seconds, also wait for that."""
-        if self._thread is None:
-            return
+        """End the loop's own thread. With a ``timeout`` in seconds, also wait for that."""
         self.post(self.tasks.cancel_scope.cancel)
         if timeout is not None:
+            assert self._thread is not None  # noqa: S101
             self._thread.join(timeout)
             if self._thread.is_alive():
                 raise AppTimeout(f"the event loop's thread did not end within {timeout:g} s: something blocks it")
@@ -196,7 +195,6 @@ class ASGITransport(AppTransport):
         self._state: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._loop: AppLoop | None = None
-        self._lifespan: Lifespan | None = None
 
     @property
     def loop(self) -> AppLoop:
@@ -204,6 +202,7 @@ class ASGITransport(AppTransport):
         with self._lock:
             if self._loop is None:
                 self._loop = self._make_loop()
+                self.ends.callback(self._loop.stop, self.settings.app_timeout)
                 weakref.finalize(self, self._loop.stop)
             return self._loop
 
@@ -239,13 +238,4 @@ class ASGITransport(AppTransport):
         lifespan = Lifespan(AppTask(self.loop, self.app, scope), "lifespan", self.settings)
         lifespan.start()
         if lifespan.ask("startup"):
-            self._lifespan = lifespan
-
-    def shutdown(self) -> None:
-        lifespan, self._lifespan = self._lifespan, None  # a client may be closed twice, by a call and by ``with``
-        try:
-            if lifespan is not None:
-                lifespan.shutdown()
-        finally:
-            if self._loop is not None:
-                self._loop.stop(self.settings.app_timeout)
+            self.ends.callback(lifespan.shutdown)

@@ -170,6 +170,7 @@ class AppTransport(httpx.BaseTransport, ABC):
         self.app = app
         self.settings = settings
         self.overrides = ExitStack()  # undone when the client is closed
+        self.ends = ExitStack()  # of what was started; a client may be closed twice, by a call and by ``with``
         self._open: set[HttpCall] = set()
 
     @abstractmethod
@@ -201,9 +202,9 @@ class AppTransport(httpx.BaseTransport, ABC):
     def startup(self) -> None:
         """Start the application up, if the protocol has a way to do that."""
 
-    @abstractmethod
     def shutdown(self) -> None:
         """Shut the application down, and release the transport's own resources."""
+        self.ends.close()
 
     def close(self) -> None:
         """Close the open answers, then shut down. Each step runs even if another fails."""
