@@ -27,7 +27,7 @@ class Body:
     announced than allowed.
     """
 
-    __slots__ = ("_announced", "_ended", "_is_too_large", "_limit", "data", "size", "state")
+    __slots__ = ("_announced", "_ended", "_limit", "data", "size", "state")
 
     def __init__(self, limit: int, announced: int | None) -> None:
         self._limit = limit
@@ -35,16 +35,13 @@ class Body:
         self.size = 0
         self.state = UNREAD
         self._ended = False
-        self._is_too_large = False
         self.data = b""
-        if self._announced > limit:
-            raise self._too_large()
+        self._check_size()
 
     def restrict(self, limit: int) -> None:
         """Lower the limit to ``limit`` bytes. Raises 413 if more is announced or was received."""
         self._limit = min(self._limit, limit)
-        if max(self._announced, self.size, len(self.data)) > self._limit:
-            raise self._too_large()
+        self._check_size()
 
     def start_stream(self) -> None:
         """Declare that ``next_piece`` will be called. Raises ``RuntimeError`` if the body was streamed before."""
@@ -62,8 +59,7 @@ class Body:
         if self.state is KEPT and not self._ended:
             self._ended = True
             return self.data
-        if self._is_too_large:
-            raise self._too_large()
+        self._check_size()
         piece, more = b"", True
         while more and not piece and not self._ended:
             piece, more = yield receive
@@ -75,8 +71,7 @@ class Body:
         """Return the whole body, and keep it for the next call. Raises ``RuntimeError`` after ``start_stream``."""
         if self.state is STREAMED:
             raise RuntimeError("the body was handed out as a stream or a form before; it can't be read whole as well")
-        if self._is_too_large:
-            raise self._too_large()
+        self._check_size()
         if self.state is UNREAD:
             # Of an announced length WSGI can read the rest at once. 1 MiB in pieces took eight times as long.
             receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
@@ -102,12 +97,12 @@ class Body:
 
     def _count(self, piece: bytes) -> None:
         self.size += len(piece)
-        if self.size > self._limit:
-            raise self._too_large()
+        self._check_size()
 
-    def _too_large(self) -> HTTPError:
-        self._is_too_large = True  # raised again by each later read
-        return HTTPError(413, Sentence("The body may have {most} bytes at most.", most=self._limit))
+    def _check_size(self) -> None:
+        """Raise 413 if more is announced than allowed, or was received: also at each later read."""
+        if max(self._announced, self.size, len(self.data)) > self._limit:
+            raise HTTPError(413, Sentence("The body may have {most} bytes at most.", most=self._limit))
 
 
 class Performer(Protocol):

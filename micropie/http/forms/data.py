@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, Sentence
-from micropie.http.forms.uploads import UploadFile
 from micropie.lazily import pattern
 
 MULTIPART = "multipart/form-data"
@@ -29,23 +28,6 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits()
-
-
-class FormData:
-    """The fields and files of a multipart form, each a list by name; ``close()`` closes the files.
-
-    ``parts``: both in the order of the form, (name, value or file).
-    """
-
-    def __init__(self) -> None:
-        self.fields: dict[str, list[str]] = {}
-        self.files: dict[str, list[UploadFile]] = {}
-        self.parts: list[tuple[str, str | UploadFile]] = []
-
-    def close(self) -> None:
-        for uploads in self.files.values():
-            for upload in uploads:
-                upload.close()
 
 
 class Budget:

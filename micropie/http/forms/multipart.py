@@ -10,10 +10,10 @@ from collections.abc import Callable, Generator, Iterator
 from enum import Enum
 from functools import lru_cache
 from threading import RLock
-from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from micropie.errors import BadRequest, HTTPError, Sentence, logger
-from micropie.http.forms.data import DEFAULT_LIMITS, Budget, FormData, Limits, require_utf8, text_of
+from micropie.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.media_types import content_type, disposition
 from micropie.lazily import pattern
@@ -241,6 +241,8 @@ _known_head = lru_cache(maxsize=256)(_head_of)
 class MultipartParser:
     """A push parser for a whole form: fields go to memory, files to temporary files. An error closes everything.
 
+    ``fields`` and ``files`` are lists by name. ``parts`` has both in the order of the form, (name, value or file).
+
     ``feed`` may run in another thread than ``close``, which is called at any time: when a request is cancelled.
     ``read_field`` makes text of a field in any charset; without it all are UTF-8. ``needs_names``: see ``PartParser``.
     """
@@ -255,7 +257,11 @@ class MultipartParser:
         self._parser = PartParser(boundary, limits, read_field is not None, needs_names)
         self._limits = limits
         self._read_field = read_field
-        self._form = FormData()
+        self.fields: dict[str, list[str]] = {}
+        self.files: dict[str, list[UploadFile]] = {}
+        self.parts: list[tuple[str, str | UploadFile]] = []
+        self.unselected = self._parser.unselected
+        """The names of file inputs that were left empty."""
         self._head = PartHead("", None, {})
         self._value = bytearray()  # of the field that is being received
         self._upload: UploadFile | None = None  # that is being received
@@ -302,15 +308,15 @@ class MultipartParser:
             upload, self._upload = self._upload, None
             if upload.size <= self._memory_for_file:
                 self._memory_used += upload.size
-            self._form.files.setdefault(name, []).append(upload)
-            self._form.parts.append((name, upload))
+            self.files.setdefault(name, []).append(upload)
+            self.parts.append((name, upload))
             upload.seek(0)  # last, because a full disk may show here: ``close`` then closes the file
         else:
             data = bytes(self._value)
             self._value.clear()
             value = text_of(data) if self._read_field is None else self._read_field(headers, data)
-            self._form.fields.setdefault(name, []).append(value)
-            self._form.parts.append((name, value))
+            self.fields.setdefault(name, []).append(value)
+            self.parts.append((name, value))
 
     @property
     def _memory_for_file(self) -> int:
@@ -324,27 +330,22 @@ class MultipartParser:
             size += upload.size
         return size > self._memory_for_file
 
-    @property
-    def unselected(self) -> list[str]:
-        """The names of file inputs that were left empty."""
-        return self._parser.unselected
-
-    def finish(self) -> FormData:
-        """Return the form. Its files are open until ``close``. Raises 400 if the form is incomplete."""
+    def finish(self) -> Self:
+        """Return the whole form. Its files are open until ``close``. Raises 400 if the form is incomplete."""
         try:
             self._parser.finish()
         except BadRequest:
             self.close()
             raise
-        return self._form
+        return self
 
     def close(self) -> None:
         """Close the files."""
         with self._lock:
             self._is_closed = True
-            self._form.close()
-            if self._upload is not None:
-                self._upload.close()
+            for _, part in [*self.parts, ("", self._upload)]:
+                if isinstance(part, UploadFile):
+                    part.close()
 
 
 def boundary_of(parameters: dict[str, str]) -> str:
