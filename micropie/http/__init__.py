@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.body import Body
 from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
-from micropie.http.escaping import escape, html, is_html
+from micropie.http.escaping import escape, html, in_chunks, is_html
 from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig, MessageSettings, RouteInfo
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
@@ -110,11 +110,11 @@ __all__ = [
     "checked_headers", "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request",
     "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
-    "is_base_url", "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private", "merge_pending",
-    "nested", "normal_host", "normal_hosts", "normal_origin", "parse_cookies", "problem_members", "quoted_address",
-    "raw_path_below", "receive_body", "receive_form", "redirect_response", "rows", "select", "split_host",
-    "start_failed", "states_status", "status_line", "translated", "weight_of_coding", "with_host", "with_html",
-    "without_prefix",
+    "in_chunks", "is_base_url", "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private",
+    "merge_pending", "nested", "normal_host", "normal_hosts", "normal_origin", "parse_cookies", "problem_members",
+    "quoted_address", "raw_path_below", "receive_body", "receive_form", "redirect_response", "rows", "select",
+    "split_host", "start_failed", "states_status", "status_line", "translated", "weight_of_coding", "with_host",
+    "with_html", "without_prefix",
 ]
 # fmt: on
 

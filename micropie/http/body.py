@@ -6,14 +6,11 @@ the bytes that were received, or raises an error; it never waits for bytes that 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
 from io import BytesIO
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
 from micropie.errors import HTTPError, Sentence
 from micropie.execution import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
-
-T = TypeVar("T")
 
 UNREAD: Final = "unread"
 STREAMED: Final = "streamed"  # returned piece by piece and not kept: ``request.stream()``, a multipart form
@@ -103,36 +100,3 @@ class Body:
         """Raise 413 if more is announced than allowed, or was received: also at each later read."""
         if max(self._announced, self.size, len(self.data)) > self._limit:
             raise HTTPError(413, Sentence("The body may have {most} bytes at most.", most=self._limit))
-
-
-class Performer(Protocol):
-    """The part of a request that performs its body's flows."""
-
-    def perform(self, flow: Flow[T], /) -> T:
-        """Perform a flow for a ``def`` handler, and wait for its result."""
-
-    def perform_async(self, flow: Flow[T], /) -> Awaitable[T]:
-        """Perform a flow for an ``async def`` handler, which awaits its result."""
-
-
-class FlowIterator(Generic[T]):
-    """An async iterator over the results of a flow until one is empty.
-
-    It is no async generator, because one that is left by a ``break`` has to be closed by hand.
-    """
-
-    def __init__(self, step: Callable[[], Flow[T | None]], performer: Performer) -> None:
-        self._step = step
-        self._performer = performer
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self
-
-    def __anext__(self) -> Awaitable[T]:
-        return self._performer.perform_async(self._next())
-
-    def _next(self) -> Flow[T]:
-        item = yield from self._step()
-        if not item:
-            raise StopAsyncIteration
-        return item

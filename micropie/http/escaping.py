@@ -3,14 +3,15 @@ whose text escapes what is joined to it: a page must not depend on which package
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from functools import lru_cache
 from inspect import isawaitable
 from itertools import chain
 from string import Formatter
 from typing import Any, LiteralString, Protocol, TypeGuard
 
-_CHUNK = 64 * 1024  # characters
+CHUNK = 64 * 1024  # characters
 
 
 class Escaped(str):
@@ -98,14 +99,14 @@ def is_html(value: object) -> TypeGuard[Template | _HasHtml]:
 
 def html_body(value: object) -> str | Iterator[str]:
     """Return what ``is_html`` says as text. As its chunks, if it is large or has iterators, which may block."""
-    chunks = _chunks(_pieces(value))
+    chunks = in_chunks(_pieces(value))
     if _has_iterators(value):
         return chunks
     first, second = next(chunks, ""), next(chunks, None)
     return Escaped(first) if second is None else chain((first, second), chunks)
 
 
-def _pieces(value: object, spec: str = "") -> Iterator[str]:
+def _pieces(value: object, spec: str = "") -> Generator[str]:
     """Yield the HTML of a value."""
     if spec:
         yield escape(format(value, spec))
@@ -134,14 +135,16 @@ def _has_iterators(value: object) -> bool:
     return isinstance(value, Iterator) or (isinstance(value, list | tuple) and any(map(_has_iterators, value)))
 
 
-def _chunks(pieces: Iterable[str]) -> Iterator[str]:
+def in_chunks(pieces: Generator[str], first: int = CHUNK, others: int = CHUNK) -> Iterator[str]:
+    """Yield ``pieces`` joined to chunks of so many characters. Close ``pieces`` at the end, or with this generator."""
     chunk: list[str] = []
-    size = 0
-    for piece in pieces:
-        chunk.append(piece)
-        size += len(piece)
-        if size >= _CHUNK:
-            yield "".join(chunk)
-            chunk, size = [], 0
+    size, enough = 0, first
+    with closing(pieces):
+        for piece in pieces:
+            chunk.append(piece)
+            size += len(piece)
+            if size >= enough:
+                yield "".join(chunk)
+                chunk, size, enough = [], 0, others
     if chunk:
         yield "".join(chunk)

@@ -11,10 +11,10 @@ once, so that every value is the same under both protocols.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
@@ -29,6 +29,9 @@ from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
+
+if TYPE_CHECKING:
+    from micropie.http.signing import CookieSigner
 
 Value = TypeVar("Value")
 
@@ -85,11 +88,8 @@ class MessageSettings:
 class Sessions(Protocol):
     """The store of an application's sessions."""
 
-    @property
-    def in_cookie(self) -> bool: ...
-
-    @property
-    def opens_ahead(self) -> bool: ...
+    in_cookie: bool
+    opens_ahead: bool
 
     def find_id(self, exchange: Exchange, /) -> str | None: ...
 
@@ -98,39 +98,19 @@ class Sessions(Protocol):
     def open(self, session_id: str | None, /) -> Flow[Session]: ...
 
 
-class Signer(Protocol):
-    """The signer of an application's cookies."""
+class MessageConfig:
+    """The part of an application's configuration that messages depend on. All is in a class derived from it."""
 
-    def dump(self, name: str, value: object, /) -> str:
-        """Return the cookie's value."""
+    __slots__ = ()
 
-    def load(self, name: str, text: str, default: Any, max_age: float | None, /) -> Any:
-        """Return the value in ``text``, or ``default`` if it is forged or too old."""
-
-
-class MessageConfig(Protocol):
-    """The part of an application's configuration that messages depend on."""
-
-    @property
-    def settings(self) -> MessageSettings: ...
-
-    @property
-    def limits(self) -> Limits: ...
-
-    @property
-    def signer(self) -> Signer | None: ...
-
-    @property
-    def sessions(self) -> Sessions: ...
-
-    @property
-    def text_type(self) -> str: ...
-
-    def url_for(self, request: Any, name: str, segments: Any, values: Any, *, is_absolute: bool = ...) -> str: ...
-
-    def static_url(self, request: Any, path: str, name: str) -> str: ...
-
-    def asked_by(self, function: Any, given: int, /) -> object: ...
+    settings: MessageSettings
+    limits: Limits
+    signer: CookieSigner | None
+    sessions: Sessions
+    text_type: str
+    url_for: Callable[..., str]
+    static_url: Callable[..., str]
+    asked_by: Callable[[Any, int], object]
 
 
 class Closing(Protocol):
@@ -280,7 +260,7 @@ class Exchange:
         return query if isinstance(query, str) else query.decode("latin-1")
 
     @property
-    def signer(self) -> Signer:
+    def signer(self) -> CookieSigner:
         """The signer of cookies. Raises ``SetupError`` without a key."""
         if self.config.signer is None:
             raise SetupError("signed cookies need a key: write App(secret_key=os.environ['SECRET_KEY'])")
@@ -593,6 +573,29 @@ class Exchange:
     def abandon(self) -> Awaitable[None]:
         """Close what a function after the response has open, if it was cancelled."""
         raise NotImplementedError
+
+
+class FlowIterator(Generic[Value]):
+    """An async iterator over the results of a flow until one is empty.
+
+    It is no async generator, because one that is left by a ``break`` has to be closed by hand.
+    """
+
+    def __init__(self, step: Callable[[], Flow[Value | None]], exchange: Exchange) -> None:
+        self._step = step
+        self._exchange = exchange
+
+    def __aiter__(self) -> AsyncIterator[Value]:
+        return self
+
+    def __anext__(self) -> Awaitable[Value]:
+        return self._exchange.perform_async(self._next())
+
+    def _next(self) -> Flow[Value]:
+        item = yield from self._step()
+        if not item:
+            raise StopAsyncIteration
+        return item
 
 
 @cached_if_short(256)  # browsers send one of three values, but each multipart form has its own boundary

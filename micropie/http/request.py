@@ -16,9 +16,8 @@ from urllib.parse import quote
 from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.execution import Task, current
 from micropie.habits import RequestHabits
-from micropie.http.body import FlowIterator
 from micropie.http.cookies import CookieAttributes, parse_cookies
-from micropie.http.exchange import EMPTY_JSON, NULL, Address, Exchange, RouteInfo
+from micropie.http.exchange import EMPTY_JSON, NULL, Address, Exchange, FlowIterator, RouteInfo
 from micropie.http.forms.data import MULTIPART
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import Headers

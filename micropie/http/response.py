@@ -407,11 +407,8 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
 class Site(Protocol):
     """The part of a request that says which site it is for."""
 
-    @property
-    def scheme(self) -> str: ...
-
-    @property
-    def host(self) -> str: ...
+    scheme: str
+    host: str
 
 
 def redirect_response(redirect: Redirect, site: Site) -> Response:

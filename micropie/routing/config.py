@@ -17,7 +17,7 @@ from urllib.parse import quote
 from micropie.binding import OwnTypes, asked_behind, check_filled
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import kind_of
-from micropie.http import HTML, TEXT, Dumps, Request, dumps_with, split_host, with_host
+from micropie.http import HTML, TEXT, Dumps, MessageConfig, Request, dumps_with, split_host, with_host
 from micropie.routing.names import RouteNames
 from micropie.routing.providers import Asking, Providers
 from micropie.routing.settings import Settings
@@ -85,7 +85,7 @@ def check_error_key(key: object) -> ErrorKey:
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Config:
+class Config(MessageConfig):
     """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's plans of hooks change."""
 
     settings: Settings

@@ -10,84 +10,76 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.runtime import Context
 
-
-def open_environment(directories: list[str], *, reload: bool, is_async: bool) -> jinja2.Environment:
-    """Return the environment for the templates in ``directories``, absolute paths that are searched in this order."""
-    return _Environment(
-        loader=_Loader(directories),
-        # Always: by file name, as in other frameworks, "a.txt", "a.html.j2" and sources would not be escaped.
-        autoescape=True,
-        auto_reload=reload,
-        enable_async=is_async,
-    )
-
-
-def part_of(template: jinja2.Template, block: str | None, source: str | None = None) -> jinja2.Template:
-    """Return a template, or one that is a block of it. Raises ``LookupError`` if it has no block of this name.
-
-    ``source``: the text of a template that no file has.
-    """
-    if block is None:
-        return template
-    if block not in template.blocks:
-        known = ", ".join(template.blocks)
-        raise LookupError(f"{template.name or 'the source'} has no block {block!r} of its own; it has: {known}")
-    parts = {"name": template.name, "__file__": template.filename, "blocks": template.blocks, "debug_info": ""}
-    own = template.blocks[block]
-
-    def root(context: Context) -> Any:
-        for parent in _parents(template, source, context):  # as a page does before it is rendered: for super()
-            for name, inherited in parent.blocks.items():
-                context.blocks.setdefault(name, []).append(inherited)
-        return own(context)
-
-    return template.from_module_dict(template.environment, {**parts, "root": root}, template.globals)
-
-
-def _parents(template: jinja2.Template, source: str | None, context: Context) -> Iterator[jinja2.Template]:
-    """Yield the templates that a template extends, one after the other.
-
-    None where the layout is neither a name nor a variable that is given, as in ``{% extends a if b else c %}``.
-    """
-    environment: Any = template.environment
-    seen = [template]
-    for child in seen:  # the list grows in the loop
-        layout = environment.layout_of(child, source if child is template else None)
-        if isinstance(layout, nodes.Name):
-            layout = context.get(layout.name)
-        if layout is not None:
-            parent = environment.get_or_select_template(layout)
-            if parent not in seen:
-                seen.append(parent)
-                yield parent
-
-
-def names_in(environment: jinja2.Environment, name: str) -> frozenset[str]:
-    """Return the names in a template and in those that it extends, includes and imports by name.
-
-    ``{% include page %}`` is left out: it may be any template.
-    """
-    assert environment.loader is not None  # noqa: S101
-    names: set[str] = set()
-    templates: list[str | None] = [name]
-    for template in templates:  # the list grows in the loop
-        try:
-            tree = environment.parse(environment.loader.get_source(environment, template or "")[0], template)
-        except jinja2.TemplateError:  # missing, not named, or broken: rendering it raises the error
-            continue
-        names.update(node.name for node in tree.find_all(nodes.Name))
-        templates += set(meta.find_referenced_templates(tree)).difference(templates)
-    return frozenset(names)
-
-
 # ``row.items`` is the method of a dict, in Jinja2 as well.
 _DICT_ATTRIBUTES = frozenset(dir(dict))
 
 
-class _Environment(jinja2.Environment):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+class Environment(jinja2.Environment):
+    """The environment for the templates in ``directories``, absolute paths that are searched in this order."""
+
+    def __init__(self, directories: list[str], *, reload: bool, is_async: bool) -> None:
+        super().__init__(
+            loader=_Loader(directories),
+            # Always: by file name, as in other frameworks, "a.txt", "a.html.j2" and sources would not be escaped.
+            autoescape=True,
+            auto_reload=reload,
+            enable_async=is_async,
+        )
         self._layouts: WeakKeyDictionary[jinja2.Template, object] = WeakKeyDictionary()
+
+    def part_of(self, template: jinja2.Template, block: str | None, source: str | None = None) -> jinja2.Template:
+        """Return a template, or one that is a block of it. Raises ``LookupError`` if it has no block of this name.
+
+        ``source``: the text of a template that no file has.
+        """
+        if block is None:
+            return template
+        if block not in template.blocks:
+            known = ", ".join(template.blocks)
+            raise LookupError(f"{template.name or 'the source'} has no block {block!r} of its own; it has: {known}")
+        parts = {"name": template.name, "__file__": template.filename, "blocks": template.blocks, "debug_info": ""}
+        own = template.blocks[block]
+
+        def root(context: Context) -> Any:
+            for parent in self._parents(template, source, context):  # as a page does before it is rendered: for super()
+                for name, inherited in parent.blocks.items():
+                    context.blocks.setdefault(name, []).append(inherited)
+            return own(context)
+
+        return template.from_module_dict(self, {**parts, "root": root}, template.globals)
+
+    def _parents(self, template: jinja2.Template, source: str | None, context: Context) -> Iterator[jinja2.Template]:
+        """Yield the templates that a template extends, one after the other.
+
+        None where the layout is neither a name nor a variable that is given, as in ``{% extends a if b else c %}``.
+        """
+        seen = [template]
+        for child in seen:  # the list grows in the loop
+            layout: Any = self.layout_of(child, source if child is template else None)
+            if isinstance(layout, nodes.Name):
+                layout = context.get(layout.name)
+            if layout is not None:
+                parent = self.get_or_select_template(layout)
+                if parent not in seen:
+                    seen.append(parent)
+                    yield parent
+
+    def names_in(self, name: str) -> frozenset[str]:
+        """Return the names in a template and in those that it extends, includes and imports by name.
+
+        ``{% include page %}`` is left out: it may be any template.
+        """
+        assert self.loader is not None  # noqa: S101
+        names: set[str] = set()
+        templates: list[str | None] = [name]
+        for template in templates:  # the list grows in the loop
+            try:
+                tree = self.parse(self.loader.get_source(self, template or "")[0], template)
+            except jinja2.TemplateError:  # missing, not named, or broken: rendering it raises the error
+                continue
+            names.update(node.name for node in tree.find_all(nodes.Name))
+            templates += set(meta.find_referenced_templates(tree)).difference(templates)
+        return frozenset(names)
 
     def layout_of(self, template: jinja2.Template, source: str | None) -> object:
         """Return the name of the template that one extends, a variable (``nodes.Name``), or None."""

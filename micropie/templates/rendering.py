@@ -9,18 +9,19 @@ page that uses none pays for none.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import Catalog
+from micropie.http import in_chunks
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import Template
 
+    from micropie.templates.environment import Environment
 
 DIRECTORY = "templates"  # relative to the working directory
 
@@ -61,17 +62,17 @@ class Templates:
 
     def render(self, name: str, context: dict[str, object], block: str | None = None) -> str:
         """Render the template ``name``, or its block of the name ``block`` alone; every value is escaped."""
-        return self._part(self._sync.get_template(name), block).render(context)
+        return self._sync.part_of(self._sync.get_template(name), block).render(context)
 
     def render_async(self, name: str, context: dict[str, object], block: str | None = None) -> Awaitable[str]:
         """Return an awaitable of the text, for any event loop: values, calls and iterators may be async."""
-        return Rendering(self._part(self._async.get_template(name), block), context)
+        return Rendering(self._async.part_of(self._async.get_template(name), block), context)
 
     def stream(self, name: str, context: dict[str, object], block: str | None = None) -> Iterator[str]:
         """Return an iterator that renders chunk by chunk, each when it is asked for."""
-        template = self._part(self._sync.get_template(name), block)
+        template = self._sync.part_of(self._sync.get_template(name), block)
         pieces: Any = template.generate(context)  # a generator, annotated as an iterator
-        return in_chunks(pieces)
+        return in_chunks(pieces, FIRST_CHUNK, CHUNK)
 
     def mentions(self, name: str, words: frozenset[str]) -> bool:
         """Return whether ``name`` or a template that it extends, includes or imports by name uses one of ``words``."""
@@ -79,7 +80,7 @@ class Templates:
 
     def render_source(self, source: str, context: dict[str, object], block: str | None = None) -> str:
         """Render ``source``, a template's text; it may extend and include templates of the directory."""
-        return self._part(self._compile(source), block, source).render(context)
+        return self._sync.part_of(self._compile(source), block, source).render(context)
 
     # If two threads come first at the same time, each may open an environment, which costs only time.
 
@@ -92,23 +93,17 @@ class Templates:
         return self._open(is_async=True)
 
     @cached_property
-    def _part(self) -> Callable[..., Template]:
-        part_of: Callable[..., Template] = _environment_module().part_of
-        return part_of
-
-    @cached_property
     def _compile(self) -> Callable[[str], Template]:
         return lru_cache(maxsize=_SOURCES)(self._sync.from_string)
 
     @cached_property
     def _find_names(self) -> Callable[[str], frozenset[str]]:
-        find = partial(_environment_module().names_in, self._sync)
+        find = self._sync.names_in
         return find if self._reload else lru_cache(maxsize=_SOURCES)(find)
 
     def _open(self, *, is_async: bool) -> Environment:
         directories = [_absolute(directory) for directory in self.directories]
-        open_environment = _environment_module().open_environment
-        environment: Any = open_environment(directories, reload=self._reload, is_async=is_async)
+        environment: Any = _environment_module().Environment(directories, reload=self._reload, is_async=is_async)
         environment.filters.update(self._filters)
         environment.globals.update(self._names)
         catalog = self._catalog
@@ -165,19 +160,3 @@ class Rendering:
 # answer's headers it fills one packet. Each further chunk costs a worker thread's turn under ASGI.
 FIRST_CHUNK = 1024
 CHUNK = 8 * 1024
-
-
-def in_chunks(pieces: Generator[str, None, None]) -> Iterator[str]:
-    """Yield ``pieces`` joined to chunks, and close ``pieces`` at the end or when this generator is closed."""
-    chunk: list[str] = []
-    size, enough = 0, FIRST_CHUNK
-    with closing(pieces):
-        for piece in pieces:
-            chunk.append(piece)
-            size += len(piece)
-            if size >= enough:
-                yield "".join(chunk)
-                chunk.clear()
-                size, enough = 0, CHUNK
-    if chunk:
-        yield "".join(chunk)

@@ -24,8 +24,9 @@ from markupsafe import Markup
 from micropie import App, Server, SetupError, template
 from micropie.csrf import csrf_token, is_csrf_token
 from micropie.execution import current
+from micropie.http import in_chunks
 from micropie.streams.threaded import CHUNKS_AHEAD
-from micropie.templates.rendering import CHUNK, FIRST_CHUNK, in_chunks
+from micropie.templates.rendering import CHUNK, FIRST_CHUNK
 from tests.conftest import MakeClient
 from tests.support.pairs import paired
 
@@ -589,7 +590,7 @@ def test_a_stream_comes_in_chunks_of_a_fair_size(make_client: MakeClient, write:
 
 def test_a_closed_stream_closes_the_template() -> None:
     pieces = ("x" * FIRST_CHUNK for _ in range(3))
-    chunks: Any = in_chunks(pieces)
+    chunks: Any = in_chunks(pieces, FIRST_CHUNK)
     assert next(chunks) == "x" * FIRST_CHUNK
     chunks.close()
     assert next(pieces, None) is None

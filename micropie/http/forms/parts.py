@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from micropie.execution import IO, Flow
-from micropie.http.body import Body, FlowIterator, Performer
+from micropie.http.body import Body
+from micropie.http.exchange import Exchange, FlowIterator
 from micropie.http.forms.data import text_of
 from micropie.http.forms.multipart import PartHead, PartParser
 from micropie.http.forms.uploads import BATCH, CHUNK, MOST_PIECES, NewFile, UploadFile, safe_filename
@@ -94,17 +95,17 @@ PartSource: TypeAlias = ArrivingParts | ReceivedParts
 class Parts:
     """The parts of a form: for a ``for`` in a ``def`` handler, or an ``async for`` in an ``async def``."""
 
-    def __init__(self, source: PartSource, performer: Performer) -> None:
+    def __init__(self, source: PartSource, exchange: Exchange) -> None:
         self._source = source
-        self._performer = performer
+        self._exchange = exchange
         self._current: _Part | None = None
 
     def __iter__(self) -> Iterator[Part]:
-        while part := self._performer.perform(self._next(Part)):
+        while part := self._exchange.perform(self._next(Part)):
             yield part
 
     def __aiter__(self) -> AsyncIterator[AsyncPart]:
-        return FlowIterator(lambda: self._next(AsyncPart), self._performer)
+        return FlowIterator(lambda: self._next(AsyncPart), self._exchange)
 
     def _next(self, kind: type[AnyPart]) -> Flow[AnyPart | None]:
         if self._current is not None:
@@ -113,7 +114,7 @@ class Parts:
         head = yield from self._source.next_part()
         if head is None:
             return None
-        self._current = part = kind(head, self._source, self._performer)
+        self._current = part = kind(head, self._source, self._exchange)
         return part
 
 
@@ -127,11 +128,11 @@ class _Part:
     headers: dict[str, str]
     """The part's own headers, names in lower case; empty for a field that was received before."""
 
-    def __init__(self, head: PartHead, source: PartSource, performer: Performer) -> None:
+    def __init__(self, head: PartHead, source: PartSource, exchange: Exchange) -> None:
         self.name, self.raw_filename, headers = head
         self.headers = {**headers}
         self._source: PartSource | None = source  # None once the next part has been asked for
-        self._performer = performer
+        self._exchange = exchange
         self._rest = memoryview(b"")  # of the chunk that ``read(n)`` took a part of
         self._has_ended = False
 
@@ -206,23 +207,23 @@ class Part(_Part):
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over the rest of it, piece by piece as it arrives."""
-        while chunk := self._performer.perform(self._next_chunk()):
+        while chunk := self._exchange.perform(self._next_chunk()):
             yield chunk
 
     def read(self, n: int = -1) -> bytes:
         """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
-        return self._performer.perform(self._read(n))
+        return self._exchange.perform(self._read(n))
 
     def text(self) -> str:
         """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return self._performer.perform(self._text())
+        return self._exchange.perform(self._text())
 
     def save_to(self, directory: str | Path) -> Path:
         """Write the rest into ``directory`` as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
         """
-        return self._performer.perform(self._save(directory))
+        return self._exchange.perform(self._save(directory))
 
 
 class AsyncPart(_Part):
@@ -230,19 +231,19 @@ class AsyncPart(_Part):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the rest of it, piece by piece as it arrives."""
-        return FlowIterator(self._next_chunk, self._performer)
+        return FlowIterator(self._next_chunk, self._exchange)
 
     def read(self, n: int = -1) -> Awaitable[bytes]:
         """``await part.read()``: the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
-        return self._performer.perform_async(self._read(n))
+        return self._exchange.perform_async(self._read(n))
 
     def text(self) -> Awaitable[str]:
         """``await part.text()``: the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return self._performer.perform_async(self._text())
+        return self._exchange.perform_async(self._text())
 
     def save_to(self, directory: str | Path) -> Awaitable[Path]:
         """``await part.save_to(directory)``: write the rest there as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never blocks the loop.
         """
-        return self._performer.perform_async(self._save(directory))
+        return self._exchange.perform_async(self._save(directory))
