@@ -123,14 +123,8 @@ def _as_problem(error: HTTPError, title: str, message: str, headers: HeadersLike
     document = problem_members(error.status, message) | {"title": title}
     if isinstance(error, BindingError):
         document["errors"] = [
-            {
-                "parameter": one.parameter,
-                "source": one.source,
-                "expected": one.expected,
-                "path": list(one.path),
-                "field": one.field,
-                "detail": str(one),
-            }
+            {name: getattr(one, name) for name in ("parameter", "source", "expected", "path", "field")}
+            | {"detail": str(one)}
             for one in error.errors
         ]
     return Response(document, error.status, headers, PROBLEM)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
-from micropie.errors import BadRequest, SetupError, refuse_text
+from micropie.errors import BadRequest, SetupError, check, refuse_text
 from micropie.lazily import pattern
 
 Entry = TypeVar("Entry")
@@ -129,17 +129,13 @@ def normal_origin(origin: str) -> str:
 def checked_origins(origins: Iterable[str], argument: str) -> frozenset[str]:
     """Return the origins in their normal spelling. Raises ``SetupError`` for one that is malformed."""
     refuse_text(argument, origins)
-    return frozenset(_checked(origin, argument) for origin in origins)
-
-
-def _checked(origin: object, argument: str) -> str:
-    normal = normal_origin(origin) if isinstance(origin, str) else ""
-    if not normal:
-        raise SetupError(
-            f"{argument} takes origins, a scheme and a host without a path or an end slash, such as "
-            f'"https://app.example.com": not {origin!r}'
-        )
-    return normal
+    expected = 'origins, a scheme and a host without a path or an end slash, such as "https://app.example.com"'
+    found = set()
+    for origin in origins:
+        normal = normal_origin(origin) if isinstance(origin, str) else ""
+        check(argument, normal != "", origin, expected)
+        found.add(normal)
+    return frozenset(found)
 
 
 def is_base_url(value: object) -> bool:

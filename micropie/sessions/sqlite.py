@@ -23,7 +23,6 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
 """
-_IS_READY = "SELECT 1 FROM sqlite_master WHERE name = 'sessions_by_expiry'"
 _LOAD = "SELECT data FROM sessions WHERE id = ? AND expires > ?"
 _STORE = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)"
 _DELETE = "DELETE FROM sessions WHERE id = ?"
@@ -114,11 +113,7 @@ class SQLiteSessionBackend(SessionBackend):
             try:
                 _execute_with_retries(connection, "PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
-                # Asked first, because creating the table waits for other writers.
-                if connection.execute(_IS_READY).fetchone() is None:
-                    with _transaction(connection):
-                        for statement in _SCHEMA.split(";"):
-                            connection.execute(statement)
+                connection.executescript(_SCHEMA)
             except BaseException:
                 connection.close()
                 raise

@@ -751,7 +751,7 @@ def test_R33_save_to_a_full_disk_says_which(tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shutil.copyfileobj", full)
+    monkeypatch.setattr(UploadFile, "read", full)
     file = upload()
     with pytest.raises(OSError, match=r"No space left on device: .*a\.txt"):
         file.save_to(tmp_path)

@@ -7,7 +7,7 @@ parses, and the disk is all that is waited for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -98,20 +98,17 @@ class UploadFile(UploadHabits):
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
         """
-        path = Path(directory) / safe_filename(self.filename)
-        with path.open("xb") as target:  # "x" does not follow a symlink either
-            try:
-                self.seek(0)
-                import shutil
-
-                shutil.copyfileobj(self.file, target, CHUNK)
-            except BaseException as error:
-                path.unlink()
-                if isinstance(error, OSError) and error.filename is None:
-                    error.filename = str(path)  # a full disk: the log says which
-                raise
+        target = NewFile(Path(directory) / safe_filename(self.filename))
         self.seek(0)
-        return path
+        try:
+            target.write(self, is_last=True)
+        except BaseException as error:
+            target.discard()
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(target.path)  # a full disk: the log says which
+            raise
+        self.seek(0)
+        return target.path
 
     def close(self) -> None:
         """Close the file, which deletes it."""
@@ -131,7 +128,7 @@ class NewFile:
         self._lock = Lock()
         self._is_discarded = False
 
-    def write(self, pieces: Sequence[bytes], is_last: bool = False) -> None:
+    def write(self, pieces: Iterable[bytes], is_last: bool = False) -> None:
         """Write ``pieces``; close the file after the last. Raises ``FileExistsError`` if the file existed before."""
         with self._lock:
             if self._is_discarded:
