@@ -8,28 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from micropie.errors import Redirect, ResponseError
 from micropie.execution import Completed
 
-Value = TypeVar("Value")
 HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
-class Alias(Generic[Value]):
-    """Another name of an attribute of an attribute: ``Alias("request.session")``."""
+def attribute_of(path: str, sets: str = "") -> Any:
+    """Return a property that is the attribute at ``path``, ``"request.session"``; set, it becomes that at ``sets``."""
+    holder, _, name = sets.rpartition(".")
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._find: Callable[[object], Value] = attrgetter(path)
+    def change(owner: object, value: object) -> None:
+        setattr(attrgetter(holder)(owner), name, value)
 
-    def __get__(self, owner: object, cls: type) -> Value:
-        return self._find(owner)
-
-    def __set__(self, owner: object, value: Value) -> None:
-        path, _, name = self._path.rpartition(".")
-        setattr(attrgetter(path)(owner), name, value)
+    return property(attrgetter(path), change if sets else None)
 
 
 class RequestHabits:
@@ -41,9 +35,9 @@ class RequestHabits:
     _subapp: object = None  # a hook sets it: the application that gets the request instead
     _subapp_path: str | None = None
 
-    query_params = Alias[dict[str, list[str]]]("_exchange.query")
+    query_params: dict[str, list[str]] = attribute_of("_exchange.query")
     """The query's parameters: name -> values. ``query`` is a multi-dict of the same."""
-    body_params = Alias[dict[str, list[Any]]]("_exchange.fields")
+    body_params: dict[str, list[Any]] = attribute_of("_exchange.fields")
     """The fields of the form or of the JSON body's top level: name -> values. ``form`` is a multi-dict of them."""
 
     @property
@@ -57,7 +51,7 @@ class SocketHabits:
 
     __slots__ = ()
 
-    query_params = Alias[dict[str, list[str]]]("request.query_params")
+    query_params: dict[str, list[str]] = attribute_of("request.query_params")
     """``request.query_params``"""
 
 
@@ -129,15 +123,15 @@ class ServerHabits:
     _render_template: Callable[..., Awaitable[str]]
     _redirect: Callable[..., Redirect]
 
-    session = Alias[dict[str, Any]]("request.session")
+    session: dict[str, Any] = attribute_of("request.session", sets="request.session")
     """``self.request.session``"""
-    query_params = Alias[dict[str, list[str]]]("request.query_params")
+    query_params: dict[str, list[str]] = attribute_of("request.query_params")
     """``self.request.query_params``"""
-    body_params = Alias[dict[str, list[Any]]]("request.body_params")
+    body_params: dict[str, list[Any]] = attribute_of("request.body_params")
     """``self.request.body_params``"""
-    path_params = Alias[Sequence[Any]]("request.path_params")
+    path_params: Sequence[Any] = attribute_of("request.path_params")
     """``self.request.path_params``"""
-    files = Alias[Mapping[str, Any]]("request.files")
+    files: Mapping[str, Any] = attribute_of("request.files")
     """``self.request.files``"""
 
     def render_template(self, name: str, /, **context: object) -> Awaitable[str]:

@@ -16,7 +16,7 @@ from micropie.channels import Channels
 from micropie.errors import SetupError
 from micropie.execution import HANDLER, RouteKind, current
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
-from micropie.habits import Alias, AppHabits
+from micropie.habits import AppHabits, attribute_of
 from micropie.http import State
 from micropie.mounts import APP, ASGI
 from micropie.routing import (
@@ -57,9 +57,9 @@ class Node(AppHabits):
 class Tree(Registrations):
     """One application with all that is inside it."""
 
-    startup_handlers = Alias[list[Callable[[], object]]]("_app.startup_handlers")
-    shutdown_handlers = Alias[list[Callable[[], object]]]("_app.shutdown_handlers")
-    state = Alias[State]("_app.state")
+    startup_handlers: list[Callable[[], object]] = attribute_of("_app.startup_handlers")
+    shutdown_handlers: list[Callable[[], object]] = attribute_of("_app.shutdown_handlers")
+    state: State = attribute_of("_app.state")
 
     def __init__(self, app: Node, links: Mapping[str, Callable[..., str]], channels: Channels | None) -> None:
         super().__init__()

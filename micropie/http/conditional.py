@@ -96,8 +96,6 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     """
     known = headers.get("if-none-match")
     if known is not None:
-        if known == etag:  # as browsers send it back
-            return True
         opaque = etag.removeprefix("W/")
         return known.strip() == "*" or any(tag == opaque for _, tag in _ENTITY_TAG.findall(known))
     modified_since = headers.get("if-modified-since")

@@ -6,13 +6,12 @@ unchanged under both protocols. Only ``response.py`` decides whether a value may
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, wraps
-from typing import TypeVar, overload
+from typing import TypeVar
 
 from micropie.http.types import HeaderPairs, HeadersLike
 
-Default = TypeVar("Default")
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")
 
@@ -67,28 +66,13 @@ class Headers(Mapping[str, str]):
                 values.setdefault(name, []).append(value)
             self._joined = {name: ("; " if name == "cookie" else ", ").join(values[name]) for name in values}
 
-    def _find(self, name: str) -> str | None:
-        return self._joined.get(_key_of(name))
-
     def __getitem__(self, name: str) -> str:
-        value = self._find(name)
-        if value is None:
+        if name not in self:
             raise KeyError(name)
-        return value
-
-    # ``Mapping`` has these two, but there a name that is absent costs an exception.
-
-    @overload
-    def get(self, name: str, /) -> str | None: ...
-    @overload
-    def get(self, name: str, /, default: str | Default) -> str | Default: ...
-    def get(self, name: str, default: object = None) -> object:
-        """Return the value of ``name``, or ``default``."""
-        value = self._find(name)
-        return default if value is None else value
+        return self._joined[_key_of(name)]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._find(name) is not None
+        return isinstance(name, str) and _key_of(name) in self._joined
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._joined)
@@ -99,10 +83,6 @@ class Headers(Mapping[str, str]):
     def has_any(self, names: frozenset[str]) -> bool:
         """Return whether one of ``names``, in lower case, is there."""
         return not self._joined.keys().isdisjoint(names)
-
-    def items(self) -> ItemsView[str, str]:
-        """Return the names and values."""
-        return self._joined.items()  # that of ``Mapping`` looks up each name
 
     def get_all(self, name: str) -> list[str]:
         """Return every value of ``name``, in order; ``[]`` if there is none."""
@@ -181,10 +161,7 @@ class MutableHeaders:
 
     def _remove(self, name: str) -> None:
         unwanted = name.lower()
-        for stated, _ in self.pairs:  # most have nothing to remove, which takes half the time of a new list
-            if stated.lower() == unwanted:
-                self.pairs[:] = [pair for pair in self.pairs if pair[0].lower() != unwanted]
-                return
+        self.pairs[:] = [pair for pair in self.pairs if pair[0].lower() != unwanted]
 
     def __repr__(self) -> str:
         return f"MutableHeaders({self.pairs!r})"

@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextvars import copy_context
 from datetime import UTC, datetime
 from math import inf
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Unpack, cast
 from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.execution import Task, current
-from micropie.habits import RequestHabits
+from micropie.habits import RequestHabits, attribute_of
 from micropie.http.cookies import CookieAttributes, parse_cookies
 from micropie.http.exchange import EMPTY_JSON, NULL, Address, Exchange, FlowIterator, RouteInfo
 from micropie.http.forms.data import MULTIPART
@@ -37,15 +36,6 @@ else:
     conditional = module("micropie.http.conditional")  # for answers with an ETag or a date
 
 
-def _of_exchange(name: str, sets: str = "") -> Any:
-    """Return a property that is the exchange's attribute ``name``; set, it becomes that named ``sets``."""
-
-    def change(request: Request, value: object) -> None:
-        setattr(request._exchange, sets, value)
-
-    return property(attrgetter(f"_exchange.{name}"), change if sets else None)
-
-
 class Request(RequestHabits):
     """The client's request, which handlers see as ``self.request``. Authors may set attributes of their own on it."""
 
@@ -58,32 +48,32 @@ class Request(RequestHabits):
 
     # -- the head -----------------------------------------------------------------------------------------------
 
-    method: str = _of_exchange("method", sets="method")
+    method: str = attribute_of("_exchange.method", sets="_exchange.method")
     """The method as the client wrote it; the standard ones are upper-case."""
 
-    path: str = _of_exchange("path", sets="path")
+    path: str = attribute_of("_exchange.path", sets="_exchange.path")
     """The decoded path, without the mount's prefix, and without a slash at its end.
 
     It is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` has the slash. A mounted application gets
     the slash as well.
     """
 
-    path_params: Final[Sequence[Any]] = _of_exchange("path_params")
+    path_params: Final[Sequence[Any]] = attribute_of("_exchange.path_params")
     """The values of the parameters in the path, in order."""
 
-    route: Final[RouteInfo | None] = _of_exchange("route")
+    route: Final[RouteInfo | None] = attribute_of("_exchange.route")
     """The route, with its ``name`` and its ``pattern``; None if no handler answers the path."""
 
-    id: str = _of_exchange("id", sets="id")
+    id: str = attribute_of("_exchange.id", sets="_exchange.id")
     """The request's name in logs and on error pages; "" without the middleware ``RequestId``."""
 
-    scope: Final[Scope] = _of_exchange("scope")
+    scope: Final[Scope] = attribute_of("_exchange.scope")
     """The ASGI scope; under WSGI one that is made from the environ."""
 
-    environ: Final[Environ | None] = _of_exchange("environ")
+    environ: Final[Environ | None] = attribute_of("_exchange.environ")
     """The WSGI environ; None under ASGI."""
 
-    headers: Final[Headers] = _of_exchange("headers")
+    headers: Final[Headers] = attribute_of("_exchange.headers")
     """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1 text.
 
     Raises 431 if there are more than 1000.
@@ -142,10 +132,10 @@ class Request(RequestHabits):
         """The path below ``root_path`` as the client sent it, still escaped; b"" if it is not below."""
         return self._exchange.raw_path()
 
-    root_path: Final[str] = _of_exchange("root_path")
+    root_path: Final[str] = attribute_of("_exchange.root_path")
     """The decoded path that the application is mounted at, without a slash at its end; "" for none."""
 
-    query_string: Final[str] = _of_exchange("query_string")
+    query_string: Final[str] = attribute_of("_exchange.query_string")
     """The query without the ``?``, still escaped, as latin-1 text."""
 
     @property
@@ -204,10 +194,10 @@ class Request(RequestHabits):
 
     # The server knows its peer only. Middleware sets these from the headers of a proxy that it trusts.
 
-    scheme: str = _of_exchange("scheme", sets="known_scheme")
+    scheme: str = attribute_of("_exchange.scheme", sets="_exchange.known_scheme")
     """``http`` or ``https``."""
 
-    client: Address | None = _of_exchange("client", sets="known_client")
+    client: Address | None = attribute_of("_exchange.client", sets="_exchange.known_client")
     """The client's address, None if the server does not know it (a UNIX socket)."""
 
     @property
@@ -380,13 +370,13 @@ class Request(RequestHabits):
         """Call ``close`` when the request is over, whatever happens. ``status`` and ``broken_off`` are settled then."""
         self._exchange.on_close(close)
 
-    status: Final[int | None] = _of_exchange("status")
+    status: Final[int | None] = attribute_of("_exchange.status")
     """The status of the answer, once that is settled; None if the client left before."""
 
-    length: Final[int | None] = _of_exchange("length")
+    length: Final[int | None] = attribute_of("_exchange.length")
     """The length of the answer's body in bytes; None for a stream that states none."""
 
-    broken_off: Final[bool] = _of_exchange("broken_off")
+    broken_off: Final[bool] = attribute_of("_exchange.broken_off")
     """Whether the answer did not reach its end as far as the server tells.
 
     The client left, a stream failed, or the server timed out. Settled when ``on_close`` functions run.
