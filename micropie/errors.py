@@ -108,6 +108,12 @@ def _restore_http_error(kind: type[HTTPError], arguments: tuple[object, ...]) ->
     return error
 
 
+def check_most(number: int, most: int, sentence: str) -> None:
+    """Raise 413 if ``number`` is more than ``most``, which ``sentence`` has as ``{most}``."""
+    if number > most:
+        raise HTTPError(413, Sentence(sentence, most=most))
+
+
 class BadRequest(HTTPError):
     """Answer 400 with ``message``: one sentence that says what is malformed in the request."""
 

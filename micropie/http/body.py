@@ -9,7 +9,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Final
 
-from micropie.errors import HTTPError, Sentence
+from micropie.errors import check_most
 from micropie.execution import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
@@ -98,5 +98,5 @@ class Body:
 
     def _check_size(self) -> None:
         """Raise 413 if more is announced than allowed, or was received: also at each later read."""
-        if max(self._announced, self.size, len(self.data)) > self._limit:
-            raise HTTPError(413, Sentence("The body may have {most} bytes at most.", most=self._limit))
+        size = max(self._announced, self.size, len(self.data))
+        check_most(size, self._limit, "The body may have {most} bytes at most.")

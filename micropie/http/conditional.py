@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import quote
 
 from micropie.errors import HTTPError
 from micropie.lazily import pattern
@@ -38,8 +39,12 @@ class Selection(NamedTuple):
     stop: int
 
 
-# What an entity-tag may have unescaped between its quotes, of ASCII (section 8.8.3): all but ``"``, and not ``%``.
-TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"
+def entity_tag(text: str) -> str:
+    """Return an ETag's value. Of ASCII it may have all but ``"`` unescaped between its quotes (section 8.8.3)."""
+    return f'"{quote(text, safe=_TAG_SAFE)}"'
+
+
+_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # and not "%", which begins an escape
 
 
 @lru_cache(maxsize=1024)

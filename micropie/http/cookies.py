@@ -11,7 +11,6 @@ from micropie.lazily import pattern
 _NAME = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]*")
 _ATTRIBUTE = pattern(r"[\x20-\x3A\x3C-\x7E]*")
-_SAMESITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 
 # Browsers keep a cookie's name, value and attributes up to 4096 bytes (RFC 6265, section 6.1) and drop longer ones.
 MAX_COOKIE = 4096
@@ -116,8 +115,8 @@ def format_cookie(
 
 
 def _checked_samesite(name: str, samesite: str, secure: bool) -> str:
-    rule = _SAMESITE.get(samesite.lower())
-    if rule is None:
+    rule = samesite.capitalize()
+    if rule not in ("Lax", "Strict", "None"):
         raise ValueError(f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}")
     if rule == "None" and not secure:
         raise ValueError(f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it")

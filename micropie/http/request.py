@@ -10,7 +10,6 @@ from contextvars import copy_context
 from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Unpack, cast
-from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.execution import Task, current
@@ -27,13 +26,9 @@ from micropie.http.session import Session
 from micropie.http.state import State
 from micropie.http.types import Environ, Scope
 from micropie.http.urls import is_host
-from micropie.lazily import module
 
 if TYPE_CHECKING:
-    from micropie.http import conditional
     from micropie.http.forms.parts import Parts
-else:
-    conditional = module("micropie.http.conditional")  # for answers with an ETag or a date
 
 
 class Request(RequestHabits):
@@ -162,9 +157,11 @@ class Request(RequestHabits):
         ``etag`` is any text that changes with the answer, ``modified`` when it last did; a naive one counts as UTC.
         Only GET and HEAD can be answered so. RFC 9110, section 13.
         """
+        from micropie.http import conditional
+
         headers, tag, seconds = self.response.headers, "", inf
         if etag is not None:
-            tag = headers["ETag"] = _entity_tag(etag)
+            tag = headers["ETag"] = conditional.entity_tag(etag)
         if modified is not None:
             seconds = int((modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp())
             headers["Last-Modified"] = conditional.http_date(seconds)
@@ -183,7 +180,9 @@ class Request(RequestHabits):
         is nothing yet. Tags are compared weakly, against section 13.1.1: what compresses an answer on its way to the
         client makes its tag weak, which says nothing of the version.
         """
-        tag, wanted = "" if etag is None else _entity_tag(etag), self.headers.get("if-match")
+        from micropie.http import conditional
+
+        tag, wanted = "" if etag is None else conditional.entity_tag(etag), self.headers.get("if-match")
         if wanted is None and required and tag:
             raise HTTPError(428, "A change needs If-Match, with the ETag of the version that it is for.")
         is_other = wanted is not None and not (tag and conditional.is_known({"if-none-match": wanted}, tag, inf))
@@ -429,7 +428,3 @@ class _CurrentRequest:
 
 
 bound_request = cast("Request", _CurrentRequest())
-
-
-def _entity_tag(text: str) -> str:
-    return f'"{quote(text, safe=conditional.TAG_SAFE)}"'

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import jinja2
 from jinja2 import meta, nodes
 from jinja2.runtime import Context
+
+# How many compiled sources are cached: a program's text has few, and those built at run time must not pile up.
+_SOURCES = 256
 
 # ``row.items`` is the method of a dict, in Jinja2 as well.
 _DICT_ATTRIBUTES = frozenset(dir(dict))
@@ -25,6 +29,8 @@ class Environment(jinja2.Environment):
             auto_reload=reload,
             enable_async=is_async,
         )
+        self.compiled = lru_cache(maxsize=_SOURCES)(self.from_string)
+        self.known_names = self.names_in if reload else lru_cache(maxsize=_SOURCES)(self.names_in)
         self._layouts: WeakKeyDictionary[jinja2.Template, object] = WeakKeyDictionary()
 
     def part_of(self, template: jinja2.Template, block: str | None, source: str | None = None) -> jinja2.Template:

@@ -9,7 +9,7 @@ page that uses none pays for none.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 DIRECTORY = "templates"  # relative to the working directory
 
 Directory: TypeAlias = str | PathLike[str]
-
-# How many compiled sources are cached: a program's text has few, and those built at run time must not pile up.
-_SOURCES = 256
 
 
 class Templates:
@@ -76,11 +73,11 @@ class Templates:
 
     def mentions(self, name: str, words: frozenset[str]) -> bool:
         """Return whether ``name`` or a template that it extends, includes or imports by name uses one of ``words``."""
-        return not words.isdisjoint(self._find_names(name))
+        return not words.isdisjoint(self._sync.known_names(name))
 
     def render_source(self, source: str, context: dict[str, object], block: str | None = None) -> str:
         """Render ``source``, a template's text; it may extend and include templates of the directory."""
-        return self._sync.part_of(self._compile(source), block, source).render(context)
+        return self._sync.part_of(self._sync.compiled(source), block, source).render(context)
 
     # If two threads come first at the same time, each may open an environment, which costs only time.
 
@@ -91,15 +88,6 @@ class Templates:
     @cached_property
     def _async(self) -> Environment:
         return self._open(is_async=True)
-
-    @cached_property
-    def _compile(self) -> Callable[[str], Template]:
-        return lru_cache(maxsize=_SOURCES)(self._sync.from_string)
-
-    @cached_property
-    def _find_names(self) -> Callable[[str], frozenset[str]]:
-        find = self._sync.names_in
-        return find if self._reload else lru_cache(maxsize=_SOURCES)(find)
 
     def _open(self, *, is_async: bool) -> Environment:
         directories = [_absolute(directory) for directory in self.directories]

@@ -1005,7 +1005,7 @@ def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None
     templates = Pages(write({"page.html": ""}))._micropie.compiled().config.templates
     for number in range(1000):
         assert templates.render_source("{{ n }} " + str(number % 500), {"n": number}) == f"{number} {number % 500}"
-    compiled: Any = templates._compile
+    compiled: Any = templates._sync.compiled
     info = compiled.cache_info()
     assert info.currsize == 256
     before = info.hits

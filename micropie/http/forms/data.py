@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from micropie.errors import BadRequest, HTTPError, Sentence
+from micropie.errors import BadRequest, HTTPError, check_most
 from micropie.lazily import pattern
 
 MULTIPART = "multipart/form-data"
@@ -41,18 +41,13 @@ class Budget:
     def begin(self) -> None:
         """Count one more field."""
         self._count += 1
-        if self._count > self._limits.max_fields:
-            most = self._limits.max_fields
-            raise HTTPError(413, Sentence("A form or query may have {most} fields at most.", most=most))
+        check_most(self._count, self._limits.max_fields, "A form or query may have {most} fields at most.")
 
     def measure(self, size: int) -> None:
         """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields so far."""
-        if size > self._limits.max_form_field_size:
-            most = self._limits.max_form_field_size
-            raise HTTPError(413, Sentence("A field may have {most} bytes at most.", most=most))
-        if self._memory + size > self._limits.max_data_size:
-            most = self._limits.max_data_size
-            raise HTTPError(413, Sentence("A form's fields may have {most} bytes together at most.", most=most))
+        check_most(size, self._limits.max_form_field_size, "A field may have {most} bytes at most.")
+        together = "A form's fields may have {most} bytes together at most."
+        check_most(self._memory + size, self._limits.max_data_size, together)
 
     def spend(self, size: int) -> None:
         """Add a complete field of ``size`` bytes, name and value."""
