@@ -13,8 +13,9 @@ from math import inf
 from typing import TypeAlias
 
 from micropie.errors import HTTPError
-from micropie.files.cache import FRESH_FOR
+from micropie.execution import after_fork_in_child
 from micropie.files.lookup import Facts, ResolvedFile, find, open_resolved
+from micropie.files.recent import Recent
 
 # A directory, a path below it, whether links are followed.
 Place: TypeAlias = tuple[str, str, bool]
@@ -25,13 +26,8 @@ Fingerprint: TypeAlias = tuple[str, Facts]
 CAPACITY = 4096  # files
 LARGEST_ASKED = 64 * 1024 * 1024  # bytes of a file that is read because a client asks for a version of it
 
-_KNOWN: dict[Place, tuple[Fingerprint, float]] = {}  # a fingerprint, and until which monotonic time it is fresh
-
-
-def known_fingerprint(place: Place) -> Fingerprint | None:
-    """Return the fingerprint of a file that was looked at a moment ago; None for any other."""
-    known, until = _KNOWN.get(place, (None, 0.0))
-    return known if until > time.monotonic() else None
+KNOWN: Recent[Place, Fingerprint] = Recent(CAPACITY)
+after_fork_in_child(KNOWN.clear)
 
 
 def fingerprint(place: Place, largest: float = inf) -> Fingerprint:
@@ -40,15 +36,13 @@ def fingerprint(place: Place, largest: float = inf) -> Fingerprint:
     Raises ``HTTPError`` 404. May block.
     """
     root, path, follow_symlinks = place
-    until = time.monotonic() + FRESH_FOR
+    seen_at = time.monotonic()
     resolved = find(root, path, (), follow_symlinks)
-    known, _ = _KNOWN.get(place, (None, 0.0))
+    known = KNOWN.latest(place)
     if resolved.size > largest and (known is None or known[1] != resolved.version):
         return "", resolved.version
     known = _digits(root, resolved, follow_symlinks), resolved.version
-    if len(_KNOWN) >= CAPACITY:
-        _KNOWN.clear()
-    _KNOWN[place] = known, until
+    KNOWN.put(place, known, seen_at)
     return known
 
 
@@ -61,6 +55,6 @@ def _digits(root: str, version: ResolvedFile, follow_symlinks: bool) -> str:
 def fingerprint_for_url(place: Place) -> str:
     """Return the fingerprint of a file that an author names. Raises ``LookupError`` if there is no such file."""
     try:
-        return (known_fingerprint(place) or fingerprint(place))[0]
+        return (KNOWN.fresh(place) or fingerprint(place))[0]
     except HTTPError:
         raise LookupError(f"there is no file {place[1]!r} in {place[0]}") from None

@@ -13,14 +13,13 @@ to wait for a processor.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from threading import Lock
-from typing import Final
+from typing import Final, Literal
 
 from micropie.execution import after_fork_in_child
 from micropie.files.lookup import Key, ResolvedFile
+from micropie.files.recent import Recent
 
-RECENT_FOR = 1.0  # seconds
 SLOW = 0.002  # seconds; a stall of the event loop that nobody notices
 SLOW_LOOKS = 3
 SLOW_FOR = 60.0  # seconds
@@ -43,26 +42,22 @@ class RecentLooks:
 
     def clear(self) -> None:
         """Forget everything and make a new lock: in a forked child another thread of the parent may have held it."""
-        self._until: OrderedDict[Key | ResolvedFile, float] = OrderedDict()  # the oldest first
+        self._seen: Recent[Key | ResolvedFile, Literal[True]] = Recent(CAPACITY)
         self._slow: dict[str, tuple[int, float]] = {}  # by directory: slow looks in a row, and until when it is left
         self._lock = Lock()
 
     def may_look(self, key: Key) -> bool:
         """Return whether the file was looked at within the last second, in a directory that is not slow."""
-        now = time.monotonic()
-        return self._until.get(key, NEVER) >= now and self._slow.get(key[0], (0, NEVER))[1] < now
+        _, slow_until = self._slow.get(key[0], (0, NEVER))
+        return self._seen.fresh(key) is not None and slow_until < time.monotonic()
 
     def may_read(self, resolved: ResolvedFile) -> bool:
         """Return whether this version of a file was read within the last second, and is short."""
-        return resolved.size <= LARGEST and self._until.get(resolved, NEVER) >= time.monotonic()
+        return resolved.size <= LARGEST and self._seen.fresh(resolved) is not None
 
     def note(self, seen: Key | ResolvedFile) -> None:
         """Note that a file was looked at just now, or that this version of it was read."""
-        with self._lock:
-            self._until[seen] = time.monotonic() + RECENT_FOR
-            self._until.move_to_end(seen)
-            if len(self._until) > CAPACITY:
-                self._until.popitem(last=False)
+        self._seen.put(seen, True, time.monotonic())
 
     def took(self, key: Key, seconds: float) -> None:
         """Note how long a look took on the event loop."""

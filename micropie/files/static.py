@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import HTTPError, ResponseError, SetupError, is_count
 from micropie.execution import IO, Flow
-from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
-from micropie.files.fingerprints import LARGEST_ASKED, Fingerprint, fingerprint, fingerprint_for_url, known_fingerprint
+from micropie.files.fingerprints import KNOWN, LARGEST_ASKED, Fingerprint, fingerprint, fingerprint_for_url
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
+from micropie.files.recent import CONTENTS, LARGEST, OVERHEAD
 from micropie.files.recent_looks import LONGEST_PATH, RECENT
 from micropie.http import (
     CONDITIONS,
@@ -128,11 +128,11 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
     own = None
     if reference.fingerprint is not None:
         place = reference.root, reference.path, reference.follow_symlinks
-        own = known_fingerprint(place) or (yield IO, fingerprint, (place, LARGEST_ASKED))
-    entry = CACHE.fresh(key) if reference.cached else None
+        own = KNOWN.fresh(place) or (yield IO, fingerprint, (place, LARGEST_ASKED))
+    kept = CONTENTS.fresh(key) if reference.cached else None
     opened: Opened | None = None
-    if entry is not None:
-        opened = _from_memory(request, response, entry.resolved, entry.data)
+    if kept is not None:
+        opened = _from_memory(request, response, *kept)
     elif request._exchange.is_on_loop and not reference.cached and RECENT.may_look(key):
         opened = _looked_at_again(request, response, key)
     if opened is None:
@@ -164,11 +164,12 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Opened:
             if opened := _from_disk(request, response, resolved):
                 return opened
             continue
-        data = CACHE.unchanged(key, resolved)
+        kept = CONTENTS.latest(key)
+        data = kept[1] if kept is not None and kept[0] == resolved else None
         if data is None:
             data = _read(open_resolved(reference.root, resolved, reference.follow_symlinks), resolved, 0, resolved.size)
         if data is not None:
-            CACHE.put(key, resolved, data, checked_at)
+            CONTENTS.put(key, (resolved, data), checked_at, len(data) + OVERHEAD)
             return _from_memory(request, response, resolved, data)
     raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from micropie import App, template
-from micropie.files import fingerprints, static
+from micropie.files import fingerprints, recent, static
 from micropie.files.lookup import open_resolved
 from tests.conftest import MakeClient
 
@@ -35,14 +35,15 @@ def assets(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is known from another test, and what is found out stays fresh until ``a_second_passes``."""
-    monkeypatch.setattr(fingerprints, "_KNOWN", {})
+    fingerprints.KNOWN.clear()
     fingerprints._digits.cache_clear()
-    monkeypatch.setattr(fingerprints, "FRESH_FOR", 3600.0)
+    monkeypatch.setattr(recent, "FRESH_FOR", 3600.0)
 
 
 def a_second_passes() -> None:
-    for place, (digits, _) in [*fingerprints._KNOWN.items()]:
-        fingerprints._KNOWN[place] = digits, 0.0
+    known = fingerprints.KNOWN._entries
+    for place, (digits, size, _) in [*known.items()]:
+        known[place] = digits, size, 0.0
 
 
 class Root(App):
@@ -183,11 +184,11 @@ def test_links_of_a_template_need_an_application() -> None:
 
 
 def test_fingerprints_do_not_pile_up(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprints, "CAPACITY", 2)
+    monkeypatch.setattr(fingerprints, "KNOWN", recent.Recent(2))
     for number in range(5):
         (assets / str(number)).write_bytes(b"x")
         assert fingerprints.fingerprint((str(assets), str(number), False))[0] == digest(b"x")
-    assert 1 <= len(fingerprints._KNOWN) <= 2
+    assert len(fingerprints.KNOWN._entries) == 2
 
 
 @pytest.mark.parametrize("accepts", ["identity", "gzip"])

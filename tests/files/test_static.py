@@ -22,10 +22,10 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Response, SetupError, static_file
 from micropie.files import content_types as filetypes
-from micropie.files import lookup, recent_looks, static
-from micropie.files.cache import CACHE, OVERHEAD, FileCache
+from micropie.files import lookup, recent, recent_looks, static
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, find, open_resolved
+from micropie.files.recent import CAPACITY, CONTENTS, OVERHEAD, Recent
 from micropie.files.recent_looks import RECENT, RecentLooks
 from micropie.http.json import CodecError
 from micropie.http.response import encode_body
@@ -76,7 +76,7 @@ def site(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_cache_of_another_test() -> None:
-    CACHE.clear()
+    CONTENTS.clear()
 
 
 class Files(App):
@@ -1279,10 +1279,10 @@ def test_a_file_that_is_too_large_is_not_kept(make_client: MakeClient, site: Pat
 
 @pytest.fixture
 def stays_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.files.cache.FRESH_FOR", 60.0)
+    monkeypatch.setattr("micropie.files.recent.FRESH_FOR", 60.0)
 
 
-def _cached(cache: FileCache, names: str) -> str:
+def _cached(cache: Recent[Any, Any], names: str) -> str:
     return "".join(name for name in names if cache.fresh(_key(name)) is not None)
 
 
@@ -1294,44 +1294,44 @@ FOUND = ResolvedFile("/srv/x", "", False, 10, 0, 0, 0, (10, 0, 0, 0))
 
 
 def test_what_was_used_longest_ago_makes_room(stays_fresh: None) -> None:
-    cache = FileCache(capacity=3 * (10 + OVERHEAD))
+    cache: Recent[Any, Any] = Recent(3 * (10 + OVERHEAD))
     now = time.monotonic()
     for name in "abc":
-        cache.put(_key(name), FOUND, b"x" * 10, now)
+        cache.put(_key(name), (FOUND, b"x" * 10), now, 10 + OVERHEAD)
     assert _cached(cache, "abc") == "abc"
     cache.fresh(_key("a"))
-    cache.put(_key("d"), FOUND, b"x" * 10, now)
+    cache.put(_key("d"), (FOUND, b"x" * 10), now, 10 + OVERHEAD)
     assert _cached(cache, "abcd") == "acd"
-    cache.put(_key("d"), FOUND, b"x" * 11, now)  # in its own place, and larger by one
+    cache.put(_key("d"), (FOUND, b"x" * 11), now, 11 + OVERHEAD)  # in its own place, and larger by one
     assert _cached(cache, "acd") == "cd"
-    cache.put(_key("e"), FOUND, b"x" * 9999, now)
+    cache.put(_key("e"), (FOUND, b"x" * 9999), now, 9999 + OVERHEAD)
     assert _cached(cache, "acde") == ""
     for name in "abc":
-        cache.put(_key(name), FOUND, b"x" * 10, now)
+        cache.put(_key(name), (FOUND, b"x" * 10), now, 10 + OVERHEAD)
     assert _cached(cache, "abc") == "abc"
 
 
 def test_a_file_is_as_fresh_as_the_look_at_it() -> None:
-    cache = FileCache()
-    cache.put(_key("a"), FOUND, b"x", time.monotonic() - 2)
+    cache: Recent[Any, Any] = Recent(CAPACITY)
+    cache.put(_key("a"), (FOUND, b"x"), time.monotonic() - 2, 1 + OVERHEAD)
     assert _cached(cache, "a") == ""
-    assert cache.unchanged(_key("a"), FOUND) == b"x"
+    assert cache.latest(_key("a")) == (FOUND, b"x")
 
 
 def test_empty_files_are_bounded_too(stays_fresh: None) -> None:
-    cache = FileCache(capacity=10 * OVERHEAD)
+    cache: Recent[Any, Any] = Recent(10 * OVERHEAD)
     for number in range(100):
-        cache.put(_key(str(number)), FOUND, b"", time.monotonic())
+        cache.put(_key(str(number)), (FOUND, b""), time.monotonic(), OVERHEAD)
     assert sum(cache.fresh(_key(str(number))) is not None for number in range(100)) == 10
 
 
 def test_threads_may_use_the_cache_together(site: Path, stays_fresh: None) -> None:
-    cache = FileCache(capacity=20 * (10 + OVERHEAD))
+    cache: Recent[Any, Any] = Recent(20 * (10 + OVERHEAD))
 
     def use(number: int) -> None:
         name = str(number % 50)
-        if cache.fresh(_key(name)) is None and cache.unchanged(_key(name), FOUND) is None:
-            cache.put(_key(name), FOUND, b"x" * 10, time.monotonic())
+        if cache.fresh(_key(name)) is None and cache.latest(_key(name)) is None:
+            cache.put(_key(name), (FOUND, b"x" * 10), time.monotonic(), 10 + OVERHEAD)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(use, range(5000)))
@@ -1341,7 +1341,7 @@ def test_threads_may_use_the_cache_together(site: Path, stays_fresh: None) -> No
 def test_R70_a_forked_child_has_a_cache_of_its_own(site: Path) -> None:
     ask = _asking(Files(site, cached=True))
     assert ask() == SMALL
-    with CACHE._lock:  # as another thread of the parent may hold it
+    with CONTENTS._lock:  # as another thread of the parent may hold it
         child = os.fork()
         if child == 0:
             (site / "a.txt").write_bytes(b"the child's")
@@ -1365,7 +1365,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(static, "_find_and_open", noted)
     monkeypatch.setattr(recent_looks, "SLOW", 60.0)
-    monkeypatch.setattr(recent_looks, "RECENT_FOR", 60.0)
+    monkeypatch.setattr(recent, "FRESH_FOR", 60.0)
     RECENT.clear()
     return asked
 
