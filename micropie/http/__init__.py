@@ -15,7 +15,7 @@ from micropie.http.forms.data import DEFAULT_LIMITS, nested, rows
 from micropie.http.forms.receiving import AHEAD, has_large_body, receive_body, receive_form
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
 from micropie.http.headers import LONGEST_KEPT, Headers, MutableHeaders, cached_if_short
-from micropie.http.json import BUILTINS, Dumps, Encoders, dumps, dumps_with, encoder_of, loads
+from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, loads
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated
@@ -101,12 +101,12 @@ __all__ = [
     "AHEAD", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "FORM", "HTML",
     "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PRIVATE",
     "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "VARY_COOKIE", "Address", "Answer", "BindingError", "BindingErrors",
-    "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Encoders", "Environ", "Exchange",
-    "FileReference", "GivenStatus", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits", "Message",
-    "MessageConfig", "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "Page", "ParameterError",
-    "Parameters", "Receive", "Request", "Response", "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session",
-    "Signer", "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding",
-    "add_vary", "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
+    "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference",
+    "GivenStatus", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits", "Message", "MessageConfig",
+    "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "Page", "ParameterError", "Parameters",
+    "Receive", "Request", "Response", "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session", "Signer",
+    "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary",
+    "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
     "checked_headers", "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request",
     "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",

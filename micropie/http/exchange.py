@@ -68,10 +68,10 @@ class RouteInfo:
 class MessageSettings:
     """The settings of an application that messages and sessions depend on. All are in a class derived from it."""
 
-    debug: object
     errors: str
     max_body_size: int
     portal_backend: str
+    debug: object
     stream_head_delay: float | None
     on_error: Callable[[BaseException], object] | None
     translations: Callable[[Any], Catalog] | None

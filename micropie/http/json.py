@@ -1,6 +1,6 @@
 """JSON, in and out: one contract, and the only place that knows orjson.
 
-``make_codec`` gives a pair ``(dumps, loads)``. With orjson, without it and with one that is too old the same values are
+A ``Codec`` has ``dumps`` and ``loads``. With orjson, without it and with one that is too old the same values are
 written and read, and the same are refused; the words of an error are those of the parser. The bytes differ in the
 exponents of floats alone: 1e-7 is written 1e-07 without orjson.
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 Dumps: TypeAlias = Callable[[object], bytes]
-Loads: TypeAlias = Callable[[bytes | bytearray | memoryview | str], Any]
 Encoders: TypeAlias = Mapping[type, Callable[[Any], object]]
 
 OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values overran the stack
@@ -50,15 +49,6 @@ OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values 
 
 class CodecError(ValueError):
     """A value that can't be written as JSON. The message says why."""
-
-
-def make_codec(module: ModuleType | None, own: Encoders | None = None) -> tuple[Dumps, Loads]:
-    """Return ``(dumps, loads)`` on the orjson ``module``, or on the standard library if it is None or too old.
-
-    ``own``: an application's functions by class, for the values of that class and of those derived from it.
-    """
-    codec = _Codec(lambda: module, own or {})
-    return codec.dumps, codec.loads
 
 
 def _installed() -> ModuleType | None:
@@ -82,8 +72,12 @@ _ATOMS = frozenset([str, int, float, bool, type(None)])
 BUILTINS = _ATOMS | {dict, list, tuple}
 
 
-class _Codec:
-    """``dumps`` with an application's ``own`` encoders, and ``loads``, on the orjson that ``find`` returns."""
+class Codec:
+    """``dumps`` with an application's ``own`` encoders, and ``loads``, on the orjson that ``find`` returns.
+
+    ``own``: functions by class, for the values of that class and of those derived from it. ``find`` returns None to do
+    without orjson, which is not used either if it is too old.
+    """
 
     def __init__(self, find: Callable[[], ModuleType | None], own: Encoders) -> None:
         self._find = find
@@ -383,13 +377,13 @@ _DECODER = JSONDecoder(
 )
 _LENIENT_ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False)
 
-_CODEC = _Codec(_installed, {})
+_CODEC = Codec(_installed, {})
 _dumps, loads = _CODEC.dumps, _CODEC.loads
 
 
 def dumps_with(own: Encoders) -> Dumps:
     """Return the ``dumps`` of an application that has ``own`` encoders, or none."""
-    return _Codec(_installed, own).dumps if own else _dumps
+    return Codec(_installed, own).dumps if own else _dumps
 
 
 def dumps(value: object) -> bytes:

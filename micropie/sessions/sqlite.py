@@ -64,13 +64,15 @@ class SQLiteSessionBackend(SessionBackend):
 
     def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
         """Store ``data`` for ``timeout`` seconds; delete the session if it is empty, and all that have expired."""
-        with self._connection() as connection, _transaction(connection):
+        with self._connection() as connection, connection:  # commits, or rolls back
+            connection.execute("BEGIN IMMEDIATE")
             connection.execute(_SWEEP, (time.time(),))
             _replace(connection, session_id, session_id, data, timeout)
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, object]:
         """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
-        with self._connection() as connection, _transaction(connection):
+        with self._connection() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
             stored = _load(connection, session_id)
             data = changes.apply(stored) if stored else {}
             if stored:
@@ -138,13 +140,6 @@ def _execute_with_retries(connection: sqlite3.Connection, statement: str) -> Non
             time.sleep(0.01)
         else:
             return
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    with connection:  # commits, or rolls back
-        connection.execute("BEGIN IMMEDIATE")
-        yield
 
 
 def _load(connection: sqlite3.Connection, session_id: str) -> dict[str, object]:

@@ -43,7 +43,6 @@ from micropie.compat import bottle, cherrypy
 from micropie.compat.cherrypy.lib import auth_digest
 from micropie.csrf import csrf_token
 from micropie.files.content_types import attachment
-from micropie.http.json import make_codec
 from micropie.middleware import (
     AccessLog,
     BasicAuth,
@@ -56,6 +55,7 @@ from micropie.middleware import (
     TrustedHosts,
 )
 from tests.fuzz.moved import Documents
+from tests.support.codecs import make_codec
 from tests.wsgi.calls import environ_for
 
 _KEY = "a key of thirty-two bytes or more"

@@ -32,12 +32,13 @@ from micropie.http.cookies import MAX_COOKIE, format_cookie, parse_cookies
 from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MultipartParser, boundary_of
 from micropie.http.forms.uploads import safe_filename
-from micropie.http.json import CodecError, make_codec
+from micropie.http.json import CodecError
 from micropie.http.media_types import choose_type, content_type, disposition
 from micropie.http.signing import CookieSigner
 from micropie.http.urls import is_host, normal_origin
 from micropie.routing.patterns import Pattern
 from micropie.streams.events import comment
+from tests.support.codecs import make_codec
 from tests.support.event_source import parsed
 
 SEPARATOR = b"\x1e"

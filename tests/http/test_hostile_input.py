@@ -40,7 +40,6 @@ from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MultipartParser, boundary_of
-from micropie.http.json import make_codec
 from micropie.http.media_types import codec_of, content_type, disposition
 from micropie.http.response import encode, redirect_response
 from micropie.middleware import Compress
@@ -48,6 +47,7 @@ from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.fuzz import client_texts
 from tests.fuzz.client_texts import ENTRIES, grows_too_fast
+from tests.support.codecs import make_codec
 from tests.support.errors import said
 from tests.support.selection import WORLDS
 from tests.support.steps import steps_of
