@@ -1,5 +1,5 @@
 """What mkdocs does beside its settings when it builds the site: two pages from files of the repository, the version in
-the footer, and a search that knows sentences and no listings.
+the footer, a search that knows sentences and no listings, and long names that a telephone breaks between their words.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ ROOT = Path(__file__).parent.parent
 # A list of the changes, and the line above it; a cell with nothing but the names of tests. A click unfolds them.
 GROUP = re.compile(r"^(\w[^\n]*):\n\n(- .*?)\n(?=^\w[^\n]*:\n\n|^#|\Z)", re.MULTILINE | re.DOTALL)
 TESTS = re.compile(r"\| ((?:`[\w/.]+::\w+` ?)+)\|$", re.MULTILINE)
+# A listing, which scrolls, or inline code; a text without a space that may be wider than a telephone's line; where it is
+# broken: after a bracket and the like, before a point; and what is long even so after an underscore.
+LISTING_OR_CODE = re.compile(r"<pre\b.*?</pre>|(<code>)(.*?)(</code>)", re.DOTALL)
+LONG = re.compile(r"(?:&\w+;|&#\d+;|[^\s<>&]){25,}")
+SIGNS = re.compile(r"""(?<=[\w/)\]"'][(/,=:])(?=[\w"'])|(?<=::)(?=\w)|(?<=[\w)\]"'])(?=\.\w)""")
+UNDERSCORES = re.compile(r"(?<=[^\W_]_)(?=[^\W_])")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -69,3 +75,17 @@ def _folded(found: re.Match[str]) -> str:
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Leave listings out of the search: each hit shows what is around it, and a listing would fill the window."""
     return html.replace("<pre", "<pre data-search-exclude")
+
+
+def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
+    """Let a telephone break long names at their signs. The search has read the page before: it knows the whole names."""
+    return LISTING_OR_CODE.sub(_breakable, output)
+
+
+def _breakable(found: re.Match[str]) -> str:
+    if found[1] is None:
+        return found[0]
+    text = found[2]
+    for places in (SIGNS, UNDERSCORES):
+        text = LONG.sub(lambda long: places.sub("<wbr>", long[0]), text)
+    return found[1] + text + found[3]

@@ -27,7 +27,7 @@ import micropie.middleware
 import micropie.sessions
 import micropie.testing
 from scripts import playground
-from tests.examples.screenshots import wait
+from tests.examples.screenshots import seen_as, wait
 from tests.support.chromium import browsing, complaints
 from tests.support.environment import unmeasured
 from tests.test_readme import REQUEST
@@ -122,7 +122,7 @@ QUESTIONS = {
     "hot reload": "start/first-app",
     "hosting": "deploy/platforms",
     "memory leak": "troubleshooting",
-    "subdomain": "routing",
+    "subdomain": "hosts",
     "client IP address": "deploy/nginx",
     "form validation": "forms",
     "basic auth": "operation-middleware",
@@ -220,6 +220,57 @@ def _pages_for(browser: webdriver.Chrome, question: str) -> list[str]:
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
         pass
+
+
+# Show the article of each page in the place of this page's, with the tables in boxes that scroll, as the theme's script
+# does, and return the page's width, its height, and inline code that is broken within a word.
+FITTING = """
+    const [pages, open, done] = arguments, range = document.createRange(), found = {};
+    const boxed = (name, inner) => { const box = document.createElement("div"); box.className = name; box.append(inner); return box; };
+    const broken = (code) => {
+        const walker = document.createTreeWalker(code, NodeFilter.SHOW_TEXT), cuts = [];
+        for (let before = null; walker.nextNode(); before = null) {
+            const text = walker.currentNode.data;
+            for (let at = 0; at < text.length; at++) {
+                range.setStart(walker.currentNode, at), range.setEnd(walker.currentNode, at + 1);
+                const place = [...range.getClientRects()].at(-1);
+                const cut = before && place?.top > before.bottom - 2 && /[a-z0-9]{2}/i.test(text.slice(at - 1, at + 1));
+                if (cut) cuts.push(`${text.slice(0, at)}|${text.slice(at)}`);
+                before = place;
+            }
+        }
+        return cuts;
+    };
+    const measure = async (page) => {
+        const shown = new DOMParser().parseFromString(await (await fetch(page)).text(), "text/html");
+        const article = document.adoptNode(shown.querySelector("article"));
+        document.querySelector("article").replaceWith(article);
+        for (const table of article.querySelectorAll("table:not([class])")) {
+            const place = document.createElement("i");
+            table.replaceWith(place);
+            place.replaceWith(boxed("md-typeset__scrollwrap", boxed("md-typeset__table", table)));
+        }
+        for (const details of article.querySelectorAll("details")) details.open = open;
+        const codes = [...article.querySelectorAll(":not(pre) > code")].filter(code => code.getClientRects().length > 1);
+        const { scrollWidth, scrollHeight } = document.documentElement;
+        found[page] = [scrollWidth, scrollHeight, codes.flatMap(broken)];
+    };
+    pages.reduce((before, page) => before.then(() => measure(page)), Promise.resolve()).then(() => done(found));
+"""
+
+
+@pytest.mark.timeout(240)
+def test_each_page_fits_on_a_telephone_and_none_is_endless(site: Path) -> None:
+    pages = [str(page.relative_to(site)) for page in sorted(site.rglob("*.html")) if page.name != "404.html"]
+    with served(site) as address, browsing() as browser:
+        browser.set_script_timeout(200)
+        browser.get(f"{address}/index.html")
+        with seen_as(browser, "telephone"):
+            found = browser.execute_async_script(FITTING, pages, True)
+            assert {page: one for page, one in found.items() if one[0] > 390 or one[2]} == {}
+        with seen_as(browser, "light"):
+            found = browser.execute_async_script(FITTING, pages, False)
+            assert {page: one[1] for page, one in found.items() if one[1] > 9000} == {}
 
 
 # -- the playground ----------------------------------------------------------------------------------------------------
