@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 # A list of the changes, and the line above it; a cell with nothing but the names of tests. A click unfolds them.
 GROUP = re.compile(r"^(\w[^\n]*):\n\n(- .*?)\n(?=^\w[^\n]*:\n\n|^#|\Z)", re.MULTILINE | re.DOTALL)
 TESTS = re.compile(r"\| ((?:`[\w/.]+::\w+` ?)+)\|$", re.MULTILINE)
-# A listing, which scrolls, or inline code; a text without a space that may be wider than a telephone's line; where it is
-# broken: after a bracket and the like, before a point; and what is long even so after an underscore.
+# A listing, which scrolls, or inline code; text without a space, wider than the line of a telephone. It may be broken
+# after a bracket and the like, and before a point. A part that is still long may be broken after an underscore.
 LISTING_OR_CODE = re.compile(r"<pre\b.*?</pre>|(<code>)(.*?)(</code>)", re.DOTALL)
 LONG = re.compile(r"(?:&\w+;|&#\d+;|[^\s<>&]){25,}")
 SIGNS = re.compile(r"""(?<=[\w/)\]"'][(/,=:])(?=[\w"'])|(?<=::)(?=\w)|(?<=[\w)\]"'])(?=\.\w)""")
@@ -78,14 +78,13 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files
 
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
-    """Let a telephone break long names at their signs. The search has read the page before: it knows the whole names."""
+    """Let a telephone break long names at their signs. The search has read the page before, with the whole names."""
     return LISTING_OR_CODE.sub(_breakable, output)
 
 
 def _breakable(found: re.Match[str]) -> str:
     if found[1] is None:
         return found[0]
-    text = found[2]
-    for places in (SIGNS, UNDERSCORES):
-        text = LONG.sub(lambda long: places.sub("<wbr>", long[0]), text)
+    text = LONG.sub(lambda long: SIGNS.sub("<wbr>", long[0]), found[2])
+    text = LONG.sub(lambda long: UNDERSCORES.sub("<wbr>", long[0]), text)
     return found[1] + text + found[3]

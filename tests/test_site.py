@@ -268,8 +268,9 @@ def test_each_page_fits_on_a_telephone_and_none_is_endless(site: Path) -> None:
         with seen_as(browser, "telephone"):
             found = browser.execute_async_script(FITTING, pages, True)
             assert {page: one for page, one in found.items() if one[0] > 390 or one[2]} == {}
+        high = [page for page, one in found.items() if one[1] > 9000]  # no page is higher on a wide screen
         with seen_as(browser, "light"):
-            found = browser.execute_async_script(FITTING, pages, False)
+            found = browser.execute_async_script(FITTING, high, False)
             assert {page: one[1] for page, one in found.items() if one[1] > 9000} == {}
 
 
