@@ -20,6 +20,7 @@ TESTS = re.compile(r"\| ((?:`[\w/.]+::\w+` ?)+)\|$", re.MULTILINE)
 # A listing, which scrolls, or inline code; text without a space, wider than the line of a telephone. It may be broken
 # after a bracket and the like, and before a point. A part that is still long may be broken after an underscore.
 LISTING_OR_CODE = re.compile(r"<pre\b.*?</pre>|(<code>)(.*?)(</code>)", re.DOTALL)
+TAG_OR_TEXT = re.compile(r'<(?:"[^"]*"|[^">])*>|[^<]+')
 LONG = re.compile(r"(?:&\w+;|&#\d+;|[^\s<>&]){25,}")
 SIGNS = re.compile(r"""(?<=[\w/)\]"'][(/,=:])(?=[\w"'])|(?<=::)(?=\w)|(?<=[\w)\]"'])(?=\.\w)""")
 UNDERSCORES = re.compile(r"(?<=[^\W_]_)(?=[^\W_])")
@@ -85,6 +86,11 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
 def _breakable(found: re.Match[str]) -> str:
     if found[1] is None:
         return found[0]
-    text = LONG.sub(lambda long: SIGNS.sub("<wbr>", long[0]), found[2])
-    text = LONG.sub(lambda long: UNDERSCORES.sub("<wbr>", long[0]), text)
-    return found[1] + text + found[3]
+    return found[1] + TAG_OR_TEXT.sub(_broken, found[2]) + found[3]
+
+
+def _broken(found: re.Match[str]) -> str:
+    if found[0][0] == "<":
+        return found[0]
+    text = LONG.sub(lambda long: SIGNS.sub("<wbr>", long[0]), found[0])
+    return LONG.sub(lambda long: UNDERSCORES.sub("<wbr>", long[0]), text)

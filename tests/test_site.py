@@ -26,7 +26,7 @@ import micropie.config
 import micropie.middleware
 import micropie.sessions
 import micropie.testing
-from scripts import playground
+from scripts import playground, site_hooks
 from tests.examples.screenshots import seen_as, wait
 from tests.support.chromium import browsing, complaints
 from tests.support.environment import unmeasured
@@ -272,6 +272,27 @@ def test_each_page_fits_on_a_telephone_and_none_is_endless(site: Path) -> None:
         with seen_as(browser, "light"):
             found = browser.execute_async_script(FITTING, high, False)
             assert {page: one[1] for page, one in found.items() if one[1] > 9000} == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("app.middlewares.append(Hosts(one))", "app<wbr>.middlewares<wbr>.append(<wbr>Hosts(<wbr>one))"),
+        (
+            "test_a.py::test_each_name_that_is_long",
+            "test_a<wbr>.py::<wbr>test_<wbr>each_<wbr>name_<wbr>that_<wbr>is_<wbr>long",
+        ),
+        ("request.session[&quot;a_name&quot;]", "request<wbr>.session[&quot;a_name&quot;]"),
+        ("url_for(name) of the application", "url_for(name) of the application"),
+        ('<a title="an > b" href="page.html#micropie.App.url_for">App</a>', None),
+    ],
+)
+def test_inline_code_may_be_broken_at_its_signs(code: str, shown: str | None) -> None:
+    config = load_config(str(ROOT / "mkdocs.yml"))
+    page = Page(None, get_files(config).get_file_from_path("index.md"), config)  # type: ignore[arg-type]
+    listing = f"<pre><code>{code}</code></pre>"
+    found = site_hooks.on_post_page(f"{listing}<code>{code}</code>", page=page, config=config)
+    assert found == f"{listing}<code>{shown or code}</code>"
 
 
 # -- the playground ----------------------------------------------------------------------------------------------------
