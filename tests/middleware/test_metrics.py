@@ -20,6 +20,7 @@ from micropie import App, ClientDisconnect, EventStream, HTTPError, SetupError, 
 from micropie.middleware import metrics as metrics_module
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.support.environment import import_path
 from tests.support.waiting import PATIENCE
 
 
@@ -374,7 +375,7 @@ SEVERAL = """
 def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SEVERAL)],
-        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": import_path(*sys.path)},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -31,11 +31,13 @@ from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient, connecting
 from tests.flow.test_lifecycle import connected
 from tests.support import pooled as pooled_handlers
+from tests.support.environment import import_path
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get as wsgi_get
 
+ROOT = Path(__file__).parent.parent.parent
 ClientOf = Callable[..., TestClient]
 
 
@@ -568,10 +570,7 @@ if __name__ == "__main__":
 
 def test_a_script_may_have_handlers_in_processes(tmp_path: Path) -> None:
     (tmp_path / "bakery.py").write_text(MAIN)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent.parent), str(tmp_path)]),
-    }
+    environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
     for arguments in ([str(tmp_path / "bakery.py")], ["-m", "bakery"]):
         done = subprocess.run(
             [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=True, timeout=PATIENCE
@@ -581,10 +580,7 @@ def test_a_script_may_have_handlers_in_processes(tmp_path: Path) -> None:
 
 def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_after_the_other(tmp_path: Path) -> None:
     (tmp_path / "bakery.py").write_text(MAIN.replace('if __name__ == "__main__":', "if True:"))
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent.parent), str(tmp_path)]),
-    }
+    environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
     done = subprocess.run(
         [sys.executable, str(tmp_path / "bakery.py")],
         check=False,
@@ -609,7 +605,7 @@ def test_what_is_typed_in_is_refused() -> None:
         check=False,
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=ROOT,
         timeout=PATIENCE,
     )
     assert "no other process can import what was typed in here" in done.stderr
@@ -715,10 +711,9 @@ Pool(1).call(600, computes, *sys.argv[1:])
 def test_a_process_that_computes_ends_with_its_server(tmp_path: Path, work: str, has_kernels_help: bool) -> None:
     if not has_kernels_help:
         (tmp_path / "fcntl.py").touch()  # instead of Linux's
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent.parent)])
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(tmp_path / "begun"), work],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": import_path(tmp_path, ROOT)},
         stdout=subprocess.PIPE,
     )
     until((tmp_path / "begun").exists)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from tests.support.environment import import_path
 from tests.support.guard import guard_of
 from tests.support.waiting import PATIENCE, until
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 def environment(**changes: str) -> dict[str, str]:
     """The environment of a process that imports this checkout, whatever its folder is."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **changes}
+    return {**os.environ, "PYTHONPATH": import_path(ROOT), "PYTHONUNBUFFERED": "1", **changes}
 
 
 def micropie(

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+STARTED = str(Path(__file__).parent / "started")
+
+
+def import_path(*folders: Path | str) -> str:
+    """Return the PYTHONPATH of a process that imports from these folders, and is measured as others are."""
+    return os.pathsep.join([*map(str, folders), STARTED])
 
 
 def unmeasured(**changes: str) -> dict[str, str]:

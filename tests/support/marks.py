@@ -5,30 +5,30 @@ all code of the thread, of whatever package. A mark costs a tenth of a line that
 nothing. So a module of micropie is compiled with ``__reached__[number] = 1`` in front of each statement, and in each way
 past a block: the ``else`` of an ``if`` or a loop that has none, and the case of a ``match`` that no pattern fits.
 
-The forks of a process share its marks. ``Marks.arcs`` makes of them what coverage would have seen, by coverage's own
+The forks of a process share its marks, and the processes that a test starts share others (tests/support/started).
+``Marks.arcs`` makes of them what coverage would have seen, by coverage's own
 knowledge of the lines that may follow each other. What has to be reached, and the report, are coverage's.
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
 import marshal
 import mmap
 import os
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from coverage.parser import PythonParser
 
+from tests.support.started.sitecustomize import NAME, find_marked
+
 ROOT = Path(__file__).parents[2]
-KEPT = ROOT / "build" / "marked-modules"
-NAME = "__reached__"
+KEPT = ROOT / "build" / f"marked-modules-{sys.implementation.cache_tag}"
 Block = list[ast.stmt]
 
 
@@ -37,8 +37,7 @@ def begin() -> Marks:
     assert "micropie" not in sys.modules, "it was imported without marks"
     marks = Marks(sorted((ROOT / "micropie").rglob("*.py")))
     marks.compile_all(KEPT)
-    setattr(builtins, NAME, marks.reached)
-    sys.meta_path.insert(0, marks)
+    find_marked(marks.reached, marks.codes)
     return marks
 
 
@@ -50,27 +49,25 @@ class Place(NamedTuple):
 
 
 class Marks:
-    """The marks of some files. In ``sys.meta_path`` it finds their modules, which are then marked."""
+    """The marks of some files."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._places: dict[str, Place] = {}
-        self._codes: dict[str, CodeType] = {}
+        self.codes: dict[str, bytes] = {}
         size = 0
         for path in paths:
             count = path.read_bytes().count(b"\n") + 2
             self._places[str(path)] = Place(size, size + count)
             size += 2 * count
         self.reached = mmap.mmap(-1, size)
+        self._file = tempfile.NamedTemporaryFile(prefix="marks-")  # noqa: SIM115 - as long as processes may begin
+        self._file.truncate(size)
+        self._reached_by_others = mmap.mmap(self._file.fileno(), size)
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name.partition(".")[0] != "micropie":
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.origin in self._places:
-            spec.loader = _Loader(name, spec.origin, self)
-        return spec
+    @property
+    def for_others(self) -> str:
+        """The value of the variable by which a process that is started marks as well."""
+        return f"{self._file.name}{os.pathsep}{KEPT}"
 
     def compile_all(self, kept: Path) -> None:
         """Compile the files, or take what an earlier process has compiled of the same files and kept in ``kept``.
@@ -83,24 +80,22 @@ class Marks:
         if kept.exists():
             known, codes = marshal.loads(kept.read_bytes())
             if known == key:
-                self._codes = codes
+                self.codes |= codes
                 return
-        for path in self._places:
-            self.code_of(path)
+        for path, place in self._places.items():
+            self.codes[path] = marshal.dumps(compile(_marked(path, place), path, "exec", dont_inherit=True))
         kept.parent.mkdir(exist_ok=True)
         new = kept.with_suffix(f".{os.getpid()}")
-        new.write_bytes(marshal.dumps((key, self._codes)))
+        new.write_bytes(marshal.dumps((key, self.codes)))
         new.replace(kept)
-
-    def code_of(self, path: str) -> CodeType:
-        """Compile a file with its marks."""
-        if path not in self._codes:
-            self._codes[path] = compile(_marked(path, self._places[path]), path, "exec", dont_inherit=True)
-        return self._codes[path]
 
     def add(self, reached: bytes) -> None:
         """Add what another process with the same marks has reached."""
         self.reached[:] = bytes(map(max, self.reached[:], reached))
+
+    def add_others(self) -> None:
+        """Add what the processes that were started have reached."""
+        self.add(self._reached_by_others[:])
 
     def arcs(self) -> dict[str, set[tuple[int, int]]]:
         """Return for each file the pairs of lines that followed each other, as far as coverage asks for them."""
@@ -123,17 +118,6 @@ class Marks:
                     yield line, block
             if reached[place.past + line]:
                 yield from ((line, past) for past in followers[line] - {block})
-
-
-class _Loader(SourceFileLoader):
-    """Loads a module with marks. The cache of compiled modules has the one without them, so it is passed by."""
-
-    def __init__(self, fullname: str, path: str, marks: Marks) -> None:
-        super().__init__(fullname, path)
-        self._marks = marks
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self._marks.code_of(self.path)
 
 
 def _marked(path: str, place: Place) -> ast.Module:

@@ -1,7 +1,7 @@
 """Where coverage looks: at what is imported, and at those tests with their fixtures whose lines count.
 
-This process marks by itself what it reaches (tests/support/marks.py), if coverage would watch it by a trace function.
-coverage watches the processes that tests start, forks included.
+If coverage would watch by a trace function, this process and those that tests start mark by themselves what they reach
+(tests/support/marks.py). Else coverage watches them, forks included.
 
 The tests that look at the framework from ``OUTSIDE`` don't count: after each of them the marks are as they were before,
 and the processes that they start are not measured. Fixtures that several tests share always count.
@@ -22,7 +22,9 @@ from typing import Any, TypeVar
 import coverage
 import pytest
 
+from tests.support.environment import STARTED
 from tests.support.marks import begin
+from tests.support.started.sitecustomize import VARIABLE
 
 T = TypeVar("T")
 
@@ -46,8 +48,8 @@ OUTSIDE = (
     "tests/typing/",
 )
 
-# By it coverage measures the processes that are started.
-OF_PROCESSES = "COVERAGE_PROCESS_CONFIG"
+# By it coverage watches the processes that are started.
+OF_COVERAGE = "COVERAGE_PROCESS_CONFIG"
 
 # By this name a worker of pytest-xdist passes its marks on.
 OF_WORKERS = "marks of micropie"
@@ -58,8 +60,7 @@ def _trace_nothing() -> None:
     threading.settrace(None)
 
 
-# A process that a test starts may import this module, too. It has the variable, and coverage watches it.
-MARKS = begin() if sys.gettrace() is not None and "PYTEST_CURRENT_TEST" not in os.environ else None
+MARKS = begin() if sys.gettrace() is not None else None
 if MARKS is not None:
     _trace_nothing()
 
@@ -68,11 +69,12 @@ class Measuring:
     """A plugin that has coverage know what was reached, but for what only tests from ``OUTSIDE`` have."""
 
     def __init__(self) -> None:
-        self._of_processes = os.environ.get(OF_PROCESSES)
+        self._of_processes: dict[str, str] = {}  # variables by which the processes that are started are measured
         self._before: bytes | None = None  # the marks before a test from outside, while one runs
         self._trace = sys.gettrace()  # for a worker of pytest-xdist coverage has begun once more
         if MARKS is not None:
             _trace_nothing()
+            os.register_at_fork(after_in_child=_trace_nothing)  # where coverage has begun again
             import micropie
 
             for module in pkgutil.walk_packages(micropie.__path__, "micropie."):
@@ -81,11 +83,13 @@ class Measuring:
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # coverage ends around it
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, T, T]:
+        self._measure_processes()
         try:
             return (yield)
         finally:
             measured = coverage.Coverage.current()
             if MARKS is not None and measured is not None:
+                MARKS.add_others()
                 if hasattr(session.config, "workeroutput"):  # the main process makes arcs of them once, for all workers
                     session.config.workeroutput[OF_WORKERS] = MARKS.reached[:]
                 else:
@@ -119,13 +123,24 @@ class Measuring:
         finally:
             self._leave_out()
 
+    def _measure_processes(self) -> None:
+        """Have the processes that are started from now on mark what they reach, if this one does, or coverage watch them."""
+        if MARKS is not None:
+            os.environ.pop(OF_COVERAGE, None)
+            path = os.environ.get("PYTHONPATH")
+            os.environ |= {
+                VARIABLE: MARKS.for_others,
+                "PYTHONPATH": os.pathsep.join([STARTED, *([path] if path else [])]),
+            }
+        self._of_processes = {name: os.environ[name] for name in (OF_COVERAGE, VARIABLE) if name in os.environ}
+
     def _leave_out(self) -> None:
         self._before = MARKS.reached[:] if MARKS is not None else b""
-        os.environ.pop(OF_PROCESSES, None)
+        for name in self._of_processes:
+            os.environ.pop(name, None)
 
     def _count_again(self) -> None:
         if MARKS is not None and self._before is not None:
             MARKS.reached[:] = self._before
         self._before = None
-        if self._of_processes is not None:
-            os.environ[OF_PROCESSES] = self._of_processes
+        os.environ |= self._of_processes

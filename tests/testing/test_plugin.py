@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environment import WITHOUT_PLUGINS
+from tests.support.environment import WITHOUT_PLUGINS, import_path
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -74,7 +74,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
-    path = os.pathsep.join([str(project), str(project / "site"), str(ROOT)])
+    path = import_path(project, project / "site", ROOT)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *WITHOUT_PLUGINS, "-rA", *arguments]
     done = subprocess.run(
         command, cwd=project, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
