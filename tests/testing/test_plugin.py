@@ -75,9 +75,15 @@ def project(tmp_path: Path) -> Path:
 
 def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
     path = import_path(project, project / "site", ROOT)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *WITHOUT_PLUGINS, "-rA", *arguments]
+    # What pytest rewrites has no marks: our plugin, too.
+    command = [sys.executable, "-m", "pytest", "--assert=plain", "-p", "no:cacheprovider", *WITHOUT_PLUGINS, "-rA"]
     done = subprocess.run(
-        command, cwd=project, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+        [*command, *arguments],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.returncode, done.stdout + done.stderr
 
