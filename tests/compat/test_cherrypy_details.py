@@ -23,7 +23,6 @@ from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.hooks import of_all_requests
 from micropie.compat.cherrypy.lib import locking
 from micropie.compat.cherrypy.lib.sessions import FileSession
-from micropie.compat.cherrypy.serving import make_no_exchange
 from tests.compat.conftest import Serve
 
 
@@ -630,8 +629,7 @@ def test_a_script_s_name_gets_its_slash() -> None:
     assert ours.Application(object(), "shop/").script_name == "/shop"
 
 
-def test_no_exchange() -> None:
-    assert make_no_exchange().request is None
+def test_a_class_of_requests_outside_of_them() -> None:
     assert ours._cprequest.Request.params is not None
 
 

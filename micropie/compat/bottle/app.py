@@ -18,7 +18,7 @@ from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.resources import ResourceManager
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, response
 from micropie.compat.bottle.routing import Arguments, Route, Router, yieldroutes
-from micropie.compat.bottle.server import load, serve
+from micropie.compat.bottle.server import load
 from micropie.compat.bottle.state import face
 from micropie.compat.bottle.templates import template
 from micropie.compat.carrier import Carried, may_see_tracebacks
@@ -270,7 +270,7 @@ class Bottle(Carried):
 
     def run(self, **options: Any) -> None:
         """Serve this application, see ``run``."""
-        serve(self, **options)
+        face().run(self, **options)
 
     def __enter__(self) -> Bottle:
         default_app.push(self)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from micropie.compat.bottle.app import default_app
+from micropie.compat.bottle.server import CHILD, adapter_for, load, run_again, watch
 from micropie.compat.bottle.server import debug as set_debug
-from micropie.compat.bottle.server import load, serve
 from micropie.compat.bottle.state import face
 
 
@@ -51,4 +54,15 @@ def run(
         application.install(plugin)
     if config:
         application.config.update(config)
-    serve(application, server, host, port, interval, reloader, quiet, **options)
+    if face().NORUN:
+        return
+    if reloader and not os.environ.get(CHILD):
+        sys.exit(run_again())
+    adapter = adapter_for(server, host, port, options)
+    adapter.quiet = adapter.quiet or quiet
+    if not adapter.quiet:
+        sys.stderr.write(f"Serving on http://{adapter.host}:{adapter.port}/ with {adapter!r}. Ctrl-C ends it.\n")
+    with suppress(KeyboardInterrupt):
+        if reloader:
+            watch(interval)
+        adapter.run(application)

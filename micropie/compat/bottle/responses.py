@@ -18,15 +18,7 @@ from micropie.compat.bottle.properties import HeaderProperty
 from micropie.compat.bottle.state import BottleException, current_exchange, outside
 from micropie.execution import current
 
-HTTP_CODES: dict[int, str] = {
-    **responses,
-    418: "I'm a teapot",
-    428: "Precondition Required",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    451: "Unavailable For Legal Reasons",
-    511: "Network Authentication Required",
-}
+HTTP_CODES: dict[int, str] = {**responses, 418: "I'm a teapot"}
 
 HTML = "text/html; charset=UTF-8"
 
@@ -271,11 +263,6 @@ class _OfCurrent:
         setattr(_current(), self._name, value)
 
 
-def _of_current(name: str) -> Any:
-    """Return an attribute that has the type which ``BaseResponse`` states."""
-    return _OfCurrent(name)
-
-
 class LocalResponse(BaseResponse):
     """``response``: what the current request's answer will have."""
 
@@ -290,11 +277,11 @@ class LocalResponse(BaseResponse):
         else:
             exchange.response = BaseResponse(*args, **more)
 
-    body = _of_current("body")
-    _headers = _of_current("_headers")
-    _cookies = _of_current("_cookies")
-    _status_code = _of_current("_status_code")
-    _status_line = _of_current("_status_line")
+    body: Any = _OfCurrent("body")
+    _headers: Any = _OfCurrent("_headers")
+    _cookies: Any = _OfCurrent("_cookies")
+    _status_code: Any = _OfCurrent("_status_code")
+    _status_line: Any = _OfCurrent("_status_line")
 
 
 def _current() -> Any:

@@ -8,7 +8,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -141,32 +140,8 @@ def debug(mode: bool = True) -> None:
     face().DEBUG = bool(mode)
 
 
-def serve(
-    app: Application,
-    server: object = "wsgiref",
-    host: str = "127.0.0.1",
-    port: int = 8080,
-    interval: float = 1,
-    reloader: bool = False,
-    quiet: bool = False,
-    **options: object,
-) -> None:
-    """Serve ``app`` until it is interrupted, see ``run``."""
-    if face().NORUN:
-        return
-    if reloader and not os.environ.get(_CHILD):
-        sys.exit(run_again())
-    adapter = _adapter(server, host, port, options)
-    adapter.quiet = adapter.quiet or quiet
-    if not adapter.quiet:
-        sys.stderr.write(f"Serving on http://{adapter.host}:{adapter.port}/ with {adapter!r}. Ctrl-C ends it.\n")
-    with suppress(KeyboardInterrupt):
-        if reloader:
-            watch(interval)
-        adapter.run(app)
-
-
-def _adapter(server: object, host: str, port: int, options: dict[str, object]) -> ServerAdapter:
+def adapter_for(server: object, host: str, port: int, options: dict[str, object]) -> ServerAdapter:
+    """Return the server that ``run`` was given. Raises ``ValueError`` for what is none."""
     if isinstance(server, str):
         found = load(server) if ":" in server else server_names.get(server)
         if found is None:
@@ -182,7 +157,7 @@ def _adapter(server: object, host: str, port: int, options: dict[str, object]) -
     return server
 
 
-_CHILD = "BOTTLE_CHILD"  # in the environment of the process that serves
+CHILD = "BOTTLE_CHILD"  # in the environment of the process that serves
 _CHANGED = 3  # its exit status if a file has changed
 
 
@@ -190,7 +165,7 @@ def run_again() -> int:
     """Run this program again and again, as long as it ends because its files have changed. Return its status."""
     status = _CHANGED
     while status == _CHANGED:
-        environment = {**os.environ, _CHILD: "true"}
+        environment = {**os.environ, CHILD: "true"}
         with subprocess.Popen([sys.executable, *sys.argv], env=environment) as child:  # noqa: S603 - this program
             try:
                 status = child.wait()

@@ -19,7 +19,7 @@ from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib import file_generator
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, Host, decode_TEXT, parse_query_string, valid_status
 from micropie.compat.cherrypy.plans import Plan, merged_from
-from micropie.compat.cherrypy.serving import Exchange, outside_as
+from micropie.compat.cherrypy.serving import Exchange, Outside
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
 from micropie.compat.environs import body_of, is_read_quickly, own_environ
 from micropie.http import Environ, parse_cookies
@@ -379,4 +379,4 @@ def _outside() -> Exchange:
     return Exchange(request, Response())
 
 
-outside_as(_outside)
+Outside.make = staticmethod(_outside)

@@ -14,15 +14,12 @@ from micropie.compat.cherrypy.hooks import Hook, HookMap, of_all_requests
 from micropie.compat.cherrypy.lib.cptools import trailing_slash
 from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie.compat.cherrypy.lib.jsontools import json_in, json_out
-from micropie.compat.cherrypy.toolbox import HandlerTool, Tool, Toolbox
+from micropie.compat.cherrypy.toolbox import Tool, Toolbox
 from micropie.compat.cherrypy.types import Namespace, Section
 
 _MOST = 512  # plans that are kept
 
 _OF_ERRORS = {"before_error_response", "after_error_response"}
-
-# Ways of attaching that depend on nothing but the configuration.
-_PLAIN = {Tool._setup, HandlerTool._setup}
 
 
 class Plan:
@@ -74,7 +71,7 @@ class Plan:
             for name, options in options_by_name.items()
             if options.get("on", False)
         ]
-        if all(type(tool)._setup in _PLAIN for tool, _ in tools):
+        if all(type(tool)._setup is Tool._setup for tool, _ in tools):  # which asks for nothing but the configuration
             for tool, options in tools:
                 tool._attach(self.hooks, {name: value for name, value in options.items() if name != "on"})
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from micropie.execution import current
 from micropie.routing import config_of
@@ -34,26 +34,15 @@ class Exchange:
         return native.session
 
 
-class _Outside(threading.local):
+class Outside(threading.local):
     """What the proxies stand for outside of requests: defaults for each thread, made when they are needed."""
 
     exchange: Exchange | None = None
+    make: ClassVar[Callable[[], Exchange]]
+    """Returns the defaults, of classes that ``messages.py`` has."""
 
 
-_outside = _Outside()
-
-
-def make_no_exchange() -> Exchange:
-    """Return the defaults; ``requests.py`` puts a function in the place of this one."""
-    return Exchange(None, None)
-
-
-_makers: list[Callable[[], Exchange]] = [make_no_exchange]
-
-
-def outside_as(make: Callable[[], Exchange]) -> None:
-    """State what makes the exchange of code that answers no request."""
-    _makers[:] = [make]
+_outside = Outside()
 
 
 def current_exchange() -> Exchange:
@@ -64,7 +53,7 @@ def current_exchange() -> Exchange:
         if exchange is not None:
             return exchange
     if _outside.exchange is None:
-        _outside.exchange = _makers[0]()
+        _outside.exchange = Outside.make()
     return _outside.exchange
 
 

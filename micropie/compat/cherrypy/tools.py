@@ -37,11 +37,10 @@ class SessionTool(Tool):
         serving.session.acquire_lock()
 
     def _attach(self, hooks: HookMap, options: Section) -> None:
-        priority = options.pop("priority", self._priority)
         locking = options.pop("locking", "implicit")
         if locking not in ("implicit", "early", "explicit"):
             raise ValueError(f"tools.sessions.locking is 'implicit', 'early' or 'explicit', not {locking!r}")
-        hooks.attach(self._point, self.callable, priority=priority, **options)
+        super()._attach(hooks, options)
         if locking == "implicit":
             hooks.attach("before_handler", self._lock_session)
         elif locking == "early":

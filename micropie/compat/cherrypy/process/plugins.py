@@ -14,7 +14,7 @@ from signal import signal as set_signal
 from types import FrameType
 from typing import Any, ClassVar
 
-from micropie.compat.cherrypy.process.wspbus import Bus, states
+from micropie.compat.cherrypy.process.wspbus import Bus, states  # noqa: F401 - all of plugins
 
 
 class SimplePlugin:
@@ -376,17 +376,3 @@ class Daemonizer(SimplePlugin):
 def _go_on_in_child(function: Callable[[], object]) -> None:
     """End this process, and call ``function`` in its child, which goes on."""
     os._exit(0) if os.fork() else function()
-
-
-__all__ = [
-    "Autoreloader",
-    "BackgroundTask",
-    "Daemonizer",
-    "DropPrivileges",
-    "Monitor",
-    "PIDFile",
-    "SignalHandler",
-    "SimplePlugin",
-    "ThreadManager",
-    "states",
-]
