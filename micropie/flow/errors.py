@@ -92,11 +92,8 @@ def _chosen_response(request: Request, failure: Exception) -> Flow[Response]:
     try:
         return (yield from _author_response(request, failure))
     except (HTTPError, Redirect) as error:  # raised by the error handler, or for a malformed Host in a redirect
-        failure = error
-    try:
-        return _default_response(request, failure)
-    finally:
-        del failure  # its traceback refers to this frame: without this the request would be a cycle
+        del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle
+        return _default_response(request, error)
 
 
 def _with_pending(request: Request, response: Response) -> Response:

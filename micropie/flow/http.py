@@ -267,10 +267,10 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
         if isawaitable(result):  # a decorated ``async def`` has done nothing yet
             result = yield Limited(AWAIT, seconds), itself, (result,)
     except TookTooLong:
-        pass
+        label = request._exchange.label
+        logger.error("%s: %s took longer than %g seconds and was given up", label, route.name, seconds)
     else:
         return result
-    logger.error("%s: %s took longer than %g seconds and was given up", request._exchange.label, route.name, seconds)
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
@@ -474,23 +474,14 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
             with suppress(HTTPError):  # the author's error page sees an empty one while the backend is out of reach
                 yield from exchange.open_session()
         answer = yield from _complete(request, None, failure)
-    except Exception as error:
-        last = error
+    except Exception as error:  # on the way of the answer: this one asks nothing of the application
+        exchange.session = None
+        # An HTTPError is a session backend's 503, which is in the log, or from an error page's own stream.
+        last = error_answer(request, error) if isinstance(error, HTTPError) else internal_error(request, error)
+        return _encode(request, last, None)
     else:
         if is_server_s:
             raise failure
         return answer
     finally:
         del failure
-    try:
-        return _last_answer(request, last)
-    finally:
-        del last
-
-
-def _last_answer(request: Request, error: Exception) -> Answer:
-    """Return the answer to an exception on the way of another one's answer, which asks nothing of the application."""
-    request._exchange.session = None
-    if isinstance(error, HTTPError):  # a session backend's 503, which is in the log, or from an error page's own stream
-        return _encode(request, error_answer(request, error), None)
-    return _encode(request, internal_error(request, error), None)

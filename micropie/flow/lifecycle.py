@@ -70,15 +70,9 @@ class Lifecycle:
         try:
             for app, manager in self._lifespans:
                 yield from self._start_one(app, manager)
-        except Exception as error:
-            failure = error
-        else:
-            return
-        try:
+        except Exception:
             yield from self._undo_all()
-            raise failure
-        finally:
-            del failure
+            raise
 
     def stop(self) -> Flow[None]:
         """Stop everything, then raise the first exception, if there was one."""

@@ -153,11 +153,7 @@ def _or_failed(request: WebSocketRequest, flow: Flow[Value]) -> Flow[Value | Clo
     try:
         return (yield from flow)
     except Exception as error:
-        failure = error
-    try:
-        return _close_info_after_failure(request, failure)
-    finally:
-        del failure
+        return _close_info_after_failure(request, error)
 
 
 def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:

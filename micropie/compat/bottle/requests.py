@@ -8,7 +8,7 @@ import json as codec
 from collections.abc import Callable, Iterator, KeysView
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, ClassVar, Generic, Self, TypeVar, overload
+from typing import IO, Any, ClassVar, TypeVar, cast
 from urllib.parse import SplitResult, quote
 
 from micropie.compat.addresses import join
@@ -33,38 +33,31 @@ _PARSED_FROM = {
 }
 
 
-class _Kept(Generic[Value]):
+class _Kept:
     """A read-only property that is kept in the environ."""
 
-    def __init__(self, key: str, make: Callable[[BaseRequest], Value]) -> None:
-        self._key = key
-        self._make = make
+    def __init__(self, key: str, make: Callable[[BaseRequest], object]) -> None:
+        self.key = key
+        self.make = make
         self.__doc__ = make.__doc__
 
-    @overload
-    def __get__(self, request: None, kind: object) -> Self: ...
-    @overload
-    def __get__(self, request: BaseRequest, kind: object) -> Value: ...
-    def __get__(self, request: BaseRequest | None, kind: object) -> Self | Value:
+    def __get__(self, request: BaseRequest | None, kind: object) -> Any:
         if request is None:
             return self
         environ = request.environ
-        try:
-            kept: Value = environ[self._key]
-        except KeyError:
-            pass
-        else:
-            return kept
+        if self.key in environ:
+            return environ[self.key]
         # A request that does not become the environ's "bottle.request". Asking ``LocalRequest`` for its environ again
         # for each thing that is read takes as long as parsing a form.
         own = object.__new__(BaseRequest)
         object.__setattr__(own, "environ", environ)
-        environ[self._key] = value = self._make(own)
+        environ[self.key] = value = self.make(own)
         return value
 
 
-def _kept(key: str) -> Callable[[Callable[[BaseRequest], Value]], _Kept[Value]]:
-    return lambda make: _Kept(key, make)
+def _kept(key: str) -> Callable[[Callable[[BaseRequest], Value]], Value]:
+    """Make a property of a method. Type checkers see its value and not the descriptor."""
+    return lambda make: cast("Any", _Kept(key, make))
 
 
 class BaseRequest:
@@ -401,32 +394,27 @@ def _release_with(environ: Environ, release: Callable[[], object]) -> None:
         exchange.release_after(release)
 
 
-class _Early(_Kept[Value]):
+class _Early(_Kept):
     """A property of the current request for which no environ is made, unless something else has asked for that.
 
     ``make_early`` returns the value for micropie's exchange, or ``_LATER``.
     """
 
-    def __init__(self, kept: _Kept[Value], make_early: Callable[[NativeExchange], object]) -> None:
-        super().__init__(kept._key, kept._make)
+    def __init__(self, kept: Any, make_early: Callable[[NativeExchange], object]) -> None:
+        super().__init__(kept.key, kept.make)
         self._make_early = make_early
 
-    @overload
-    def __get__(self, request: None, kind: object) -> Self: ...
-    @overload
-    def __get__(self, request: BaseRequest, kind: object) -> Value: ...
-    def __get__(self, request: BaseRequest | None, kind: object) -> Self | Value:
+    def __get__(self, request: BaseRequest | None, kind: object) -> Any:
         exchange = None if request is None else current_exchange()
         if exchange is None or exchange._environ is not None:
             return super().__get__(request, kind)
         early: dict[str, Any] = exchange.early
-        if self._key not in early:
+        if self.key not in early:
             value = self._make_early(exchange.native)
             if value is _LATER:
                 return super().__get__(request, kind)
-            early[self._key] = value
-        kept: Value = early[self._key]
-        return kept
+            early[self.key] = value
+        return early[self.key]
 
 
 _LATER = object()
@@ -468,10 +456,10 @@ class LocalRequest(BaseRequest):
         own: dict[str, Any] = self.environ if exchange is None or exchange._environ is not None else exchange.early
         return own
 
-    query = _Early(BaseRequest.query, lambda exchange: parse_pairs(exchange.query_string))
+    query: Any = _Early(BaseRequest.query, lambda exchange: parse_pairs(exchange.query_string))
     GET = query
-    forms = _Early(BaseRequest.forms, _early_forms)
-    json = _Early(BaseRequest.json, _early_json)
+    forms: Any = _Early(BaseRequest.forms, _early_forms)
+    json: Any = _Early(BaseRequest.json, _early_json)
 
     def bind(self, environ: Environ | None = None) -> None:
         """Make a request of ``environ`` the current one, outside of an application: for tests of handlers."""

@@ -15,9 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from traceback import format_exception
 from types import SimpleNamespace
-from typing import Any, TypeVar, overload
-
-F = TypeVar("F", bound=Callable[..., object])
+from typing import Any
 
 _OF_REQUESTS = {"before_request", "after_request", "start_thread", "stop_thread"}
 
@@ -90,13 +88,9 @@ class Bus:
 
     # -- channels --------------------------------------------------------------------------------------------------
 
-    @overload
-    def subscribe(self, channel: str, callback: F, priority: int | None = None) -> F: ...
-    @overload
-    def subscribe(self, channel: str, callback: None = None, priority: int | None = None) -> Callable[[F], F]: ...
     def subscribe(
         self, channel: str, callback: Callable[..., object] | None = None, priority: int | None = None
-    ) -> object:
+    ) -> Any:
         """Call ``callback`` with what is published on ``channel``. Without it, a decorator.
 
         ``priority``: from 0, which is called first, to 100; by default the callback's attribute of that name, or 50.
