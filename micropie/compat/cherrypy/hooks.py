@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 hookpoints = (
@@ -50,16 +51,11 @@ class Hook:
         )
 
 
-class HookMap(dict[str, list[Hook]]):
+class HookMap(defaultdict[str, list[Hook]]):
     """The hooks of each point. The list of a point is made when it is first asked for."""
 
     def __init__(self, points: Iterable[str] = ()) -> None:
-        super().__init__({point: [] for point in points})
-
-    def __missing__(self, point: str) -> list[Hook]:
-        hooks: list[Hook] = []
-        self[point] = hooks
-        return hooks
+        super().__init__(list, {point: [] for point in points})
 
     def attach(
         self,

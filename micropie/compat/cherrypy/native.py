@@ -144,15 +144,8 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
         request.closed = True
     pairs = [(_sendable(name), _sendable(value)) for name, value in response.header_list]
     if is_encoded and type(body) is bytes and native.method != "HEAD" and status not in _EMPTY:
-        content_type, others = None, []
-        for pair in pairs:
-            if pair[0] == "Content-Type":
-                content_type = pair[1]
-            elif pair[0] != "Content-Length":
-                others.append(pair)
-        if others:
-            others = checked_headers(others, is_given=True)[0]
-        return EncodedAnswer((status, content_type, len(body), others, body, None))
+        headers, content_type, _ = checked_headers(pairs, is_given=True)
+        return EncodedAnswer((status, content_type, len(body), headers, body, None))
     if native.method == "HEAD":
         close = getattr(body, "close", None)
         if close is not None:
