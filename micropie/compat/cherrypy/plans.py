@@ -25,23 +25,7 @@ _OF_ERRORS = {"before_error_response", "after_error_response"}
 class Plan:
     """The merged configuration, and what its namespaces do to a request."""
 
-    __slots__ = (
-        "body",
-        "config",
-        "error_page",
-        "hooks",
-        "is_json",
-        "is_plain",
-        "others",
-        "request",
-        "response",
-        "set_up",
-        "takes_json",
-        "toolmaps",
-    )
-
     def __init__(self, config: Section, toolboxes: Mapping[str, Toolbox], others: Mapping[str, Any]) -> None:
-        self.config = config
         self.hooks = of_all_requests.copy()
         self.request: Section = {}
         self.body: list[tuple[str, object]] = []
