@@ -101,10 +101,8 @@ def _with_pending(request: Request, response: Response) -> Response:
     exchange = request._exchange
     if exchange.pending is None:
         return response
-    pending = Response()
-    pairs = exchange.pending.headers.pairs
-    pending.headers.pairs = [(name, value) for name, value in pairs if not name.lower().startswith("content-")]
-    return merge_pending(response, pending, keeps_status=True)
+    pairs = [pair for pair in exchange.pending.headers.pairs if not pair[0].lower().startswith("content-")]
+    return merge_pending(response, Response(headers=pairs), keeps_status=True)
 
 
 def _author_response(request: Request, failure: Exception) -> Flow[Response]:

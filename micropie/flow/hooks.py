@@ -193,8 +193,6 @@ class _AskingHook(_Hook):
     not be opened does not run.
     """
 
-    has_before = has_after = True
-
     def __init__(self, hook: _Hook, asking: Mapping[str, Asking]) -> None:
         self._hook = hook
         self._before, self._after = asking.get("before", ASKS_NOTHING), asking.get("after", ASKS_NOTHING)

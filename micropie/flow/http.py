@@ -323,8 +323,7 @@ def _complete(request: Request, response: Response | None, failure: Exception | 
     exchange = request._exchange
     stream = None if response is None else stream_of(response.body)
     exchange.stream = stream
-    if exchange.before_head:
-        exchange.before_head = ()
+    exchange.before_head = ()
     try:
         if response is None or exchange.hooks is not None:
             response, stream = yield from _changed_by_hooks(request, response, stream, failure)

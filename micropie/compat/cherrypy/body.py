@@ -15,7 +15,7 @@ from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap, add_
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters
 from micropie.errors import HTTPError as NativeError
-from micropie.http import CHUNK, DEFAULT_LIMITS, FORM, MultipartParser, codec_of
+from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, codec_of
 
 _MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
 _MOST_FIELDS = 100_000  # of a form without files; one with files has 1000
@@ -215,17 +215,11 @@ class RequestBody(Entity):
     server_limit: ClassVar[Callable[[], int]] = staticmethod(lambda: 0)
     """Returns ``server.max_request_body_size``; 0 for no limit."""
 
-    received: bytes | None = None
-    """The whole body, if it is short, came at once and has no longer limit than it needs: it needs no file."""
-
     def __init__(self, request: Any) -> None:
         self._request = proxy(request)  # whose ``body`` this is: a reference would be a cycle
         self.params = {}
         self.parts = []
         self.request_params = request.params
-        data = request.native.received
-        if type(data) is bytes and not 0 < type(self).server_limit() < len(data):
-            self.received = data
 
     @lazy
     def fp(self) -> Any:
@@ -266,16 +260,10 @@ class RequestBody(Entity):
     def process(self) -> None:
         """Process the body, and add its parameters to the request's. Raises ``HTTPError`` 411 without a length."""
         native = self._request.native
-        kind, _, length = native.framing()
-        if length is None and "transfer-encoding" not in native.headers:
+        if native.framing()[2] is None and "transfer-encoding" not in native.headers:
             raise HTTPError(411)
-        is_usual = kind == FORM and PROCESSORS.get(FORM) is process_urlencoded
-        if is_usual and self.received is not None and self.__dict__.keys().isdisjoint(_OWN):
-            self.fp = BytesIO()
-            _read_form(self, self.received)
-        else:
-            self.fp = self.reader
-            super().process()
+        self.fp = self.reader
+        super().process()
         params = self.request_params
         if not params:
             params.update(self.params)
@@ -285,16 +273,9 @@ class RequestBody(Entity):
                 add_parameter(params, name, each)
 
 
-# What tools and handlers may have set on a body, by which it may no longer be a usual form.
-_OWN = frozenset({"content_type", "fp", "maxbytes", "processors"})
-
-
 def process_urlencoded(entity: Entity) -> None:
     """Read a form into ``entity.params``. Raises ``HTTPError`` 400 if it is no text."""
-    _read_form(entity, entity.fp.read(_MOST_TEXT + 1))
-
-
-def _read_form(entity: Entity, data: bytes) -> None:
+    data: bytes = entity.fp.read(_MOST_TEXT + 1)
     if len(data) > _MOST_TEXT or data.count(b"&") >= _MOST_FIELDS:  # each takes a hundred times the memory of its bytes
         raise HTTPError(413)
     if b"%" not in data and b"+" not in data and data.isascii():

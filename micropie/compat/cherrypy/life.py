@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, bare_error, shown_traceback
 from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
-from micropie.compat.cherrypy.lib.jsontools import encoded, process_json
+from micropie.compat.cherrypy.lib.jsontools import encoded, json_in
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.messages import Request, Response
 from micropie.compat.cherrypy.plans import Plan
@@ -74,9 +74,9 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
                 request.process_query_string()
             if request.method not in request.methods_with_bodies:
                 request.process_request_body = False
-            elif plan.takes_json:
-                process_json(request)
             else:
+                if plan.takes_json:
+                    json_in()
                 request.body.process()
             if plan.is_json:
                 exchange.response.media_type = "application/json"

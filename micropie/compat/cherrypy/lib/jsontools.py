@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from io import BytesIO
 from typing import Any
 
 from micropie.compat.cherrypy.errors import HTTPError
@@ -22,27 +21,13 @@ _TYPES = ("application/json", "text/javascript")
 
 def json_processor(entity: Any, max_data_size: int = DEFAULT_LIMITS.max_data_size) -> None:
     """Parse a request's body into ``request.json``. Raises ``HTTPError`` 400, and 413 for more than so many bytes."""
-    serving.request.json = _parsed(entity.fp.read(max_data_size + 1), max_data_size)
-
-
-def _parsed(data: bytes, max_data_size: int = DEFAULT_LIMITS.max_data_size) -> object:
+    data: bytes = entity.fp.read(max_data_size + 1)
     if len(data) > max_data_size:
         raise HTTPError(413, f"A JSON document may have {max_data_size} bytes at most.")
     try:
-        return _decode(data.decode())
+        serving.request.json = _decode(data.decode())
     except (ValueError, RecursionError):
         raise HTTPError(400, "Invalid JSON document") from None
-
-
-def process_json(request: Any) -> None:
-    """Process a request's body as with the tool ``json_in`` and its default options."""
-    body = request.body
-    if body.received is not None and request.native.framing()[0] in _TYPES:
-        body.fp = BytesIO()
-        request.json = _parsed(body.received)
-    else:
-        json_in()
-        request.body.process()
 
 
 def json_in(
