@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,14 +39,11 @@ class RouteType(Enum):
     """In a process of the pool: for what computes. What it yields is sent as it comes."""
 
 
-class ProcessType(Enum):
+class ProcessType(StrEnum):
     """The kinds of processes that ``proc_env.proc_type`` tells apart."""
 
     main = "main"
     pool = "pool"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class _ProcessEnvironment:

@@ -170,7 +170,7 @@ class Bottle(Carried):
         elif isinstance(app, App) or (not options and kind_of_target(app, None) == ASGI):
             self.native.mount(prefix, app)
             return
-        wsgi_mount(self, prefix, app, options)
+        wsgi_mount(self.route, prefix, app, options)
 
     def merge(self, routes: Bottle | Iterable[Route]) -> None:
         """Add the routes of another application, or a list of them."""

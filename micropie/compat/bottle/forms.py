@@ -96,16 +96,10 @@ def parse_pairs(encoded: str) -> FormsDict:
     Bytes that are not UTF-8 are read as latin-1.
     """
     found: dict[str, list[str]] = {}
-    is_plain = "%" not in encoded and encoded.isascii()
     for pair in encoded.replace("+", " ").split("&"):
         if pair:
             name, _, value = pair.partition("=")
-            if not is_plain:
-                name, value = _unquoted(name), _unquoted(value)
-            if name in found:
-                found[name].append(value)
-            else:
-                found[name] = [value]
+            found.setdefault(_unquoted(name), []).append(_unquoted(value))
     return fields_of(found)
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
 
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPResponse
 from micropie.mounts import WSGI, Mount, WSGICall
 
 
-class _Outer(Protocol):
-    def route(self, path: str, **options: Any) -> object:
-        """Add a route."""
-
-
-def wsgi_mount(outer: _Outer, prefix: str, target: object, options: dict[str, object]) -> None:
-    """Call ``target`` for every method of what is below ``prefix``, and of the prefix itself."""
+def wsgi_mount(add: Callable[..., object], prefix: str, target: object, options: dict[str, object]) -> None:
+    """Call ``target`` for every method of what is below ``prefix``, and of the prefix itself: ``add`` adds routes."""
     segments = [segment for segment in prefix.split("/") if segment]
     if not segments:
         raise ValueError("WSGI applications cannot be mounted to '/'.")
@@ -27,9 +22,9 @@ def wsgi_mount(outer: _Outer, prefix: str, target: object, options: dict[str, ob
         "callback": lambda: _answer_of(mount, len(segments)),
         **options,
     }
-    outer.route(f"{mount.prefix}/<:re:.*>", **settings)
+    add(f"{mount.prefix}/<:re:.*>", **settings)
     if not prefix.endswith("/"):
-        outer.route(mount.prefix, **settings)
+        add(mount.prefix, **settings)
 
 
 def _answer_of(mount: Mount, depth: int) -> HTTPResponse:

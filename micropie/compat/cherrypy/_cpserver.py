@@ -6,22 +6,12 @@ A server that is started from outside (gunicorn, uvicorn) has settings of its ow
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from micropie.compat.cherrypy.process.servers import ServerAdapter
 from micropie.compat.cherrypy.process.wspbus import Bus, bus
 from micropie.errors import SetupError
 from micropie.execution import current
-
-
-class _Running(Protocol):
-    """A server that runs in threads of this process."""
-
-    name: str
-    port: int
-
-    def stop(self, wait: bool = True) -> None:
-        """Stop serving."""
 
 
 class Server(ServerAdapter):
@@ -61,8 +51,8 @@ class Server(ServerAdapter):
     def __init__(self, server_bus: Bus = bus) -> None:
         self.bus = server_bus
         self._socket_host = "127.0.0.1"
-        self.httpserver: _Running | None = None
-        """The running server, None if it does not run."""
+        self.httpserver = None
+        """The running server, in threads of this process; None if it does not run."""
 
     @property
     def socket_host(self) -> str:
@@ -121,7 +111,7 @@ class Server(ServerAdapter):
 
     start.priority = 75  # type: ignore[attr-defined]
 
-    def _opened(self) -> _Running:
+    def _opened(self) -> Any:
         self._check()
         # Looked up when a program serves itself: ``cli`` is above this package, and is imported by nothing in it.
         serving_options = import_module("micropie.cli.serving.options")
@@ -138,12 +128,9 @@ class Server(ServerAdapter):
                 ssl_certfile=self.ssl_certificate,
                 ssl_keyfile=self.ssl_private_key or self.ssl_certificate,
             )
-            running: _Running = background.BackgroundServer(
-                self.application, options, self.thread_pool, self.shutdown_timeout
-            )
+            return background.BackgroundServer(self.application, options, self.thread_pool, self.shutdown_timeout)
         except serving_options.ServingError as error:
             raise OSError(f"cherrypy.server: {error}") from None
-        return running
 
     def _check(self) -> None:
         """Raise ``SetupError`` for a setting that would be ignored, and must not be."""

@@ -24,8 +24,6 @@ class Hook:
     What is not given is taken from the function's attributes ``failsafe`` and ``priority``.
     """
 
-    __slots__ = ("__dict__", "callback", "failsafe", "kwargs", "priority")
-
     def __init__(
         self,
         callback: Callable[..., object],

@@ -61,11 +61,9 @@ class LogManager:
             "f": request.headers.get("Referer", ""),
             "a": request.headers.get("User-Agent", ""),
             "o": request.headers.get("Host", "-"),
+            "i": request.unique_id,
+            "z": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        if "{i" in self.access_log_format:
-            atoms["i"] = request.unique_id
-        if "{z" in self.access_log_format:
-            atoms["z"] = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         escaped = {name: _escaped(str(value)) for name, value in atoms.items()}
         try:
             logger.info(self.access_log_format.format(**escaped))
