@@ -273,15 +273,13 @@ class Tree(Registrations):
         if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
             raise SetupError(f"nothing provides {name_of(key)}: there is nothing to override")
         before = self._overrides.get(key)
-        self._overrides[key] = in_place_of(key, fake)
-        self.changed()
-        return partial(self._undo_override, key, before)
+        self._put_override(key, in_place_of(key, fake))
+        return partial(self._put_override, key, before)
 
-    def _undo_override(self, key: object, before: Callable[..., object] | None) -> None:
-        if before is None:
-            del self._overrides[key]
-        else:
-            self._overrides[key] = before
+    def _put_override(self, key: object, provider: Callable[..., object] | None) -> None:
+        self._overrides.pop(key, None)
+        if provider is not None:
+            self._overrides[key] = provider
         self.changed()
 
 
