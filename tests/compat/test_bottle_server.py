@@ -38,6 +38,8 @@ def test_an_adapter_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Serving on http://h:81/ with Recorder(option=1)" in capsys.readouterr().err
     app.run(server=Recorder("x"), quiet=True)
     assert (Recorder.served[1].host, capsys.readouterr().err) == ("x", "")
+    app.run(server=Recorder, quiet=True, debug=False, config={"b": 2})  # as Bottle's, which calls ``run``
+    assert (Recorder.served[1].options, app.config["b"]) == ({}, 2)
 
 
 def test_the_default_application_is_served() -> None:
