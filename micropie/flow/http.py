@@ -18,8 +18,8 @@ a flow that happens not to wait.
 
 An exception is caught in one place and answered after the ``except`` block, so that later exceptions get no false
 ``__context__``. The variable is deleted then: the exception's traceback refers to the frame, and the request would be
-a cycle. Only ``Exception`` is caught. Cancellation and the interpreter's end pass through, and nothing yields on their
-way.
+a cycle. What is answered without a step may be answered in the block. Only ``Exception`` is caught. Cancellation and
+the interpreter's end pass through, and nothing yields on their way.
 """
 
 from __future__ import annotations
