@@ -28,7 +28,7 @@ class Chunks(chain[Any]):
     close: Callable[[], object] = staticmethod(lambda: None)
 
     @classmethod
-    def of(cls, source: object, made: Iterable[object]) -> Chunks:
+    def of(cls, source: Iterable[object], made: Iterable[object]) -> Chunks:
         """Return the chunks ``made`` of ``source``. To close them closes ``source``."""
         chunks = cls(made)
         chunks.close = getattr(source, "close", chunks.close)
