@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from micropie import asgi, files, wsgi
 from micropie.channels import Channels
@@ -17,7 +17,7 @@ from micropie.errors import SetupError
 from micropie.execution import current
 from micropie.flow import lifespan_opener
 from micropie.habits import ServerHabits
-from micropie.http import Receive, Request, Response, Scope, Send, State, current_request
+from micropie.http import HeadersLike, MutableHeaders, Receive, Request, Response, Scope, Send, State, current_request
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
 from micropie.routing import (
     REQUIRES,
@@ -40,7 +40,6 @@ from micropie.tree import Node, Tree
 if TYPE_CHECKING:
     from dataclasses import dataclass
 
-    from micropie.files import FileOptions
     from micropie.middleware import SecurityDefaults
     from micropie.openapi import Docs
 
@@ -438,15 +437,34 @@ class App(Node):
 
     @_overridable_method
     def static(
-        self, prefix: str, directory: str | PathLike[str], *, name: str = "static", **options: Unpack[FileOptions]
+        self,
+        prefix: str,
+        directory: str | PathLike[str],
+        *,
+        name: str = "static",
+        download: bool = False,
+        content_type: str | None = None,
+        max_age: int | None = None,
+        cached: bool = False,
+        follow_symlinks: bool = False,
+        headers: HeadersLike = (),
     ) -> None:
         """Serve the files of ``directory`` below ``prefix``: ``app.static("/static", "assets", max_age=3600)``.
 
         ``static_url("css/site.css")`` is the path of one; give a second directory another ``name``.
-        ``static_file`` explains the ``options``, and which files are not served. A relative ``directory`` begins at the
-        current working directory. Raises ``SetupError`` if there is no such directory, and for a wrong prefix.
+        ``static_file`` explains the other options, and which files are not served. A relative ``directory`` begins at
+        the current working directory. Raises ``SetupError`` if there is no such directory, and for a wrong prefix.
         """
-        path, serve = files.directory_route(prefix, directory, **options)
+        path, serve = files.directory_route(
+            prefix,
+            directory,
+            download=download,
+            content_type=content_type,
+            max_age=max_age,
+            cached=cached,
+            follow_symlinks=follow_symlinks,
+            headers=MutableHeaders(headers).items(),
+        )
         App.route(self, path, ["GET"], name=name)(serve)
 
     # The types of these two let a handler have the same name, as an older application's ``def health(self)`` may.

@@ -15,10 +15,8 @@ from micropie.lazily import lazily
 
 if TYPE_CHECKING:
     from micropie.files.content_types import in_ascii
-    from micropie.files.static import FileOptions, directory_route, open_file, static_file
+    from micropie.files.static import directory_route, open_file, static_file
 
-__all__ = ["FileOptions", "directory_route", "in_ascii", "open_file", "static_file"]
+__all__ = ["directory_route", "in_ascii", "open_file", "static_file"]
 
-__getattr__ = lazily(
-    __name__, {"content_types": "in_ascii", "static": "FileOptions directory_route open_file static_file"}
-)
+__getattr__ = lazily(__name__, {"content_types": "in_ascii", "static": "directory_route open_file static_file"})

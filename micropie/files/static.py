@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import HTTPError, ResponseError, SetupError, is_count
 from micropie.execution import IO, Flow
@@ -27,7 +27,6 @@ from micropie.http import (
     DOTS_AND_EMPTY,
     FileReference,
     HeadersLike,
-    MutableHeaders,
     Response,
     Selection,
     add_vary,
@@ -80,23 +79,12 @@ def static_file(
     return Response(reference, 200, headers, content_type)
 
 
-class FileOptions(TypedDict, total=False):
-    """The options of a directory of files, which are those of ``static_file``."""
-
-    download: bool
-    content_type: str | None
-    max_age: int | None
-    cached: bool
-    follow_symlinks: bool
-    headers: HeadersLike
-
-
 def directory_route(
-    prefix: str, directory: str | os.PathLike[str], **options: Unpack[FileOptions]
+    prefix: str, directory: str | os.PathLike[str], **options: Any
 ) -> tuple[str, Callable[..., object]]:
     """Return the path and the handler that serve a directory below ``prefix``.
 
-    Raises ``SetupError`` for a wrong prefix, directory or option.
+    ``options`` are those of ``static_file``. Raises ``SetupError`` for a wrong prefix, directory or option.
     """
     # Not "/" itself, below which a name that is mistyped would be looked for among the files.
     is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
@@ -105,7 +93,6 @@ def directory_route(
     if not Path(directory).is_dir():
         raise SetupError(f"there is no directory {os.fspath(directory)!r} to serve files from")
     root = resolved_root(str(Path(directory).absolute()))
-    options["headers"] = MutableHeaders(options.get("headers", ())).items()
     try:
         reference: FileReference = static_file("", root, **options).body
     except ValueError as error:
