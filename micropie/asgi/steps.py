@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 import anyio
 
 from micropie import mounts, pool
-from micropie.asgi.streaming import DelayedCalls, StreamedRequest, close_stream, next_chunk
+from micropie.asgi.streaming import StreamedRequest, call_later, close_stream, next_chunk
 from micropie.errors import HTTPError
 from micropie.execution import (
     ANSWER,
@@ -27,7 +27,6 @@ from micropie.execution import (
     AnyStep,
     Flow,
     Limited,
-    LoopLocal,
     LoopTasks,
     RouteKind,
     ServiceThreads,
@@ -147,7 +146,6 @@ async def in_handler_thread(
 
 
 _NOTHING: Final = object()
-_LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
 
 
 async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
@@ -165,13 +163,13 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
         except BaseException as error:
             failure = error
         scope.shield = True
-        lifting = _LIFTED_SHIELDS.get().add(partial(setattr, scope, "shield", False))
+        keep_shield = call_later(CLEAN_UP_WITHIN, partial(setattr, scope, "shield", False))
         try:
             with suppress(StopAsyncIteration):
                 await (anext(generator) if failure is None else generator.athrow(failure))
             await generator.aclose()  # one that yields twice
         finally:
-            lifting.cancel()
+            keep_shield()
             del failure
 
 

@@ -1,4 +1,4 @@
-"""Event loops: values that each loop has one of, tasks, delayed calls, and ways to wake a task.
+"""Event loops: values that each loop has one of, tasks, and ways to wake a task.
 
 ``asgi`` runs on the loop; ``wsgi`` sends async code to one. anyio has tasks in groups only, and no call from a signal's
 handler. So this module is the one that knows asyncio's loops and trio's; it has one face for both.
