@@ -7,7 +7,7 @@ task. Its client may leave meanwhile. Servers say so in different ways: ``receiv
 costs memory, which counts for sockets that are idle, and one more turn of the event loop for each message.
 
 **Reading only when it is needed.** The handler's coroutine is stepped by hand (``_observe``; see
-``asgi/coroutines.py``), so that every time it suspends we know what it waits for (``HANDLER`` below is the table):
+``asgi/coroutines.py``), so that every time it suspends we know what it waits for (``_call``):
 
 - for the server's ``receive``, through us: it will see the disconnect itself. There is one task, and nothing stands
   between the handler and the server. This is the idle socket, and the usual echo or command loop.
@@ -80,38 +80,7 @@ RELEASE_AFTER = 16
 
 Value = TypeVar("Value")
 
-# -- the handler's states ----------------------------------------------------------------------------------------------
-
-RUNS: Final = "runs"
-WAITS: Final = "waits"  # for something else than this connection, so that somebody has to look out for the client
-
-# A call that the handler's own code began waits in the server's ``receive``, or in anything else: a message that is
-# read ahead, its turn to send, the server's ``send``. Usually the handler waits for it. It may run meanwhile, or wait
-# for something else, if an eager task of asyncio's made the call, whose first step runs in that of the handler.
-RUNS_IN_RECEIVE: Final = "runs, and receives"
-WAITS_IN_RECEIVE: Final = "waits, and receives"
-RUNS_IN_CALL: Final = "runs, and calls"
-WAITS_IN_CALL: Final = "waits, and calls"
-
-STEP: Final = "step"  # the event loop resumes the handler
-PAUSE: Final = "pause"  # the handler suspends, or ends
-CALL: Final = "call"  # beside ``RECEIVE``: a call begins to wait
-RETURN: Final = "return"  # that call has waited
-
-HANDLER: Final[dict[tuple[str, str], str]] = {
-    (WAITS, STEP): RUNS,
-    (RUNS, PAUSE): WAITS,
-    (RUNS, websockets.RECEIVE): RUNS_IN_RECEIVE,
-    (RUNS_IN_RECEIVE, PAUSE): WAITS_IN_RECEIVE,
-    (WAITS_IN_RECEIVE, STEP): RUNS_IN_RECEIVE,
-    (RUNS_IN_RECEIVE, RETURN): RUNS,
-    (WAITS_IN_RECEIVE, RETURN): WAITS,
-    (RUNS, CALL): RUNS_IN_CALL,
-    (RUNS_IN_CALL, PAUSE): WAITS_IN_CALL,
-    (WAITS_IN_CALL, STEP): RUNS_IN_CALL,
-    (RUNS_IN_CALL, RETURN): RUNS,
-    (WAITS_IN_CALL, RETURN): WAITS,
-}
+CALL: Final = "call"  # beside ``RECEIVE``: a call that waits for anything but the server's ``receive``
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +98,12 @@ class Connection:
     _leave_scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _cleanup_scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _read_ahead: ReadAhead | None = None
-    _handler: str = WAITS
+    _handler_runs: bool = False  # or it waits
+    # RECEIVE while a call that the handler's own code began waits in the server's ``receive``, CALL while it waits for
+    # anything else: a message that is read ahead, its turn to send, the server's ``send``. Usually the handler waits
+    # for that call. It may run meanwhile, or wait for something else, if an eager task of asyncio's made the call: the
+    # first step of such a task runs in that of the handler.
+    _call: str | None = None
     _close_sent: bool = False
     _turn: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))  # to send; first come, first served
     _sent_unchecked: int = 0
@@ -163,15 +137,15 @@ class Connection:
         sent: object = None
         raised: BaseException | None = None
         while True:
-            self._handler = HANDLER[self._handler, STEP]
+            self._handler_runs = True
             try:
                 waits_for = advance(steps, sent, raised)
             except StopIteration:
                 return
             finally:
                 raised = None
-                self._handler = HANDLER[self._handler, PAUSE]
-            if self._handler is WAITS:
+                self._handler_runs = False
+            if self._call is None:
                 self._watch()
             sent = None
             try:
@@ -204,21 +178,26 @@ class Connection:
 
     async def _in_call(self, action: str, awaitable: Awaitable[Value]) -> Value:
         """Await what a call has to wait for. ``action``: RECEIVE in the server's ``receive``, or CALL."""
-        if self._handler is not RUNS:  # the call of another task, or of an eager one
+        if not self._may_call:
             return await awaitable
-        self._handler = HANDLER[RUNS, action]
+        self._call = action
         try:
             return await awaitable
         finally:
-            self._handler = HANDLER[self._handler, RETURN]
-            if self._handler is WAITS:
+            self._call = None
+            if not self._handler_runs:
                 self._watch()
+
+    @property
+    def _may_call(self) -> bool:
+        """Whether the handler's own code runs, and no other task of the author's: not even an eager one."""
+        return self._handler_runs and self._call is None
 
     def _watch(self) -> None:
         """Read ahead from now on, unless a call of the handler's receives: it will see the disconnect itself."""
         if self._read_ahead is not None:
             self._read_ahead.go_on()
-        elif self._handler not in (RUNS_IN_RECEIVE, WAITS_IN_RECEIVE) and self.progress.state is websockets.OPEN:
+        elif self._call is not websockets.RECEIVE and self.progress.state is websockets.OPEN:
             self._read_ahead = ReadAhead(self._receive_ahead, self._max_size)
             self._tasks.start_soon(self._read_ahead.run)
 
@@ -265,7 +244,7 @@ class Connection:
 
         ``method`` is the one that was called; ``key``, "text" or "bytes", is where the content is looked for first.
         """
-        if self._handler is RUNS and self._read_ahead is None:
+        if self._may_call and self._read_ahead is None:
             self.progress.allow(websockets.RECEIVE, method)
             try:
                 message = await self._in_call(websockets.RECEIVE, self._receive())
@@ -325,12 +304,11 @@ class Connection:
     async def _receive_from_ahead(self, method: str) -> Message:
         """Return the next message where messages are read ahead, or to a task that is not the handler's own."""
         ahead = self._read_ahead
-        is_received = self._handler in (RUNS_IN_RECEIVE, WAITS_IN_RECEIVE)
-        if is_received or (ahead is not None and ahead.is_awaited):
+        if self._call is websockets.RECEIVE or (ahead is not None and ahead.is_awaited):
             raise RuntimeError(f"{method}() while another task receives: one task may receive, any may send")
         if ahead is None or not ahead.messages or self.progress.state is not websockets.GONE:
             self.progress.allow(websockets.RECEIVE, method)
-        if self._handler is not RUNS:
+        if not self._may_call:
             self._watch()
             ahead = self._read_ahead
         assert ahead is not None  # noqa: S101 - the state is OPEN, or it was read ahead before the end
