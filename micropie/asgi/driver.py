@@ -124,6 +124,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         raise
     finally:
         failure = None  # an exception's traceback refers to this frame: without this it would be a cycle
-        current.reset(token)
-        if exchange.closers is not None:
-            await close_request(request, exchange)
+        try:
+            if exchange.closers is not None:
+                await close_request(exchange)
+        finally:
+            current.reset(token)

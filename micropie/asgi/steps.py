@@ -33,14 +33,13 @@ from micropie.execution import (
     StepKind,
     Threads,
     TookTooLong,
-    current,
     has_room,
     in_thread,
     interrupting,
     run_tasks,
 )
 from micropie.flow import TASK_FLOWS, LifespanContext, end_resources
-from micropie.http import Body, Exchange, Request
+from micropie.http import Body, Exchange
 from micropie.mounts import WSGI
 from micropie.pool import CancelToken
 from micropie.routing import config_of
@@ -194,15 +193,6 @@ async def perform_cleanup(exchange: Exchange) -> None:
         raise cancellations.pop()
 
 
-async def _end_resources(request: Request, exchange: Exchange) -> None:
-    """Close the resources of an answer that was a stream. Not cancelled: the server is done with the request."""
-    token = current.set(request)
-    try:
-        await perform(end_resources(exchange), exchange)
-    finally:
-        current.reset(token)
-
-
 # The key in ``scope["state"]`` of the lifespan's ``LoopTasks`` for the functions of ``after_response``.
 BACKGROUND: Final = "micropie.background"
 
@@ -210,15 +200,15 @@ BACKGROUND: Final = "micropie.background"
 LARGE = 16 * 1024 * 1024
 
 
-async def close_request(request: Request, exchange: Exchange) -> None:
-    """Release what a request holds, whatever happens; in a thread if it holds a large file.
+async def close_request(exchange: Exchange) -> None:
+    """Release what the current request holds, whatever happens; in a thread if it holds a large file.
 
     Functions of ``after_response`` run in a task for which the lifespan waits, so that neither the server nor the
     connection's next request waits for them, and shut-down handlers do. Under a server without lifespan, the request
     waits for them.
     """
-    if exchange.resources:
-        await _end_resources(request, exchange)
+    if exchange.resources:  # of a stream; the server is done with the request, and does not cancel this
+        await perform(end_resources(exchange), exchange)
     body = exchange.received
     if isinstance(body, Body) and body.size >= LARGE:
         with anyio.CancelScope(shield=True):
@@ -229,10 +219,6 @@ async def close_request(request: Request, exchange: Exchange) -> None:
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
         if tasks is None or tasks.has_ended:  # servers copy the state, so it may outlive the lifespan
-            token = current.set(request)
-            try:
-                await run_tasks(exchange, seconds, TASK_FLOWS)
-            finally:
-                current.reset(token)
+            await run_tasks(exchange, seconds, TASK_FLOWS)
         else:
             tasks.start_soon(run_tasks, exchange, seconds, TASK_FLOWS, context=exchange.context)

@@ -61,9 +61,11 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
             raise
         await connection.finish(close_info)
     finally:
-        current.reset(token)
-        if exchange.closers is not None:
-            await close_request(request, exchange)
+        try:
+            if exchange.closers is not None:
+                await close_request(exchange)
+        finally:
+            current.reset(token)
 
 
 async def _serve_mounted(
@@ -74,8 +76,10 @@ async def _serve_mounted(
     try:
         refusal = await perform(ask_guards(request, handover), exchange)
     finally:
-        current.reset(token)
-        await close_request(request, exchange)
+        try:
+            await close_request(exchange)
+        finally:
+            current.reset(token)
     if refusal is None:
         await mounts.hand_over(handover.mount, handover.path, exchange.scope_below(), receive, send)
     elif (await receive())["type"] == "websocket.connect":
