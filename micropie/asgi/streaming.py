@@ -250,7 +250,7 @@ class StreamSender:
     def __init__(self, stream: Stream, exchange: StreamedRequest) -> None:
         source = stream.source
         if isinstance(source, ThreadSource):
-            stream.source = source = streams.in_threads(source, config_of(exchange).threads)
+            stream.source = source = streams.MadeAhead(source, config_of(exchange).threads)
         self._stream = stream
         self._exchange = exchange
         self._failures: list[Exception] = []  # of a source that failed after its early head

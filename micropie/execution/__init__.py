@@ -95,9 +95,7 @@ from micropie.execution.threads import (
     in_thread,
     interrupting,
     lent,
-    limiter_of,
-    run_in_place,
-    take_free_slot,
+    run_in_context,
     take_slot,
     usage_of,
 )
@@ -116,8 +114,8 @@ __all__ = [
     "SingleWaiterEvent", "Step", "StepKind", "Task", "TaskFlows", "Threads", "TookTooLong", "after_fork_in_child",
     "available_cpus", "await_in_background", "background_loop", "call", "check_placement", "checked_placement",
     "current", "entered_on_loop", "handler_named", "has_room", "in_thread", "interrupting", "is_on_loop", "itself",
-    "kind_of", "layers", "lent", "limiter_of", "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of",
-    "run_async", "run_in_place", "run_tasks", "start_tasks", "take_free_slot", "take_slot", "threadsafe_scheduler",
+    "kind_of", "layers", "lent", "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of",
+    "run_async", "run_in_context", "run_tasks", "start_tasks", "take_slot", "threadsafe_scheduler",
     "usage_of", "wait_for_tasks", "watch_background_loops", "watch_loop", "where",
 ]
 # fmt: on

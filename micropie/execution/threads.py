@@ -11,16 +11,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
-from contextvars import Context, copy_context
+from contextlib import contextmanager, suppress
+from contextvars import Context
 from functools import partial
 from math import inf
 from threading import Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -28,9 +28,8 @@ import anyio
 from micropie.errors import logger
 from micropie.execution.background import outcome_of, released, variables_set
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import TASKS, WAKERS, LoopLocal
+from micropie.execution.loop import WAKERS, LoopLocal
 from micropie.execution.placement import ALL_WAIT, Threads
-from micropie.execution.steps import no_function
 
 Result = TypeVar("Result")
 
@@ -76,26 +75,50 @@ class _Slots:
 _slots: LoopLocal[WeakKeyDictionary[Threads, _Slots]] = LoopLocal(WeakKeyDictionary)
 
 
-async def in_thread(
-    threads: Threads, function: Callable[..., Result], *arguments: object, abandon_after: float | None = None
-) -> Result:
-    """Call ``function`` in a worker thread, with this task's context variables. Wait while all ``threads`` are busy,
-    or raise ``TimeoutError`` after their ``patience``.
+async def take_slot(threads: Threads) -> object:
+    """Take one of ``threads`` for ``in_thread``, and return its holder. Wait until one is free.
 
+    Raises ``TimeoutError`` after their ``patience``.
+    """
+    limiter, holder = limiter_of(threads), object()
+    if limiter.available_tokens >= 1:  # anyio before 4.15 raises trio's WouldBlock if none is, and not its own
+        with suppress(anyio.WouldBlock):  # anyio before 4.15: the slot is for a task that waits
+            limiter.acquire_on_behalf_of_nowait(holder)
+            return holder
+    with anyio.move_on_after(threads.patience):
+        await limiter.acquire_on_behalf_of(holder)
+        return holder
+    raise TimeoutError(ALL_WAIT)
+
+
+async def in_thread(
+    threads: Threads,
+    function: Callable[..., Result],
+    *arguments: object,
+    abandon_after: float | None = None,
+    holder: object = None,
+) -> Result:
+    """Call ``function`` in a worker thread, with this task's context variables.
+
+    It is the thread of ``holder``, or else the next that ``take_slot`` gets.
     A cancelled task waits ``abandon_after`` seconds for the thread, None for as long as it takes, and then leaves it to
     itself. The thread counts as busy until it ends.
     """
-    slots = _slots_of(threads)
-    holder, ended = object(), anyio.Event()
+    holder = holder or await take_slot(threads)
+    slots, ended = _slots_of(threads), anyio.Event()
 
     def end() -> None:
         slots.limiter.release_on_behalf_of(holder)
         ended.set()
 
     work = _Work(partial(outcome_of, function, arguments), partial(slots.waker.call, end))
-    await take_slot(slots.limiter, holder, threads.patience)
     try:
-        outcome = await _run(work, abandon_after is not None, slots.unlimited)
+        if HAS_THREADS:
+            outcome = await anyio.to_thread.run_sync(
+                work.run, abandon_on_cancel=abandon_after is not None, limiter=slots.unlimited
+            )
+        else:
+            outcome = work.run()
     except BaseException:  # no further thread can be started, or the task is cancelled
         if work.claim():
             end()
@@ -150,7 +173,7 @@ class _Work:
 
     __slots__ = ("_call", "_claims", "_end")
 
-    def __init__(self, call: Callable[[], Any], end: Callable[[], object] = no_function) -> None:
+    def __init__(self, call: Callable[[], Any], end: Callable[[], object]) -> None:
         self._call = call
         self._end = end
         self._claims = [None]
@@ -172,13 +195,6 @@ class _Work:
             finally:
                 del _RUNNING[self]
                 self._end()
-
-
-async def _run(work: _Work, abandon_on_cancel: bool, limiter: anyio.CapacityLimiter) -> Any:
-    """Run a call in a worker thread, or in line where there are none."""
-    if not HAS_THREADS:
-        return work.run()
-    return await anyio.to_thread.run_sync(work.run, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
 
 
 # -- the end of the process --------------------------------------------------------------------------------------------
@@ -247,72 +263,17 @@ def _slots_of(threads: Threads) -> _Slots:
         return slots
 
 
-# -- threads that talk with an event loop while they run ---------------------------------------------------------------
+def run_in_context(context: Context, function: Callable[[], object]) -> None:
+    """Call ``function`` in ``context`` itself, in which it may reset what an earlier call has set.
 
-# Does the work in a thread, and returns a function that is called there after it. Neither raises.
-Job = Callable[..., Callable[[], object]]
-
-
-class SlotHolder(Protocol):
-    """An object that has a slot for a job."""
-
-    def lose(self, error: BaseException) -> object:
-        """The job has not been run, because of ``error``; called on the event loop."""
-
-
-async def take_slot(limiter: anyio.CapacityLimiter, holder: object, patience: float | None = None) -> None:
-    """Take a slot of ``limiter`` for ``holder``. Wait until one is free; ``TimeoutError`` after so many seconds."""
-    if not take_free_slot(limiter, holder):
-        with anyio.move_on_after(patience):
-            return await limiter.acquire_on_behalf_of(holder)
-        raise TimeoutError(ALL_WAIT)
-
-
-def take_free_slot(limiter: anyio.CapacityLimiter, holder: object) -> bool:
-    """Take a slot of ``limiter`` for ``holder`` if one is free, and return whether one was."""
-    if limiter.available_tokens < 1:  # anyio before 4.15 raises trio's WouldBlock then, and not its own
-        return False
-    try:
-        limiter.acquire_on_behalf_of_nowait(holder)
-    except anyio.WouldBlock:  # anyio before 4.15: the slot is for a task that waits
-        return False
-    return True
-
-
-def run_in_place(
-    limiter: anyio.CapacityLimiter, holder: SlotHolder, job: Job, *arguments: object, context: Context | None = None
-) -> anyio.CancelScope:
-    """Run ``job(*arguments)`` in a worker thread, in ``context``, by default a copy of this task's. Does not wait.
-
-    ``holder`` has a slot of ``limiter``, and loses it if no thread starts. When the scope that is returned is
-    cancelled, ``anyio.from_thread`` raises the cancellation in the thread.
+    This thread's own context has to be a copy of it but for anyio's marks, by which libraries know the task's event
+    loop: for a thread, anyio has unset them.
     """
-    scope, context = anyio.CancelScope(), copy_context() if context is None else context
-    work = _Work(partial(_run_in, context, job, arguments))
-    TASKS.get().start_soon(_wait_for_job, scope, limiter, holder, work, context=context.copy())
-    return scope
+    marks = variables_set(context)
 
-
-async def _wait_for_job(
-    scope: anyio.CancelScope, limiter: anyio.CapacityLimiter, holder: SlotHolder, work: _Work
-) -> None:
-    """Wait for the thread of a job. This is a task because anyio has no other way to a thread."""
-    with scope:
-        try:
-            await _run(work, True, _UNLIMITED.get())
-        except BaseException as error:  # no further thread can be started, or the job or the loop is cancelled
-            if work.claim():
-                limiter.release_on_behalf_of(holder)
-                holder.lose(error)
-
-
-def _run_in(context: Context, job: Job, arguments: Sequence[object]) -> None:
-    """Run a job in ``context`` itself, in which it may reset what an earlier job has set."""
-    marks = variables_set(context)  # by these, libraries know the task's loop; for a thread, anyio has unset them
-
-    def run() -> Callable[[], object]:
+    def run() -> None:
         for variable, value in marks:
             variable.set(value)
-        return job(*arguments)
+        function()
 
-    context.run(run)()
+    context.run(run)

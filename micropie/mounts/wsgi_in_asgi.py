@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from io import BufferedReader
 from itertools import chain, repeat
 from queue import SimpleQueue
@@ -20,7 +18,7 @@ import anyio
 from anyio import from_thread
 
 from micropie.errors import ClientDisconnect
-from micropie.execution import AHEAD, WAKERS, SingleWaiterEvent, Threads, limiter_of, run_in_place, take_slot
+from micropie.execution import AHEAD, TASKS, WAKERS, SingleWaiterEvent, Threads, in_thread, take_slot
 from micropie.http import Environ, Exchange, Response, cached_if_short
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
@@ -42,7 +40,6 @@ class _Call:
         self.response = self._wsgi.response
         self._exchange = exchange
         self._threads = threads
-        self._limiter = limiter_of(threads)
         self._body = exchange.body_so_far()
         self._more = self._body is None
         self._waker = WAKERS.get()
@@ -65,8 +62,7 @@ class _Call:
                     piece, self._more = await self._exchange.receive_piece()
                     self._body += piece
         self._exchange.reader = self._threads
-        await take_slot(self._limiter, self)
-        run_in_place(self._limiter, self, self._run, environ)
+        TASKS.get().start_soon(self._call, environ, await take_slot(self._threads))
 
     async def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow (``PendingAnswer``)."""
@@ -104,21 +100,20 @@ class _Call:
             return piece
         raise ClientLeft("the client left")
 
-    def lose(self, error: BaseException) -> None:
-        """End the call: no thread could be started for it."""
-        self._failures.append(error)
-        self._chunks.append((b"", False))
-        self._chunk_given.ring()
-
-    def _end(self) -> None:
-        self._exchange.reader = None
-        self._limiter.release_on_behalf_of(self)
-        self._chunk_given.ring()
+    async def _call(self, environ: Environ, holder: object) -> None:
+        try:
+            await in_thread(self._threads, self._run, environ, abandon_after=0.0, holder=holder)
+        except BaseException as error:  # no thread could be started
+            self._failures.append(error)
+            self._chunks.append((b"", False))
+            self._chunk_given.ring()
+        finally:
+            self._exchange.reader = None
 
     # -- in the thread -------------------------------------------------------------------------------------------
 
-    def _run(self, environ: Environ) -> Callable[[], object]:
-        """Answer, and return the function that tells the loop once this thread is free."""
+    def _run(self, environ: Environ) -> None:
+        """Answer, and tell the loop."""
         call, last = self._wsgi, b""
         try:
             call.begin(environ)
@@ -133,7 +128,7 @@ class _Call:
             self._waker.call(self._chunk_given.ring)
         with suppress(BaseException):  # a SystemExit must not end this thread
             call.close()
-        return partial(self._waker.call, self._end)
+        self._waker.call(self._chunk_given.ring)
 
     def pull(self) -> bytes:
         """Return the next piece of the body. Raises ``ClientLeft``, and 408 if the body stopped arriving."""

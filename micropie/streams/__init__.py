@@ -40,14 +40,14 @@ from micropie.streams.source import (
 
 if TYPE_CHECKING:
     from micropie.streams.events import EventStream, event, follow_events
-    from micropie.streams.threaded import in_threads
+    from micropie.streams.threaded import MadeAhead
 
 # fmt: off
 __all__ = [
     "ASK_AFTER", "END", "FILE_CHUNK", "LATE", "PART_CHUNK", "EarlyHead", "EventStream", "FileRange", "LoopSource",
-    "ShutdownSignal", "Stream", "ThreadSource", "as_bytes", "current_shutdown", "event", "follow_events", "in_threads",
+    "MadeAhead", "ShutdownSignal", "Stream", "ThreadSource", "as_bytes", "current_shutdown", "event", "follow_events",
     "is_stream", "stream_of", "transform_stream",
 ]
 # fmt: on
 
-__getattr__ = lazily(__name__, {"events": "EventStream event follow_events", "threaded": "in_threads"})
+__getattr__ = lazily(__name__, {"events": "EventStream event follow_events", "threaded": "MadeAhead"})

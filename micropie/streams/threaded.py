@@ -10,8 +10,6 @@ taken.
 The first turn makes a single chunk. The head is not complete before that has been taken: the code that follows must not
 change it any more, and does not run at all for HEAD.
 
-``OneByOne``: chunks of a file, which are large, and of the pool, which is asked for one at a time.
-
 ``EventsFromThread``: the events of a sync iterator, which may be silent for ever.
 """
 
@@ -21,25 +19,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError  # of ``from_thread.run``
 from contextvars import Context, copy_context
-from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any
 
 import anyio
 
 from micropie.errors import logger
 from micropie.execution import (
     IO_THREADS,
+    TASKS,
     WAKERS,
     SingleWaiterEvent,
     Threads,
     in_thread,
-    interrupting,
-    limiter_of,
     no_function,
-    run_in_place,
-    take_free_slot,
+    run_in_context,
 )
 from micropie.streams.source import END, LoopSource, ThreadSource
 
@@ -52,43 +46,18 @@ TURN = 0.005  # seconds
 SYNC_SOURCES = Threads(500)
 
 
-def in_threads(source: ThreadSource, threads: Threads) -> LoopSource:
-    """Return a source that is advanced in ``threads`` as one on this event loop."""
-    if source.file is not None:
-        return OneByOne(source, IO_THREADS)
-    if source.interrupt is not None:
-        return OneByOne(source, threads)
-    return MadeAhead(source, threads)
+class MadeAhead(LoopSource):
+    """The chunks of ``source``, made in one of ``threads``, all in one context.
 
-
-class _InThreads(LoopSource):
-    """The chunks of ``source``, which threads make: a cancellation waits for the one that is being made."""
+    One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
+    made unless the source has an ``interrupt``; but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and
+    all below it run in the thread, all else on the event loop.
+    """
 
     def __init__(self, source: ThreadSource, threads: Threads) -> None:
         super().__init__(None, source.may_begin_empty)
         self._source = source
-        self._threads = threads
-
-    @property
-    def is_waiting(self) -> bool:
-        return False
-
-    @property
-    def items_left(self) -> AsyncIterator[object]:
-        return self
-
-
-class MadeAhead(_InThreads):
-    """The chunks of ``source``, made in one of ``threads``, all in one context.
-
-    One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
-    made, but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and ``_give`` run in the thread, all else on
-    the event loop.
-    """
-
-    def __init__(self, source: ThreadSource, threads: Threads) -> None:
-        super().__init__(source, threads)
-        self._limiter = limiter_of(threads)
+        self._threads = IO_THREADS if source.file is not None else threads
         self._context = copy_context()
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None is the end
@@ -100,11 +69,14 @@ class MadeAhead(_InThreads):
         self._has_told_end = False
         self._is_over = False  # no further chunk is wanted
 
+    @property
+    def items_left(self) -> AsyncIterator[object]:
+        return self
+
     async def __anext__(self) -> bytes:
         while not self._made:
-            if not self._has_turn and not self._begin_turn():
-                await self._limiter.acquire_on_behalf_of(self)
-                self._run_turn()
+            if not self._has_turn:
+                self._begin_turn()
             await self._wait_for_progress()
         chunk = self._made.popleft()
         if chunk is None:
@@ -120,7 +92,7 @@ class MadeAhead(_InThreads):
 
     @property
     def is_waiting(self) -> bool:
-        return self._is_waiting
+        return self._is_waiting and self._source.interrupt is None
 
     @property
     def has_ended(self) -> bool:
@@ -153,7 +125,12 @@ class MadeAhead(_InThreads):
         except BaseException:
             self._is_over = True
             self._turn.cancel()
+            interrupt = self._source.interrupt
+            if interrupt is not None:
+                interrupt()
             await self._wait_for_thread()
+            if interrupt is not None:  # and what that has raised in the thread is no news
+                self._failures.clear()
             raise
         finally:
             self._is_waiting = False
@@ -163,32 +140,25 @@ class MadeAhead(_InThreads):
             while self._has_turn:
                 await self._progress.wait()
 
-    def _begin_turn(self) -> bool:
-        """Let a thread make chunks, and return True; or return False if none is free."""
-        if taken := take_free_slot(self._limiter, self):
-            self._run_turn()
-        return taken
-
-    def _run_turn(self) -> None:
-        self._turn = run_in_place(self._limiter, self, self._take_turn, context=self._context)
+    def _begin_turn(self) -> None:
+        """Let a thread make chunks, as soon as one is free."""
         self._has_turn = True
+        self._turn = anyio.CancelScope()
+        TASKS.get().start_soon(self._run_turn, context=self._context.copy())
 
-    def lose(self, error: BaseException) -> None:
-        """End the stream: no thread could be started for its turn."""
-        self._failures.append(error)
-        self._made.append(None)
+    async def _run_turn(self) -> None:
+        try:
+            with self._turn:
+                await in_thread(self._threads, run_in_context, self._context, self._take_turn)
+        except BaseException as error:  # no thread could be started
+            self._failures.append(error)
+            self._made.append(None)
         self._has_turn = False
-        self._progress.ring()
-
-    def _end_turn(self) -> None:
-        self._has_turn = False
-        self._limiter.release_on_behalf_of(self)
         self._progress.ring()
 
     # -- in the thread ---------------------------------------------------------------------------------------------
 
-    def _take_turn(self) -> Callable[[], object]:
-        """Make chunks. Return the function that tells the loop once this thread is free."""
+    def _take_turn(self) -> None:
         until = monotonic() + TURN
         chunks_left, bytes_left = CHUNKS_AHEAD if self._head_is_complete else 1, BYTES_AHEAD
         try:
@@ -204,34 +174,11 @@ class MadeAhead(_InThreads):
         except BaseException as error:
             self._failures.append(error)
             self._give(None)
-        return partial(self._waker.call, self._end_turn)
 
     def _give(self, chunk: bytes | None) -> None:
         self._made.append(chunk)
         if self._is_waiting:
             self._waker.call(self._progress.ring)
-
-
-class OneByOne(_InThreads):
-    """The chunks of a file or of the pool.
-
-    A thread can't be interrupted, so a cancellation waits for the chunk unless the source has an ``interrupt``.
-    """
-
-    async def __anext__(self) -> bytes:
-        interrupt = self._source.interrupt
-        chunk: Any
-        if interrupt is None:
-            chunk = await in_thread(self._threads, next, self._source, END)
-        else:
-            with interrupting(interrupt):
-                chunk = await in_thread(self._threads, next, self._source, END, abandon_after=0.0)
-        if chunk is END:
-            raise StopAsyncIteration
-        return bytes(chunk)
-
-    async def close(self) -> None:
-        await in_thread(self._threads, self._source.close)
 
 
 class EventsFromThread(AsyncIterator[object]):

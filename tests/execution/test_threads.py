@@ -19,7 +19,7 @@ from anyio.lowlevel import checkpoint
 from micropie import App, UploadFile, static_file
 from micropie.execution import threads as workers
 from micropie.execution.placement import Threads
-from micropie.execution.threads import in_thread, take_free_slot, usage_of
+from micropie.execution.threads import in_thread, take_slot, usage_of
 from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
@@ -180,15 +180,21 @@ def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path:
     run(backend, main)
 
 
-def test_a_free_slot_for_which_others_wait_is_not_taken() -> None:
+@every_loop
+def test_a_free_slot_for_which_others_wait_is_not_taken(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[object] = []
+
     class Promised:  # what a limiter of anyio before 4.15 is, after a slot was given back for which two wait
         available_tokens = 1
 
         def acquire_on_behalf_of_nowait(self, borrower: object) -> None:
             raise anyio.WouldBlock
 
-    limiter: Any = Promised()
-    assert not take_free_slot(limiter, "holder")
+        async def acquire_on_behalf_of(self, borrower: object) -> None:
+            waiting.append(borrower)
+
+    monkeypatch.setattr("micropie.execution.threads.limiter_of", lambda threads: Promised())
+    assert run(backend, take_slot, Threads(1)) is waiting[0]
 
 
 @every_loop
@@ -257,7 +263,7 @@ def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, cap
     guard = threading.Thread(target=workers._end_after, args=(main,), daemon=True)
     monkeypatch.setattr(workers, "enumerate_threads", lambda: [*workers._RUNNING.values(), server, guard])
     server.start()
-    thread = threading.Thread(target=workers._Work(call).run)
+    thread = threading.Thread(target=workers._Work(call, int).run)
     thread.start()
     guard.start()
     guard.join(PATIENCE)
