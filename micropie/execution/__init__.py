@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 from micropie.execution.after_response import Task, TaskFlows, run_tasks, start_tasks, wait_for_tasks
 from micropie.execution.background import (
-    BackpressureWindow,
     await_in_background,
     background_loop,
     run_async,
@@ -109,7 +108,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AHEAD", "ANSWER", "AWAIT", "BLOCK", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO", "IO_THREADS",
     "LEAVE_WITHIN", "LOOP", "MARK", "MOUNT", "POOL", "PROCESS", "RECEIVE", "RECEIVE_STEP", "RETRY_AFTER", "TASKS",
-    "THREAD", "WAKERS", "AnyStep", "BackpressureWindow", "CallKind", "Completed", "Flow", "HandlerName", "Limited",
+    "THREAD", "WAKERS", "AnyStep", "CallKind", "Completed", "Flow", "HandlerName", "Limited",
     "LoopLocal", "LoopTasks", "Outage", "ReceiveStep", "RedisClient", "Result", "RouteKind", "ServiceThreads",
     "SingleWaiterEvent", "Step", "StepKind", "Task", "TaskFlows", "Threads", "TookTooLong", "after_fork_in_child",
     "available_cpus", "await_in_background", "background_loop", "call", "check_placement", "checked_placement",

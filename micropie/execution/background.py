@@ -12,7 +12,6 @@ from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from math import inf
 from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
 import anyio
 
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import AHEAD, current, is_on_loop, threadsafe_scheduler
+from micropie.execution.loop import current, is_on_loop, threadsafe_scheduler
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -248,46 +247,3 @@ def run_async(function: Callable[[*Arguments], Awaitable[Result]], *arguments: *
     else:
         result = released(outcome)
     return result
-
-
-# -- tasks that make chunks for a thread -------------------------------------------------------------------------------
-
-
-class BackpressureWindow:
-    """Backpressure between a producer task and a consumer thread.
-
-    ``made`` returns an event for the task to wait on, ``ask`` one for the thread to set on the loop.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._made = 0
-        self._asked: float = 0
-        self._waiting: anyio.Event | None = None  # what the task waits on
-
-    def ask(self) -> anyio.Event | None:
-        """The thread wants a chunk. Return the event to set on the loop, or None."""
-        with self._lock:
-            self._asked += 1
-            return self._take_event() if self._made < self._asked else None
-
-    def made(self) -> anyio.Event | None:
-        """A chunk has been made. Return the event to wait on if the task is far enough ahead, or None."""
-        with self._lock:
-            self._made += 1
-            # After the first chunk it is not known yet whether a second is wanted: HEAD does not want one.
-            enough = self._asked + AHEAD - 1 if self._asked > 1 else 1
-            if self._made < enough:
-                return None
-            self._waiting = anyio.Event()
-            return self._waiting
-
-    def leave(self) -> anyio.Event | None:
-        """The thread wants no chunk after this, so the task need not wait again. Return the event to set, or None."""
-        with self._lock:
-            self._asked = inf
-            return self._take_event()
-
-    def _take_event(self) -> anyio.Event | None:
-        event, self._waiting = self._waiting, None
-        return event

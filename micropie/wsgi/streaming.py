@@ -1,7 +1,7 @@
 """An async stream under WSGI: one task on the background loop makes its chunks, the server's thread takes them.
 
-The task stays two chunks ahead of what the server has asked for, and then waits. The server's thread waits for each
-chunk. When that takes too long, it sends the head without a chunk, or a heart-beat.
+The task stays two chunks ahead of what the server has asked for, and then waits until none is left. The server's thread
+waits for each chunk. When that takes too long, it sends the head without a chunk, or a heart-beat.
 """
 
 from __future__ import annotations
@@ -9,19 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import Final, cast
 
 import anyio
 
 from micropie.errors import ClientDisconnect
-from micropie.execution import (
-    CLEAN_UP_WITHIN,
-    BackpressureWindow,
-    await_in_background,
-    background_loop,
-    no_function,
-)
+from micropie.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop, no_function
 from micropie.streams import END, LATE, EarlyHead, LoopSource, Stream, ThreadSource
 
 _SHUT_DOWN: Final = object()  # in the place of a chunk: the server has been told to end
@@ -80,7 +75,9 @@ class StreamReader:
         self._heartbeat = None if source.events is None else source.events.heartbeat
         self._made: SimpleQueue[object] = SimpleQueue()  # chunks; the last one is END
         self._failures: list[BaseException] = []  # what ended the source
-        self._window = BackpressureWindow()
+        self._asked: float = 0  # chunks; the thread counts these, the task those that it has made
+        self._count = 0
+        self._parked: anyio.Event | None = None  # what the task waits for while it is far enough ahead
         self._is_closing = False
         self._is_leaving = False  # the task: what it closes must not be cancelled
         self._has_ended = False
@@ -128,8 +125,9 @@ class StreamReader:
         if self._has_asked:
             self._has_asked = False
             return
-        parked = self._window.ask()
-        if parked is not None:
+        self._asked += 1
+        parked = self._parked
+        if parked is not None and self._count < self._asked:
             self._call(parked.set)
 
     def _call(self, function: Callable[[], object]) -> None:
@@ -157,9 +155,12 @@ class StreamReader:
         try:
             async for chunk in self._source:
                 self._made.put(chunk)
-                parked = self._window.made()
-                if parked is not None:
-                    await parked.wait()
+                self._count += 1
+                if self._is_ahead:
+                    self._parked = anyio.Event()
+                    while self._is_ahead:  # the thread may have asked before there was an event to see
+                        await self._parked.wait()
+                    self._parked = None
                 if self._is_closing:
                     break
         except BaseException as error:
@@ -170,15 +171,20 @@ class StreamReader:
         self._end(_loop_ended() if isinstance(failure, anyio.get_cancelled_exc_class()) else failure)
         del failure
 
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether there are chunks enough. It is not known before the second is asked for that it is wanted: see HEAD."""
+        return self._count >= (self._asked + AHEAD - 1 if self._asked > 1 else 1)
+
     def _end(self, failure: BaseException | None) -> None:
         if failure is not None:
             self._failures.append(failure)
         self._made.put(END)
 
     async def _stop(self) -> None:
-        parked = self._window.leave()
-        if parked is not None:
-            parked.set()
+        self._asked = inf
+        if self._parked is not None:
+            self._parked.set()
         if not self._is_leaving:
             self._source.cancel()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from anyio import sleep
 from anyio.lowlevel import checkpoint
 
+from micropie.execution import await_in_background
 from micropie.streams import LoopSource
 from micropie.wsgi.streaming import StreamReader
 from tests.support.waiting import until
@@ -40,3 +42,30 @@ def test_a_source_that_is_being_closed_is_not_cancelled() -> None:
     until(lambda: items.made == 3)
     reader.close()
     assert items.is_closed
+
+
+class Counted:
+    """Chunks without end. It never waits."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __aiter__(self) -> Counted:
+        return self
+
+    async def __anext__(self) -> str:
+        self.made += 1
+        return "x"
+
+
+def test_the_task_is_two_chunks_ahead_at_most_and_not_at_all_before_a_second_is_wanted() -> None:
+    items = Counted()
+    reader = StreamReader(LoopSource(items), "asyncio")
+    ahead = []
+    for asked in range(1, 10):
+        assert reader.next() == b"x"
+        await_in_background("asyncio", sleep, (0.01,))  # for as much as the task may make
+        ahead.append(items.made - asked)
+    reader.close()
+    assert ahead == [0, 2, 1, 0, 2, 1, 0, 2, 1]
+    assert items.made == 10
