@@ -8,10 +8,10 @@ from typing import Any
 import anyio
 
 from micropie import mounts, websockets
-from micropie.asgi.exchange import ASGIExchange, encode_headers
+from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
-from micropie.asgi.streaming import send_streamed
+from micropie.asgi.streaming import encode_headers, send_streamed
 from micropie.errors import logger
 from micropie.execution import ANSWER, AWAIT, AnyStep, LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond

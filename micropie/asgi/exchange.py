@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, Awaitable
 from math import inf
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -11,20 +11,15 @@ import anyio
 
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import BACKGROUND, perform, perform_cleanup, shielded_at_its_end, too_many_waiting
-from micropie.asgi.streaming import SharedReceive
+from micropie.asgi.streaming import StreamedExchange
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, lent
 from micropie.http import (
-    NO_OTHER_HEADERS,
-    NOSNIFF,
     Address,
-    Answer,
-    Exchange,
     Headers,
     Message,
     Receive,
     Scope,
-    Send,
     Session,
     escaped_path,
     raw_path_below,
@@ -45,37 +40,16 @@ _SLOWEST = 1000
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
-_ENCODED_NOSNIFF = NOSNIFF[0].encode(), NOSNIFF[1].encode()
-
-
-def encode_headers(
-    content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
-) -> list[tuple[bytes, bytes]]:
-    """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
-    if pairs is NO_OTHER_HEADERS:  # of nearly all
-        headers = [_ENCODED_NOSNIFF]
-    else:
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
-    if content_type is not None:
-        headers.append((b"content-type", content_type.encode("latin-1")))
-    if length is not None:
-        headers.append((b"content-length", b"%d" % length))
-    return headers
-
-
 # -- the request -------------------------------------------------------------------------------------------------------
 
 
-class ASGIExchange(Exchange):
+class ASGIExchange(StreamedExchange):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    _receive: Receive
     is_on_loop = True
     _ended = False  # no further piece of the body is to come
     _gone = False
     _is_refused = False  # because too many threads wait for their clients
-    send: Send  # of the server
-    in_flight: anyio.Event | None = None  # while a call of ``receive`` is awaited
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
     def __init__(self, scope: Scope, receive: Receive, method: str | None = None) -> None:
@@ -224,12 +198,6 @@ class ASGIExchange(Exchange):
             return too_many_waiting()
         return HTTPError(408, "The body stopped arriving.")
 
-    def share_messages(self) -> SharedReceive:
-        """Share ``receive``, so that a watcher can wait for a disconnect while the body may still be read."""
-        shared = SharedReceive(self._receive, self.in_flight)
-        self._receive = shared.next
-        return shared
-
     async def receive_message(self) -> Message:
         """Return the next message, for a mounted application."""
         self.in_flight = in_flight = anyio.Event()
@@ -258,15 +226,6 @@ class ASGIExchange(Exchange):
             return await perform(flow, self)
         finally:
             self.reader = None
-
-    def head_message(self, answer: Answer) -> Message:
-        """Return the message that begins an answer."""
-        status, content_type, length, pairs, _, _ = answer
-        return {
-            "type": "http.response.start",
-            "status": status,
-            "headers": encode_headers(content_type, length, pairs),
-        }
 
     def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         return perform(flow, self)

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 import anyio
 
 from micropie import mounts, pool
-from micropie.asgi.streaming import StreamedRequest, call_later, close_stream, next_chunk
+from micropie.asgi.streaming import StreamedExchange, call_later, close_stream, next_chunk
 from micropie.errors import HTTPError
 from micropie.execution import (
     ANSWER,
@@ -73,7 +73,7 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 elif kind is RECEIVE:
                     result = await context.receive_piece()
                 elif kind is CHUNK:
-                    result = await next_chunk(arguments[0], cast("StreamedRequest", context), arguments[1])
+                    result = await next_chunk(arguments[0], cast("StreamedExchange", context), arguments[1])
                 else:
                     result = await perform_step(kind, function, arguments, context, ABANDON_AFTER)
             except BaseException as error:  # a StopIteration of the step, too

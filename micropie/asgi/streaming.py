@@ -22,18 +22,18 @@ for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, cast
 
 import anyio
 
 from micropie import streams
 from micropie.errors import ClientDisconnect, logger, raise_any
-from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, Flow, in_thread
-from micropie.http import Answer, ChunkedBody, Message, MessageConfig, Receive, Scope, Send
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, in_thread
+from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import Config, config_of
 from micropie.streams import (
     ASK_AFTER,
@@ -45,8 +45,6 @@ from micropie.streams import (
     ThreadSource,
     as_bytes,
 )
-
-Value = TypeVar("Value")
 
 PATHSEND = "http.response.pathsend"
 
@@ -122,53 +120,64 @@ class SharedReceive:
                 await taken.wait()
 
 
-class StreamedRequest(Protocol):
-    """The part of an ``ASGIExchange`` that its stream uses."""
+_ENCODED_NOSNIFF = NOSNIFF[0].encode(), NOSNIFF[1].encode()
 
-    method: str
-    scope: Scope
-    config: MessageConfig
-    broken_off: bool
-    send: Send
 
-    @property
-    def label(self) -> str:
-        """The request, for the log."""
+def encode_headers(
+    content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
+) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
+    if pairs is NO_OTHER_HEADERS:  # of nearly all
+        headers = [_ENCODED_NOSNIFF]
+    else:
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+    if content_type is not None:
+        headers.append((b"content-type", content_type.encode("latin-1")))
+    if length is not None:
+        headers.append((b"content-length", b"%d" % length))
+    return headers
+
+
+class StreamedExchange(Exchange):
+    """The messages of an ``ASGIExchange``, in and out, as far as its stream needs them."""
+
+    send: Send  # of the server
+    in_flight: anyio.Event | None = None  # while a call of ``receive`` is awaited
+    _receive: Receive
+
+    def share_messages(self) -> SharedReceive:
+        """Share ``receive``, so that a watcher can wait for a disconnect while the body may still be read."""
+        shared = SharedReceive(self._receive, self.in_flight)
+        self._receive = shared.next
+        return shared
 
     def head_message(self, answer: Answer) -> Message:
         """Return the message that begins an answer."""
-
-    def share_messages(self) -> SharedReceive:
-        """Share ``receive`` with a companion."""
-
-    def log_failure(self, text: str, error: BaseException, /) -> None:
-        """Log an error with its traceback."""
-
-    def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
-        """Perform a flow."""
+        status, content_type, length, pairs, _, _ = answer
+        return {
+            "type": "http.response.start",
+            "status": status,
+            "headers": encode_headers(content_type, length, pairs),
+        }
 
 
 # -- the request's task ------------------------------------------------------------------------------------------------
 
 
-async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedRequest, send: Send) -> None:
+async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExchange, send: Send) -> None:
     """Send head and chunks, and close the stream. That a client left is noted in the debug log, and not raised."""
     stream = cast("Stream", body)
     has_body = stream.first is not END and exchange.method != "HEAD" and head["status"] not in (204, 304)
     file = stream.source.file
     try:
-        try:
-            if not stream.is_head_sent:
-                await send(head)
-            if has_body and file is not None and _is_sent_by_server(file, exchange):
-                stream.first = END  # the chunk that was read ahead is not needed
-                await send({"type": PATHSEND, "path": file.path})
-                return
-            if has_body:
-                await send({"type": "http.response.body", "body": stream.first, "more_body": True})
-        except OSError as error:
-            raise ClientDisconnect("the client left") from error
+        if not stream.is_head_sent:
+            await _send_or_leave(send, head)
+        if has_body and file is not None and _is_sent_by_server(file, exchange):
+            stream.first = END  # the chunk that was read ahead is not needed
+            await _send_or_leave(send, {"type": PATHSEND, "path": file.path})
+            return
         if has_body:
+            await _send_or_leave(send, {"type": "http.response.body", "body": stream.first, "more_body": True})
             await _sender_of(stream, exchange).send_rest(send)
         await _send_or_leave(send, {"type": "http.response.body", "body": b""})
     except ClientDisconnect:
@@ -182,7 +191,7 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedRequ
             await close_stream(stream, config_of(exchange))
 
 
-def _is_sent_by_server(file: FileRange, exchange: StreamedRequest) -> bool:
+def _is_sent_by_server(file: FileRange, exchange: StreamedExchange) -> bool:
     return file.file is not None and file.is_whole and PATHSEND in (exchange.scope.get("extensions") or ())
 
 
@@ -194,7 +203,7 @@ async def _send_or_leave(send: Send, message: Message) -> None:
         raise ClientDisconnect("the client left") from error
 
 
-def next_chunk(stream: Stream, exchange: StreamedRequest, early: EarlyHead) -> Awaitable[bytes]:
+def next_chunk(stream: Stream, exchange: StreamedExchange, early: EarlyHead) -> Awaitable[bytes]:
     """Return one chunk of a stream. Raises what ends the stream, unless its head was sent meanwhile."""
     return _sender_of(stream, exchange).next(early)
 
@@ -214,7 +223,7 @@ async def close_stream(stream: Stream, config: Config) -> None:
             await in_thread(config.threads, cast("ThreadSource", source).close)
 
 
-def _sender_of(stream: Stream, exchange: StreamedRequest) -> StreamSender:
+def _sender_of(stream: Stream, exchange: StreamedExchange) -> StreamSender:
     """Return the stream's ``StreamSender``; the first call makes it."""
     sender = stream.fetcher
     if not isinstance(sender, StreamSender):
@@ -247,7 +256,7 @@ class StreamSender:
     _watching: anyio.CancelScope | None = None
     _tending: anyio.CancelScope | None = None
 
-    def __init__(self, stream: Stream, exchange: StreamedRequest) -> None:
+    def __init__(self, stream: Stream, exchange: StreamedExchange) -> None:
         source = stream.source
         if isinstance(source, ThreadSource):
             stream.source = source = streams.MadeAhead(source, config_of(exchange).threads)

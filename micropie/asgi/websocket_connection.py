@@ -52,7 +52,8 @@ from anyio.lowlevel import checkpoint
 
 from micropie import websockets
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, within
-from micropie.asgi.exchange import ASGIWebSocketExchange, encode_headers
+from micropie.asgi.exchange import ASGIWebSocketExchange
+from micropie.asgi.streaming import encode_headers
 from micropie.errors import logger
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
 from micropie.flow import CloseInfo
@@ -120,7 +121,7 @@ class Connection:
             receive = self._receive
             self._receive = lambda: within(receive(), timeout)
         shutdown = config_of(self._exchange).shutdown
-        shutdown.join(self._server_ends)
+        shutdown.add(self._server_ends)
         try:
             with self._leave_scope, self._cleanup_scope:
                 await cast("Awaitable[None]", self._observe(handler(websocket, *arguments).__await__()))

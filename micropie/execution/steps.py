@@ -86,29 +86,14 @@ class RouteFunction(Protocol):
         """Call the handler. Never called in a POOL step, which has the handler's name in this place."""
 
 
-class StreamToRead(Protocol):
-    """The part of a ``Stream`` that CHUNK and CLOSE steps use."""
-
-    def claim_close(self) -> bool:
-        """Return True to the one caller that must close the stream."""
-
-
-class RouteToMount(Protocol):
-    """The part of a ``MountRoute`` that MOUNT steps use."""
-
-    @property
-    def mount(self) -> object:
-        """The mounted application."""
-
-
-# The shapes of a step. Streams, routes and requests are known above this package only, so they have protocols here.
+# The shapes of a step. Streams, routes and requests are known above this package only, so they are objects here.
 AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
 CallStep: TypeAlias = tuple[Literal["block", "io"] | ServiceThreads, Callable[..., Any], Sequence[Any]]
 RouteStep: TypeAlias = tuple[RouteKind | Limited, RouteFunction, Sequence[Any]]
 LimitedStep: TypeAlias = tuple[Limited, Callable[..., Any], Sequence[Any]]
-ChunkStep: TypeAlias = tuple[Literal["chunk"], Callable[[], None], tuple[StreamToRead, object]]
-CloseStep: TypeAlias = tuple[Literal["close"], Callable[[], None], tuple[StreamToRead]]
-MountStep: TypeAlias = tuple[Literal["mount"], Callable[[], None], tuple[RouteToMount, object, tuple[str, bytes]]]
+ChunkStep: TypeAlias = tuple[Literal["chunk"], Callable[[], None], tuple[object, object]]
+CloseStep: TypeAlias = tuple[Literal["close"], Callable[[], None], tuple[object]]
+MountStep: TypeAlias = tuple[Literal["mount"], Callable[[], None], tuple[object, object, tuple[str, bytes]]]
 # With the bytes that are wanted in one piece, if those are more than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()] | tuple[int]]
 AnswerStep: TypeAlias = tuple[Literal["answer"], Callable[[], None], Any]

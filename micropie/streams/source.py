@@ -1,6 +1,6 @@
 """The sources of bodies in chunks, one small class for each kind, and ``source_of``, which makes them.
 
-A source has *items*: those of the iterator that a handler returned. ``encode`` turns an item into a chunk of bytes, and
+A source has *items*: those of the iterator that a handler returned. ``encoder`` makes a chunk of bytes of an item, and
 ``finish`` returns the chunk that follows the last item. A class says where the items are made:
 
 - ``LoopSource``: async generators and iterators, and all events. One task of an event loop advances the source from
@@ -87,6 +87,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from math import inf
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
@@ -125,37 +126,31 @@ class ShutdownSignal:
 
     def __init__(self) -> None:
         self.is_over = False
-        self._functions: dict[object, Callable[[], object]] = {}
+        self._functions: dict[Callable[[], object], Callable[[], object]] = {}
 
     def add(self, function: Callable[[], object]) -> Callable[[], object]:
-        """Call ``function`` at the end, or now if that has come. Return a function that removes it."""
-        key = object()
-        self._functions[key] = function
-        if self.is_over:
-            self._call(key)
-        return lambda: self._functions.pop(key, None)
-
-    def join(self, function: Callable[[], object]) -> None:
-        """Call ``function`` at the end, unless it is given to ``leave``. For idle WebSockets: it takes less memory."""
+        """Call ``function`` at the end, or now if that has come. Return a function that does what ``leave`` does."""
         self._functions[function] = function
+        if self.is_over:
+            self._call(function)
+        return partial(self.leave, function)
 
     def leave(self, function: Callable[[], object]) -> None:
-        """Forget a function that was given to ``join``."""
+        """Forget a function. For idle WebSockets: it takes less memory than to keep what ``add`` returns."""
         self._functions.pop(function, None)
 
     def end(self) -> None:
         """Call all functions, and from now on, until ``begin``, each that is added."""
         self.is_over = True
-        for key in list(self._functions):
-            self._call(key)
+        for function in list(self._functions):
+            self._call(function)
 
     def begin(self) -> None:
         """Begin anew, for an application that is started once more."""
         self.is_over = False
 
-    def _call(self, key: object) -> None:
-        function = self._functions.pop(key, None)
-        if function is not None:
+    def _call(self, function: Callable[[], object]) -> None:
+        if self._functions.pop(function, None) is not None:
             function()
 
 
@@ -227,16 +222,11 @@ class Source:
         """The file that is the body; None if the body is something else, or is transformed."""
         return None
 
-    def encode(self, item: object) -> bytes:
-        """Return an item as a chunk. Raises ``ResponseError`` for an item of a wrong type."""
-        return self._transformed(as_bytes(item) if self.events is None else self.events.encode(item))
-
     @property
     def encoder(self) -> Callable[[object], bytes]:
-        """The function that does what ``encode`` does."""
-        if self.transforms:
-            return self.encode
-        return as_bytes if self.events is None else self.events.encode
+        """The function that returns an item as a chunk. It raises ``ResponseError`` for an item of a wrong type."""
+        encode = as_bytes if self.events is None else self.events.encode
+        return (lambda item: self._transformed(encode(item))) if self.transforms else encode
 
     def beat(self) -> bytes:
         """Return what a stream of events sends in silence."""

@@ -173,7 +173,7 @@ class StreamReader:
 
     @property
     def _is_ahead(self) -> bool:
-        """Whether there are chunks enough. It is not known before the second is asked for that it is wanted: see HEAD."""
+        """Whether there are chunks enough. Before a second is asked for, none may be wanted: see HEAD."""
         return self._count >= (self._asked + AHEAD - 1 if self._asked > 1 else 1)
 
     def _end(self, failure: BaseException | None) -> None:
