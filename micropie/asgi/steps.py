@@ -35,7 +35,6 @@ from micropie.execution import (
     TookTooLong,
     has_room,
     in_thread,
-    interrupting,
     run_tasks,
 )
 from micropie.flow import TASK_FLOWS, LifespanContext, end_resources
@@ -104,10 +103,7 @@ async def perform_step(
     if kind is HANDLER:
         return await in_handler_thread(config_of(context).threads, abandon_after, function, *arguments)
     if kind is POOL:
-        config, token = config_of(context), CancelToken()  # a cancellation does not wait for the handler but ends it
-        call = config.pool, config.settings.pool_timeout, context, function, arguments, token
-        with interrupting(token.cancel):
-            return await in_handler_thread(config.pool_threads, 0.0, pool.call_in_pool, *call)
+        return await _in_pool(context, function, arguments)
     if kind is BLOCK:
         return await in_thread(config_of(context).threads, function, *arguments, abandon_after=abandon_after)
     if kind is IO:
@@ -124,6 +120,17 @@ async def perform_step(
     if route.mount.kind == WSGI:
         return await mounts.wsgi_under_asgi(route.mount, route.threads, mounted_path, request._exchange)
     return await mounts.call_asgi(route.mount, mounted_path, request._exchange)
+
+
+async def _in_pool(context: StepContext, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Call a handler in a process. A cancellation does not wait for the handler but ends it."""
+    config, token = config_of(context), CancelToken()
+    call = config.pool, config.settings.pool_timeout, context, function, arguments, token
+    try:
+        return await in_handler_thread(config.pool_threads, 0.0, pool.call_in_pool, *call)
+    except anyio.get_cancelled_exc_class():
+        token.cancel()
+        raise
 
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.

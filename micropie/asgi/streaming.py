@@ -39,7 +39,6 @@ from micropie.streams import (
     ASK_AFTER,
     END,
     EarlyHead,
-    FileRange,
     LoopSource,
     Stream,
     ThreadSource,
@@ -172,7 +171,8 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExch
     try:
         if not stream.is_head_sent:
             await _send_or_leave(send, head)
-        if has_body and file is not None and _is_sent_by_server(file, exchange):
+        extensions = exchange.scope.get("extensions") or ()
+        if has_body and file is not None and file.file is not None and file.is_whole and PATHSEND in extensions:
             stream.first = END  # the chunk that was read ahead is not needed
             await _send_or_leave(send, {"type": PATHSEND, "path": file.path})
             return
@@ -189,10 +189,6 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExch
     finally:
         if stream.claim_close():
             await close_stream(stream, config_of(exchange))
-
-
-def _is_sent_by_server(file: FileRange, exchange: StreamedExchange) -> bool:
-    return file.file is not None and file.is_whole and PATHSEND in (exchange.scope.get("extensions") or ())
 
 
 async def _send_or_leave(send: Send, message: Message) -> None:
@@ -216,9 +212,7 @@ async def close_stream(stream: Stream, config: Config) -> None:
         return
     with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
         if isinstance(source, LoopSource):
-            closing = source.close()
-            if closing is not None:
-                await closing
+            await source.close()
         else:
             await in_thread(config.threads, cast("ThreadSource", source).close)
 

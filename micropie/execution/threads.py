@@ -239,16 +239,6 @@ def usage_of(threads: Threads) -> tuple[int, int, int]:
     return statistics.borrowed_tokens - waiting_for_clients, statistics.tasks_waiting, threads.size
 
 
-@contextmanager
-def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
-    """Call ``interrupt`` if the task is cancelled in the block: the thread that is abandoned there should end soon."""
-    try:
-        yield
-    except anyio.get_cancelled_exc_class():
-        interrupt()
-        raise
-
-
 def limiter_of(threads: Threads) -> anyio.CapacityLimiter:
     """Return the limiter of ``threads`` on the event loop that this runs on. Its tokens are the slots."""
     return _slots_of(threads).limiter

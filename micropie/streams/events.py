@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import cast
 
 from micropie.errors import is_duration
-from micropie.http import ChunkedBody, HeadersLike, MutableHeaders, Response, dumps
+from micropie.http import ChunkedBody, HeadersLike, Response, dumps
 from micropie.lazily import pattern
 from micropie.streams.source import (
     MEDIA_TYPE,
@@ -22,7 +22,6 @@ from micropie.streams.source import (
     as_bytes,
     current_shutdown,
     entered,
-    loop_source,
 )
 from micropie.streams.threaded import EventsFromThread
 
@@ -77,21 +76,13 @@ def encode_item(item: object) -> bytes:
     return bytes(item if isinstance(item, Event) else event(item))
 
 
+# Headers that keep servers and proxies from buffering events.
 _UNBUFFERED = (
     # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111, section 5.2.2.6).
     ("Cache-Control", "no-cache, no-transform"),
     # nginx's proxy module buffers otherwise.
     ("X-Accel-Buffering", "no"),
 )
-
-
-def _keep_unbuffered(headers: MutableHeaders) -> None:
-    """Add headers that keep servers and proxies from buffering events, unless the author has set them."""
-    if not headers.pairs:  # as usual
-        headers.pairs += _UNBUFFERED
-        return
-    for name, value in _UNBUFFERED:
-        headers.setdefault(name, value)
 
 
 def _checked(field: str, value: object) -> str:
@@ -125,8 +116,9 @@ class EventStream(Response):
         if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
         rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
-        super().__init__(loop_source(_items_of(source), rules), 200, headers, CONTENT_TYPE)
-        _keep_unbuffered(self.headers)
+        super().__init__(LoopSource(_items_of(source), events=rules), 200, headers, CONTENT_TYPE)
+        for name, value in _UNBUFFERED:  # unless the author has set them
+            self.headers.setdefault(name, value)
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:

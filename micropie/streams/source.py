@@ -1,4 +1,4 @@
-"""The sources of bodies in chunks, one small class for each kind, and ``source_of``, which makes them.
+"""The sources of bodies in chunks, one class for each place, and ``source_of``, which makes them.
 
 A source has *items*: those of the iterator that a handler returned. ``encoder`` makes a chunk of bytes of an item, and
 ``finish`` returns the chunk that follows the last item. A class says where the items are made:
@@ -258,14 +258,26 @@ class LoopSource(Source):
     is_async = True
 
     @property
+    def _generator(self) -> AsyncGeneratorType[object, object] | None:
+        """The items, if they are a generator, which can tell what it does."""
+        return self.items if type(self.items) is AsyncGeneratorType else None
+
+    @property
+    def has_ended(self) -> bool:
+        generator = self._generator
+        return generator is not None and generator.ag_frame is None
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the source waits for something of its own and can be cancelled there; an iterator can't tell."""
-        return True
+        generator = self._generator
+        return generator is None or generator.ag_running
 
-    def close(self) -> Awaitable[object] | None:
-        """Close the owner; None if it can't be closed."""
+    async def close(self) -> None:
+        """Close the owner, if it can be closed."""
         aclose: Callable[[], Awaitable[object]] | None = getattr(self.owner, "aclose", None)
-        return None if aclose is None else aclose()
+        if aclose is not None:
+            await aclose()
 
     @property
     def items_left(self) -> AsyncIterator[object]:
@@ -324,7 +336,7 @@ class LoopSource(Source):
         if self.events is not None:
             self._signal.end()
             stream_shutdown.reset(self._token)
-        closes_inside = isinstance(self, GeneratorOnLoop) or not self._scope.cancel_called
+        closes_inside = self._generator is not None or not self._scope.cancel_called
         if is_open and closes_inside:
             self._scope.shield = True
             self._scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
@@ -342,14 +354,12 @@ class LoopSource(Source):
 
     async def _close_after(self, failure: BaseException | None) -> BaseException | None:
         try:
-            if isinstance(self, GeneratorOnLoop) and isinstance(failure, anyio.get_cancelled_exc_class()):
+            if self._generator is not None and isinstance(failure, anyio.get_cancelled_exc_class()):
                 # It may come from a scope or a time-out of the generator's, and nothing else can end that.
                 with suppress(StopAsyncIteration):
-                    await self.items.athrow(failure)
+                    await self._generator.athrow(failure)
                 failure = _ChunkTimeout("a chunk could not be sent in the time that the stream gave itself")
-            closing = self.close()
-            if closing is not None:
-                await closing
+            await self.close()
         except BaseExceptionGroup as group:
             failure = group.split((GeneratorExit, anyio.get_cancelled_exc_class()))[1] or failure
         except BaseException as error:
@@ -359,22 +369,6 @@ class LoopSource(Source):
 
 class _ChunkTimeout(TimeoutError):
     """A cancellation ended the source while a chunk was sent."""
-
-
-class GeneratorOnLoop(LoopSource):
-    """An async generator."""
-
-    __slots__ = ()
-
-    items: AsyncGeneratorType[object, object]
-
-    @property
-    def has_ended(self) -> bool:
-        return self.items.ag_frame is None
-
-    @property
-    def is_waiting(self) -> bool:
-        return self.items.ag_running
 
 
 class ThreadSource(Source):
@@ -389,9 +383,13 @@ class ThreadSource(Source):
         return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
     @property
+    def file(self) -> FileRange | None:
+        return self.items if type(self.items) is FileRange and not self.transforms else None
+
+    @property
     def interrupt(self) -> Callable[[], object] | None:
         """A function that ends the wait for an item, from any thread; None if that can't be done."""
-        return None
+        return self.items.interrupt_next if isinstance(self.items, RemoteChunks) else None
 
     def close(self) -> None:
         """Close the owner, if it can be closed."""
@@ -418,29 +416,6 @@ class ThreadSource(Source):
 def _pieces(read: Callable[[int], object]) -> Iterator[object]:
     while piece := read(FILE_CHUNK):
         yield piece
-
-
-class FileOnDisk(ThreadSource):
-    """A ``FileRange``, which is closed with its request."""
-
-    __slots__ = ()
-
-    @property
-    def file(self) -> FileRange | None:
-        part: FileRange = self.items
-        return None if self.transforms else part
-
-
-class PoolStream(ThreadSource):
-    """The chunks of a generator in another process, whose calls can be interrupted."""
-
-    __slots__ = ()
-
-    items: RemoteChunks
-
-    @property
-    def interrupt(self) -> Callable[[], object]:
-        return self.items.interrupt_next
 
 
 # -- what becomes a source ---------------------------------------------------------------------------------------------
@@ -476,23 +451,13 @@ def source_of(body: object) -> Source | None:
         return None
     if isinstance(body, Source):
         return body
-    if type(body) is GeneratorType:
+    if type(body) is GeneratorType or type(body) is FileRange:
         return ThreadSource(body)
-    if type(body) is FileRange:
-        return FileOnDisk(body)
-    if isinstance(body, RemoteChunks):
-        return PoolStream(body)
     if hasattr(body, "__aiter__"):
-        return loop_source(body.__aiter__())
+        return LoopSource(body.__aiter__())
     if callable(read := getattr(body, "read", None)):
         return ThreadSource(_pieces(read), owner=body)
     return ThreadSource(body) if isinstance(body, Iterator) else None
-
-
-def loop_source(items: AsyncIterator[object], events: EventRules | None = None) -> LoopSource:
-    """Return the source that an async iterator is."""
-    kind = GeneratorOnLoop if type(items) is AsyncGeneratorType else LoopSource
-    return kind(items, events=events)
 
 
 async def entered(subscription: Any) -> AsyncIterator[object]:

@@ -47,13 +47,7 @@ def close_stream(stream: Stream, backend: str) -> None:
     elif isinstance(source, ThreadSource):
         source.close()
     else:
-        await_in_background(backend, _close, (source,))
-
-
-async def _close(source: LoopSource) -> None:
-    closing = source.close()
-    if closing is not None:
-        await closing
+        await_in_background(backend, cast("LoopSource", source).close, ())
 
 
 def _reader_of(stream: Stream, backend: str) -> StreamReader:
