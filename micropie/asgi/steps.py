@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 import anyio
 
 from micropie import mounts, pool
-from micropie.asgi.streaming import StreamedExchange, call_later, close_stream, next_chunk
+from micropie.asgi.streaming import DelayedCalls, StreamedExchange, close_stream, next_chunk
 from micropie.errors import HTTPError
 from micropie.execution import (
     ANSWER,
@@ -27,6 +27,7 @@ from micropie.execution import (
     AnyStep,
     Flow,
     Limited,
+    LoopLocal,
     LoopTasks,
     RouteKind,
     ServiceThreads,
@@ -152,6 +153,7 @@ async def in_handler_thread(
 
 
 _NOTHING: Final = object()
+_LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
 
 
 async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
@@ -169,13 +171,13 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
         except BaseException as error:
             failure = error
         scope.shield = True
-        keep_shield = call_later(CLEAN_UP_WITHIN, partial(setattr, scope, "shield", False))
+        lifting = _LIFTED_SHIELDS.get().add(partial(setattr, scope, "shield", False))
         try:
             with suppress(StopAsyncIteration):
                 await (anext(generator) if failure is None else generator.athrow(failure))
             await generator.aclose()  # one that yields twice
         finally:
-            keep_shield()
+            lifting.cancel()
             del failure
 
 

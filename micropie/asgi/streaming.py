@@ -22,17 +22,18 @@ for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
-from functools import partial
+from functools import cache, partial
 from time import monotonic
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import anyio
 
 from micropie import streams
 from micropie.errors import ClientDisconnect, logger, raise_any
-from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, in_thread
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, in_thread, no_function
 from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import Config, config_of
 from micropie.streams import (
@@ -53,30 +54,62 @@ WATCH_AFTER = ASK_AFTER
 CHUNKS_PER_CHECK = 64
 
 
-def call_later(seconds: float, function: Callable[[], object]) -> Callable[[], object]:
-    """Call ``function`` in a task of this event loop after so many seconds, in this context.
+class _Beginnings:
+    """What the streams of one event loop need to begin. It is asked for once a stream, because that takes long."""
 
-    Return a function that prevents it. The timer has no context of its own: a timer that was prevented would keep the
-    request until it is due.
+    def __init__(self) -> None:
+        self.delayed = DelayedCalls(WATCH_AFTER)
+        self.scope_type = type(anyio.CancelScope())  # else anyio finds the loop out for each scope
+
+
+@cache  # not made at import: anyio imports more for it than a small site needs
+def _beginnings_of_loops() -> anyio.lowlevel.RunVar[_Beginnings]:
+    return anyio.lowlevel.RunVar("micropie.streams")
+
+
+class DelayedCalls:
+    """Calls functions on this event loop, so many seconds after each was added.
+
+    One task waits for them all, because most are cancelled before, and a timer for each takes longer than the work that
+    it is to save.
     """
-    call = partial(copy_context().run, function)
-    loop: Any = anyio.lowlevel.current_token().native_token
-    if hasattr(loop, "call_later"):  # asyncio's
-        timer = loop.call_later(seconds, lambda: loop.create_task(_call(call)), context=Context())
-        return timer.cancel  # type: ignore[no-any-return]
-    scope = anyio.CancelScope()
-    TASKS.get().start_soon(_call_after, seconds, call, scope, context=Context())
-    return scope.cancel
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._tasks = TASKS.get()
+        self._calls: deque[DelayedCall] = deque()
+
+    def add(self, function: Callable[[], object]) -> DelayedCall:
+        """Call ``function`` later, in this context, unless the call that is returned is cancelled."""
+        call = DelayedCall(monotonic() + self._seconds, partial(copy_context().run, function))
+        if not self._calls:
+            # In no request's context: a task that waits for calls which were cancelled would keep the request.
+            self._tasks.start_soon(self._run, context=Context())
+        self._calls.append(call)
+        return call
+
+    async def _run(self) -> None:
+        while self._calls:
+            pause = self._calls[0].due - monotonic()
+            if pause > 0:
+                await anyio.sleep(pause)
+            else:
+                self._calls[0].function()
+                self._calls.popleft()  # after the call: if that adds another, this task is still at work
 
 
-async def _call(function: Callable[[], object]) -> None:
-    function()
+class DelayedCall:
+    """A call that is made at ``due``."""
 
+    __slots__ = ("due", "function")
 
-async def _call_after(seconds: float, function: Callable[[], object], scope: anyio.CancelScope) -> None:
-    with scope:
-        await anyio.sleep(seconds)
-        function()
+    def __init__(self, due: float, function: Callable[[], object]) -> None:
+        self.due = due
+        self.function = function
+
+    def cancel(self) -> None:
+        """Prevent the call, and let go of the objects that it refers to."""
+        self.function = no_function
 
 
 class SharedReceive:
@@ -260,8 +293,13 @@ class StreamSender:
         self._head_failures: list[Exception] = []
         self._source = cast("LoopSource", source)
         self._heartbeat = None if source.events is None else source.events.heartbeat
-        self._source.enter()
-        self._prevent_start = call_later(WATCH_AFTER, self._start)
+        beginnings_of_loops = _beginnings_of_loops()
+        try:
+            beginnings = beginnings_of_loops.get()
+        except LookupError:  # the first stream of this loop
+            beginnings_of_loops.set(beginnings := _Beginnings())
+        self._source.enter(beginnings.scope_type)
+        self._delayed_start = beginnings.delayed.add(self._start)
 
     async def next(self, head: EarlyHead) -> bytes:
         """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""
@@ -365,7 +403,7 @@ class StreamSender:
         """Close the source if it is open, and leave what was entered. Return the error to raise, or None."""
         self._stream.fetcher = None  # or the request would be a cycle
         self._is_over = True  # first, or the companion would cancel a source that is being closed
-        self._prevent_start()
+        self._delayed_start.cancel()
         if self._forget is not None:
             self._forget()
         if self._watching is not None:

@@ -306,12 +306,12 @@ class LoopSource(Source):
 
     # -- the scope of the task that advances it ------------------------------------------------------------------------
 
-    def enter(self) -> None:
+    def enter(self, scope_type: type[anyio.CancelScope] | None = None) -> None:
         """Enter the scope: before the first chunk, in the task that does all the rest."""
         if self.events is not None:
             self._signal = ShutdownSignal()
             self._token = stream_shutdown.set(self._signal)
-        self._scope = anyio.CancelScope()
+        self._scope = (scope_type or anyio.CancelScope)()
         self._scope.__enter__()
 
     def cancel(self) -> None:

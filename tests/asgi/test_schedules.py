@@ -203,7 +203,7 @@ async def follow_all(together: list[Schedule], with_lifespan: bool) -> None:
             await lifespan.say("shutdown")
         lifespan.close()
     assert len(app.begun) == len(app.ended)
-    with anyio.fail_after(PATIENCE):  # for tasks that have been cancelled
+    with anyio.fail_after(PATIENCE):  # for the task of the loop's delayed calls
         while len(anyio.get_running_tasks()) > before:  # noqa: ASYNC110
             await anyio.sleep(0.001)
 

@@ -13,8 +13,9 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from micropie.asgi.streaming import call_later
-from micropie.execution.loop import LoopLocal, LoopTasks, SingleWaiterEvent, is_on_loop
+from micropie.asgi.streaming import DelayedCalls
+from micropie.execution.loop import LoopLocal, LoopTasks, SingleWaiterEvent
+from micropie.execution.steps import no_function
 from tests.asgi.calls import Call, every_loop, run
 from tests.support.waiting import PATIENCE
 
@@ -60,64 +61,97 @@ def test_it_may_be_rung_after_the_task_that_waited_was_cancelled(backend: str) -
 
 
 @every_loop
-def test_a_later_call_can_be_prevented(backend: str) -> None:
+def test_a_later_call_can_be_cancelled(backend: str) -> None:
     called: list[str] = []
 
     async def main() -> None:
-        call_later(0.001, partial(called.append, "first"))
-        call_later(0.001, partial(called.append, "second"))()
+        calls = DelayedCalls(0.001)
+        calls.add(partial(called.append, "first"))
+        calls.add(partial(called.append, "second")).cancel()
         is_over = anyio.Event()
-        call_later(0.02, is_over.set)
+        calls.add(is_over.set)
         assert called == []
         await is_over.wait()
+        later = anyio.Event()
+        calls.add(later.set)
+        await later.wait()
 
     run(backend, main)
     assert called == ["first"]
 
 
 @every_loop
-def test_a_later_call_is_not_made_before_its_time(backend: str) -> None:
-    async def main() -> float:
-        begun, is_over = anyio.current_time(), anyio.Event()
-        call_later(0.05, is_over.set)
-        await is_over.wait()
-        return anyio.current_time() - begun
-
-    assert run(backend, main) > 0.049
-
-
-@every_loop
-def test_a_later_call_runs_in_a_task_and_in_the_context_that_asked_for_it(backend: str) -> None:
-    heard: list[tuple[str, bool]] = []
-    variable = ContextVar("variable", default="unset")
+def test_calls_are_made_in_their_order_none_before_its_time(backend: str) -> None:
+    called: list[tuple[str, float]] = []
 
     async def main() -> None:
-        last = anyio.Event()
-        for value in ("first", "second"):
-            variable.set(value)
-            call_later(0.001, lambda: heard.append((variable.get(), is_on_loop())))
-        call_later(0.02, last.set)
+        begun = anyio.current_time()
+        calls, last = DelayedCalls(0.05), anyio.Event()
+        calls.add(lambda: called.append(("first", anyio.current_time() - begun)))
+        await anyio.sleep(0.02)
+        calls.add(lambda: called.append(("second", anyio.current_time() - begun)))
+        calls.add(last.set)
         await last.wait()
 
     run(backend, main)
-    assert sorted(heard) == [("first", True), ("second", True)]
+    (first, after_first), (second, after_second) = called
+    assert (first, second) == ("first", "second")
+    assert after_first > 0.049
+    assert after_second > 0.069  # the timer for the first call did not make it
 
 
 @every_loop
-def test_a_later_call_that_was_prevented_keeps_nothing_that_was_current(backend: str) -> None:
+def test_a_delayed_call_runs_in_the_context_that_added_it(backend: str) -> None:
+    heard: list[str] = []
+    variable = ContextVar("variable", default="unset")
+
+    async def main() -> None:
+        calls, last = DelayedCalls(0.001), anyio.Event()
+        for value in ("first", "second"):
+            variable.set(value)
+            calls.add(lambda: heard.append(variable.get()))
+        calls.add(last.set)
+        await last.wait()
+
+    run(backend, main)
+    assert heard == ["first", "second"]
+
+
+@every_loop
+def test_a_call_that_was_cancelled_keeps_nothing_that_was_current(backend: str) -> None:
     variable: ContextVar[Any] = ContextVar("variable")
 
     async def main() -> Any:
+        calls = DelayedCalls(60)
         value = Call()
         kept = weakref.ref(value)
         token = variable.set(value)
-        call_later(60, value.leave)()
+        calls.add(value.leave).cancel()
         variable.reset(token)
         del token, value
-        await wait_all_tasks_blocked()
         return kept()
 
     assert run(backend, main) is None
+
+
+def test_one_task_waits_for_all_calls_until_there_are_none() -> None:
+    async def main() -> None:
+        calls, is_over = DelayedCalls(0.001), asyncio.Event()
+        before = asyncio.all_tasks()
+
+        def add_once_more() -> None:
+            calls.add(is_over.set)
+
+        for _ in range(3):
+            calls.add(no_function)
+        calls.add(add_once_more)
+        waiting = asyncio.all_tasks() - before
+        assert len(waiting) == 1
+        await is_over.wait()
+        await asyncio.wait(waiting)
+        assert asyncio.all_tasks() == before
+
+    run("asyncio", main)
 
 
 @every_loop
