@@ -1,9 +1,9 @@
 """Bodies in chunks: their sources, the head that waits for the first chunk, and events.
 
-``source.py`` has the protocol and makes it, once, of what a handler returned: a small class for each kind of body
-knows where it is advanced, how it is closed, and whether it has ended. The signal that ends streams is there, too.
-``events.py`` has server-sent events. ``threaded.py`` advances sync sources in threads for an event loop; the drivers'
-halves are ``asgi/streaming.py`` and ``wsgi/streaming.py``.
+``source.py`` makes a source, once, of what a handler returned. It has two classes: for chunks that are made on an event
+loop, and for those that are made in a thread. A source knows how it is closed, and whether it has ended. The signal
+that ends streams is there, too. ``events.py`` has server-sent events. ``threaded.py`` advances sync sources in threads
+for an event loop; the drivers' halves are ``asgi/streaming.py`` and ``wsgi/streaming.py``.
 
 A generator may keep a cancel scope, a task group or a time-out open across ``yield``. Such a scope nests in the
 scopes that its task has entered before, so one task advances and closes it, and no scope is entered around a later

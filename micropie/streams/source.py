@@ -84,6 +84,7 @@ exception group; ``leave`` removes the ``GeneratorExit`` and the cancellations f
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -213,9 +214,9 @@ class Source:
         self.has_finished = False
 
     @property
+    @abstractmethod
     def has_ended(self) -> bool:
         """Whether the items come from a generator that has ended, so that nothing is to be closed."""
-        return False
 
     @property
     def file(self) -> FileRange | None:

@@ -8,7 +8,7 @@ after ``TURN``, so slow sources leave their threads to others. The next turn beg
 taken.
 
 The first turn makes a single chunk. The head is not complete before that has been taken: the code that follows must not
-change it any more, and does not run at all for HEAD.
+change it any more, and does not run at all for HEAD. For the pool, which makes chunks ahead itself, each turn does.
 
 ``EventsFromThread``: the events of a sync iterator, which may be silent for ever.
 """
@@ -58,6 +58,7 @@ class MadeAhead(LoopSource):
         super().__init__(None, source.may_begin_empty)
         self._source = source
         self._threads = IO_THREADS if source.file is not None else threads
+        self._interrupt = source.interrupt
         self._context = copy_context()
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None is the end
@@ -85,14 +86,19 @@ class MadeAhead(LoopSource):
             if self.has_ended:  # it is not closed, see ``_forget``
                 self._forget()
             raise self._failures.pop() if self._failures else StopAsyncIteration
-        if self._head_is_complete and not self._made and not self._has_turn:
+        if self._may_make_ahead and not self._made and not self._has_turn:
             self._begin_turn()
         self._head_is_complete = self._head_is_complete or bool(chunk)
         return chunk
 
     @property
+    def _may_make_ahead(self) -> bool:
+        """Whether chunks are made that nobody waits for. The pool makes its own ahead."""
+        return self._head_is_complete and self._interrupt is None
+
+    @property
     def is_waiting(self) -> bool:
-        return self._is_waiting and self._source.interrupt is None
+        return self._is_waiting and self._interrupt is None
 
     @property
     def has_ended(self) -> bool:
@@ -125,11 +131,10 @@ class MadeAhead(LoopSource):
         except BaseException:
             self._is_over = True
             self._turn.cancel()
-            interrupt = self._source.interrupt
-            if interrupt is not None:
-                interrupt()
+            if self._interrupt is not None:
+                self._interrupt()
             await self._wait_for_thread()
-            if interrupt is not None:  # and what that has raised in the thread is no news
+            if self._interrupt is not None:  # and what that has raised in the thread is no news
                 self._failures.clear()
             raise
         finally:
@@ -160,7 +165,7 @@ class MadeAhead(LoopSource):
 
     def _take_turn(self) -> None:
         until = monotonic() + TURN
-        chunks_left, bytes_left = CHUNKS_AHEAD if self._head_is_complete else 1, BYTES_AHEAD
+        chunks_left, bytes_left = CHUNKS_AHEAD if self._may_make_ahead else 1, BYTES_AHEAD
         try:
             while chunks_left > 0 and bytes_left > 0 and not self._is_over:
                 chunk = next(self._source)

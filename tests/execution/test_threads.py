@@ -273,3 +273,11 @@ def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, cap
     workers._end_after(main)
     assert ended == [1]
     assert caplog.messages == ["the process ends now, though 1 calls in its threads don't"]
+
+
+def test_a_call_that_its_task_no_longer_waits_for_does_not_begin() -> None:
+    calls: list[str] = []
+    work = workers._Work(lambda: calls.append("made"), int)
+    assert work.claim()
+    work.run()
+    assert calls == []

@@ -15,6 +15,7 @@ import pytest
 from micropie import App
 from micropie.asgi.streaming import WATCH_AFTER
 from micropie.execution.placement import Threads
+from micropie.pool import RemoteChunks
 from micropie.streams.source import ThreadSource
 from micropie.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, TURN, MadeAhead
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
@@ -314,3 +315,59 @@ def test_a_chunk_that_is_there_is_not_waited_for(backend: str) -> None:
         await ahead._wait_for_progress()
 
     run(backend, main)
+
+
+class Remote(RemoteChunks):
+    """Chunks of the pool, without end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = 0
+
+    def _next(self) -> bytes:
+        self.made += 1
+        return b"x"
+
+    def _close(self) -> None:
+        self.made = -1
+
+
+@every_loop
+def test_the_pool_is_asked_for_a_chunk_when_it_is_wanted(backend: str) -> None:
+    remote = Remote()
+
+    async def main() -> None:
+        chunks = MadeAhead(ThreadSource(remote), Threads(1))
+        for number in range(1, 5):
+            assert await chunks.__anext__() == b"x"
+            await anyio.sleep(0.01)
+            assert remote.made == number
+        await chunks.close()
+
+    run(backend, main)
+    assert remote.made == -1
+
+
+class Held(Remote):
+    """A chunk that does not come before it is interrupted."""
+
+    def _next(self) -> bytes:
+        interrupted = threading.Event()
+        self._token.attach(interrupted.set)
+        assert interrupted.wait(PATIENCE)
+        raise ValueError("interrupted")
+
+
+@every_loop
+def test_a_cancellation_interrupts_the_wait_for_the_pool_and_what_that_raises_is_no_news(backend: str) -> None:
+    remote = Held()
+
+    async def main() -> None:
+        chunks = MadeAhead(ThreadSource(remote), Threads(1))
+        with anyio.move_on_after(0.02) as scope:
+            await chunks.__anext__()
+        assert scope.cancelled_caught
+        await chunks.close()
+
+    run(backend, main)
+    assert remote.made == -1
