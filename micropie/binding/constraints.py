@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias, TypeVar, get_origin
+from typing import Any, NamedTuple, TypeVar, get_origin
 
 from micropie.errors import Sentence, SetupError
 
@@ -17,79 +18,78 @@ MOST_MATCHED = 1000
 
 
 _Given = TypeVar("_Given")
-Holds: TypeAlias = Callable[[Any], bool]
 
 
 class Constraint(NamedTuple):
     """A condition that a value must fulfil, and the words for it: in a description, and for a visitor."""
 
     name: str
-    holds: Holds
+    fits: Callable[[Any, Any], bool]
     words: str
-    bound: object = None
+    bound: Any
 
-    @property
-    def is_own(self) -> bool:
-        """Whether ``holds`` is a function of the author's."""
-        return self.name == "predicate"
+    def holds(self, value: object) -> bool:
+        """Return whether a value fulfils it. Raises ``TypeError`` for one that has no order, or no length."""
+        return self.fits(value, self.bound)
 
     def sentence(self, value: object) -> str:
         """Return the sentence for a visitor who gave ``value``."""
-        if self.is_own:
-            return INVALID
         is_text = isinstance(value, str)
         if self.name == "min_length" and is_text and self.bound == 1:
             return REQUIRED_FIELD
-        text, several = _SENTENCES[self.name] if is_text or self.name not in _OF_LISTS else _OF_LISTS[self.name]
-        return Sentence(text, several, **({"count": self.bound} if several else {"limit": self.bound}))
+        if self.name in _COUNTED:
+            of_list, one, several = _COUNTED[self.name]
+            return Sentence(*((one, several) if is_text else (of_list, of_list)), count=self.bound)
+        return Sentence(_KINDS[self.name][3], limit=self.bound) if self.name in _KINDS else INVALID
 
 
 class BrokenConstraint(ValueError):
-    """A value of the right type that breaks a constraint."""
-
-    def __init__(self, fault: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.fault = fault
-        self.sentence = sentence
+    """A value of the right type that breaks a constraint. ``args``: its name, and the sentence for a visitor."""
 
 
-def _matches(pattern: str) -> Holds:
-    expression = re.compile(pattern)
-    return lambda text: len(text) <= MOST_MATCHED and expression.search(text) is not None
+def _passes(value: object, func: Callable[[object], bool]) -> bool:
+    return func(value)
 
 
-# By the attribute that the three libraries have in common: the check, its words, and the keyword of JSON Schema.
-_KINDS: dict[str, tuple[Callable[[Any], Holds], str, str]] = {
-    "gt": (lambda bound: lambda value: value > bound, "above {}", "exclusiveMinimum"),
-    "ge": (lambda bound: lambda value: value >= bound, "at least {}", "minimum"),
-    "lt": (lambda bound: lambda value: value < bound, "below {}", "exclusiveMaximum"),
-    "le": (lambda bound: lambda value: value <= bound, "at most {}", "maximum"),
-    "multiple_of": (lambda bound: lambda value: value % bound == 0, "a multiple of {}", "multipleOf"),
-    "min_length": (lambda bound: lambda value: len(value) >= bound, "of length {} or more", "minLength"),
-    "max_length": (lambda bound: lambda value: len(value) <= bound, "of length {} or less", "maxLength"),
-    "pattern": (_matches, "matching {}", "pattern"),
+def _is_multiple(value: Any, bound: Any) -> bool:
+    return bool(value % bound == 0)
+
+
+def _matches(text: str, expression: re.Pattern[str]) -> bool:
+    return len(text) <= MOST_MATCHED and expression.search(text) is not None
+
+
+# By the attribute that the three libraries have in common: the check of a value and a bound, its words, the keyword of
+# JSON Schema, and the sentence for a visitor.
+_KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str, str]] = {
+    "gt": (operator.gt, "above {}", "exclusiveMinimum", "Please enter a value above {limit}."),
+    "ge": (operator.ge, "at least {}", "minimum", "Please enter a value of {limit} or more."),
+    "lt": (operator.lt, "below {}", "exclusiveMaximum", "Please enter a value below {limit}."),
+    "le": (operator.le, "at most {}", "maximum", "Please enter a value of {limit} or less."),
+    "multiple_of": (_is_multiple, "a multiple of {}", "multipleOf", "Please enter a multiple of {limit}."),
+    "min_length": (lambda value, least: len(value) >= least, "of length {} or more", "minLength", ""),
+    "max_length": (lambda value, most: len(value) <= most, "of length {} or less", "maxLength", ""),
+    "pattern": (_matches, "matching {}", "pattern", "Please match the requested format."),
 }
 
-KEYWORDS: Mapping[str, str] = {name: keyword for name, (_, _, keyword) in _KINDS.items()}
+# For what is counted: the sentence of a list, and those of a text.
+_COUNTED = {
+    "min_length": (
+        "Please choose at least {count}.",
+        "Please use at least {count} character.",
+        "Please use at least {count} characters.",
+    ),
+    "max_length": (
+        "Please choose at most {count}.",
+        "Please use at most {count} character.",
+        "Please use at most {count} characters.",
+    ),
+}
+
+KEYWORDS: Mapping[str, str] = {name: keyword for name, (_, _, keyword, _) in _KINDS.items()}
 
 REQUIRED_FIELD = "Please fill in this field."
 INVALID = "Please enter another value."
-
-# For a visitor, by the same attribute; two for what is counted.
-_SENTENCES = {
-    "gt": ("Please enter a value above {limit}.", ""),
-    "ge": ("Please enter a value of {limit} or more.", ""),
-    "lt": ("Please enter a value below {limit}.", ""),
-    "le": ("Please enter a value of {limit} or less.", ""),
-    "multiple_of": ("Please enter a multiple of {limit}.", ""),
-    "min_length": ("Please use at least {count} character.", "Please use at least {count} characters."),
-    "max_length": ("Please use at most {count} character.", "Please use at most {count} characters."),
-    "pattern": ("Please match the requested format.", ""),
-}
-_OF_LISTS = {
-    "min_length": ("Please choose at least {count}.", "Please choose at least {count}."),
-    "max_length": ("Please choose at most {count}.", "Please choose at most {count}."),
-}
 
 
 class Message:
@@ -134,21 +134,11 @@ def _samples() -> dict[object, object]:
     return {**{kind: kind() for kind in kinds}, date: date.min}
 
 
-def constraints_of(metadata: Iterable[object], parameter: str) -> list[Constraint]:
-    """Return the constraints among the metadata of ``Annotated``.
-
-    Raises ``SetupError`` for one of these libraries' that is not known here. Metadata of no library is left alone.
-    """
-    return [constraint for item in metadata for constraint in _constraints(item, parameter)]
-
-
 def check_type(constraints: Iterable[Constraint], annotation: object, parameter: str) -> None:
     """Raise ``SetupError`` for a constraint that no value of a type can fulfil: a number's length."""
     kind = get_origin(annotation) or annotation
-    if kind not in _samples():
-        return
-    for constraint in constraints:
-        if constraint.is_own:
+    for constraint in constraints if kind in _samples() else ():
+        if constraint.name not in _KINDS:  # an author's function, which may do anything
             continue
         try:
             constraint.holds(_samples()[kind])
@@ -157,29 +147,39 @@ def check_type(constraints: Iterable[Constraint], annotation: object, parameter:
             raise SetupError(f"parameter {parameter!r}: no {name} is {constraint.words}") from None
 
 
-def _constraints(item: object, parameter: str) -> Iterator[Constraint]:
-    if type(item).__module__.partition(".")[0] not in _LIBRARIES:
-        return
-    alias = getattr(item, "validation_alias", None)  # of pydantic's Field
-    if alias is not None:
-        advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
-        raise SetupError(f"parameter {parameter!r}: Field(alias={alias!r}) {advice}")
-    several = getattr(item, "metadata", item)  # pydantic's Field; annotated_types.Interval and Len
-    if isinstance(several, Iterable):
-        yield from constraints_of(several, parameter)
-        return
-    func = getattr(item, "func", None)
-    if func is not None:
-        if type(item).__module__.partition(".")[0] != "annotated_types":  # pydantic's AfterValidator returns a value
+def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Constraint]:
+    """Yield the constraints among the metadata of ``Annotated``.
+
+    Raises ``SetupError`` for one of these libraries' that is not known here. Metadata of no library is left alone.
+    """
+    for item in metadata:
+        library = type(item).__module__.partition(".")[0]
+        if library not in _LIBRARIES:
+            continue
+        alias = getattr(item, "validation_alias", None)  # of pydantic's Field
+        if alias is not None:
+            advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
+            raise SetupError(f"parameter {parameter!r}: Field(alias={alias!r}) {advice}")
+        several = getattr(item, "metadata", item)  # pydantic's Field; annotated_types.Interval and Len
+        func = getattr(item, "func", None)
+        if isinstance(several, Iterable):
+            yield from constraints_of(several, parameter)
+        elif func is None:
+            yield from _bounds_of(item, parameter)
+        elif library == "annotated_types":
+            yield Constraint("predicate", _passes, f"such that {getattr(func, '__name__', func)}", func)
+        else:  # pydantic's AfterValidator returns a value
             raise SetupError(f"parameter {parameter!r}: {type(item).__name__} can't be enforced here")
-        yield Constraint("predicate", func, f"such that {getattr(func, '__name__', func)}")
-        return
+
+
+def _bounds_of(item: object, parameter: str) -> Iterator[Constraint]:
+    """Yield the constraints that one object has as attributes: ``Meta(ge=1, le=5)``."""
     names = [name for name in dir(item) if not name.startswith("_") and not callable(getattr(item, name, None))]
-    for name in [name for name in _KINDS if name in names] + [name for name in names if name not in _KINDS]:
+    for name in sorted(names, key=[*_KINDS, *names].index):
         value = getattr(item, name)
         if name in _KINDS and value is not None:
-            make, words, _ = _KINDS[name]
-            yield Constraint(name, make(value), words.format(value), value)
+            fits, words, _, _ = _KINDS[name]
+            yield Constraint(name, fits, words.format(value), re.compile(value) if name == "pattern" else value)
         elif name not in _KINDS and name not in _DESCRIBING and value not in (None, False):
             raise SetupError(f"parameter {parameter!r}: {type(item).__name__}({name}={value!r}) can't be enforced here")
 

@@ -83,7 +83,7 @@ class Converter(NamedTuple):
         None is a missing value, and an empty entry counts as one.
         """
         if isinstance(error, BrokenConstraint):
-            fault, sentence = error.fault, error.sentence
+            fault, sentence = error.args
         elif value is None or value == "":
             fault, sentence = "required", self.required
         else:
@@ -330,7 +330,7 @@ def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYP
     """Return the converter for an annotation. Raises ``SetupError`` for one without a conversion."""
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
-        constraints = constraints_of(metadata, parameter)
+        constraints = [*constraints_of(metadata, parameter)]
         check_type(constraints, annotation, parameter)
         converter = _constrained(converter_for(annotation, parameter, own), constraints)
         messages = [one for one in metadata if isinstance(one, Message)]

@@ -57,7 +57,7 @@ class Site:
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
-        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
+        entry = self._inside(request) if self.has_mounts else None
         if isinstance(entry, Site):
             return entry.find(request)
         if entry is not None:
@@ -106,7 +106,7 @@ class Site:
 
         An ASGI application serves its WebSockets itself; WSGI has none.
         """
-        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
+        entry = self._inside(request)
         if isinstance(entry, Site):
             return entry.socket_routes(request)
         if entry is None and not self._has_socket(request):
@@ -119,13 +119,17 @@ class Site:
 
     def config_of(self, request: Request) -> Config:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
-        entry = self._mounts.find(request.raw_path) if self.has_mounts else None
-        if isinstance(entry, Site):
-            return entry.config_of(request)
         try:
+            entry = self._inside(request)
+            if isinstance(entry, Site):
+                return entry.config_of(request)
             return self.router.config_of(self._segments(request))
-        except HTTPError:  # a path that is malformed
+        except HTTPError:  # a path or a host that is malformed
             return self.config
+
+    def _inside(self, request: Request) -> Mounted | None:
+        """Return the site inside this one that a request is for, or the route of a mount, or None."""
+        return self._mounts.find(request.raw_path)
 
     def _fallback(self, request: Request, router: Router, method: str) -> MountRoute | None:
         """Return the route of the application that is mounted at the root, for a path that has no route.
@@ -166,7 +170,7 @@ class HostSite(Site):
         self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]
         self._apps = [*others._apps, *dict.fromkeys(site for _, site in hosts)]
 
-    def _site_of(self, request: Request) -> Site:
+    def _inside(self, request: Request) -> Site:
         """Return the site of a request's host, which a trusted proxy may state. Raises 400 if it is malformed."""
         exchange = request._exchange
         if exchange.host_site is None:
@@ -177,10 +181,6 @@ class HostSite(Site):
         site: Site = exchange.host_site
         return site
 
-    def find(self, request: Request) -> RouteMatch | Handover:
-        """See ``Site``."""
-        return self._site_of(request).find(request)
-
     def refusal(self, request: Request, error: Exception) -> Exception:
         """See ``Site``."""
         return error if request._exchange.host_site is None else super().refusal(request, error)
@@ -188,20 +188,13 @@ class HostSite(Site):
     def socket_routes(self, request: Request) -> Site | Handover:
         """See ``Site``. A host that is malformed leads to this one, where no route is found."""
         try:
-            return self._site_of(request).socket_routes(request)
+            return super().socket_routes(request)
         except HTTPError:
             return self
 
     def find_socket(self, request: Request) -> RouteMatch:
         """See ``Site``."""
-        return self._site_of(request).find_socket(request)
-
-    def config_of(self, request: Request) -> Config:
-        """See ``Site``."""
-        try:
-            return self._site_of(request).config_of(request)
-        except HTTPError:  # headers that are malformed
-            return self._others.config
+        return self._inside(request).find_socket(request)
 
 
 class OutsideRoute(Route):
