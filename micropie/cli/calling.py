@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode
@@ -51,7 +50,7 @@ def started(app: App) -> Iterator[Site]:
 
 def route_for(function: Callable[..., object], name: str, config: Config) -> Route:
     """Return a route that no path leads to. Raises ``SetupError`` for parameters that nothing can fill."""
-    here = replace(config, settings=config.settings.overridden({"run_in": "thread"}))  # no handler, so not in the pool
+    here = config.changed({"run_in": "thread"})  # no handler, so not in the pool
     return Route(function, name, here, RouteMark(), "", INLINE)
 
 

@@ -1,7 +1,7 @@
 """Compile a tree of applications to a ``Site``, and find the route of each request in it.
 
-``settings.py`` has an author's plain values, ``config.py`` the objects that a request uses, and ``inheritance.py``
-makes the second of the first. ``decorators.py`` leave marks on functions, ``discovery.py`` finds the handlers among
+``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a request uses.
+``decorators.py`` leave marks on functions, ``discovery.py`` finds the handlers among
 an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each. ``misplaced.py`` refuses
 decorators above anything else. ``patterns.py`` reads explicit paths. ``providers.py`` has the providers of resources,
 and ``checks.py`` the checks of ``@requires``.
@@ -23,7 +23,7 @@ from micropie.routing.checks import (
     takes_first,
 )
 from micropie.routing.compiler import build_site
-from micropie.routing.config import Config, ErrorHandler, ErrorKey, check_error_key, config_of, placed
+from micropie.routing.config import AppDefinition, Config, ErrorKey, Registrations, check_error_key, config_of, placed
 from micropie.routing.decorators import (
     COMMAND,
     DESCRIPTION,
@@ -54,7 +54,6 @@ from micropie.routing.discovery import (
     marks_of,
     public_name,
 )
-from micropie.routing.inheritance import AppDefinition, Registrations
 from micropie.routing.patterns import WILDCARD
 from micropie.routing.providers import (
     ASKS_NOTHING,
@@ -82,7 +81,7 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 # fmt: off
 __all__ = [
     "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "REQUIRES", "WILDCARD",
-    "AppDefinition", "Around", "Asking", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
+    "AppDefinition", "Around", "Asking", "Check", "Checking", "Config", "ErrorKey", "Function",
     "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Registrations", "Route", "RouteEntry",
     "RouteMark", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site", "check_error_key",
     "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",

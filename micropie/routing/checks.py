@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from micropie.errors import SetupError, takes
@@ -51,7 +51,7 @@ def with_marks(config: Config, marks: Sequence[Mark]) -> Config:
         mark.middleware if isinstance(mark, Around) else Checking(_name_of(mark), mark, kind_of(mark)) for mark in marks
     ]
     check_middlewares(config.providers, hooks)
-    return replace(config, middlewares=Chain(config.middlewares, hooks, config.providers))
+    return config.changed(middlewares=Chain(config.middlewares, hooks, config.providers))
 
 
 def refuse_unless_check(check: Check) -> None:

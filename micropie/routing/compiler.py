@@ -14,10 +14,9 @@ from micropie.errors import SetupError, logger
 from micropie.execution import HANDLER, RouteKind, Threads, layers
 from micropie.http import quoted_address
 from micropie.mounts import Mount
-from micropie.routing.checks import check_middlewares
-from micropie.routing.config import Config
+from micropie.routing.checks import check_middlewares, marks_above, with_marks
+from micropie.routing.config import AppDefinition, Config
 from micropie.routing.discovery import FINGERPRINT, SOCKET_PREFIX, RouteMark, find_handlers
-from micropie.routing.inheritance import AppDefinition, make_config
 from micropie.routing.misplaced import refuse_misplaced
 from micropie.routing.patterns import Pattern
 from micropie.routing.router import Node, Router, with_route
@@ -34,7 +33,7 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
     INLINE where the flow's thread may block.
     """
-    config = make_config(root, None, _address(root, ""), "", shutdown)
+    config = _config(root, None, "", "", shutdown)
     compiler = _compiled(root, config, blocking, [])
     site = others = Site(config, *compiler.routers, compiler.mounted)
     if root.hosts:
@@ -43,9 +42,12 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     return HostSite(compiler.hosts, others) if compiler.hosts else site
 
 
-def _address(definition: AppDefinition, prefix: str) -> str:
-    """Return the prefix of an application: its host if it has one of its own, else ``prefix``."""
-    return f"//{definition.hosts[0]}" if definition.hosts else prefix
+def _config(
+    definition: AppDefinition, outer: Config | None, prefix: str, names: str, shutdown: ShutdownSignal
+) -> Config:
+    """Return the config of an application below ``prefix``, or on its host if it has one of its own."""
+    address = f"//{definition.hosts[0]}" if definition.hosts else prefix
+    return with_marks(Config(definition, outer, address, names, shutdown), marks_above(definition.app))
 
 
 def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind, hosts: Hosts) -> _Compiler:
@@ -141,14 +143,13 @@ class _Compiler:
         if hasattr(function, FINGERPRINT):
             config.names.fingerprints[route_name] = getattr(function, FINGERPRINT)
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
-            config = replace(config, middlewares=[*mark.hooks], threads=Threads(_THREADS))
+            config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path, self.blocking)
         self.nodes[mark.takes_socket].descend(pattern).add(route)
 
     def _add_child(self, name: str, definition: AppDefinition) -> None:
         outer = self.config
-        prefix = _address(definition, f"{outer.prefix}/{name}")
-        config = make_config(definition, outer, prefix, f"{outer.scope}{name}.", outer.shutdown)
+        config = _config(definition, outer, f"{outer.prefix}/{name}", f"{outer.scope}{name}.", outer.shutdown)
         if definition.hosts:
             inner = _compiled(definition, config, self.blocking, self.hosts)
             site = Site(config, *inner.routers, inner.mounted)
@@ -163,7 +164,7 @@ class _Compiler:
         outer, prefix = self.config, self.config.prefix + mount.prefix
         if shared is not None:
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
-            config = make_config(shared, outer, prefix, names, outer.shutdown)
+            config = with_marks(Config(shared, outer, prefix, names, outer.shutdown), marks_above(shared.app))
             inner = _compiled(shared, config, self.blocking, self.hosts)
             self.mounted += [Site(config, *inner.routers), *inner.mounted]
         elif mount.prefix:

@@ -1,35 +1,49 @@
 """``Config``: the settings and objects of one ``App`` in a tree, made once and read by every request.
 
-Settings are plain values that an author writes (``settings.py``). A config is made of them (``inheritance.py``) and
-has the objects that they describe as well, such as thread limits, the session store and the templates. A part that the
-application does not set itself is the same object as in the config of the application around it.
+Settings are plain values that an author writes (``settings.py``). A config is made of them and has the objects that
+they describe as well, such as thread limits, the session store and the templates. A part that the application does not
+set itself is the same object as in the config of the application around it.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from importlib import import_module
 from itertools import chain
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import quote
 
+from micropie import pool as pools
 from micropie.binding import OwnTypes, asked_behind, check_filled
 from micropie.errors import HTTPError, SetupError
-from micropie.execution import kind_of
-from micropie.http import HTML, TEXT, Dumps, MessageConfig, Request, dumps_with, split_host, with_host
+from micropie.execution import Threads, available_cpus, kind_of
+from micropie.http import (
+    HTML,
+    TEXT,
+    MessageConfig,
+    Request,
+    current_request,
+    dumps_with,
+    normal_hosts,
+    split_host,
+    with_host,
+)
+from micropie.mounts import Mount
+from micropie.routing.discovery import RouteMark
 from micropie.routing.names import RouteNames
 from micropie.routing.providers import Asking, Providers
 from micropie.routing.settings import Settings
+from micropie.sessions import SessionBackend, SessionStore
 from micropie.streams import ShutdownSignal
+from micropie.templates import Directory, Templates
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
-    from micropie.execution import Threads
-    from micropie.http import CookieSigner, Limits
-    from micropie.pool import ExecutorPool, Pool
-    from micropie.sessions import SessionStore
-    from micropie.templates import Templates
+    from micropie.http import CookieSigner
 
 
 ErrorKey: TypeAlias = int | type
@@ -84,73 +98,147 @@ def check_error_key(key: object) -> ErrorKey:
     raise SetupError(f"@app.error takes a status from 400 to 599 or an exception class, not {key!r}")
 
 
+class Registrations:
+    """The settings of one ``App``, and all that its author has registered with it by a call or a decorator."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, Any] = {}
+        """Only those that the author has set."""
+        self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
+        self.providers: dict[object, Callable[..., object]] = {}
+        """By the type that they provide."""
+        self.functions: list[tuple[Callable[..., object], RouteMark]] = []
+        """Plain functions with an explicit route."""
+        self.mounts: list[Mount] = []
+        self.commands: list[Callable[..., object]] = []
+        """Those of the command line."""
+
+
 @dataclass(slots=True, eq=False, repr=False)
-class Config(MessageConfig):
-    """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's plans of hooks change."""
+class AppDefinition:
+    """One ``App`` of a tree as its author wrote it, before it is compiled."""
 
-    settings: Settings
-    threads: Threads
-    """The worker threads for its ``def`` handlers."""
-    pool: Pool | ExecutorPool
-    """The processes for its handlers that run in one."""
-    pool_threads: Threads
-    """The threads that wait for the pool."""
-    signer: CookieSigner | None
-    """Signs cookies; None without a ``secret_key``."""
-    sessions: SessionStore
-    middlewares: Middlewares
-    """All from the outermost application to this one, in a live view: one that is appended later counts.
-
-    For the outermost application this is its own list, because every request checks whether it is empty.
-    """
-    ws_middlewares: Middlewares
-    """The same for WebSockets."""
-    error_handlers: Sequence[ErrorHandlers]
-    """This application's own, then those of the applications around it that answer for it, too."""
     app: object
-    prefix: str
-    """The path of ``app`` in the tree: "" or "/blog"; on a host of its own "//blog.example.com"."""
-    scopes: Mapping[str, str]
-    """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "": ""} for example, and
-    of those of the applications around it.
-    """
-    names: RouteNames
-    """The routes of the whole tree by name."""
-    templates: Templates
-    channels: Channels
-    """The channels in which it publishes and subscribes."""
-    shutdown: ShutdownSignal
-    """Set when the server is told to stop; one for the whole tree."""
-    providers: Providers
-    tree: list[Config]
-    """The configs of the whole tree, the outermost application's first; two of an application that is in it twice."""
-    text_type: str = field(init=False)
-    """The content type of text, bytes and streams that state none."""
-    own_types: OwnTypes = field(init=False)
-    dumps: Dumps = field(init=False)
-    """Writes JSON, with its own encoders."""
-    body_encoders: dict[type, Callable[[Any], bytes]] = field(init=False)
-    """How the most frequent bodies become bytes. They are neither streams nor files."""
-    limits: Limits = field(init=False)
-    """The limits of a query and a form."""
-    fallback: Any = field(init=False, default=None)
-    """The route of the application that is mounted at ``app``'s own root, for what no route of ``app`` answers."""
-    hook_plan: Any = field(init=False, default=None)
-    """How ``middlewares`` run, once ``flow/hooks.py`` has found it out."""
-    socket_plan: Any = field(init=False, default=None)
-    """The same for ``ws_middlewares``."""
+    framework: tuple[type, ...]
+    """The classes whose methods are no handlers."""
+    registered: Registrations
+    session_backend: SessionBackend | None
+    """None for the outer application's; never None for the outermost."""
+    channels: Channels | None
+    """None for the outer application's; never None for the outermost."""
+    middlewares: list[object]
+    ws_middlewares: list[object]
+    providers: dict[object, Callable[..., object]]
+    """Those that are registered, and a test's in the place of some."""
+    template_names: dict[str, object]
+    """Values by name that its templates see beside those that a handler gives them."""
+    children: dict[str, AppDefinition]
+    mounts: list[tuple[Mount, AppDefinition | None]]
+    """The mounts, with a definition for an ``App`` that shares sessions and hooks with this one."""
 
     @property
-    def scope(self) -> str:
-        """The beginning of the names of this application's routes: "" or "blog."."""
-        return self.scopes[self.prefix]
+    def hosts(self) -> Sequence[str]:
+        """The hosts of its own, without those of the application around it."""
+        return normal_hosts(self.registered.settings.get("host"))
 
-    def __post_init__(self) -> None:
-        self.text_type = HTML if self.settings.text == "html" else TEXT
-        self.own_types = OwnTypes(self.settings.encoders, self.settings.decoders)
-        self.dumps = dumps_with(self.settings.encoders)
-        self.body_encoders = {str: str.encode, bytes: bytes, dict: self.dumps, list: self.dumps}
-        self.limits = self.settings.limits()
+
+class Config(MessageConfig):
+    """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's plans of hooks change.
+
+    It begins as that of the application around it. Below ``prefix`` in the tree the application is called ``names``,
+    "/blog" and "blog." for example. On a host of its own the prefix is "//blog.example.com". Raises ``SetupError``.
+    """
+
+    def __init__(
+        self, definition: AppDefinition, outer: Config | None, prefix: str, names: str, shutdown: ShutdownSignal
+    ) -> None:
+        if outer is not None:
+            vars(self).update(vars(outer))
+        own = definition.registered.settings.keys()
+        around = Settings() if outer is None else outer.settings
+        self.settings: Settings = around.overridden(definition.registered.settings)
+        settings = self.settings
+        self.app = definition.app
+        self.prefix = prefix
+        self.scope = names
+        """The beginning of the names of this application's routes: "" or "blog."."""
+        self.scopes: Mapping[str, str] = {prefix: names, **(outer.scopes if outer else {})}
+        """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "": ""} for example,
+        and of those of the applications around it."""
+        self.shutdown = shutdown
+        """Set when the server is told to stop; one for the whole tree."""
+        if outer is None:
+            self.names = RouteNames()
+            """The routes of the whole tree by name."""
+            self.tree: list[Config] = []
+            """The configs of the whole tree, the outermost application's first; two of an application that is in it
+            twice."""
+        if outer is None or own & {"threads", "thread_queue"}:
+            self.threads = Threads(settings.threads, settings.thread_queue)
+            """The worker threads for its ``def`` handlers."""
+        if outer is None or own & {"processes", "pool"}:
+            size = settings.processes or available_cpus()
+            self.pool = pools.Pool(size) if settings.pool is None else pools.ExecutorPool(settings.pool)
+            """The processes for its handlers that run in one."""
+            self.pool_threads = Threads(size if settings.pool is None else settings.threads, settings.thread_queue)
+            """The threads that wait for the pool."""
+        if outer is None or "secret_key" in own:
+            self.signer: CookieSigner | None = None
+            """Signs cookies; None without a ``secret_key``."""
+            if settings.secret_key is not None:  # itsdangerous may be missing
+                self.signer = import_module("micropie.http.signing").CookieSigner(settings.secret_key)
+        self.sessions = _sessions(definition, settings, outer, split_host(prefix)[1])
+        if definition.channels is not None:
+            self.channels = definition.channels
+            """The channels in which it publishes and subscribes."""
+        self.templates: Templates = _templates(definition, settings, outer.templates.directories if outer else ())
+        self.own_types = OwnTypes(settings.encoders, settings.decoders)
+        around_it = outer.providers.functions if outer else {}
+        self.providers: Providers = Providers({**around_it, **definition.providers}, self.own_types)
+        self.middlewares: Middlewares = definition.middlewares
+        """All from the outermost application to this one, in a live view: one that is appended later counts.
+
+        For the outermost application this is its own list, because every request checks whether it is empty.
+        """
+        self.ws_middlewares: Middlewares = definition.ws_middlewares
+        """The same for WebSockets."""
+        if outer is not None:
+            self.middlewares = Chain(outer.middlewares, definition.middlewares, self.providers)
+            self.ws_middlewares = Chain(outer.ws_middlewares, definition.ws_middlewares, self.providers)
+        self.text_type = HTML if settings.text == "html" else TEXT
+        """The content type of text, bytes and streams that state none."""
+        functions = definition.registered.error_handlers
+        handlers = {key: ErrorHandler(function, self.providers) for key, function in functions.items()}
+        inherited: Sequence[ErrorHandlers] = outer.error_handlers if outer else ()
+        if "errors" in own:  # it has decided how its errors look
+            inherited = handlers_of_classes(inherited)
+        self.error_handlers: Sequence[ErrorHandlers] = [(handlers, self.text_type), *inherited]
+        """This application's own, then those of the applications around it that answer for it, too."""
+        self.dumps = dumps_with(settings.encoders)
+        """Writes JSON, with its own encoders."""
+        self.body_encoders: dict[type, Callable[[Any], bytes]] = {
+            str: str.encode,
+            bytes: bytes,
+            dict: self.dumps,
+            list: self.dumps,
+        }
+        """How the most frequent bodies become bytes. They are neither streams nor files."""
+        self.limits = settings.limits()
+        """The limits of a query and a form."""
+        self.fallback: Any = None
+        """The route of the application that is mounted at ``app``'s own root, for what no route of ``app`` answers."""
+        self.hook_plan: Any = None
+        """How ``middlewares`` run, once ``flow/hooks.py`` has found it out."""
+        self.socket_plan: Any = None
+        """The same for ``ws_middlewares``."""
+
+    def changed(self, settings: Mapping[str, Any] | None = None, **parts: object) -> Config:
+        """Return this config with other ``settings`` or parts, for some of the application's routes."""
+        config = copy(self)
+        vars(config).update(parts, hook_plan=None, socket_plan=None)
+        config.settings = self.settings.overridden(settings or {})
+        config.limits = config.settings.limits()
+        return config
 
     def url_for(
         self,
@@ -210,6 +298,35 @@ class Config(MessageConfig):
         return None, False, self.text_type
 
 
+def _sessions(definition: AppDefinition, settings: Settings, outer: Config | None, prefix: str) -> SessionStore:
+    backend = definition.session_backend
+    if outer is not None and backend is None:
+        if not any("session_" in name for name in definition.registered.settings):
+            return outer.sessions
+        backend, prefix = outer.sessions.backend, outer.sessions.prefix
+    elif (
+        outer is not None
+        and not definition.hosts
+        and settings.session_cookie == outer.settings.session_cookie
+        and (settings.session_cookie or "").startswith("__Host-")
+    ):
+        raise SetupError(
+            f"{type(definition.app).__name__} has a session backend of its own, whose cookie would replace that of "
+            'the application around it: give it another name, such as session_cookie="__Host-inner"'
+        )
+    assert backend is not None  # noqa: S101
+    return SessionStore(backend, settings, prefix)
+
+
+def _templates(definition: AppDefinition, settings: Settings, outer: Sequence[Directory]) -> Templates:
+    names = {**definition.template_names, **settings.template_globals}
+    own = [settings.templates] if isinstance(settings.templates, str | PathLike) else list(settings.templates)
+    directories = [*own, *(directory for directory in outer if directory not in own)]
+    filters, setup, translations = settings.template_filters, settings.template_setup, settings.translations
+    catalog = None if translations is None else lambda: translations(current_request())
+    return Templates(directories, filters, names, reload=bool(settings.debug), setup=setup, catalog=catalog)
+
+
 def config_of(answering: HasConfig) -> Config:
     """Return the configuration of the application that answers.
 
@@ -233,24 +350,19 @@ class Chain:
     """A live view of two lists of middleware as one. ``providers``: of the application of ``inner``."""
 
     def __init__(self, outer: Middlewares, inner: list[object], providers: Providers) -> None:
-        self._parts = (outer, inner)
-        self._providers = providers
+        self.parts = (outer, inner)
+        self.providers = providers
 
     def __iter__(self) -> Iterator[object]:
-        return chain(*self._parts)
+        return chain(*self.parts)
 
     def __bool__(self) -> bool:
-        return any(self._parts)
-
-    def placed(self, outermost: Providers) -> Iterator[tuple[object, Providers]]:
-        """Yield each middleware with the providers of its application; ``outermost`` are those of the outermost one."""
-        outer, inner = self._parts
-        yield from placed(outer, outermost)
-        yield from ((one, self._providers) for one in inner)
+        return any(self.parts)
 
 
-def placed(middlewares: Middlewares, outermost: Providers) -> Iterable[tuple[object, Providers]]:
-    """Return each middleware with the providers of its application."""
+def placed(middlewares: Middlewares, outermost: Providers) -> list[tuple[object, Providers]]:
+    """Return each middleware with the providers of its application; ``outermost`` are those of the outermost one."""
     if isinstance(middlewares, Chain):
-        return middlewares.placed(outermost)
+        outer, inner = middlewares.parts
+        return [*placed(outer, outermost), *((one, middlewares.providers) for one in inner)]
     return [(one, outermost) for one in middlewares]

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from micropie.errors import SetupError
+from micropie.routing.config import AppDefinition, Registrations
 from micropie.routing.discovery import MARKS, REQUIRES, Handler, is_hidden, is_method, marks_of, wrapped_by
-from micropie.routing.inheritance import AppDefinition, Registrations
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
 _IsLost: TypeAlias = Callable[[object], bool]

@@ -6,7 +6,6 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast
 
 from micropie.binding import BoundParameter, Plan, result_filter
@@ -88,15 +87,15 @@ class Route(RouteInfo):
         sizes = {name: _mark(function, f"__micropie_{name}__") for name in ("max_body_size", "max_data_size")}
         stated = {name: size for name, size in sizes.items() if size is not None}
         if stated:  # in a config for this route: a request then has one limit to look at
-            self.config = replace(config, settings=config.settings.overridden(stated))
+            self.config = config.changed(stated)
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers = _plan(function, name, takes_socket, config)
         stated_model = getattr(_mark(function, "__micropie_description__"), "response_model", None)
         self.result_filter = None if takes_socket else result_filter(self.plan.function, stated_model)
         self.is_special = bool(self.providers) or self.result_filter is not None
         if self.result_filter is not None:
-            self.config = replace(self.config)
-            self.config.body_encoders |= dict.fromkeys(self.result_filter.bodies, config.dumps)
+            encoders = dict.fromkeys(self.result_filter.bodies, config.dumps)
+            self.config = self.config.changed(body_encoders=self.config.body_encoders | encoders)
         self.methods = mark.methods
         self.pattern = pattern
         self.call: Any = self.plan.call  # for POOL a HandlerName

@@ -1,4 +1,4 @@
-"""The settings of an ``App``: their names, defaults and checks. ``inheritance.py`` makes objects of them."""
+"""The settings of an ``App``: their names, defaults and checks. ``config.py`` makes objects of them."""
 
 from __future__ import annotations
 

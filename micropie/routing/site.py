@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from posixpath import normpath
 from typing import Any, Literal, TypeAlias, final
 from urllib.parse import quote, unquote
@@ -214,7 +213,7 @@ class OutsideRoute(Route):
         self.name = self.pattern = pattern
         self.methods, self.providers, self.result_filter, self.is_special = (), (), None, False
         # The application limits bodies itself, or not at all.
-        self.config = replace(config, settings=config.settings.overridden({"max_body_size": sys.maxsize}))
+        self.config = config.changed({"max_body_size": sys.maxsize})
         self.step_kind = self.limited_step_kind = step_kind
         self.call, self.plain_args, self.reads_body = call, plain_args, reads_body
         self.has_warned = False
