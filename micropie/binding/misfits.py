@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Literal, NamedTuple, TypeAlias, get_origin
+from typing import Any, Literal, TypeAlias, get_origin
 
 from micropie.binding.constraints import INVALID, REQUIRED_FIELD
 from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, is_enum
@@ -22,6 +22,7 @@ from micropie.binding.structures import (
     kinds_in,
     members_of,
 )
+from micropie.http import ParameterError
 from micropie.lazily import pattern
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -30,23 +31,8 @@ MOST_VALUES = 1000  # of one body, to be asked for again: each takes some micros
 DEEPEST = 10  # steps of a path: for each of them all that is inside is made again
 
 
-class Problem(NamedTuple):
-    """A value that does not fit. ``text``: the library's sentence, without values of the client's."""
-
-    text: str
-    path: Path
-    value: object
-    expected: str
-    words: str
-
-    @property
-    def field(self) -> str:
-        """The name of the form's field: "lines[0].price"."""
-        return _steps(self.path).removeprefix(".")
-
-
-def problems_of(refused: ValueError) -> list[Problem]:
-    """Return what is wrong in a body that was ``Refused``."""
+def problems_of(refused: ValueError) -> list[ParameterError]:
+    """Return what is wrong in a body that was ``Refused``. The sentences are the library's; no parameter is named."""
     reason, document, structure, make, own = refused.args
     if hasattr(reason, "error_count"):
         return [*_of_pydantic(reason, structure, own)]
@@ -67,7 +53,7 @@ def _worded(path: Path, words: str) -> str:
 
 def _problem(
     own: OwnTypes, hint: object, path: Path, value: object, text: str, written: str = "", unknown: str = INVALID
-) -> Problem:
+) -> ParameterError:
     """Return the problem of a value, None if it is missing. Its words are the author's ``Message``, or else those
     ``written`` in a validator, or else those of a parameter of its type; ``unknown`` where no parameter has that.
     """
@@ -82,7 +68,8 @@ def _problem(
         words = written or unknown
     if is_own or written:
         text = _MARKUP.sub("", _worded(path, words.removesuffix(".")))
-    return Problem(text, path, value, converter.expected if is_known else text, words)
+    field = _steps(path).removeprefix(".")  # "lines[0].price"
+    return ParameterError("", "", value, converter.expected if is_known else text, path, text, field, words)
 
 
 # -- msgspec -----------------------------------------------------------------------------------------------------------
@@ -101,7 +88,7 @@ class _Search:
         self._make, self._own = make, own
         self._left = MOST_VALUES
 
-    def problems(self, hint: object, value: object, path: Path) -> Iterator[Problem]:
+    def problems(self, hint: object, value: object, path: Path) -> Iterator[ParameterError]:
         """Yield the mistakes in ``value``: those of what is inside it, or its own."""
         self._left -= 1
         try:
@@ -112,7 +99,7 @@ class _Search:
             return
         yield from self.within(own_problem, hint, value, path)
 
-    def within(self, own_problem: Problem, hint: object, value: object, path: Path) -> Iterator[Problem]:
+    def within(self, own_problem: ParameterError, hint: object, value: object, path: Path) -> Iterator[ParameterError]:
         """Yield the mistakes inside ``value``, or else its own."""
         has_found = False
         for inner, part, step, is_missing in _inside(hint, value):
@@ -128,7 +115,7 @@ class _Search:
         if not has_found:
             yield own_problem
 
-    def described(self, error: Exception, hint: object, value: object, path: Path) -> Problem:
+    def described(self, error: Exception, hint: object, value: object, path: Path) -> ParameterError:
         """Return the problem of one value. msgspec's sentence ends with the place, if that is deeper inside."""
         before, dash, after = str(error).rpartition(" - at `")
         text, place = (before, after.removesuffix("`")) if dash else (after, "")
@@ -164,11 +151,12 @@ def _at(text: str, path: Path) -> str:
 # -- pydantic ----------------------------------------------------------------------------------------------------------
 
 
-def _of_pydantic(reason: Any, structure: object = None, own: OwnTypes = NO_OWN_TYPES) -> Iterator[Problem]:
+def _of_pydantic(reason: Any, structure: object = None, own: OwnTypes = NO_OWN_TYPES) -> Iterator[ParameterError]:
     """Yield what pydantic has found, unless it is so much that it takes seconds to describe."""
     count = reason.error_count()
     if count > MOST_ERRORS:
-        yield Problem(f"{count} values are wrong", (), None, f"{count} values are wrong", INVALID)
+        text = f"{count} values are wrong"
+        yield ParameterError("", "", None, text, sentence=text, words=INVALID)
         return
     for one in reason.errors(include_url=False, include_context=False):
         path, text, kind = one["loc"], one["msg"], one["type"]
@@ -194,4 +182,4 @@ def _hint_at(structure: object, path: Path) -> object:
 
 def described(error: Exception) -> str:
     """Return what is wrong with a result of the author's, by the library that has refused it."""
-    return next(_of_pydantic(error)).text if hasattr(error, "error_count") else str(error)
+    return next(_of_pydantic(error)).sentence if hasattr(error, "error_count") else str(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from inspect import Parameter
 from types import UnionType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -348,10 +349,7 @@ def _made(make: Callable[[_Value], _Made], given: _Value, name: str, place: str,
     except ValueError as error:
         from micropie.binding.misfits import problems_of  # not before something is wrong
 
-        problems = [
-            ParameterError(
-                name, place, one.value, one.expected, one.path, f"{begin}: {one.text}.", one.field, one.words
-            )
-            for one in problems_of(error)
-        ]
-    raise BindingError(problems)
+        found = problems_of(error)
+    raise BindingError(
+        [replace(one, parameter=name, source=place, sentence=f"{begin}: {one.sentence}.") for one in found]
+    )

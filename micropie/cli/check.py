@@ -139,7 +139,7 @@ def _unsafe_settings(app: App, site: Site) -> Iterator[str]:
 
 
 def _missing_extras(site: Site) -> Iterator[str]:
-    if not site.sockets.is_empty and find_spec("uvicorn") and not (find_spec("websockets") or find_spec("wsproto")):
+    if site.sockets.entries() and find_spec("uvicorn") and not (find_spec("websockets") or find_spec("wsproto")):
         yield 'WebSockets need a library that uvicorn does not bring: pip install "micropie-dual[standard]"'
     directories = [Path(folder) for folder in map(str, site.config.templates.directories) if ":" not in folder]
     if find_spec("jinja2") is None and any(folder.is_dir() for folder in directories):

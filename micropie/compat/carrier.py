@@ -30,7 +30,7 @@ class CarryingSite(Site):
         super().__init__(inner.config, inner.router, inner.sockets)
         self.exact, self.has_mounts = inner.exact, inner.has_mounts
         self.inner = inner
-        self.finds_native = inner.has_mounts or not inner.router.is_empty
+        self.finds_native = inner.has_mounts or bool(inner.router.entries())
 
     def find_native(self, request: Request, path: str) -> RouteMatch | Handover | None:
         """Return the native route or mount of a request. None, and ``request.path`` is ``path``, if there is none.

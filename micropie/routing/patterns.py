@@ -77,7 +77,7 @@ class Segment:
     that is not empty, or None.
     """
 
-    __slots__ = ("_literals", "is_path", "key", "match", "rank", "text", "wildcards")
+    __slots__ = ("_literals", "_parts", "is_path", "key", "match", "rank", "text", "wildcards")
 
     def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
         self._literals = literals  # before, between and after the wildcards
@@ -89,36 +89,25 @@ class Segment:
         self.text = None
         self.is_path = any(wildcard.rule == "path" for wildcard in wildcards)
         self.key = (*literals, *(wildcard.rule for wildcard in wildcards))
+        first, *between, last = map(re.escape, literals)
+        self._parts = pattern(f"(?s:{first}{''.join(f'(?>(.+?){one})' for one in between)}(.+){last})")
         literal_length = sum(map(len, literals))
         self.rank = (-literal_length, max(wildcard.rank for wildcard in wildcards))
         self.match: Match = self._match_parts if literal_length else wildcards[0].match
 
     def _match_parts(self, text: str) -> tuple[object, ...] | None:
-        parts = self.split(text)
-        if parts is None:
-            return None
         values: tuple[object, ...] = ()
-        for wildcard, part in zip(self.wildcards, parts, strict=True):
+        for wildcard, part in zip(self.wildcards, self.split(text), strict=False):
             found = wildcard.match(part)
             if found is None:
                 return None
             values += found
-        return values
+        return values or None
 
-    def split(self, text: str) -> list[str] | None:
-        """Return the texts of the wildcards, or None if the literal text is not there."""
-        first, *between, last = self._literals
-        start, end = len(first), len(text) - len(last)
-        if not text.startswith(first) or not text.endswith(last):
-            return None
-        parts = []
-        for literal in between:
-            found = text.find(literal, start + 1, end)
-            if found < 0:
-                return None
-            parts.append(text[start:found])
-            start = found + len(literal)
-        return [*parts, text[start:end]] if start < end else None
+    def split(self, text: str) -> Sequence[str]:
+        """Return the texts of the wildcards, none if the literal text is not there."""
+        found = self._parts.fullmatch(text)
+        return found.groups() if found is not None else ()
 
     def join(self, texts: Sequence[str]) -> str:
         """Return the segment with ``texts`` in place of its wildcards."""
@@ -177,7 +166,7 @@ class Pattern:
             texts = [str(values.pop(wildcard.name)) for wildcard in segment.wildcards]
             text = segment.join(texts)
             # The texts are compared, because the pattern may split "a-b" elsewhere than it was joined.
-            fits = not segment.wildcards or (all(texts) and segment.split(text) == texts and segment.match(text))
+            fits = not segment.wildcards or ([*segment.split(text)] == texts and segment.match(text))
             if (
                 not fits
                 or "\0" in text

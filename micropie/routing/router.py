@@ -48,32 +48,29 @@ _SURPLUS = ""  # among the methods that were refused: a handler by name takes fe
 class Resource:
     """The handlers of one path: ``routes`` by method.
 
-    A route that states its methods comes before ``any``, which states none and answers those of the setting. GET's
+    A route that states its methods comes before the one that states none and answers those of the setting. GET's
     handler also answers HEAD. ``most_segments``: how many further segments of a path one of them takes as arguments.
     """
 
     def __init__(self) -> None:
-        self.any: Route | None = None
-        self.by_method: dict[str, Route] = {}
+        self._added: dict[str, Route] = {}  # by stated method, "" for the one that states none
         self.routes: dict[str, Route] = {}
         self.most_segments = 0
 
     def add(self, route: Route) -> None:
         """Add a route. Raises ``SetupError`` if two routes would answer the same requests."""
-        taken = [method for method in route.methods if method in self.by_method]
-        if taken or (not route.methods and self.any is not None):
-            other = self.by_method[taken[0]] if taken else self.any
-            clash = f"{', '.join(taken)} {route.pattern}" if taken else route.pattern
+        methods = route.methods or ("",)
+        taken = [method for method in methods if method in self._added]
+        if taken:
+            clash, other = f"{', '.join(taken)} {route.pattern}".lstrip(), self._added[taken[0]]
             raise SetupError(f"{clash} is answered by both {other} and {route}: give one of them another path")
-        if not route.methods:
-            self.any = route
-        for method in route.methods:
-            self.by_method[method] = route
-        others = dict.fromkeys(self.any.config.settings.methods, self.any) if self.any is not None else {}
-        routes = {**others, **self.by_method}
-        if "GET" in routes and "HEAD" not in self.by_method:
-            routes["HEAD"] = routes["GET"]
-        self.routes = routes
+        self._added |= dict.fromkeys(methods, route)
+        stated = {**self._added}
+        any_route = stated.pop("", None)
+        others = dict.fromkeys(any_route.config.settings.methods, any_route) if any_route is not None else {}
+        self.routes = {**others, **stated}
+        if "GET" in self.routes and "HEAD" not in stated:
+            self.routes["HEAD"] = self.routes["GET"]
         self.most_segments = max(self.most_segments, route.most_segments)
 
     def pick(self, method: str, refused: set[str], count: int = 0) -> Route | None:
@@ -153,14 +150,13 @@ class Router:
 
     ``exact`` and ``below`` are short cuts of ``find``: by method, whole paths without wildcards, and paths
     whose handlers take one more segment, of any text, as their argument. Both are for paths without a slash at the end,
-    as ``request.path`` has none when hooks see it. ``is_empty``: there is no route at all.
+    as ``request.path`` has none when hooks see it.
     """
 
     def __init__(self, config: Config) -> None:
         self.root = Node(config)
         self.exact: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
-        self.is_empty = True
 
     def freeze(self) -> None:
         """Prepare for the search, when the tree is complete: sort the ways from each node, fill the short cuts."""
@@ -174,7 +170,6 @@ class Router:
                 nodes.append((None if is_cut else f"{path}/{text}", child))
             if path is not None:
                 self._add_short_cuts(path, node)
-        self.is_empty = not self.entries()
 
     def _add_short_cuts(self, path: str, node: Node) -> None:
         taker = node.arguments  # of one more segment, if nothing more specific can be there

@@ -284,7 +284,7 @@ def test_no_more_is_asked_than_is_told() -> None:
         try:
             structure_converter(Many, "many").from_json(document)
         except ValueError as error:
-            return [(one.text, one.field) for one in problems_of(error)]
+            return [(one.sentence, one.field) for one in problems_of(error)]
         raise AssertionError("it was made")
 
     assert len(problems({"numbers": ["x"] * 500})) == MOST_ERRORS
@@ -485,7 +485,7 @@ def test_no_sentence_has_a_client_s_markup(kind: type, name: str) -> None:
         with pytest.raises(Refused) as caught:
             refused.from_json(document)
         for problem in problems_of(caught.value):
-            told = problem.text + problem.words + problem.expected
+            told = problem.sentence + problem.words + problem.expected
             assert not re.search(r'<[A-Za-z/!?]|"', told)
 
 
