@@ -11,12 +11,11 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter
-from types import UnionType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from micropie.binding.converters import ANYTHING, NUMBERS, Converter, OwnTypes, converter_for
 from micropie.binding.sources import Body, Form, Query, Source, stated_source
-from micropie.binding.structures import StructureConverter, members_of, name_of, structure_converter
+from micropie.binding.structures import StructureConverter, members_of, name_of, structure_converter, without_none
 from micropie.errors import HTTPError, SetupError
 from micropie.http import BindingError, BindingErrors, ParameterError, Request, UploadFile, WebSocketRequest
 
@@ -109,16 +108,13 @@ def unwrapped(annotation: Any) -> tuple[object, bool, bool]:
 
     A union of structures stays in its ``Annotated``, which may tell pydantic how to choose.
     """
-    optional = many = False
     if typing.get_origin(annotation) is typing.Annotated and len(members_of(annotation)) < 2:
         annotation = annotation.__origin__
-    if typing.get_origin(annotation) in (typing.Union, UnionType):
-        members = [member for member in typing.get_args(annotation) if member is not type(None)]
-        if len(members) < len(typing.get_args(annotation)):
-            annotation, optional = typing.Union[tuple(members)], True  # noqa: UP007 - it may be of one
-    if typing.get_origin(annotation) is list:
-        annotation, many = (typing.get_args(annotation) or (str,))[0], True  # ``typing.List`` has no X
-    return annotation, many, optional
+    annotation, optional = without_none(annotation)
+    if typing.get_origin(annotation) is not list:
+        return annotation, False, optional
+    element, *_ = typing.get_args(annotation) or (str,)  # ``typing.List`` has no X
+    return element, True, optional
 
 
 # -- by name -----------------------------------------------------------------------------------------------------------

@@ -29,9 +29,13 @@ class Source:
         """Return the name to look for."""
         return self.name or parameter
 
+    def fields(self, request: Request) -> Parameters:
+        """Return the values of all fields by name, which a structure takes as a whole."""
+        raise NotImplementedError
+
     def texts(self, request: Request, name: str) -> Sequence[str]:
         """Return the values of a name, in order."""
-        raise NotImplementedError
+        return self.fields(request).get(name, [])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -62,19 +66,7 @@ class Cookie(Source):
         return [request.cookies[name]] if name in request.cookies else []
 
 
-class _Fields(Source):
-    """A source of many fields, which a structure takes as a whole."""
-
-    def fields(self, request: Request) -> Parameters:
-        """Return the values of all fields by name."""
-        raise NotImplementedError
-
-    def texts(self, request: Request, name: str) -> Sequence[str]:
-        """Return the values of the field."""
-        return self.fields(request).get(name, [])
-
-
-class Query(_Fields):
+class Query(Source):
     """The query alone: ``page: Annotated[int, Query("p")] = 1``. A structure takes the whole query, a field each.
 
     ``name`` is by default the parameter's.
@@ -87,7 +79,7 @@ class Query(_Fields):
         return request._exchange.query
 
 
-class Form(_Fields):
+class Form(Source):
     """A form's field, urlencoded or multipart, and no JSON: ``text: Annotated[str, Form()]``.
 
     ``name`` is by default the parameter's.

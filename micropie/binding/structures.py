@@ -23,7 +23,6 @@ from typing import (
     NamedTuple,
     NewType,
     NotRequired,
-    Protocol,
     Required,
     TypeGuard,
     Union,
@@ -87,20 +86,7 @@ class Field(NamedTuple):
     members: Sequence[type]
 
 
-class _PydanticField(Protocol):
-    annotation: object
-    metadata: Sequence[object]
-    validation_alias: object
-
-    def is_required(self) -> bool: ...
-
-
-class _PydanticModel(Protocol):
-    """The part of a pydantic model's class that is used here."""
-
-    model_fields: Mapping[str, _PydanticField]
-
-    def model_validate(self, document: object, strict: bool | None = None) -> object: ...
+_FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "model_fields")
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
@@ -113,7 +99,7 @@ def is_structure(annotation: object) -> TypeGuard[type]:
     )
 
 
-def is_pydantic(annotation: object) -> TypeGuard[_PydanticModel]:
+def is_pydantic(annotation: object) -> TypeGuard[Any]:
     """Return whether this is a pydantic model; pydantic itself is not imported for that."""
     return hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
 
@@ -188,7 +174,7 @@ def structure_converter(
         from_json=partial(made_of, strict=True),
         from_form=lambda fields: made_of(_read_fields(members, nested(fields), own, is_form=True), strict=False),
         from_query=lambda fields: made_of(_read_fields(members, fields, own, is_form=False), strict=False),
-        lists=[field.name for field in fields if _is_collection(field.kind)],
+        lists=[field.name for field in fields if elements_of(field.kind) is not None],
     )
 
 
@@ -341,26 +327,23 @@ def _field(name: str, hint: Any, required: bool) -> Field:
 
 def bare(hint: Any) -> tuple[Any, bool]:
     """Return the X of ``X``, ``X | None`` and ``Annotated[X, ...]``; whether it is optional."""
-    optional = False
-    while True:
-        members = [one for one in get_args(hint) if one is not type(None)]
-        if get_origin(hint) in (Union, types.UnionType) and len(members) < len(get_args(hint)):
-            hint, optional = Union[tuple(members)], True  # noqa: UP007 - it may be of one
-        elif get_origin(hint) is Annotated:
-            hint = get_args(hint)[0]
-        elif isinstance(hint, NewType):
-            hint = hint.__supertype__
-        else:
-            return hint, optional
+    while get_origin(hint) is Annotated or isinstance(hint, NewType):
+        hint = hint.__supertype__ if isinstance(hint, NewType) else get_args(hint)[0]
+    inner, optional = without_none(hint)
+    return (bare(inner)[0], True) if optional else (hint, False)
 
 
-def _is_collection(kind: object) -> bool:
-    return (get_origin(kind) or kind) in COLLECTIONS
+def without_none(hint: Any) -> tuple[Any, bool]:
+    """Return the X of ``X | None``, and whether it is one."""
+    members = [one for one in get_args(hint) if one is not types.NoneType]
+    if get_origin(hint) in (Union, types.UnionType) and len(members) < len(get_args(hint)):
+        return Union[tuple(members)], True  # noqa: UP007 - it may be of one
+    return hint, False
 
 
 def elements_of(kind: object) -> Iterator[Any] | None:
     """Return the annotations of a collection's elements, one after the other; None for another type."""
-    if not _is_collection(kind):
+    if (get_origin(kind) or kind) not in COLLECTIONS:
         return None
     first, *others = get_args(kind) or (Any,)
     is_fixed = get_origin(kind) is tuple and others != [Ellipsis]
@@ -434,8 +417,7 @@ def _check_numbers(made: object) -> None:
         elif isinstance(value, list | tuple | Set):
             waiting.extend(value)
         elif is_structure(kind):
-            names = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", None)
-            names = _fields_of(kind) if names is None else names
+            names = next(getattr(kind, name) for name in _FIELD_NAMES if hasattr(kind, name))
             waiting.extend(getattr(value, name) for name in names)
 
 
