@@ -403,13 +403,14 @@ def _constrained(converter: Converter, constraints: list[Constraint]) -> Convert
     """Return a converter that also checks ``constraints``: those of a list are for the list, not for its values."""
     if not constraints:
         return converter
-    expected = ", ".join([converter.expected, *(constraint.words for constraint in constraints)])
-    converter = converter._replace(invalid=converter.invalid or f"Please enter {converter.expected}.")
+    constrained = converter._replace(
+        expected=", ".join([converter.expected, *(constraint.words for constraint in constraints)]),
+        invalid=converter.invalid or f"Please enter {converter.expected}.",
+        from_json=checked(converter.from_json, constraints),
+    )
     if converter.many is not None:
-        many, from_json = checked(converter.many, constraints), checked(converter.from_json, constraints)
-        return converter._replace(expected=expected, many=many, from_json=from_json)
-    from_text, from_json = checked(converter.from_text, constraints), checked(converter.from_json, constraints)
-    return converter._replace(expected=expected, from_text=from_text, from_json=from_json)
+        return constrained._replace(many=checked(converter.many, constraints))
+    return constrained._replace(from_text=checked(converter.from_text, constraints))
 
 
 def _json_object(key: Converter, member: Converter) -> Converter:

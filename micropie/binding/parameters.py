@@ -20,7 +20,6 @@ from micropie.errors import HTTPError, SetupError
 from micropie.http import BindingError, BindingErrors, ParameterError, Request, UploadFile, WebSocketRequest
 
 _Value = TypeVar("_Value")
-_Made = TypeVar("_Made")
 
 REQUIRED = Parameter.empty
 
@@ -35,7 +34,8 @@ class BoundParameter(NamedTuple):
     ``values`` are those of the path's wildcards. ``find`` raises ``BindingError`` for a value that is missing or does
     not convert. ``is_stated``: the annotation names the source. ``takes_document``: the value is the whole body.
     ``label``: its name in sentences, by default "Parameter 'name'". ``lists``: the names of the form's fields that may
-    have several values. ``key``: the name of the value, by default the parameter's. ``is_in_form``: it is a form's.
+    have several values. ``key``: the name of the value, by default the parameter's. ``needs_body``: only a
+    body can bring it, as a file, as a form or its field, or as a whole document.
     """
 
     name: str
@@ -47,18 +47,13 @@ class BoundParameter(NamedTuple):
     label: str = ""
     lists: Collection[str] = ()
     key: str = ""
-    is_in_form: bool = False
+    needs_body: bool = False
 
     def is_plain(self, is_number: bool) -> bool:
         """Return whether a segment's text, or the number that a wildcard has made of it, is the value as it is."""
         converter = self.converter
         is_value = converter.from_text is ANYTHING.from_text or (is_number and converter.from_text in NUMBERS)
         return is_value and self.find is by_name and converter.many is None
-
-    @property
-    def needs_body(self) -> bool:
-        """Whether only a body can bring the value: a file, a form or its field, or a whole document."""
-        return self.takes_document or self.find is _file or self.is_in_form
 
     @property
     def is_of_client(self) -> bool:
@@ -93,13 +88,13 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if kind is UploadFile:
         many_files, required = (list if many else None), "Please choose a file."
         converter = ANYTHING._replace(expected="a file", optional=optional, many=many_files, required=required)
-        return BoundParameter(name, converter, default, _file)
+        return BoundParameter(name, converter, default, _file, needs_body=True)
     if members_of(kind):
         expected = "a JSON array of objects" if many else "a JSON object or a form"
         converter = ANYTHING._replace(expected=expected, optional=optional)
         made = structure_converter(kind, name, own, many)
         find = _body_reader(made, many, name)
-        return BoundParameter(name, converter, default, find, takes_document=True, lists=made.lists)
+        return BoundParameter(name, converter, default, find, takes_document=True, lists=made.lists, needs_body=True)
     return BoundParameter(name, converter_for(annotation, name, own), default, in_url if is_provider else by_name)
 
 
@@ -167,7 +162,8 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
     if parameter.converter.many is None:
         # A form's entry that is left empty is none where there is a default, and "" is not a value.
         return _converted(parameter, place, from_text, texts[0], is_optional=not texts[0])
-    return _collected(parameter, place, [_converted(parameter, place, from_text, text) for text in texts])
+    values = [_converted(parameter, place, from_text, text) for text in texts]
+    return _converted(parameter, place, parameter.converter.many, values)
 
 
 def _from_json(parameter: BoundParameter, value: object, place: str) -> object:
@@ -178,7 +174,10 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
     """Return the uploaded file, or a list of all; raise 400 if the parameter is annotated as something else."""
     if parameter.find is not _file and parameter.converter.expected != ANYTHING.expected:
         raise _misfit(parameter, place, None, parameter.converter.misfit(None))
-    return files[0] if parameter.converter.many is None else _collected(parameter, place, [*files])
+    if parameter.converter.many is None:
+        return files[0]
+    found: list[object] = [*files]
+    return _converted(parameter, place, parameter.converter.many, found)
 
 
 # The places of a parameter's value, in order: the place's name in errors, its values, and how they are read.
@@ -205,11 +204,6 @@ def _converted(
     if is_optional and parameter.default is not REQUIRED:
         return parameter.default
     raise _misfit(parameter, place, value, told)  # outside of ``except``, so that the error has no false context
-
-
-def _collected(parameter: BoundParameter, place: str, values: list[object]) -> object:
-    assert parameter.converter.many is not None  # noqa: S101
-    return _converted(parameter, place, parameter.converter.many, values)
 
 
 def _misfit(
@@ -288,18 +282,8 @@ def _of_source(name: str, annotation: object, default: object, stated: Source, o
             return _default(parameter, request)
         return read(parameter, [", ".join(given)] if is_one else given, stated.place)
 
-    label = f"{stated.place.capitalize()} {key!r}"
-    return BoundParameter(
-        name,
-        converter,
-        default,
-        find,
-        is_stated=True,
-        takes_document=is_document,
-        label=label,
-        key=key,
-        is_in_form=type(stated) is Form,
-    )
+    label, needs_body = f"{stated.place.capitalize()} {key!r}", isinstance(stated, Form | Body)
+    return BoundParameter(name, converter, default, find, True, is_document, label, key=key, needs_body=needs_body)
 
 
 def _of_whole_source(
@@ -315,12 +299,11 @@ def _of_whole_source(
         is_sent = fields if type(stated) is Query else request._exchange.form_fields is not None
         if not is_sent and default is not REQUIRED:
             return default
-        make = converter.from_query if type(stated) is Query else converter.from_form
-        return _made(make, fields, name, stated.place, f"The {stated.place} does not fit")
+        return _made(converter, fields, name, stated.place, f"The {stated.place} does not fit")
 
     expected = ANYTHING._replace(expected=f"the fields of a {name_of(structure)}")
-    is_in_form = type(stated) is Form
-    return BoundParameter(name, expected, default, find, is_stated=True, lists=converter.lists, is_in_form=is_in_form)
+    needs_body = type(stated) is Form
+    return BoundParameter(name, expected, default, find, is_stated=True, lists=converter.lists, needs_body=needs_body)
 
 
 def _body_reader(converter: StructureConverter, many: bool, name: str) -> Find:
@@ -332,16 +315,16 @@ def _body_reader(converter: StructureConverter, many: bool, name: str) -> Find:
         if document is None and request._exchange.form_fields is None:
             return _default(parameter, request)
         if document is None and not many:
-            return _made(converter.from_form, request._exchange.fields, name, "form", begin)
-        return _made(converter.from_json, document, name, "json", begin)
+            return _made(converter, request._exchange.fields, name, "form", begin)
+        return _made(converter, document, name, "json", begin)
 
     return find
 
 
-def _made(make: Callable[[_Value], _Made], given: _Value, name: str, place: str, begin: str) -> _Made:
+def _made(converter: StructureConverter, given: object, name: str, place: str, begin: str) -> object:
     """Make a structure. The sentence of each error starts with ``begin``."""
     try:
-        return make(given)
+        return converter.make(given, place)
     except ValueError as error:
         from micropie.binding.misfits import problems_of  # not before something is wrong
 

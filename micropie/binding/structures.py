@@ -53,14 +53,13 @@ MOST_ERRORS = 100  # in one body, to be described
 
 
 class StructureConverter(NamedTuple):
-    """Three functions that make a structure, and raise ``Refused``.
+    """``make(given, place)`` makes a structure, and raises ``Refused``.
 
-    ``from_form`` and ``from_query`` take the texts of fields by name. ``lists``: those that may have several values.
+    It takes the document of "json", or the texts of fields by name of "form" and "query". ``lists``: the fields that
+    may have several values.
     """
 
-    from_json: Callable[[object], object]
-    from_form: Callable[[Mapping[str, list[str]]], object]
-    from_query: Callable[[Mapping[str, list[str]]], object]
+    make: Callable[[Any, str], object]
     lists: Collection[str]
 
 
@@ -132,7 +131,7 @@ def structure_converter(
         else:
             convert = _by_msgspec(structure, parameter, own)
         kinds = kinds_in(structure)
-        fields = [field for one in members for field in fields_of(one)]
+        lists = [field.name for one in members for field in fields_of(one) if elements_of(field.kind) is not None]
     except (TypeError, NameError, AttributeError, SyntaxError) as error:
         advice = ": write class Cat(msgspec.Struct, tag=True), or take pydantic models" if len(members) > 1 else ""
         raise SetupError(
@@ -161,7 +160,9 @@ def structure_converter(
             _check_numbers(made)
         return made
 
-    def made_of(document: object, strict: bool) -> object:
+    def made_of(given: Any, place: str) -> object:
+        strict, is_form = place == "json", place == "form"
+        document = given if strict else _read_fields(members, nested(given) if is_form else given, own, is_form)
         try:
             if is_hashed:
                 _check_sizes(document, is_bounded=not many)
@@ -170,12 +171,7 @@ def structure_converter(
             again = None if is_all_pydantic else partial(make, strict=strict)
             raise Refused(error, document, whole, again, own) from None
 
-    return StructureConverter(
-        from_json=partial(made_of, strict=True),
-        from_form=lambda fields: made_of(_read_fields(members, nested(fields), own, is_form=True), strict=False),
-        from_query=lambda fields: made_of(_read_fields(members, fields, own, is_form=False), strict=False),
-        lists=[field.name for field in fields if elements_of(field.kind) is not None],
-    )
+    return StructureConverter(made_of, lists)
 
 
 def _by_msgspec(structure: Any, parameter: str, own: OwnTypes) -> Callable[[object, bool, Any], object]:
@@ -292,13 +288,6 @@ def _explained(problem: str, structure: Any) -> str:
     return problem
 
 
-def _fields_of(structure: type) -> dict[str, object]:
-    """Return the annotations of a structure's fields."""
-    if is_pydantic(structure):
-        return {name: without_aliases(field.annotation) for name, field in structure.model_fields.items()}
-    return {name: without_aliases(hint) for name, hint in get_type_hints(structure).items()}
-
-
 @lru_cache(maxsize=256)
 def fields_of(structure: Any) -> Sequence[Field]:
     """Return the fields of a structure, with all that is said of them."""
@@ -362,7 +351,8 @@ def kinds_in(annotation: object) -> list[object]:
         for inner in (kind, origin):
             if is_structure(inner) and inner not in structures:
                 structures.add(inner)
-                waiting.extend(_fields_of(inner).values())
+                of_pydantic = [one.annotation for one in inner.model_fields.values()] if is_pydantic(inner) else None
+                waiting.extend(map(without_aliases, of_pydantic or get_type_hints(inner).values()))
         if origin is not Literal:
             waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
         if isinstance(kind, NewType):

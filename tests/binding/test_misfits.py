@@ -282,7 +282,7 @@ def test_no_more_is_asked_than_is_told() -> None:
 
     def problems(document: object) -> list[Any]:
         try:
-            structure_converter(Many, "many").from_json(document)
+            structure_converter(Many, "many").make(document, "json")
         except ValueError as error:
             return [(one.sentence, one.field) for one in problems_of(error)]
         raise AssertionError("it was made")
@@ -293,7 +293,7 @@ def test_no_more_is_asked_than_is_told() -> None:
     for _ in range(20):
         document = {"number": 1, "inner": document}
     with pytest.raises(Refused) as caught:
-        structure_converter(Deep, "deep").from_json(document)
+        structure_converter(Deep, "deep").make(document, "json")
     assert [one.field for one in problems_of(caught.value)] == [".".join(["inner"] * 20 + ["number"])]
     last = {"numbers": [*range(5000), "x"]}  # so far back that it is not looked for: msgspec has found it
     assert problems(last) == [("Expected `int`, got `str` - at `$.numbers[5000]`", "numbers[5000]")]
@@ -349,7 +349,7 @@ def _mail(text: str) -> str:
 )
 def test_each_mistake_has_its_words(kind: Any, document: object, told: dict[str, str]) -> None:
     with pytest.raises(Refused) as caught:
-        structure_converter(kind, "x").from_json(document)
+        structure_converter(kind, "x").make(document, "json")
     assert {one.field: one.words for one in problems_of(caught.value)} == told
 
 
@@ -483,7 +483,7 @@ def test_no_sentence_has_a_client_s_markup(kind: type, name: str) -> None:
     refused = structure_converter(kind, "form")
     for document in ({name: 1}, {"lines": {name: {"price": "x", "name": "x"}}}, {"one": {"kind": name}}):
         with pytest.raises(Refused) as caught:
-            refused.from_json(document)
+            refused.make(document, "json")
         for problem in problems_of(caught.value):
             told = problem.sentence + problem.words + problem.expected
             assert not re.search(r'<[A-Za-z/!?]|"', told)
