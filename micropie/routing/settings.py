@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, dataclass_transform
 
 from micropie import websockets
 from micropie.errors import Catalog, SetupError, check, is_count, is_duration
@@ -52,8 +52,18 @@ def _or_none(rule: _Rule) -> _Rule:
     return _Rule(lambda value: value is None or rule.is_right(value), f"{rule.expected}, or None")
 
 
-def _is_collection(value: object) -> TypeGuard[Collection[object]]:
-    return isinstance(value, list | tuple | set | frozenset)
+def _list_of(is_item: Callable[[Any], bool], expected: str, least: int = 0) -> _Rule:
+    def is_right(value: object) -> bool:
+        return isinstance(value, list | tuple | set | frozenset) and len(value) >= least and all(map(is_item, value))
+
+    return _Rule(is_right, expected)
+
+
+def _dict_of(is_key: Callable[[Any], bool], is_value: Callable[[Any], bool], expected: str) -> _Rule:
+    def is_right(value: object) -> bool:
+        return isinstance(value, Mapping) and all(is_key(key) and is_value(one) for key, one in value.items())
+
+    return _Rule(is_right, expected)
 
 
 def _is_path(value: object) -> bool:
@@ -66,9 +76,12 @@ def _is_executor(value: object) -> bool:
     return isinstance(value, Executor)
 
 
-def _is_namespace(value: object) -> TypeGuard[Mapping[str, object]]:
-    """Return whether every key of a mapping is an identifier, which a template can name."""
-    return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
+def _is_identifier(name: object) -> bool:
+    return isinstance(name, str) and name.isidentifier()
+
+
+def _is_new_class(kind: object) -> bool:
+    return isinstance(kind, type) and kind not in BUILTINS
 
 
 _COUNT = _Rule(lambda value: is_count(value, least=0), "a whole number, 0 or more")
@@ -82,33 +95,19 @@ _FUNCTION = _or_none(_Rule(callable, "a function"))
 _EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
 _KEY = _Rule(lambda value: True, "a key")  # ``CookieSigner`` checks it
 _COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
-_METHODS = _Rule(
-    lambda value: _is_collection(value) and bool(value) and METHODS.issuperset(value),
-    'a list of HTTP methods: ["GET", "POST"]',
-)
-_ORIGINS = _Rule(
-    lambda value: _is_collection(value) and all(map(websockets.is_origin, value)),
-    'a list of origins: ["https://example.com"], or ["*"] for any',
-)
+_METHODS = _list_of(METHODS.__contains__, 'a list of HTTP methods: ["GET", "POST"]', least=1)
+_ORIGINS = _list_of(websockets.is_origin, 'a list of origins: ["https://example.com"], or ["*"] for any')
 _DIRECTORIES = _Rule(
     lambda value: _is_path(value) or (isinstance(value, list | tuple) and bool(value) and all(map(_is_path, value))),
     "the path of a directory, or a list of them",
 )
-_FILTERS = _Rule(
-    lambda value: _is_namespace(value) and all(map(callable, value.values())),
-    'a dict of functions by name, {"money": money}',
-)
+_FILTERS = _dict_of(_is_identifier, callable, 'a dict of functions by name, {"money": money}')
 _BASE_URL = _or_none(_Rule(is_base_url, 'the beginning of all URLs, without a query: "https://example.com"'))
 _HOSTS = _Rule(lambda value: bool(normal_hosts(value)), 'a host without scheme and port, "*.example.com", or a list')
-_BY_CLASS = _Rule(
-    lambda value: (
-        isinstance(value, Mapping)
-        and all(isinstance(kind, type) and kind not in BUILTINS for kind in value)
-        and all(map(callable, value.values()))
-    ),
-    "a dict of functions by class, {Money: str}, for classes that JSON has no values of",
+_BY_CLASS = _dict_of(
+    _is_new_class, callable, "a dict of functions by class, {Money: str}, for classes that JSON has no values of"
 )
-_NAMES = _Rule(_is_namespace, 'a dict of values by name, {"site_name": "Pies"}')
+_NAMES = _dict_of(_is_identifier, lambda value: True, 'a dict of values by name, {"site_name": "Pies"}')
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True, frozen_default=True)
