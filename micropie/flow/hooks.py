@@ -112,7 +112,7 @@ class _CheckHook(_Hook):
     has_after = False
 
     def __init__(self, checking: Checking) -> None:
-        self._checking = checking
+        self._checking, self._kind = checking, kind_of(checking.check)
 
     def before(self, request: Request, **given: object) -> Flow[object]:
         """Return the answer of the check, or None if it is True.
@@ -121,7 +121,7 @@ class _CheckHook(_Hook):
         forgotten to return what it found.
         """
         checking = self._checking
-        answer = yield from call(checking.kind, _filled(checking.check, given), request)
+        answer = yield from call(self._kind, _filled(checking.check, given), request)
         if answer is None:
             raise ResponseError(
                 f"the check {checking.name} returned None, which lets nobody in: at its end, write "

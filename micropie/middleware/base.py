@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from micropie.execution import Flow
 from micropie.http import Request, Response
-from micropie.routing import Around, mark_with
+from micropie.routing import mark_with
 
 Target = TypeVar("Target")
 
@@ -26,7 +26,7 @@ class _Decorator:
 
     def __call__(self, target: Target) -> Target:
         """Run around what is below alone, inside all ``middlewares``, and return it: ``@Timeout(5)``."""
-        mark_with(target, [Around(self)])
+        mark_with(target, [self])
         return target
 
 

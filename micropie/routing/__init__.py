@@ -14,7 +14,6 @@ mounts first, then asks the router. ``names.py`` makes paths of the names of a w
 
 from micropie.routing.checks import (
     NATIVE,
-    Around,
     Check,
     Checking,
     asked_by_parts,
@@ -81,7 +80,7 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 # fmt: off
 __all__ = [
     "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "REQUIRES", "WILDCARD",
-    "AppDefinition", "Around", "Asking", "Check", "Checking", "Config", "ErrorKey", "Function",
+    "AppDefinition", "Asking", "Check", "Checking", "Config", "ErrorKey", "Function",
     "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Registrations", "Route", "RouteEntry",
     "RouteMark", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site", "check_error_key",
     "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",

@@ -1,17 +1,16 @@
 """``@requires`` and middleware above handlers and applications, which run as hooks of theirs, inside ``middlewares``.
 
-A handler or an application has one list of marks: checks of who may enter, and middleware, the uppermost first.
+A handler or an application has one list of marks: hooks that ask who may enter, and middleware, the uppermost first.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from micropie.errors import SetupError, takes
-from micropie.execution import CallKind, kind_of, layers
+from micropie.execution import layers
 from micropie.routing.config import Chain, Config
 from micropie.routing.discovery import REQUIRES, wrapped_by
 from micropie.routing.providers import Asking, Providers
@@ -22,36 +21,21 @@ NATIVE = "__micropie_native__"  # of an application that has moved in: the App t
 HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 
 
-class Around(NamedTuple):
-    """A middleware that stands above a handler or an application."""
-
-    middleware: Any
-
-
-Mark: TypeAlias = Check | Around
-
-
-@dataclass(frozen=True, slots=True)
 class Checking:
     """A hook that asks a check."""
 
-    guards: ClassVar = True
-    needs_session: ClassVar = True
+    guards = needs_session = True
 
-    name: str
-    check: Check
-    kind: CallKind
+    def __init__(self, check: Check) -> None:
+        self.check, self.name = check, _name_of(check)
 
 
-def with_marks(config: Config, marks: Sequence[Mark]) -> Config:
+def with_marks(config: Config, marks: list[Any]) -> Config:
     """Return ``config`` with ``marks`` as its last hooks; ``config`` itself if there are none."""
     if not marks:
         return config
-    hooks = [
-        mark.middleware if isinstance(mark, Around) else Checking(_name_of(mark), mark, kind_of(mark)) for mark in marks
-    ]
-    check_middlewares(config.providers, hooks)
-    return config.changed(middlewares=Chain(config.middlewares, hooks, config.providers))
+    check_middlewares(config.providers, marks)
+    return config.changed(middlewares=Chain(config.middlewares, marks, config.providers))
 
 
 def refuse_unless_check(check: Check) -> None:
@@ -80,7 +64,7 @@ def takes_first(function: Callable[..., object], count: int) -> bool:
     return are_first and bool(required) and all(one.annotation is not one.empty for one in required)
 
 
-def mark_with(target: object, marks: Sequence[Mark]) -> None:
+def mark_with(target: object, marks: Sequence[object]) -> None:
     """Leave marks on a handler, a class or an application, above those that it has. Raises ``SetupError`` for a target
     that takes none.
     """
@@ -94,12 +78,12 @@ def mark_with(target: object, marks: Sequence[Mark]) -> None:
         ) from None
 
 
-def marks_above(app: object) -> Sequence[Mark]:
+def marks_above(app: object) -> list[Any]:
     """Return the marks of an object, as an application is: of its class's bases, of its class, of itself."""
     return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
 
 
-def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> Sequence[Mark]:
+def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> list[Any]:
     """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them, and for middleware that does not
     guard above a handler of WebSockets, which no other middleware sees.
 
@@ -115,19 +99,21 @@ def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> 
     if not marks:
         for inner in wrapped_by(function):
             for mark in _own_marks(inner)[:1]:
-                name = type(mark.middleware).__name__ if isinstance(mark, Around) else "requires"
+                name = "requires" if isinstance(mark, Checking) else type(mark).__name__
                 raise SetupError(
                     f"a decorator above @{name} hides it from {_name_of(inner)}: write @{name} above all others"
                 )
     for mark in marks if takes_socket else ():
-        if isinstance(mark, Around) and not mark.middleware.guards:
-            name = type(mark.middleware).__name__
-            raise SetupError(f"@{name} does nothing above {_name_of(function)}, which answers WebSockets")
-    return [*{id(mark): mark for mark in marks}.values()]  # not by ``==``, which is an author's
+        if not mark.guards:
+            raise SetupError(
+                f"@{type(mark).__name__} does nothing above {_name_of(function)}, which answers WebSockets"
+            )
+    # Each once, and not by ``==``, which is an author's.
+    return [*{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()]
 
 
-def _own_marks(target: object) -> Sequence[Mark]:
-    marks: Sequence[Mark] = getattr(target, "__dict__", {}).get(REQUIRES, ())
+def _own_marks(target: object) -> Sequence[Any]:
+    marks: Sequence[Any] = getattr(target, "__dict__", {}).get(REQUIRES, ())
     return marks
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 
 from micropie.errors import SetupError, is_count
 from micropie.execution import MARK, checked_placement
-from micropie.routing.checks import HOLDS, Check, mark_with, refuse_unless_check
+from micropie.routing.checks import HOLDS, Check, Checking, mark_with, refuse_unless_check
 from micropie.routing.discovery import Function, RouteMark, leave_mark
 from micropie.routing.patterns import Pattern
 from micropie.routing.routes import checked_methods
@@ -190,7 +190,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         refuse_unless_check(check)
 
     def decorate(target: Target) -> Target:
-        mark_with(target, checks)
+        mark_with(target, [*map(Checking, checks)])
         return target
 
     return leave_mark(decorate, HOLDS, checks[0])
