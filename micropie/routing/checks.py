@@ -28,6 +28,7 @@ class Checking:
 
     def __init__(self, check: Check) -> None:
         self.check, self.name = check, _name_of(check)
+        self.calls_with_resources = check, 1
 
 
 def with_marks(config: Config, marks: list[Any]) -> Config:
@@ -135,9 +136,7 @@ def asked_by_parts(middleware: Any, providers: Providers) -> Mapping[str, Asking
     function, or an author's function that a middleware calls, ``before``. Raises ``SetupError``.
     """
     parts: dict[str, tuple[Callable[..., object], int]] = {}
-    if isinstance(middleware, Checking):
-        parts["before"] = middleware.check, 1
-    elif hasattr(middleware, "calls_with_resources"):
+    if hasattr(middleware, "calls_with_resources"):
         parts["before"] = middleware.calls_with_resources
     else:
         for name, parameters in {**_HOOKS, **_FLOW_HOOKS, **_SOCKET_HOOKS}.items():

@@ -80,7 +80,7 @@ class _Compiler:
     def compile(self, definition: AppDefinition) -> None:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
         config = self.config
-        config.providers.check()
+        config.providers.needed_for(config.providers.functions)  # also those that nothing uses are checked
         check_middlewares(config.providers, definition.middlewares, definition.ws_middlewares)
         config.tree.append(config)
         explicit = config.settings.expose == "explicit"

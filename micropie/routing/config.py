@@ -35,7 +35,7 @@ from micropie.http import (
 from micropie.mounts import Mount
 from micropie.routing.discovery import RouteMark
 from micropie.routing.names import RouteNames
-from micropie.routing.providers import Asking, Providers
+from micropie.routing.providers import Providers
 from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.streams import ShutdownSignal
@@ -195,6 +195,7 @@ class Config(MessageConfig):
         self.own_types = OwnTypes(settings.encoders, settings.decoders)
         around_it = outer.providers.functions if outer else {}
         self.providers: Providers = Providers({**around_it, **definition.providers}, self.own_types)
+        self.asked_by = self.providers.asked_later
         self.middlewares: Middlewares = definition.middlewares
         """All from the outermost application to this one, in a live view: one that is appended later counts.
 
@@ -272,14 +273,6 @@ class Config(MessageConfig):
         """Return the path of a file with its fingerprint, see ``App.static_url``."""
         fingerprint = self.names.fingerprint(name, self.scopes, path)
         return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
-
-    def asked_by(self, function: Callable[..., object], given: int) -> Asking | None:
-        """Return the resources that a function after the response asks for, None for none. Raises ``SetupError``."""
-        try:
-            return self.providers.asked_later(function, given)
-        except SetupError as error:
-            name, told = getattr(function, "__qualname__", function), str(error)
-        raise SetupError(f"after_response({name}, ...): {told}, or give it an argument")
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool, str]:
         """Return the author's handler for an error, or None, whether the author expected this error, and the type of

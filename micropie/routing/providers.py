@@ -89,10 +89,6 @@ class Providers:
     def __contains__(self, key: object) -> bool:
         return key in self.functions
 
-    def check(self) -> None:
-        """Raise ``SetupError`` for a mistake in any of them, be it used or not."""
-        self.needed_for(self.functions)
-
     def needed_for(self, keys: Iterable[object]) -> Sequence[Provider]:
         """Return the providers for some parameters' resources, each after those that it needs itself.
 
@@ -125,7 +121,7 @@ class Providers:
         return self.asking(asked) if asked else None
 
     def asked_later(self, function: Callable[..., object], given: int) -> Asking | None:
-        """``asked_by`` for a function that a request brings. One without other parameters costs next to nothing."""
+        """``asked_by`` for a function after the response. One without other parameters costs next to nothing."""
         if not (inspect.isfunction(function) or inspect.ismethod(function)):
             return None
         code, plain = function.__code__, inspect.unwrap(getattr(function, "__func__", function))
@@ -137,9 +133,10 @@ class Providers:
         if given not in found:
             try:
                 found[given] = self.asked_by(function, given)
-            except SetupError:
+            except SetupError as error:
                 if not takes(function, given):
-                    raise
+                    told = f"after_response({function.__qualname__}, ...): {error}, or give it an argument"
+                    raise SetupError(told) from None
                 found[given] = None  # an annotation can't be read, of a parameter with a default
         return found[given]
 
