@@ -207,10 +207,6 @@ class Router:
                         entry.methods.append(method)
         return sorted(entries.values(), key=lambda entry: (entry.route.pattern, entry.methods))
 
-    def matches(self, segments: Sequence[str]) -> bool:
-        """Return whether there is a route for GET."""
-        return _walk(self.root, 0, (), segments, "GET", set()) is not None
-
     def config_of(self, segments: Sequence[str]) -> Config:
         """Return the config of the deepest application that a path leads into."""
         node = self.root
@@ -232,8 +228,12 @@ def _walk(
     method are added to ``refused``.
     """
     child = None
+    found: RouteMatch | None = None
     if depth == len(segments):
-        found = _end(node, values, method, refused)
+        route = node.resource.pick(method, refused) if node.resource is not None else None
+        if route is not None:
+            named = {} if route.by_position else dict(zip(route.wildcards, values, strict=True))
+            found = route, () if named else [*values], named or NO_VALUES
     else:
         child = node.literals.get(segments[depth])
         found = _walk(child, depth + 1, values, segments, method, refused) if child is not None else None
@@ -243,16 +243,6 @@ def _walk(
             route = node.arguments.pick(method, refused, len(segments) - depth)
             found = (route, segments[depth:], NO_VALUES) if route is not None else None
     return found or _fall_back(node, child, depth, segments, method, refused)
-
-
-def _end(node: Node, values: tuple[object, ...], method: str, refused: set[str]) -> RouteMatch | None:
-    """Do the part of ``_walk`` for the node where the path ends."""
-    route = node.resource.pick(method, refused) if node.resource is not None else None
-    if route is None:
-        return None
-    if route.by_position or not values:
-        return route, [*values], NO_VALUES
-    return route, (), dict(zip(route.wildcards, values, strict=True))
 
 
 def _walk_branches(

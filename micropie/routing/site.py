@@ -147,8 +147,8 @@ class Site:
 
     def _has_socket(self, request: Request) -> bool:
         try:
-            return self.sockets.matches(self._segments(request))
-        except HTTPError:  # a path that is malformed
+            return bool(self.find_socket(request))
+        except HTTPError:  # there is none, or the path is malformed
             return False
 
     def _segments(self, request: Request) -> list[str]:
