@@ -20,7 +20,6 @@ from micropie.habits import AppHabits, attribute_of
 from micropie.http import State
 from micropie.mounts import APP, ASGI
 from micropie.routing import (
-    AppDefinition,
     Config,
     Function,
     Registrations,
@@ -33,7 +32,7 @@ from micropie.routing import (
     name_of,
     public_name,
 )
-from micropie.sessions import InMemorySessionBackend, SessionBackend
+from micropie.sessions import SessionBackend
 from micropie.streams import ShutdownSignal
 from micropie.templates import names_of
 
@@ -57,24 +56,22 @@ class Node(AppHabits):
 class Tree(Registrations):
     """One application with all that is inside it."""
 
-    startup_handlers: list[Callable[[], object]] = attribute_of("_app.startup_handlers")
-    shutdown_handlers: list[Callable[[], object]] = attribute_of("_app.shutdown_handlers")
-    state: State = attribute_of("_app.state")
+    app: Node
+
+    startup_handlers: list[Callable[[], object]] = attribute_of("app.startup_handlers")
+    shutdown_handlers: list[Callable[[], object]] = attribute_of("app.shutdown_handlers")
+    state: State = attribute_of("app.state")
 
     def __init__(self, app: Node, links: Mapping[str, Callable[..., str]], channels: Channels | None) -> None:
-        super().__init__()
-        self._app = app
-        self._links = links
+        super().__init__(app, names_of(links))
         self.asgi, self.wsgi = asgi.ASGIState(), wsgi.WSGIState()
         self.channels = channels
         self.own_channels = Channels()
-        self._own_sessions = InMemorySessionBackend()
         self.lifespan: Callable[[], Lifespan] | None = None
         self.security: object = None
         self.docs: Docs | None = None
         self.sites: dict[str, Site] = {}
         self.shutdowns: dict[str, ShutdownSignal] = {}
-        self._overrides: dict[object, Callable[..., object]] = {}
         self._inside: list[Node] = []  # when it was last compiled as the outermost one
         self._roots: dict[int, Node] = {}  # the outermost applications that were compiled with this one inside
 
@@ -88,12 +85,12 @@ class Tree(Registrations):
         if blocking not in self.sites:
             # Not made anew with the site: streams that were opened before a change end with the others.
             shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
-            self.sites[blocking] = build_site(self.definition(()), shutdown, blocking)
+            self.sites[blocking] = build_site(self, shutdown, blocking)
             for app in self._inside:
-                app._micropie._roots.pop(id(self._app), None)
-            self._inside = [app for app in self.walk() if app is not self._app]
+                app._micropie._roots.pop(id(self.app), None)
+            self._inside = [app for app in self.walk() if app is not self.app]
             for app in self._inside:
-                app._micropie._roots[id(self._app)] = self._app
+                app._micropie._roots[id(self.app)] = self.app
         return self.sites[blocking]
 
     @property
@@ -101,46 +98,22 @@ class Tree(Registrations):
         """The site that is compiled already: under WSGI not that of ``compiled()``."""
         return next(iter(self.sites.values()), None) or self.compiled()
 
-    def definition(self, ancestors: tuple[Node, ...]) -> AppDefinition:
-        """Return the definition of this application and of those inside it, which ``build_site`` compiles.
+    def inside(self, ancestors: tuple[Node, ...]) -> Mapping[str, Tree]:
+        """Return the applications inside this one, see ``Registrations``.
 
-        ``ancestors`` are the applications around it, the outermost first. Raises ``SetupError`` for an application that
-        is mounted inside itself.
+        Raises ``SetupError`` for an application that is mounted inside itself.
         """
-        app = self._app
-        path = (*ancestors, app)
+        path = (*ancestors, self.app)
         for mount in self.mounts:
             if any(mount.target is around for around in path):
                 raise SetupError(f"{type(mount.target).__name__} is mounted at {mount} inside of itself")
         for parent in ancestors[-1:]:
-            app.state._outer = parent.state
-        return AppDefinition(
-            app=app,
-            framework=tuple(base for base in type(app).__mro__ if "_micropie_is_framework" in vars(base)),
-            registered=self,
-            session_backend=app.session_backend if ancestors else self.session_backend(),
-            channels=self.own_channels if self.channels is None and not ancestors else self.channels,
-            middlewares=app.middlewares,
-            ws_middlewares=app.ws_middlewares,
-            providers=self.providers | path[0]._micropie._overrides,
-            template_names=names_of(self._links),
-            children={
-                public_name(name): child._micropie.definition(path) for name, child in self._children(ancestors).items()
-            },
-            mounts=[
-                (mount, mount.target._micropie.definition(path) if mount.kind == APP and not mount.isolated else None)
-                for mount in self.mounts
-            ],
-        )
-
-    def session_backend(self) -> SessionBackend:
-        """Return the backend of this application's sessions where no other application is around it."""
-        backend = self._app.session_backend
-        return self._own_sessions if backend is None else backend  # "is None": one with a length may be empty
+            self.app.state._outer = parent.state
+        return {public_name(name): child._micropie for name, child in self._children(ancestors).items()}
 
     def changed(self) -> None:
         """Drop the compiled sites of this application and of those around it."""
-        for app in (self._app, *self._roots.values()):
+        for app in (self.app, *self._roots.values()):
             tree = app._micropie
             tree.sites.clear()
             tree.asgi.site = tree.wsgi.site = None
@@ -155,7 +128,7 @@ class Tree(Registrations):
         if len(places) > 1:
             known = [f"{one.prefix} of {type(one.tree[0].app).__name__}" for one in places]
             raise LookupError(
-                f"{type(self._app).__name__} is in several places, {' and '.join(known)}, and no request tells which: "
+                f"{type(self.app).__name__} is in several places, {' and '.join(known)}, and no request tells which: "
                 f'ask the outermost application, as in url_for("{places[0].scope}NAME")'
             )
         return places[0]
@@ -164,22 +137,21 @@ class Tree(Registrations):
         request = current.get(None)
         if request is not None:
             config = config_of(request._exchange)
-            if config.app is self._app:
+            if config.app is self.app:
                 return [config]
             for prefix in config.scopes:
-                near = [one for one in config.tree if one.app is self._app and prefix in one.scopes]
+                near = [one for one in config.tree if one.app is self.app and prefix in one.scopes]
                 if near:
                     return near
         trees = [root._micropie for root in [*self._roots.values()] if not root._micropie._roots]
         if not trees:
             return [self.site.config]
-        places = [one for tree in trees for one in tree.site.config.tree if one.app is self._app]
+        places = [one for tree in trees for one in tree.site.config.tree if one.app is self.app]
         return places or self._places()  # none: it was taken out of a tree, which has forgotten it by now
 
     def root(self) -> Node:
         """Return the outermost application of the tree that this one is in."""
-        root = self.config().tree[0].app if self._roots else self._app
-        assert isinstance(root, Node)  # noqa: S101
+        root: Node = self.config().tree[0].app if self._roots else self.app
         return root
 
     def described(self) -> tuple[Site, Config]:
@@ -196,20 +168,20 @@ class Tree(Registrations):
 
     def walk(self, ancestors: tuple[Node, ...] = ()) -> Iterator[Node]:
         """Yield this application, then those inside it, without isolated mounts."""
-        yield self._app
+        yield self.app
         inner = [mount.target for mount in self.mounts if mount.kind == APP and not mount.isolated]
         for child in (*self._children(ancestors).values(), *inner):
-            yield from child._micropie.walk((*ancestors, self._app))
+            yield from child._micropie.walk((*ancestors, self.app))
 
     def _children(self, ancestors: tuple[Node, ...]) -> dict[str, Node]:
         """Return the applications that are public attributes, each by the first name that refers to it.
 
         Those around this one (``self.parent = root``) and their attributes are left out: an application has one place.
         """
-        known = {id(app) for app in (self._app, *ancestors)}
+        known = {id(app) for app in (self.app, *ancestors)}
         known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}
         children = {}
-        for name, value in _attributes(self._app).items():
+        for name, value in _attributes(self.app).items():
             if isinstance(value, Node) and not name.startswith("_") and id(value) not in known:
                 known.add(id(value))
                 children[name] = value
@@ -243,7 +215,7 @@ class Tree(Registrations):
         """Return a new context manager of this application's lifespan, or None."""
         if self.lifespan is not None:
             return self.lifespan()
-        return lifespan_opener(self._app.lifespan)() if self._app.lifespan is not None else None
+        return lifespan_opener(self.app.lifespan)() if self.app.lifespan is not None else None
 
     def shut_down_wsgi(self) -> None:
         """Shut down now under WSGI, isolated mounts first."""
@@ -272,14 +244,14 @@ class Tree(Registrations):
         """Put ``fake`` in the place of what provides ``key``, in the whole tree. Return the function that undoes it."""
         if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
             raise SetupError(f"nothing provides {name_of(key)}: there is nothing to override")
-        before = self._overrides.get(key)
+        before = self.overrides.get(key)
         self._put_override(key, in_place_of(key, fake))
         return partial(self._put_override, key, before)
 
     def _put_override(self, key: object, provider: Callable[..., object] | None) -> None:
-        self._overrides.pop(key, None)
+        self.overrides.pop(key, None)
         if provider is not None:
-            self._overrides[key] = provider
+            self.overrides[key] = provider
         self.changed()
 
 

@@ -80,14 +80,14 @@ class CarryingTree(Tree):
             self._carrying[blocking] = site = self.carry(inner, blocking)
         return site
 
-    def definition(self, ancestors: tuple[Node, ...]) -> Any:
+    def inside(self, ancestors: tuple[Node, ...]) -> Any:
         if ancestors:
             raise SetupError(
                 "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"
             )
         if not all(mount.prefix for mount in self.mounts):
             raise SetupError('the old application answers at "/": mount the other one below it, at /shop')
-        return super().definition(ancestors)
+        return super().inside(ancestors)
 
 
 class MovedApp(App):

@@ -22,7 +22,7 @@ from micropie.routing.checks import (
     takes_first,
 )
 from micropie.routing.compiler import build_site
-from micropie.routing.config import AppDefinition, Config, ErrorKey, Registrations, check_error_key, config_of, placed
+from micropie.routing.config import Config, ErrorKey, Registrations, check_error_key, config_of, placed
 from micropie.routing.decorators import (
     COMMAND,
     DESCRIPTION,
@@ -80,7 +80,7 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 # fmt: off
 __all__ = [
     "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "REQUIRES", "WILDCARD",
-    "AppDefinition", "Asking", "Check", "Checking", "Config", "ErrorKey", "Function",
+    "Asking", "Check", "Checking", "Config", "ErrorKey", "Function",
     "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Registrations", "Route", "RouteEntry",
     "RouteMark", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site", "check_error_key",
     "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from micropie.errors import SetupError, logger
 from micropie.execution import HANDLER, RouteKind, Threads, layers
 from micropie.http import quoted_address
-from micropie.mounts import Mount
+from micropie.mounts import APP, Mount
 from micropie.routing.checks import check_middlewares, marks_above, with_marks
-from micropie.routing.config import AppDefinition, Config
+from micropie.routing.config import Config, Registrations
 from micropie.routing.discovery import FINGERPRINT, SOCKET_PREFIX, RouteMark, find_handlers
 from micropie.routing.misplaced import refuse_misplaced
 from micropie.routing.patterns import Pattern
@@ -27,7 +27,7 @@ from micropie.streams import ShutdownSignal
 _THREADS = 4  # of a route with hooks of its own, as an endpoint for health: one for each check of a backend that hangs
 
 
-def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKind = HANDLER) -> Site:
+def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: RouteKind = HANDLER) -> Site:
     """Return the ``Site`` of a tree of applications. Raises ``SetupError`` for one that can't be served.
 
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
@@ -43,18 +43,18 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
 
 
 def _config(
-    definition: AppDefinition, outer: Config | None, prefix: str, names: str, shutdown: ShutdownSignal
+    registered: Registrations, outer: Config | None, prefix: str, names: str, shutdown: ShutdownSignal
 ) -> Config:
     """Return the config of an application below ``prefix``, or on its host if it has one of its own."""
-    address = f"//{definition.hosts[0]}" if definition.hosts else prefix
-    return with_marks(Config(definition, outer, address, names, shutdown), marks_above(definition.app))
+    address = f"//{registered.hosts[0]}" if registered.hosts else prefix
+    return with_marks(Config(registered, outer, address, names, shutdown), marks_above(registered.app))
 
 
-def _compiled(definition: AppDefinition, config: Config, blocking: RouteKind, hosts: Hosts) -> _Compiler:
-    """Return the compiler that has filled two routers with the tree of applications that begins with ``definition``."""
+def _compiled(registered: Registrations, config: Config, blocking: RouteKind, hosts: Hosts) -> _Compiler:
+    """Return the compiler that has filled two routers with the tree of applications that begins with ``registered``."""
     routers = Router(config), Router(config)
     compiler = _Compiler(routers, blocking, config, (routers[0].root, routers[1].root), hosts)
-    compiler.compile(definition)
+    compiler.compile(registered)
     for router in routers:
         router.freeze()
     return compiler
@@ -77,28 +77,28 @@ class _Compiler:
     stated_names: dict[str, str] = field(default_factory=dict)
     """The paths of the tree's routes by the names that authors gave them."""
 
-    def compile(self, definition: AppDefinition) -> None:
+    def compile(self, registered: Registrations) -> None:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
         config = self.config
         config.providers.needed_for(config.providers.functions)  # also those that nothing uses are checked
-        check_middlewares(config.providers, definition.middlewares, definition.ws_middlewares)
+        check_middlewares(config.providers, registered.app.middlewares, registered.app.ws_middlewares)
         config.tree.append(config)
         explicit = config.settings.expose == "explicit"
-        package = type(definition.app).__module__.partition(".")[0]
-        handlers = find_handlers(definition.app, definition.framework, explicit)
-        refuse_misplaced(definition, handlers)
+        package = type(registered.app).__module__.partition(".")[0]
+        handlers = find_handlers(registered.app, registered.framework, explicit)
+        refuse_misplaced(registered, handlers)
         for handler in handlers:
             self._add_handler(*handler)
             *_, inner = layers(handler.function)
             origin = getattr(inner, "__module__", package)
             if config.settings.debug and origin.partition(".")[0] != package:
                 logger.info("%s/%s is a URL: its function is from %s", config.prefix, handler.name, origin)
-        for function, mark in definition.registered.functions:
+        for function, mark in registered.functions:
             self._add_explicit(function, mark, getattr(function, "__name__", type(function).__name__))
-        for name, child in definition.children.items():
+        for name, child in registered.inside(config.ancestors).items():
             self._add_child(name, child)
-        for mount, shared in definition.mounts:
-            self._add_mount(mount, shared)
+        for mount in registered.mounts:
+            self._add_mount(mount)
 
     def _add_handler(self, name: str, function: Callable[..., object], marks: Sequence[RouteMark]) -> None:
         """Add a handler's explicit routes, and the one by its name if it has a mark without a path."""
@@ -147,22 +147,23 @@ class _Compiler:
         route = Route(function, route_name, config, mark, path, self.blocking)
         self.nodes[mark.takes_socket].descend(pattern).add(route)
 
-    def _add_child(self, name: str, definition: AppDefinition) -> None:
+    def _add_child(self, name: str, registered: Registrations) -> None:
         outer = self.config
-        config = _config(definition, outer, f"{outer.prefix}/{name}", f"{outer.scope}{name}.", outer.shutdown)
-        if definition.hosts:
-            inner = _compiled(definition, config, self.blocking, self.hosts)
+        config = _config(registered, outer, f"{outer.prefix}/{name}", f"{outer.scope}{name}.", outer.shutdown)
+        if registered.hosts:
+            inner = _compiled(registered, config, self.blocking, self.hosts)
             site = Site(config, *inner.routers, inner.mounted)
-            self.hosts += [(host, site) for host in definition.hosts]
+            self.hosts += [(host, site) for host in registered.hosts]
             return
         nodes = self.nodes[0].child(name), self.nodes[1].child(name)
         for node in nodes:
             node.config = config
-        replace(self, config=config, nodes=nodes).compile(definition)
+        replace(self, config=config, nodes=nodes).compile(registered)
 
-    def _add_mount(self, mount: Mount, shared: AppDefinition | None) -> None:
+    def _add_mount(self, mount: Mount) -> None:
         outer, prefix = self.config, self.config.prefix + mount.prefix
-        if shared is not None:
+        if mount.kind == APP and not mount.isolated:  # it shares sessions and hooks with this one
+            shared: Registrations = mount.target._micropie
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
             config = with_marks(Config(shared, outer, prefix, names, outer.shutdown), marks_above(shared.app))
             inner = _compiled(shared, config, self.blocking, self.hosts)

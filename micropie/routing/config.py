@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain
 from os import PathLike
@@ -37,7 +36,7 @@ from micropie.routing.discovery import RouteMark
 from micropie.routing.names import RouteNames
 from micropie.routing.providers import Providers
 from micropie.routing.settings import Settings
-from micropie.sessions import SessionBackend, SessionStore
+from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
 from micropie.streams import ShutdownSignal
 from micropie.templates import Directory, Templates
 
@@ -99,47 +98,49 @@ def check_error_key(key: object) -> ErrorKey:
 
 
 class Registrations:
-    """The settings of one ``App``, and all that its author has registered with it by a call or a decorator."""
+    """One ``App`` as its author wrote it: its settings, and all that is registered with it by a call or a decorator."""
 
-    def __init__(self) -> None:
+    channels: Channels | None
+    """None for the outer application's."""
+    own_channels: Channels
+    """Those of the outermost application that states none."""
+
+    def __init__(self, app: Any, template_names: Mapping[str, object]) -> None:
+        self.app = app
+        self.template_names = template_names
+        """Values by name that its templates see beside those that a handler gives them."""
         self.settings: dict[str, Any] = {}
         """Only those that the author has set."""
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
         """By the type that they provide."""
+        self.overrides: dict[object, Callable[..., object]] = {}
+        """A test's, in the place of providers in the whole tree."""
         self.functions: list[tuple[Callable[..., object], RouteMark]] = []
         """Plain functions with an explicit route."""
         self.mounts: list[Mount] = []
         self.commands: list[Callable[..., object]] = []
         """Those of the command line."""
+        self._own_sessions = InMemorySessionBackend()
 
-
-@dataclass(slots=True, eq=False, repr=False)
-class AppDefinition:
-    """One ``App`` of a tree as its author wrote it, before it is compiled."""
-
-    app: object
-    framework: tuple[type, ...]
-    """The classes whose methods are no handlers."""
-    registered: Registrations
-    session_backend: SessionBackend | None
-    """None for the outer application's; never None for the outermost."""
-    channels: Channels | None
-    """None for the outer application's; never None for the outermost."""
-    middlewares: list[object]
-    ws_middlewares: list[object]
-    providers: dict[object, Callable[..., object]]
-    """Those that are registered, and a test's in the place of some."""
-    template_names: dict[str, object]
-    """Values by name that its templates see beside those that a handler gives them."""
-    children: dict[str, AppDefinition]
-    mounts: list[tuple[Mount, AppDefinition | None]]
-    """The mounts, with a definition for an ``App`` that shares sessions and hooks with this one."""
+    @property
+    def framework(self) -> tuple[type, ...]:
+        """The classes whose methods are no handlers."""
+        return tuple(base for base in type(self.app).__mro__ if "_micropie_is_framework" in vars(base))
 
     @property
     def hosts(self) -> Sequence[str]:
         """The hosts of its own, without those of the application around it."""
-        return normal_hosts(self.registered.settings.get("host"))
+        return normal_hosts(self.settings.get("host"))
+
+    def session_backend(self) -> SessionBackend:
+        """Return the backend of this application's sessions where no other application is around it."""
+        backend: SessionBackend | None = self.app.session_backend
+        return self._own_sessions if backend is None else backend  # "is None": one with a length may be empty
+
+    def inside(self, ancestors: tuple[Any, ...]) -> Mapping[str, Registrations]:
+        """Return the applications inside this one by name, without mounts. ``ancestors`` are those around it."""
+        raise NotImplementedError
 
 
 class Config(MessageConfig):
@@ -150,15 +151,17 @@ class Config(MessageConfig):
     """
 
     def __init__(
-        self, definition: AppDefinition, outer: Config | None, prefix: str, names: str, shutdown: ShutdownSignal
+        self, registered: Registrations, outer: Config | None, prefix: str, names: str, shutdown: ShutdownSignal
     ) -> None:
         if outer is not None:
             vars(self).update(vars(outer))
-        own = definition.registered.settings.keys()
+        own = registered.settings.keys()
         around = Settings() if outer is None else outer.settings
-        self.settings: Settings = around.overridden(definition.registered.settings)
+        self.settings: Settings = around.overridden(registered.settings)
         settings = self.settings
-        self.app = definition.app
+        self.app = registered.app
+        self.ancestors: tuple[object, ...] = () if outer is None else (*outer.ancestors, outer.app)
+        """The applications around it, the outermost first."""
         self.prefix = prefix
         self.scope = names
         """The beginning of the names of this application's routes: "" or "blog."."""
@@ -168,6 +171,7 @@ class Config(MessageConfig):
         self.shutdown = shutdown
         """Set when the server is told to stop; one for the whole tree."""
         if outer is None:
+            self.overrides = registered.overrides
             self.names = RouteNames()
             """The routes of the whole tree by name."""
             self.tree: list[Config] = []
@@ -187,29 +191,28 @@ class Config(MessageConfig):
             """Signs cookies; None without a ``secret_key``."""
             if settings.secret_key is not None:  # itsdangerous may be missing
                 self.signer = import_module("micropie.http.signing").CookieSigner(settings.secret_key)
-        self.sessions = _sessions(definition, settings, outer, split_host(prefix)[1])
-        if definition.channels is not None:
-            self.channels = definition.channels
+        self.sessions = _sessions(registered, settings, outer, split_host(prefix)[1])
+        if outer is None or registered.channels is not None:
+            self.channels = registered.own_channels if registered.channels is None else registered.channels
             """The channels in which it publishes and subscribes."""
-        self.templates: Templates = _templates(definition, settings, outer.templates.directories if outer else ())
+        self.templates: Templates = _templates(registered, settings, outer.templates.directories if outer else ())
         self.own_types = OwnTypes(settings.encoders, settings.decoders)
-        around_it = outer.providers.functions if outer else {}
-        self.providers: Providers = Providers({**around_it, **definition.providers}, self.own_types)
+        functions = {**(outer.providers.functions if outer else {}), **registered.providers, **self.overrides}
+        self.providers: Providers = Providers(functions, self.own_types)
         self.asked_by = self.providers.asked_later
-        self.middlewares: Middlewares = definition.middlewares
+        self.middlewares: Middlewares = self.app.middlewares
         """All from the outermost application to this one, in a live view: one that is appended later counts.
 
         For the outermost application this is its own list, because every request checks whether it is empty.
         """
-        self.ws_middlewares: Middlewares = definition.ws_middlewares
+        self.ws_middlewares: Middlewares = self.app.ws_middlewares
         """The same for WebSockets."""
         if outer is not None:
-            self.middlewares = Chain(outer.middlewares, definition.middlewares, self.providers)
-            self.ws_middlewares = Chain(outer.ws_middlewares, definition.ws_middlewares, self.providers)
+            self.middlewares = Chain(outer.middlewares, self.app.middlewares, self.providers)
+            self.ws_middlewares = Chain(outer.ws_middlewares, self.app.ws_middlewares, self.providers)
         self.text_type = HTML if settings.text == "html" else TEXT
         """The content type of text, bytes and streams that state none."""
-        functions = definition.registered.error_handlers
-        handlers = {key: ErrorHandler(function, self.providers) for key, function in functions.items()}
+        handlers = {key: ErrorHandler(one, self.providers) for key, one in registered.error_handlers.items()}
         inherited: Sequence[ErrorHandlers] = outer.error_handlers if outer else ()
         if "errors" in own:  # it has decided how its errors look
             inherited = handlers_of_classes(inherited)
@@ -291,28 +294,28 @@ class Config(MessageConfig):
         return None, False, self.text_type
 
 
-def _sessions(definition: AppDefinition, settings: Settings, outer: Config | None, prefix: str) -> SessionStore:
-    backend = definition.session_backend
+def _sessions(registered: Registrations, settings: Settings, outer: Config | None, prefix: str) -> SessionStore:
+    backend = registered.session_backend() if outer is None else registered.app.session_backend
     if outer is not None and backend is None:
-        if not any("session_" in name for name in definition.registered.settings):
+        if not any("session_" in name for name in registered.settings):
             return outer.sessions
         backend, prefix = outer.sessions.backend, outer.sessions.prefix
     elif (
         outer is not None
-        and not definition.hosts
+        and not registered.hosts
         and settings.session_cookie == outer.settings.session_cookie
         and (settings.session_cookie or "").startswith("__Host-")
     ):
         raise SetupError(
-            f"{type(definition.app).__name__} has a session backend of its own, whose cookie would replace that of "
+            f"{type(registered.app).__name__} has a session backend of its own, whose cookie would replace that of "
             'the application around it: give it another name, such as session_cookie="__Host-inner"'
         )
     assert backend is not None  # noqa: S101
     return SessionStore(backend, settings, prefix)
 
 
-def _templates(definition: AppDefinition, settings: Settings, outer: Sequence[Directory]) -> Templates:
-    names = {**definition.template_names, **settings.template_globals}
+def _templates(registered: Registrations, settings: Settings, outer: Sequence[Directory]) -> Templates:
+    names = {**registered.template_names, **settings.template_globals}
     own = [settings.templates] if isinstance(settings.templates, str | PathLike) else list(settings.templates)
     directories = [*own, *(directory for directory in outer if directory not in own)]
     filters, setup, translations = settings.template_filters, settings.template_setup, settings.translations

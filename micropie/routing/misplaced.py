@@ -11,26 +11,25 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from micropie.errors import SetupError
-from micropie.routing.config import AppDefinition, Registrations
+from micropie.routing.config import Registrations
 from micropie.routing.discovery import MARKS, REQUIRES, Handler, is_hidden, is_method, marks_of, wrapped_by
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
 _IsLost: TypeAlias = Callable[[object], bool]
 
 
-def refuse_misplaced(definition: AppDefinition, handlers: Sequence[Handler]) -> None:
+def refuse_misplaced(registered: Registrations, handlers: Sequence[Handler]) -> None:
     """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this application."""
-    is_lost = _lost_marks(handlers, definition.registered)
-    _refuse_lost_attributes(definition, is_lost)
-    _refuse_lost_functions(definition.registered, is_lost)
+    is_lost = _lost_marks(handlers, registered)
+    _refuse_lost_attributes(registered.app, registered.framework, is_lost)
+    _refuse_lost_functions(registered, is_lost)
 
 
-def _refuse_lost_attributes(definition: AppDefinition, is_lost: _IsLost) -> None:
+def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _IsLost) -> None:
     """Raise ``SetupError`` for a route or a guard that is lost in the body of a class or in an object.
 
     A method that a subclass replaces, or that is None in the object, is taken away on purpose.
     """
-    app, framework = definition.app, definition.framework
     own = vars(app)
     classes = [cls for cls in reversed(type(app).__mro__) if cls not in framework]
     attributes = {name: (cls, value) for cls in classes for name, value in vars(cls).items()}

@@ -27,7 +27,7 @@ class Exchange:
         native = current.get(None)
         if name != "session" or native is None or "_cherrypy" in vars(native):
             raise AttributeError(f"no tool has set cherrypy.serving.{name}")
-        if config_of(native._exchange).tree[0].app.session_backend is None:  # type: ignore[attr-defined]
+        if config_of(native._exchange).tree[0].app.session_backend is None:
             raise AttributeError(
                 "native handlers share the session of a backend: set tools.sessions.backend and native.session_backend"
             )
