@@ -282,8 +282,9 @@ def _of_source(name: str, annotation: object, default: object, stated: Source, o
             return _default(parameter, request)
         return read(parameter, [", ".join(given)] if is_one else given, stated.place)
 
-    label, needs_body = f"{stated.place.capitalize()} {key!r}", isinstance(stated, Form | Body)
-    return BoundParameter(name, converter, default, find, True, is_document, label, key=key, needs_body=needs_body)
+    parameter = BoundParameter(name, converter, default, find, is_stated=True, takes_document=is_document, key=key)
+    label = f"{stated.place.capitalize()} {key!r}"
+    return parameter._replace(label=label, needs_body=isinstance(stated, Form | Body))
 
 
 def _of_whole_source(

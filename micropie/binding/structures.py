@@ -258,8 +258,7 @@ def _check_required_fields(structure: Any, parameter: str, converters: Collectio
     """Raise ``SetupError`` for a field whose type msgspec makes of no document: every request would be refused."""
     from msgspec import inspect
 
-    info = inspect.type_info(structure)
-    waiting = [*info.types] if isinstance(info, inspect.UnionType) else [info]
+    waiting = [*inspect.multi_type_info(members_of(structure))]
     seen: set[type] = set()
     while waiting:
         kind = waiting.pop()
@@ -351,8 +350,10 @@ def kinds_in(annotation: object) -> list[object]:
         for inner in (kind, origin):
             if is_structure(inner) and inner not in structures:
                 structures.add(inner)
-                of_pydantic = [one.annotation for one in inner.model_fields.values()] if is_pydantic(inner) else None
-                waiting.extend(map(without_aliases, of_pydantic or get_type_hints(inner).values()))
+                if is_pydantic(inner):
+                    waiting.extend(without_aliases(field.annotation) for field in inner.model_fields.values())
+                else:
+                    waiting.extend(map(without_aliases, get_type_hints(inner).values()))
         if origin is not Literal:
             waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
         if isinstance(kind, NewType):

@@ -165,7 +165,7 @@ class _Compiler:
         if mount.kind == APP and not mount.isolated:  # it shares sessions and hooks with this one
             shared: Registrations = mount.target._micropie
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
-            config = with_marks(Config(shared, outer, prefix, names, outer.shutdown), marks_above(shared.app))
+            config = _config(shared, outer, prefix, names, outer.shutdown)
             inner = _compiled(shared, config, self.blocking, self.hosts)
             self.mounted += [Site(config, *inner.routers), *inner.mounted]
         elif mount.prefix:

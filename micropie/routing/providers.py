@@ -32,7 +32,7 @@ class Provider:
     context managers, on the event loop.
     """
 
-    __slots__ = ("_hash", "_parts", "call_kind", "is_class", "key", "name", "needs", "plan", "run_kind")
+    __slots__ = ("_parts", "call_kind", "is_class", "key", "name", "needs", "plan", "run_kind")
 
     def __init__(self, key: object, function: Callable[..., object], keys: Container[object], own: OwnTypes) -> None:
         *_, inner = layers(function)
@@ -52,14 +52,13 @@ class Provider:
         except SetupError as error:
             raise SetupError(f"{self.name}, which provides {name_of(key)}: {error}") from None
         self.needs: Sequence[Provider] = ()
-        self._hash = hash(key)
         self._parts = key, function, own if self.plan.reads_values else None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Provider) and self._parts == other._parts and self.needs == other.needs
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(self.key)
 
 
 class Asking(NamedTuple):
