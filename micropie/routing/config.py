@@ -191,7 +191,7 @@ class Config(MessageConfig):
             """Signs cookies; None without a ``secret_key``."""
             if settings.secret_key is not None:  # itsdangerous may be missing
                 self.signer = import_module("micropie.http.signing").CookieSigner(settings.secret_key)
-        self.sessions = _sessions(registered, settings, outer, split_host(prefix)[1])
+        self.sessions: SessionStore = _sessions(registered, settings, outer, split_host(prefix)[1])
         if outer is None or registered.channels is not None:
             self.channels = registered.own_channels if registered.channels is None else registered.channels
             """The channels in which it publishes and subscribes."""
