@@ -31,10 +31,8 @@ def run_and_reload(port: int) -> None:
     child = subprocess.Popen(sys.orig_argv, env=environ)
     try:
         while True:
-            time.sleep(LOOK_EVERY)
-            found = _times(folder)
-            if found == known:
-                continue
+            while (found := _times(folder)) == known:
+                time.sleep(LOOK_EVERY)
             changed = sorted({path for path, _ in found.items() ^ known.items()})
             print(f"{os.path.relpath(changed[0], folder)} has changed: starting anew", file=sys.stderr, flush=True)
             known = found
