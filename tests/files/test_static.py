@@ -878,6 +878,9 @@ def test_R1_signs_that_are_not_seen_leave_the_names_of_downloads(sign: str) -> N
 def test_downloads(make_client: MakeClient, site: Path) -> None:
     client = make_client(Files(site, download=True))
     assert client.get("/static/dir/page.html").headers["content-disposition"] == 'attachment; filename="page.html"'
+    (site / "dir" / "deep").mkdir()
+    (site / "dir" / "deep" / "c.txt").write_text("c")
+    assert client.get("/static/dir/deep/c.txt").headers["content-disposition"] == 'attachment; filename="c.txt"'
     named = make_client(Files(site, download="bill é.txt", content_type="text/x-bill", headers={"X-Own": "1"}))
     answer = named.get("/static/a.txt")
     assert answer.headers["content-disposition"].endswith("filename*=UTF-8''bill%20%C3%A9.txt")

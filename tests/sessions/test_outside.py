@@ -149,7 +149,7 @@ LONG = "x" * 32
 @pytest.mark.parametrize(
     ("secret", "reason"),
     [
-        ([], "takes a secret"),
+        ([], "SignedCookieSessionBackend takes a secret"),
         ([5], "takes a secret"),
         ((LONG, None), "takes a secret"),
         ("", "32 bytes or more"),
