@@ -406,6 +406,7 @@ class StreamSender:
         self._delayed_start.cancel()
         if self._forget is not None:
             self._forget()
+            self._forget = None  # it refers to this object
         if self._watching is not None:
             self._watching.cancel()
         if not self._is_sending_head:  # which is completed

@@ -19,6 +19,7 @@ from anyio import to_thread
 
 import micropie.execution
 from micropie import App, EventStream, HTTPError, HttpMiddleware, Redirect, Request, route, run_async, run_in
+from micropie.asgi.streaming import CHUNKS_PER_CHECK
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -514,6 +515,16 @@ class Broken(Ends):
         yield "a"
         raise LookupError
 
+    def many_events(self) -> Any:
+        """More than are sent before somebody watches the client."""
+        self._keep()
+        return EventStream(self._many())
+
+    async def _many(self) -> AsyncIterator[str]:
+        for number in range(CHUNKS_PER_CHECK + 1):
+            yield str(number)
+        raise LookupError
+
     def follows(self) -> str:
         self._keep()
         self.request.after_response(self.request.state.__dict__.clear)
@@ -561,7 +572,9 @@ def broken_app() -> Broken:
 
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("path", ["stream", "async_stream", "events", "follows", "later", "mounted", "mounted_wsgi"])
+@pytest.mark.parametrize(
+    "path", ["stream", "async_stream", "events", "many_events", "follows", "later", "mounted", "mounted_wsgi"]
+)
 def test_one_that_breaks_off_is_freed_without_the_cycle_collector(world: str, path: str, method: str) -> None:
     app = broken_app()
 
