@@ -135,6 +135,7 @@ class _Call:
         body, self._body = self._body, None
         piece = body or b""
         while self._more and not piece:
+            self._check()  # the loop may be over, too
             piece, self._more = from_thread.run(self._receive)
         return piece
 

@@ -13,6 +13,7 @@ import anyio.to_thread
 import pytest
 
 from micropie import run_in
+from micropie.asgi.streaming import SharedReceive
 from micropie.pool import executors as batches
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.pooled import Pooled
@@ -137,3 +138,32 @@ def wait_for(file: str) -> None:
     Path(file).touch()
     while Path(file).exists():
         time.sleep(0.01)
+
+
+@every_loop
+def test_a_message_that_the_companion_receives_is_the_readers(backend: str) -> None:
+    async def main() -> list[Any]:
+        arrives, asked = anyio.Event(), anyio.Event()
+        messages = iter([piece(b"first", more=True), piece(b"last"), {"type": "http.disconnect"}])
+        read = []
+
+        async def receive() -> Any:
+            asked.set()
+            await arrives.wait()
+            return next(messages)
+
+        async def read_one() -> None:
+            read.append(await shared.next())
+
+        shared = SharedReceive(receive, None)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shared.disconnected)
+            await asked.wait()  # the companion is in the server's ``receive``
+            tasks.start_soon(read_one)
+            await anyio.wait_all_tasks_blocked()
+            arrives.set()
+            await anyio.wait_all_tasks_blocked()  # the companion has the next message before it is asked for
+            await read_one()
+        return [message["body"] for message in read]
+
+    assert run(backend, main) == [b"first", b"last"]

@@ -166,6 +166,7 @@ class Endless:
     def __init__(self, environ: Any) -> None:
         self.read = environ["wsgi.input"].read
         self.raised: list[str] = []
+        self.may_close = threading.Event()
         self.closed = threading.Event()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -173,6 +174,7 @@ class Endless:
             yield b"a"
 
     def close(self) -> None:
+        self.may_close.wait(PATIENCE)
         try:
             self.read()
         except OSError as error:
@@ -181,12 +183,15 @@ class Endless:
 
 
 @every_loop
-def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(backend: str) -> None:
+@pytest.mark.parametrize("loop_is_over", [False, True])
+def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(backend: str, loop_is_over: bool) -> None:
     answers: list[Endless] = []
 
     def app(environ: Any, start_response: Any) -> Endless:
         start_response("200 OK", TEXT)
         answers.append(Endless(environ))
+        if not loop_is_over:
+            answers[0].may_close.set()
         return answers[0]
 
     async def send(message: Any) -> None:
@@ -194,6 +199,7 @@ def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(backend: st
             raise OSError("gone")
 
     run(backend, site(app), http_scope("GET", "/m"), Call().receive, send)
+    answers[0].may_close.set()
     assert answers[0].closed.wait(PATIENCE)  # the client does not wait for it
     assert answers[0].raised == ["the client left"]
 
