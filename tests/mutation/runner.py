@@ -7,7 +7,9 @@ those first that have noticed most of the mutants before, then the quickest.
 
 from __future__ import annotations
 
+import functools
 import gc
+import inspect
 import json
 import os
 import signal
@@ -27,6 +29,7 @@ import pytest
 from tests.mutation.mutants import Mutant, mutants_of
 
 Item: Any = pytest.Item
+CACHED: Any = type(functools.cache(id))
 
 
 class Result(NamedTuple):
@@ -52,19 +55,22 @@ class Runner:
         self._share = share
         self._only = only
         self._noticed: Counter[str] = Counter()
+        self._caches: list[Any] = []  # of functions of the framework
         self.results: list[Result] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: Any) -> bool:
         items = {item.nodeid: item for item in session.items}
-        reached, seconds = self._measured(session, items)
         functions: dict[CodeType, list[FunctionType]] = defaultdict(list)
         gc.unfreeze()  # tests/conftest.py freezes what the tests have imported, and a frozen object is not found
         gc.collect()
         for found in gc.get_objects():
             if type(found) is FunctionType and "/micropie/" in found.__code__.co_filename:
                 functions[found.__code__].append(found)
+            elif type(found) is CACHED and "/micropie/" in inspect.unwrap(found).__code__.co_filename:
+                self._caches.append(found)
         gc.freeze()
+        reached, seconds = self._measured(session, items)
         for module in self._modules:
             name = module.as_posix()
             source = module.read_text()
@@ -99,7 +105,7 @@ class Runner:
             file = Path(folder, "measured.json")
             child = os.fork()
             if child == 0:
-                _measure(session, [str(module.resolve()) for module in self._modules], file)
+                _measure(session, [str(module.resolve()) for module in self._modules], self._caches, file)
                 os._exit(0)
             os.waitpid(child, 0)
             measured = json.loads(file.read_text())
@@ -121,6 +127,7 @@ class Runner:
             os.setsid()
             code = 3
             try:
+                _clear(self._caches)
                 for old, new in changes:
                     for function in functions.get(old, ()):
                         try:
@@ -153,6 +160,12 @@ def _kill_group(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
+def _clear(caches: list[Any]) -> None:
+    """Have functions of the framework forget their results, or a later test would not reach them."""
+    for cache in caches:
+        cache.cache_clear()
+
+
 def _first_that_fails(session: Any, items: list[Any], deadline: float) -> str:
     """Return the id of the first test that fails; "" if none does before the deadline, in time of this process."""
     for item, following in zip(items, [*items[1:], None], strict=True):
@@ -164,11 +177,12 @@ def _first_that_fails(session: Any, items: list[Any], deadline: float) -> str:
     return ""
 
 
-def _measure(session: Any, files: list[str], file: Path) -> None:
+def _measure(session: Any, files: list[str], caches: list[Any], file: Path) -> None:
     data = coverage.Coverage(data_file=None, include=files, config_file=False, branch=False)
     data.start()
     seconds = {}
     for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+        _clear(caches)
         data.switch_context(item.nodeid)
         before, began = session.testsfailed, time.monotonic()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
