@@ -41,7 +41,7 @@ from tests.support.waiting import PATIENCE
 # A shell's background job ignores SIGINT, and so would the servers that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SERVERS_OF_SEVERAL_FILES = ("basics_on", "sockets_on")  # tests/servers/conftest.py
+SERVERS_OF_SEVERAL_FILES = ("basics_on", "site_on")  # tests/servers/conftest.py
 
 MakeClient = Callable[..., TestClient]
 
@@ -205,7 +205,7 @@ def _place_of(item: pytest.Item) -> str:
 def _server_of(item: pytest.Item) -> str:
     """Return the name of the server that a test asks for, "" without one."""
     callspec = getattr(item, "callspec", None)
-    named = [callspec.params[name] for name in ("name", "server") if name in callspec.params] if callspec else []
+    named = [callspec.params[name] for name in ("server", "name") if name in callspec.params] if callspec else []
     return next((name for name in named if item.nodeid.startswith("tests/servers/") and isinstance(name, str)), "")
 
 

@@ -17,15 +17,11 @@ def note(event: str) -> None:
 
 
 class Diary(App):
-    def __init__(self, *, is_async: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if is_async:
-            self.startup_handlers.append(self._started_async)
-            self.shutdown_handlers.append(self._stopped_async)
-            self.lifespan = self._lifespan
-        else:
-            self.startup_handlers.append(self._started)
-            self.shutdown_handlers.append(self._stopped)
+        self.startup_handlers += [self._started, self._started_async]
+        self.shutdown_handlers += [self._stopped, self._stopped_async]
+        self.lifespan = self._lifespan
 
     def _started(self) -> None:
         note("startup")
@@ -34,10 +30,10 @@ class Diary(App):
         note("shutdown")
 
     async def _started_async(self) -> None:
-        note("startup")
+        note("async_startup")
 
     async def _stopped_async(self) -> None:
-        note("shutdown")
+        note("async_shutdown")
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
@@ -70,6 +66,5 @@ class Broken(App):
 
 
 note("import")
-async_app = Diary(is_async=True)
-sync_app = Diary(is_async=False)
+app = Diary()
 broken_app = Broken()

@@ -15,7 +15,7 @@ def middlewares_on() -> Iterator[ServerOf]:
         yield server_of
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-trio", "granian-asgi", "daphne", "gunicorn-gthread"])
+@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-trio", "gunicorn-gthread"])
 def test_middleware_around_an_application_that_has_moved_in(name: str, middlewares_on: ServerOf) -> None:
     server = middlewares_on(name)
     form = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 
 import httpx
 import pytest
@@ -15,34 +15,21 @@ from httpx_sse import EventSource, connect_sse
 from tests.servers.harness import ANSWER_WITHIN, KINDS, STOP_WITHIN, Server, start
 from tests.support.waiting import until
 
-# gunicorn's sync worker and one of granian's WSGI threads have one client at a time.
-SERVERS = ["uvicorn", "hypercorn-asyncio", "hypercorn-trio", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread"]
-# On SIGTERM they wait for the streams: the application hears the signal itself, or the server cancels after its grace.
+# Options after those of ``KINDS``; the last one of two counts. gunicorn's sync worker and one of granian's WSGI threads have
+# one client at a time.
+SERVERS = {
+    "uvicorn": "",
+    "hypercorn-asyncio": "--graceful-timeout 1",
+    "hypercorn-trio": "--graceful-timeout 1",
+    "granian-asgi": "",
+    "gunicorn-asgi": "",
+    "gunicorn-gthread": "--graceful-timeout 1",
+    "gunicorn-gthread-told": "-c python:micropie.wsgi.gunicorn",  # with our configuration, its threads are told as well
+}
+# On SIGTERM they wait for the streams: the application hears the signal itself. The others end when their grace is over.
 ENDS_AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread-told"]
-# With our configuration, gunicorn's threads are told as well.
-TOLD = KINDS["gunicorn-gthread"]._replace(
-    command=f"{KINDS['gunicorn-gthread'].command} -c python:micropie.wsgi.gunicorn"
-)
 # It awaits asyncio's ``Server.wait_closed()`` before its grace. From CPython 3.12.1 on, that waits for connections.
 WAITS_FOR_CLIENTS = ["hypercorn-asyncio"] if sys.version_info >= (3, 12, 1) else []
-
-Start = Callable[[str], Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[Start]:
-    """Return ``serve(name)``, which starts a server that the test may stop."""
-    servers = []
-
-    def serve(name: str) -> Server:
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
-        servers.append(start(KINDS.get(name, TOLD), "tests.servers.events:app", log))
-        return servers[-1]
-
-    yield serve
-    for server in servers:
-        server.end()
-        server.log.close()
 
 
 def url(server: Server, path: str) -> str:
@@ -57,8 +44,18 @@ def lines_of(server: Server, path: str) -> Generator[str, None, None]:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_R65_events_heart_beats_and_clients_that_leave(name: str, serve: Start) -> None:
-    server = serve(name)
+def test_R65_R62_events_heart_beats_clients_that_leave_and_sigterm_with_open_streams(name: str) -> None:
+    kind = KINDS[name.removesuffix("-told")]
+    with tempfile.TemporaryFile() as log:
+        server = start(kind._replace(command=f"{kind.command} {SERVERS[name]}"), "tests.servers.events:app", log)
+        try:
+            events_come_and_clients_leave(server)
+            streams_end_with_the_server(server, name)
+        finally:
+            server.end()
+
+
+def events_come_and_clients_leave(server: Server) -> None:
     with httpx.Client(timeout=ANSWER_WITHIN) as client:
         with connect_sse(client, "GET", url(server, "ticks"), headers={"Last-Event-ID": "7"}) as source:
             assert isinstance(source, EventSource)
@@ -75,9 +72,7 @@ def test_R65_events_heart_beats_and_clients_that_leave(name: str, serve: Start) 
     until(lambda: httpx.get(url(server, ""), timeout=ANSWER_WITHIN).text == "3")  # each was closed, once
 
 
-@pytest.mark.parametrize("name", [*SERVERS, "gunicorn-gthread-told"])
-def test_R65_R62_sigterm_ends_a_server_with_open_streams(name: str, serve: Start) -> None:
-    server = serve(name)
+def streams_end_with_the_server(server: Server, name: str) -> None:
     # The servers that don't end at once take as long with open streams as without.
     streams = [lines_of(server, path) for path in ("ticks", "silent", "sync")[: 3 if name in ENDS_AT_ONCE else 1]]
     for lines in streams:

@@ -31,18 +31,7 @@ from websockets.typing import Subprotocol
 
 from tests.servers.foreign import conversations
 from tests.servers.foreign.conversations import Ask, Conversation, Say
-from tests.servers.harness import (
-    ANSWER_WITHIN,
-    KINDS,
-    Answer,
-    Kind,
-    Server,
-    ServerOf,
-    await_start,
-    end_all,
-    launch,
-    parsed,
-)
+from tests.servers.harness import ANSWER_WITHIN, KINDS, Answer, Kind, Server, ServerOf, end_all, parsed, start
 
 UNDER = "tests.servers.foreign.under_micropie:app"
 SERVERS = ["uvicorn", "hypercorn-trio", "gunicorn-sync", "gunicorn-gthread"]
@@ -83,23 +72,29 @@ UNDER_MICROPIE = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def servers() -> Iterator[ServerOf]:
-    """Return ``servers(name)``: a server's name gives it with all mounts, an application's name that one alone."""
-    alone = {foreign.alone: kind_alone(foreign) for foreign in FOREIGN.values()}
-    wanted = {name: (KINDS[name], UNDER) for name in SERVERS} | {app: (kind, app) for app, kind in alone.items()}
+    """Return ``servers(name)``: a server's name gives it with all mounts, an application's name that one alone.
+
+    Each starts when it is first asked for: to import all these frameworks takes seconds.
+    """
     running: dict[str, Server] = {}
     with ExitStack() as stack:
-        for name, (kind, app) in wanted.items():
-            log = stack.enter_context(tempfile.TemporaryFile())
-            portal = "trio" if name in ON_TRIO else "asyncio"
-            # Without a seed, the order of methods in Flask's and Starlette's Allow differs from process to process.
-            environ = {"FOREIGN_PORTAL": portal, "PYTHONHASHSEED": "1"}
-            running[name] = launch(kind, app, log, environ=environ)
-        stack.callback(end_all, list(running.values()))
-        yield lambda name: accepting(running[FOREIGN[name].alone if name in FOREIGN else name])
+
+        def server_of(name: str) -> Server:
+            app = FOREIGN[name].alone if name in FOREIGN else UNDER
+            key = app if name in FOREIGN else name
+            if key not in running:
+                kind = kind_alone(FOREIGN[name]) if name in FOREIGN else KINDS[name]
+                log = stack.enter_context(tempfile.TemporaryFile())
+                portal = "trio" if name in ON_TRIO else "asyncio"
+                # Without a seed, the order of methods in Flask's and Starlette's Allow differs from process to process.
+                running[key] = start(kind, app, log, environ={"FOREIGN_PORTAL": portal, "PYTHONHASHSEED": "1"})
+            return running[key]
+
+        yield server_of
         end_all(list(running.values()))
-        assert [name for name in SERVERS if running[name].leftovers()] == []
+        assert [name for name in SERVERS if name in running and running[name].leftovers()] == []
 
 
 def kind_alone(foreign: Foreign) -> Kind:
@@ -109,12 +104,7 @@ def kind_alone(foreign: Foreign) -> Kind:
     return kind._replace(command=f"{kind.command} --root-path {foreign.prefix}")
 
 
-def accepting(server: Server) -> Server:
-    await_start(server)
-    return server
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def answer_alone(servers: ServerOf) -> Callable[[str, str], list[Answer]]:
     """Return ``answer_alone("flask", "forms")``: the answers of that conversation, which is held once."""
 

@@ -20,6 +20,8 @@ WSGI = [name for name, kind in KINDS.items() if kind.protocol == "wsgi"]
 
 Launch = Callable[..., Server]
 
+STARTED, ENDED = ["enter", "startup", "async_startup"], ["shutdown", "async_shutdown", "leave"]
+
 
 class Diary:
     """The lines that ``tests/servers/diary.py`` wrote."""
@@ -48,10 +50,10 @@ def diary(tmp_path: Path) -> Diary:
 
 @pytest.fixture
 def running(diary: Diary) -> Iterator[Launch]:
-    """Return ``running(name, "async_app")``, which starts a server that is stopped with the test."""
+    """Return ``running(name)``, which starts a server that is stopped with the test."""
     servers = []
 
-    def run(name: str, app: str, *, workers: int = 1, how: Launch = start) -> Server:
+    def run(name: str, app: str = "app", *, workers: int = 1, how: Launch = start) -> Server:
         log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
         server = how(
             KINDS[name], f"tests.servers.diary:{app}", log, workers=workers, environ={"DIARY": str(diary.path)}
@@ -73,28 +75,21 @@ def wait_for(server: Server, text: str) -> None:
         time.sleep(0.02)
 
 
-# Whether handlers of start-up are async is no server's matter (tests/flow/test_lifecycle.py): one of each world has both.
 # Servers that end all their workers in order show the same with two workers, below.
-@pytest.mark.parametrize(
-    ("name", "app"),
-    [(name, "async_app") for name in KINDS if name not in WITH_WORKERS or name in ENDS_WORKERS_HASTILY]
-    + [(name, "sync_app") for name in ("uvicorn", "hypercorn-trio", "gunicorn-gthread")],
-)
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in WITH_WORKERS or name in ENDS_WORKERS_HASTILY])
 def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the_last(
-    name: str, app: str, running: Launch, diary: Diary
+    name: str, running: Launch, diary: Diary
 ) -> None:
-    server = running(name, app)
+    server = running(name)
     for target in ("/", "/later", "/"):
         assert server.request("GET", target).status == 200
     server.end()
-    before, after = (["enter", "startup"], ["shutdown", "leave"]) if app == "async_app" else (["startup"], ["shutdown"])
-    expected = before + 3 * ["request"] + (after if KINDS[name].has_end else [])
-    assert diary.served() == [expected]
+    assert diary.served() == [STARTED + 3 * ["request"] + (ENDED if KINDS[name].has_end else [])]
 
 
 @pytest.mark.parametrize("name", WITH_WORKERS)
 def test_R70_R72_each_worker_starts_for_itself_after_the_fork(name: str, running: Launch, diary: Diary) -> None:
-    server = running(name, "async_app", workers=2)
+    server = running(name, workers=2)
     sent = 0
     # At least a dozen, and until both have answered: granian's workers ignore a signal that comes before that.
     while sent < 12 or (name.startswith("granian") and len(diary.served()) < 2):
@@ -104,21 +99,21 @@ def test_R70_R72_each_worker_starts_for_itself_after_the_fork(name: str, running
     assert sum(events.count("request") for events in diary.served()) == sent
     for events in diary.served():
         requests = events.count("request")
-        start_and_requests = ["enter", "startup", *requests * ["request"]]
-        ends = [["shutdown", "leave"]]
+        start_and_requests = STARTED + requests * ["request"]
+        ends = [ENDED]
         if name in ENDS_WORKERS_HASTILY:
             ends.append([])
         assert events in [start_and_requests + end for end in ends]
 
 
 def test_R70_a_preloaded_application_is_imported_once_and_started_in_the_worker(running: Launch, diary: Diary) -> None:
-    server = running("gunicorn-gthread-preload", "async_app")
+    server = running("gunicorn-gthread-preload")
     assert server.request("GET", "/later").status == 200
     server.end()
     events = diary.by_process()
     assert events[server.process.pid] == ["import"]
     assert [found for process, found in events.items() if process != server.process.pid] == [
-        ["enter", "startup", "request", "shutdown", "leave"]
+        [*STARTED, "request", *ENDED]
     ]
 
 

@@ -42,8 +42,9 @@ SETTINGS = {
     "waitress": ("waitress", ""),
     "daphne": ("daphne", ""),
 }
-# Its streams and WebSockets wait until the grace is over. The last one of two options counts.
-SHORTER = {"hypercorn-trio": "--graceful-timeout 2"}
+# Hypercorn's streams and WebSockets wait until the grace is over, of two options the last one counts. granian waits for so
+# long with each old worker after it has started a new one.
+SHORTER = {"hypercorn-trio": "--graceful-timeout 2", "granian-asgi": "--respawn-interval 1"}
 # They end the streams and WebSockets at once. Hypercorn's workers don't get the signal: it cuts them off after its grace.
 AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi"]
 AFTER_GRACE = ["hypercorn-trio"]
