@@ -58,6 +58,3 @@ class Sockets(App):
             await anyio.sleep_forever()
         finally:
             self.ends.append("elsewhere")
-
-
-app = Sockets()

@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
-import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.network import family_of
-from tests.servers.harness import ANSWER_WITHIN, KINDS, ServerOf, serving
+from tests.servers.conftest import CONTENT, SIZE
+from tests.servers.harness import ANSWER_WITHIN, KINDS, ServerOf
 from tests.support.waiting import until
-
-SIZE = 3 * 1024 * 1024 + 17
-CONTENT = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(SIZE // 32 + 1))[:SIZE]
 
 every_server = pytest.mark.parametrize("name", list(KINDS))
 
 
-@pytest.fixture(scope="module")
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "large.bin").write_bytes(CONTENT)
-        (Path(name) / "small.txt").write_bytes(b"small")
-        yield Path(name)
-
-
-@pytest.fixture(scope="module")
-def files_on(directory: Path) -> Iterator[ServerOf]:
-    """Return ``files_on(name)``: that server, with the directory."""
-    with serving("tests.servers.files:app", environ={"FILES": str(directory)}) as server_of:
-        yield server_of
-
-
 @every_server
-def test_a_large_file(name: str, files_on: ServerOf) -> None:
-    server = files_on(name)
-    for way in ("/static/", "/cached/", "/awaited/"):
+def test_a_large_file(name: str, site_on: ServerOf) -> None:
+    server = site_on(name)
+    for way in ("/files/static/", "/files/cached/", "/files/awaited/"):
         answer = server.request("GET", f"{way}large.bin")
         assert (answer.status, len(answer.body), answer.body == CONTENT) == (200, SIZE, True)
         assert answer.header("content-length") == str(SIZE)
@@ -53,36 +33,42 @@ def test_a_large_file(name: str, files_on: ServerOf) -> None:
 
 @every_server
 @pytest.mark.parametrize(("first", "last"), [(0, SIZE - 1), (1, 1), (1000, 2_500_000), (SIZE - 300_000, SIZE - 1)])
-def test_a_range(name: str, first: int, last: int, files_on: ServerOf) -> None:
-    answer = files_on(name).request("GET", "/static/large.bin", {"Range": f"bytes={first}-{last}"})
+def test_a_range(name: str, first: int, last: int, site_on: ServerOf) -> None:
+    answer = site_on(name).request("GET", "/files/static/large.bin", {"Range": f"bytes={first}-{last}"})
     assert (answer.status, answer.header("content-range")) == (206, f"bytes {first}-{last}/{SIZE}")
     assert len(answer.body) == last - first + 1
     assert answer.body == CONTENT[first : last + 1]
 
 
 @every_server
-def test_small_answers(name: str, files_on: ServerOf) -> None:
-    server = files_on(name)
-    for way in ("/static/", "/cached/", "/cached/"):
+def test_small_answers(name: str, site_on: ServerOf) -> None:
+    server = site_on(name)
+    for way in ("/files/static/", "/files/cached/", "/files/cached/"):
         assert server.request("GET", f"{way}small.txt").body == b"small"
         assert server.request("GET", f"{way}small.txt", {"Range": "bytes=1-2"}).body == b"ma"
         beyond = server.request("GET", f"{way}small.txt", {"Range": "bytes=5-"})
         assert (beyond.status, beyond.header("content-range")) == (416, "bytes */5")
-    for target in ("/static/nowhere", "/static/../files.py", "/static/%2e%2e/files.py", "/static/a%00b", "/static/"):
+    for target in (
+        "/files/static/nowhere",
+        "/files/static/../site.py",
+        "/files/static/%2e%2e/site.py",
+        "/files/static/a%00b",
+        "/files/static/",
+    ):
         assert server.request("GET", target).status in (400, 404), target
 
 
 @every_server
-def test_R40_clients_that_leave_cost_nothing(name: str, files_on: ServerOf, directory: Path) -> None:
-    server = files_on(name)
+def test_R40_clients_that_leave_cost_nothing(name: str, site_on: ServerOf, directory: Path) -> None:
+    server = site_on(name)
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_WITHIN) as connection:
-            connection.sendall(b"GET /static/large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /files/static/large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
             connection.recv(1000)
-    assert server.request("GET", "/static/large.bin").body == CONTENT
+    assert server.request("GET", "/files/static/large.bin").body == CONTENT
 
     def nothing_is_open() -> bool:
-        server.request("GET", "/static/small.txt")  # some servers close with the next turn of their loop
+        server.request("GET", "/files/static/small.txt")  # some servers close with the next turn of their loop
         return open_in(server.process.pid, directory) == []
 
     until(nothing_is_open)

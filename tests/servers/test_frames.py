@@ -17,8 +17,8 @@ from tests.servers.harness import ANSWER_WITHIN, ROOT, ServerOf
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "hypercorn-asyncio"])
-def test_R57_whatever_frames_come_the_answer_is_right(sockets_on: ServerOf, name: str) -> None:
-    port = sockets_on(name).port
+def test_R57_whatever_frames_come_the_answer_is_right(site_on: ServerOf, name: str) -> None:
+    port = site_on(name).port
     wrong = {}
     for label, (section, case) in CASES.items():
         client = Client(port, ANSWER_WITHIN, case.offer)

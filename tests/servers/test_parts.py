@@ -16,6 +16,7 @@ from websockets.typing import Origin
 
 from tests.servers.harness import ANSWER_WITHIN, KINDS, Kind, Server, ServerOf, accepts, serving, start
 from tests.servers.test_deployment import AROUND, block, program, replaced, running, text_of
+from tests.servers.test_paths import hook_and_handler_see_one_path
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
 
@@ -94,7 +95,7 @@ RUN = {
 
 
 @pytest.mark.parametrize("name", list(BELOW))
-def test_below_a_prefix(name: str) -> None:
+def test_R12_below_a_prefix(name: str) -> None:
     nginx = program("nginx")
     options, locations = BELOW[name]
     kind = RUN.get(name) or KINDS[name]
@@ -104,6 +105,7 @@ def test_below_a_prefix(name: str) -> None:
         log = stack.enter_context((folder / "log").open("w+b"))
         server = start(kind._replace(command=f"{kind.command} {options}"), APP, log, environ=environ)
         stack.callback(server.end)
+        hook_and_handler_see_one_path(server, PREFIX)
         for location in locations:
             port = free_port()
             with running([nginx, "-c", configured(folder, location, server, port), "-p", str(folder)], folder, {}, log):

@@ -53,9 +53,9 @@ def wait_for_end(server: Server, wanted: str) -> str:
 
 
 @every_asgi_server
-def test_echo_subprotocol_and_headers(sockets_on: ServerOf, name: str) -> None:
+def test_echo_subprotocol_and_headers(site_on: ServerOf, name: str) -> None:
     subprotocols = [Subprotocol("pie"), Subprotocol("cake")]
-    with open_socket(sockets_on(name), "/echo", subprotocols=subprotocols) as ws:
+    with open_socket(site_on(name), "/echo", subprotocols=subprotocols) as ws:
         assert ws.subprotocol == "pie"
         assert ws.response is not None
         assert ws.response.headers.get("X-Greeting") == (None if name in WITHOUT_ACCEPT_HEADERS else "hello")
@@ -65,25 +65,25 @@ def test_echo_subprotocol_and_headers(sockets_on: ServerOf, name: str) -> None:
 
 
 @every_asgi_server
-def test_R53_a_refusal_has_a_status(sockets_on: ServerOf, name: str) -> None:
+def test_R53_a_refusal_has_a_status(site_on: ServerOf, name: str) -> None:
     for path, origin in (("/refused", None), ("/nowhere", None), ("/echo", "https://evil.test")):
-        with pytest.raises(InvalidStatus) as refused, open_socket(sockets_on(name), path, origin=origin):
+        with pytest.raises(InvalidStatus) as refused, open_socket(site_on(name), path, origin=origin):
             pass
         expected = {"/refused": 401, "/nowhere": 404, "/echo": 403}[path]
         assert refused.value.response.status_code == (403 if name in WITHOUT_DENIAL else expected)
 
 
 @every_asgi_server
-def test_R52_the_own_origin_is_let_in(sockets_on: ServerOf, name: str) -> None:
-    server = sockets_on(name)
+def test_R52_the_own_origin_is_let_in(site_on: ServerOf, name: str) -> None:
+    server = site_on(name)
     with open_socket(server, "/echo", origin=f"http://127.0.0.1:{server.port}") as ws:
         ws.send("hi")
         assert ws.recv(timeout=ANSWER_WITHIN) == "hi"
 
 
 @every_asgi_server
-def test_R55_R56_R57_codes_arrive(sockets_on: ServerOf, name: str) -> None:
-    server = sockets_on(name)
+def test_R55_R56_R57_codes_arrive(site_on: ServerOf, name: str) -> None:
+    server = site_on(name)
     with open_socket(server, "/closing") as ws:
         assert end_of(ws) == (4321, "" if name in WITHOUT_REASONS else "that's it")
     if name in ONLY_APPLICATIONS_CODES:
@@ -100,8 +100,8 @@ def test_R55_R56_R57_codes_arrive(sockets_on: ServerOf, name: str) -> None:
 
 
 @every_asgi_server
-def test_R54_the_client_s_code_arrives(sockets_on: ServerOf, name: str) -> None:
-    server = sockets_on(name)
+def test_R54_the_client_s_code_arrives(site_on: ServerOf, name: str) -> None:
+    server = site_on(name)
     with open_socket(server, "/echo") as ws:
         ws.close(3456, "enough")
     expected = "echo 1006" if name in WITHOUT_THE_CLIENT_S_CODE else "echo 3456"
@@ -110,8 +110,8 @@ def test_R54_the_client_s_code_arrives(sockets_on: ServerOf, name: str) -> None:
 
 @every_asgi_server
 @pytest.mark.parametrize("path", ["echo", "talking", "elsewhere"])
-def test_R54_R63_a_client_that_vanishes_ends_its_handler(sockets_on: ServerOf, name: str, path: str) -> None:
-    server = sockets_on(name)
+def test_R54_R63_a_client_that_vanishes_ends_its_handler(site_on: ServerOf, name: str, path: str) -> None:
+    server = site_on(name)
     with open_socket(server, f"/{path}") as ws:
         ws.socket.shutdown(socket.SHUT_RDWR)  # no close frame
     assert path in wait_for_end(server, path)
