@@ -181,9 +181,24 @@ def test_R43_twenty_requests_at_once_count_to_twenty(shared: SessionBackend) -> 
     assert kept == {"a": "1", "n": WRITERS} | {f"k{number}": "x" for number in range(WRITERS)}
 
 
-WRITE = """
-import sys, threading
+IMPORT = """
+import os, sys, threading
 from micropie.sessions import RedisSessionBackend, Session, SQLiteSessionBackend
+"""
+IN_PROCESSES = """
+begun, begin = os.pipe()
+children = []
+for process in range(int(sys.argv[4])):
+    children.append(os.fork())
+    if not children[-1]:
+        break
+else:
+    os.close(begin)  # now all begin
+    sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+os.close(begin)
+os.read(begun, 1)
+"""
+OPEN = """
 kind, where, prefix = sys.argv[1:4]
 backend = SQLiteSessionBackend(where) if kind == "sqlite" else RedisSessionBackend(where, prefix)
 """
@@ -192,14 +207,13 @@ def write(number):
     for turn in range(5):
         session = Session("id", backend.load("id"))
         session.update_atomic("n", lambda n: (n or 0) + 1)
-        session[f"{prefix}-{sys.argv[4]}-{number}"] = turn
+        session[f"{prefix}-{process}-{number}"] = turn
         assert backend.merge("id", session.changes(), 60)
 threads = [threading.Thread(target=write, args=(number,)) for number in range(5)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 """
 FORKED = """
-import os
 def write(number):
     session = Session("id", backend.load("id"))
     session.update_atomic("n", lambda n: (n or 0) + 1)
@@ -226,21 +240,16 @@ def place(shared: Any) -> list[str]:
     return ["redis", shared._redis.url, shared._prefix]
 
 
-def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+def run_to_the_end(code: str, *arguments: str) -> None:
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=unmeasured(), stderr=subprocess.PIPE, text=True)
-
-
-def run_to_the_end(processes: list[subprocess.Popen[str]]) -> None:
-    ended = [(process.communicate(timeout=2 * PATIENCE)[1], process.returncode) for process in processes]
-    assert ended == [("", 0)] * len(processes)
+    ended = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, timeout=2 * PATIENCE, check=False)
+    assert (ended.stderr.decode(), ended.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize("shared", ["sqlite", "redis"], indirect=True)
 def test_R43_twenty_writers_in_four_processes_lose_nothing(shared: SessionBackend) -> None:
-    # SQLite's file does not exist yet when the processes open it, all at once: saved only afterwards.
     shared.save("id", {"a": 1}, 60)
-    run_to_the_end([start(WRITE + EACH_OF_MANY, *place(shared), str(number)) for number in range(4)])
+    run_to_the_end(IMPORT + IN_PROCESSES + OPEN + EACH_OF_MANY, *place(shared), "4")
     kept = shared.load("id")
     assert kept["n"] == 4 * 5 * 5
     assert len(kept) == 2 + 20
@@ -279,14 +288,14 @@ def test_R43_a_slow_writer_is_not_always_too_late(shared: SessionBackend) -> Non
 @pytest.mark.parametrize("shared", ["sqlite", "redis"], indirect=True)
 def test_R70_a_forked_child_opens_connections_of_its_own(shared: SessionBackend) -> None:
     shared.save("id", {"a": 1}, 60)
-    run_to_the_end([start(WRITE + FORKED, *place(shared))])
+    run_to_the_end(IMPORT + OPEN + FORKED, *place(shared))
     assert shared.load("id") == {"a": 1, "n": 7}
 
 
 def test_sqlite_is_opened_by_many_processes_at_once(tmp_path: Path) -> None:
-    code = WRITE + "\nbackend.save(sys.argv[4], {'a': 1}, 60)\n"
     path = tmp_path / "sessions.db"
-    run_to_the_end([start(code, "sqlite", str(path), "x", str(number)) for number in range(8)])
+    save = "backend.save(str(process), {'a': 1}, 60)"
+    run_to_the_end(IMPORT + IN_PROCESSES + OPEN + save, "sqlite", str(path), "x", "8")
     sessions = micropie.sessions.SQLiteSessionBackend(path)
     assert [sessions.load(str(number)) for number in range(8)] == [{"a": 1}] * 8
     sessions.close()
