@@ -183,12 +183,14 @@ def wrapped_by(value: object) -> Iterator[object]:
         for cell in getattr(layer, "__closure__", None) or ():
             with suppress(ValueError):  # a variable that has no value yet
                 inner.append(cell.cell_contents)
-        layers += [one for one in inner if is_method(one) and not any(one is known for known in layers)]
+        layers += [
+            one for one in inner if one is not None and is_method(one) and not any(one is known for known in layers)
+        ]
 
 
 def is_function(value: object) -> bool:
     """Return whether an attribute that is set on an application becomes a handler."""
-    if isinstance(value, FunctionType | MethodType | functools.partial):
+    if isinstance(value, _FUNCTIONS):
         return True
     # functools.cache and cachetools.cached make objects that wrap one. Other objects may answer for any name.
     wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
@@ -200,6 +202,7 @@ def is_method(value: object) -> bool:
     return is_function(value) or isinstance(value, _DESCRIPTORS)
 
 
+_FUNCTIONS = (FunctionType, MethodType, functools.partial)
 _DESCRIPTORS = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
 
 

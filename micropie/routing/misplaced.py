@@ -42,10 +42,11 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
     for name, value in own.items():
         if is_lost(value) and not inspect.ismethod(value):
             raise SetupError(f"self.{name} of {type(app).__name__}: {_NO_EFFECT}; {_advice(name, value)}")
-    for name, value in ({name: value for name, (_, value) in attributes.items()} | own).items():
-        kind = type(value)
-        has_routes = any(MARKS in _left_on(one) for one in vars(kind).values() if is_method(one))
-        if has_routes and not isinstance(value, framework) and not name.startswith("_"):
+    public = {name: value for name, (_, value) in attributes.items() if not name.startswith("_")} | own
+    kinds = {type(value): name for name, value in public.items() if not name.startswith("_")}
+    for kind, name in kinds.items():
+        has_routes = any(MARKS in _left_on(one) and is_method(one) for one in vars(kind).values())
+        if has_routes and not issubclass(kind, framework):
             raise SetupError(f"{name} is no App, and its routes answer nothing: write class {kind.__name__}(App)")
 
 
@@ -73,9 +74,10 @@ def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
 
     def is_lost(value: object) -> bool:
         marks = _left_on(value)
-        is_attribute = is_method(value) or not callable(value)  # and no application, which may be mounted
-        is_idle = is_attribute and REQUIRES in marks and id(marks[REQUIRES]) not in guards
-        return is_idle or any(id(mark) not in routes for mark in marks.get(MARKS, ()))
+        is_idle = REQUIRES in marks and id(marks[REQUIRES]) not in guards
+        if is_idle and (is_method(value) or not callable(value)):  # and no application, which may be mounted
+            return True
+        return any(id(mark) not in routes for mark in marks.get(MARKS, ()))
 
     return is_lost
 
