@@ -86,10 +86,11 @@ core: $(VENV)/.installed-test
 	@echo "== pytest, the core"
 	$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal --world=asyncio $(CORE)
 
+# pytest-cov would ask coverage twice: for the total, and for what is missing. The latter is of interest after a failure.
 tests: $(VENV)/.installed-test
 	scripts/get-pyodide
 	@echo "== pytest"
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --cov --cov-report=term-missing $(OPTIONS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --cov --cov-report= $(OPTIONS) || { $(BIN)/coverage report; false; }
 
 system:
 	@echo "== system packages"

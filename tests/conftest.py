@@ -35,7 +35,7 @@ from micropie.streams.source import EarlyHead
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
 from tests.support.redis_server import redis_server
-from tests.support.selection import WORLDS, left_out
+from tests.support.selection import WORLDS, left_out, worlds_of
 from tests.support.waiting import PATIENCE
 
 # A shell's background job ignores SIGINT, and so would the servers that tests start and interrupt.
@@ -111,7 +111,7 @@ def early_events(monkeypatch: pytest.MonkeyPatch) -> None:
 logging.getLogger("micropie.security").setLevel(logging.ERROR)
 
 
-@pytest.fixture(params=WORLDS)
+@pytest.fixture
 def world(request: pytest.FixtureRequest) -> str:
     """The protocol and event loop of this run: "wsgi", "asyncio" or "trio"."""
     name: str = request.param
@@ -209,6 +209,16 @@ def _server_of(item: pytest.Item) -> str:
     return next((name for name in named if item.nodeid.startswith("tests/servers/") and isinstance(name, str)), "")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Collect a test in the worlds of its folder, if it names none: an item takes as long to make if it is left out."""
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "world" in metafunc.fixturenames and not any("world" in names for names in named):
+        option = metafunc.config.getoption
+        is_each = option("--all-worlds") or option("--world")
+        worlds = WORLDS if is_each else worlds_of(metafunc.definition.nodeid, WORLDS)
+        metafunc.parametrize("world", worlds, indirect=True)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Collect tests without the garbage collector, which finds nothing there and takes a quarter of the time."""
@@ -222,9 +232,8 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_finish() -> None:
     """Keep what was collected, and all modules, from being looked through by each run of the garbage collector.
 
-    With 24,000 tests a run takes half a second, and some tests ask for one.
+    With all tests a run takes half a second, and some tests ask for one. A run before this would free a few megabytes.
     """
-    gc.collect()
     gc.freeze()
 
 

@@ -18,17 +18,17 @@ import mmap
 import os
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import coverage
 from coverage.parser import PythonParser
 
 from tests.support.started.sitecustomize import NAME, find_marked
 
 ROOT = Path(__file__).parents[2]
-KEPT = ROOT / "build" / f"marked-modules-{sys.implementation.cache_tag}"
+KEPT = ROOT / "build" / f"marked-{sys.implementation.cache_tag}"
 Block = list[ast.stmt]
 
 
@@ -54,9 +54,11 @@ class Marks:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._places: dict[str, Place] = {}
         self.codes: dict[str, bytes] = {}
+        self._followers: dict[str, bytes] = {}
         size = 0
         for path in paths:
-            count = path.read_bytes().count(b"\n") + 2
+            lines = path.read_bytes().count(b"\n") + 2
+            count = lines + -lines % 64  # a line more leaves the marks of the files behind it where they are
             self._places[str(path)] = Place(size, size + count)
             size += 2 * count
         self.reached = mmap.mmap(-1, size)
@@ -70,24 +72,26 @@ class Marks:
         return f"{self._file.name}{os.pathsep}{KEPT}"
 
     def compile_all(self, kept: Path) -> None:
-        """Compile the files, or take what an earlier process has compiled of the same files and kept in ``kept``.
+        """Compile the files, but take from ``kept`` what an earlier process has made of those that have not changed.
 
-        This takes two seconds, and each worker of pytest-xdist would take them once more.
+        All take ten seconds, and each worker of pytest-xdist would take them once more.
         """
-        files = [__file__, *self._places]
-        states = [(path, stat.st_mtime_ns, stat.st_size) for path in files for stat in [Path(path).stat()]]
-        key = marshal.dumps([sys.version, *states])
-        if kept.exists():
-            known, codes = marshal.loads(kept.read_bytes())
-            if known == key:
-                self.codes |= codes
-                return
+        makers = sys.version, coverage.__version__, Path(__file__).stat().st_mtime_ns
+        known: tuple[dict[str, Any], ...] = marshal.loads(kept.read_bytes()) if kept.exists() else ({}, {}, {})
+        states = {}
         for path, place in self._places.items():
-            self.codes[path] = marshal.dumps(compile(_marked(path, place), path, "exec", dont_inherit=True))
-        kept.parent.mkdir(exist_ok=True)
-        new = kept.with_suffix(f".{os.getpid()}")
-        new.write_bytes(marshal.dumps((key, self.codes)))
-        new.replace(kept)
+            stat = Path(path).stat()
+            states[path] = (*makers, *place, stat.st_mtime_ns, stat.st_size)
+            if known[0].get(path) == states[path]:
+                self.codes[path], self._followers[path] = known[1][path], known[2][path]
+            else:
+                self.codes[path] = marshal.dumps(compile(_marked(path, place), path, "exec", dont_inherit=True))
+                self._followers[path] = marshal.dumps(_followers(path))
+        if states != known[0]:
+            kept.parent.mkdir(exist_ok=True)
+            new = kept.with_suffix(f".{os.getpid()}")
+            new.write_bytes(marshal.dumps((states, self.codes, self._followers)))
+            new.replace(kept)
 
     def add(self, reached: bytes) -> None:
         """Add what another process with the same marks has reached."""
@@ -105,19 +109,26 @@ class Marks:
         place, reached = self._places[path], self.reached
         if not any(reached[place.lines : place.past]):
             return
-        parser = PythonParser(filename=path)
-        parser.parse_source()
-        followers = defaultdict(set)
-        for line, following in parser.arcs():
-            followers[line].add(following)
+        followers: dict[int, set[int]] = marshal.loads(self._followers[path])
         for line in range(place.past - place.lines):
-            block = min((later for later in followers[line] if later > line), default=0)  # it begins below its head
+            following = followers.get(line, set())
+            block = min((later for later in following if later > line), default=0)  # it begins below its head
             if reached[place.lines + line]:
                 yield -1, line
                 if reached[place.lines + block]:
                     yield line, block
             if reached[place.past + line]:
-                yield from ((line, past) for past in followers[line] - {block})
+                yield from ((line, past) for past in following - {block})
+
+
+def _followers(path: str) -> dict[int, set[int]]:
+    """Return the lines that may follow each line."""
+    parser = PythonParser(filename=path)
+    parser.parse_source()
+    followers: dict[int, set[int]] = {}
+    for line, following in parser.arcs():
+        followers.setdefault(line, set()).add(following)
+    return followers
 
 
 def _marked(path: str, place: Place) -> ast.Module:

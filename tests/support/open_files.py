@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from pathlib import Path
 
@@ -13,7 +12,6 @@ def open_files(below: Path | str = "/") -> set[str]:
     Compare with ``<=`` what is open afterwards and before: a thread or an event loop of another test may close its own
     meanwhile. Sockets and pipes are not files of a directory.
     """
-    gc.collect()
     found = set()
     for descriptor in os.listdir("/proc/self/fd"):
         try:

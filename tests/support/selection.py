@@ -7,7 +7,7 @@ run, so a failure repeats.
 trio runs the same flow as asyncio does. Where nothing waits it adds nothing, so only the ``WAITING`` folders and files
 are tested on it. A case that has no other world runs on it everywhere.
 
-``--world=trio`` runs all cases of that world, ``--all-worlds`` every case in every world (``make test-all``).
+A test that is left out for its folder is not even collected. ``--world=trio`` runs all cases of that world, ``--all-worlds`` every case in every world (``make test-all``).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def left_out(items: Iterable[pytest.Item], world: str | None) -> set[pytest.Item
         item
         for function, cases in functions.items()
         for index, (case, in_world) in enumerate(cases.items())
-        for chosen in [chosen_worlds(case, list(in_world), is_first=index == 0, waits=function.startswith(WAITING))]
+        for chosen in [chosen_worlds(case, worlds_of(function, list(in_world)), is_first=index == 0)]
         for own, item in in_world.items()
         if own not in chosen
     }
@@ -75,8 +75,13 @@ def case_of(node_id: str, world: str) -> str:
     return f"{function}[{'-'.join(parts)}]"
 
 
-def chosen_worlds(case: str, worlds: Sequence[str], *, is_first: bool, waits: bool) -> Sequence[str]:
-    """Return the worlds in which a case runs, of those for which it was collected."""
-    if not waits:
-        worlds = [world for world in worlds if world != "trio"] or worlds
+def worlds_of(function: str, worlds: Sequence[str]) -> Sequence[str]:
+    """Return those of ``worlds`` in which cases of a function run: on trio where something waits, or if it is the only."""
+    if function.startswith(WAITING):
+        return worlds
+    return [world for world in worlds if world != "trio"] or worlds
+
+
+def chosen_worlds(case: str, worlds: Sequence[str], *, is_first: bool) -> Sequence[str]:
+    """Return the worlds in which a case runs, of those in which cases of its function run."""
     return worlds if is_first else [worlds[zlib.crc32(case.encode()) % len(worlds)]]
