@@ -7,7 +7,8 @@ run, so a failure repeats.
 trio runs the same flow as asyncio does. Where nothing waits it adds nothing, so only the ``WAITING`` folders and files
 are tested on it. A case that has no other world runs on it everywhere.
 
-A test that is left out for its folder is not even collected. ``--world=trio`` runs all cases of that world, ``--all-worlds`` every case in every world (``make test-all``).
+A test that is left out for its folder is not even collected. ``--world=trio`` runs all cases of that world,
+``--all-worlds`` every case in every world (``make test-all``).
 """
 
 from __future__ import annotations
