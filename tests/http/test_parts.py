@@ -358,7 +358,7 @@ LEAVING = {"/asynchronous": b"f", "/sync": b"f", "/at_once": b"left", "/asks_onl
 @pytest.mark.parametrize("path", LEAVING)
 def test_R23_R30_what_is_not_read_is_not_received(backend: str, path: str) -> None:
     pieces = [piece(section('name="f"; filename="f"', b"x" * 65536), more=True)]
-    pieces += [piece(b"x" * 65536, more=True) for _ in range(3000)]
+    pieces += [piece(b"x" * 65536, more=True)] * 3000
     call = run(backend, lambda: get(Leaving(), path, "POST", *pieces, headers=PAIRS))
     assert (call.status, call.body) == (200, LEAVING[path])
     assert call.received <= 1
