@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from functools import lru_cache
 from io import FileIO
 from math import inf
 from typing import TypeAlias
 
 from micropie.errors import HTTPError
 from micropie.execution import after_fork_in_child
-from micropie.files.lookup import Facts, ResolvedFile, find, open_resolved
+from micropie.files.lookup import Facts, find, open_resolved
 from micropie.files.recent import Recent
 
 # A directory, a path below it, whether links are followed.
@@ -23,10 +22,9 @@ Place: TypeAlias = tuple[str, str, bool]
 # The fingerprint of a file, and the version of it that was read.
 Fingerprint: TypeAlias = tuple[str, Facts]
 
-CAPACITY = 4096  # files
 LARGEST_ASKED = 64 * 1024 * 1024  # bytes of a file that is read because a client asks for a version of it
 
-KNOWN: Recent[Place, Fingerprint] = Recent(CAPACITY)
+KNOWN: Recent[Place, Fingerprint] = Recent(4096)  # files
 after_fork_in_child(KNOWN.clear)
 
 
@@ -39,17 +37,13 @@ def fingerprint(place: Place, largest: float = inf) -> Fingerprint:
     seen_at = time.monotonic()
     resolved = find(root, path, (), follow_symlinks)
     known = KNOWN.latest(place)
-    if resolved.size > largest and (known is None or known[1] != resolved.version):
-        return "", resolved.version
-    known = _digits(root, resolved, follow_symlinks), resolved.version
+    if known is None or known[1] != resolved.version:
+        if resolved.size > largest:
+            return "", resolved.version
+        with FileIO(open_resolved(root, resolved, follow_symlinks)) as file:
+            known = hashlib.file_digest(file, "sha256").hexdigest()[:16], resolved.version
     KNOWN.put(place, known, seen_at)
     return known
-
-
-@lru_cache(maxsize=CAPACITY)
-def _digits(root: str, version: ResolvedFile, follow_symlinks: bool) -> str:
-    with FileIO(open_resolved(root, version, follow_symlinks)) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def fingerprint_for_url(place: Place) -> str:

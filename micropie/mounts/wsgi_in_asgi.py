@@ -19,7 +19,7 @@ from anyio import from_thread
 
 from micropie.errors import ClientDisconnect
 from micropie.execution import AHEAD, TASKS, WAKERS, SingleWaiterEvent, Threads, in_thread, take_slot
-from micropie.http import Environ, Exchange, Response, cached_if_short
+from micropie.http import Environ, Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall, moved_environ
@@ -183,14 +183,6 @@ def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedRead
     if exchange.client is not None:
         environ["REMOTE_PORT"] = str(exchange.client.port)
     for header, value in exchange.headers.items():
-        environ[_key_of(header)] = value
+        key = header.upper().replace("-", "_")
+        environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
     return moved_environ(environ, exchange, mounted_path)
-
-
-_BODY_KEYS = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
-
-
-@cached_if_short(256)  # clients choose the names
-def _key_of(header: str) -> str:
-    """Return the key of a header in an environ."""
-    return _BODY_KEYS.get(header) or "HTTP_" + header.upper().replace("-", "_")

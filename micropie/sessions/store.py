@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, logger
-from micropie.execution import AWAIT, RETRY_AFTER, Flow, Outage, ServiceThreads, call
+from micropie.execution import INLINE, RETRY_AFTER, Flow, Outage, ServiceThreads, call, kind_of
 from micropie.http import (
     MAX_COOKIE,
     Changes,
@@ -56,7 +56,9 @@ class SessionStore:
         self._plain_cookie = without_prefix(settings.session_cookie or "session_id")
         self._timeout = settings.session_timeout
         self._make_id = settings.session_id_factory or _new_id
-        self._outages: dict[str, Outage] = {}  # by method: one that is full or locked can be read all the time
+        subject = f"the session backend {type(backend).__name__}"
+        # By method: one that is full or locked can be read all the time.
+        self._outages = {name: Outage(subject, f", {name} fails") for name in ("load", "save", "merge")}
         self.in_cookie = getattr(backend, "in_cookie", False)
         self._threads = ServiceThreads() if getattr(backend, "blocking", True) else None
         self._merge = _own(backend, "merge")
@@ -87,7 +89,7 @@ class SessionStore:
         """Return the session of an id; a new one if there is no id or it is unknown. Yields only if ``opens_ahead``."""
         if not session_id or not self._is_id(session_id):
             return Session()
-        data = yield from self._ask(self._load, session_id)
+        data = yield from self._ask("load", self._load, session_id)
         # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
         if not data:
             return Session()
@@ -137,7 +139,7 @@ class SessionStore:
         changes.check = self._check_size
         changes.new_id = self._make_id() if session.regenerated else None
         if self._merge is not None:
-            data = yield from self._ask(self._merge, session.id, changes, self._timeout)
+            data = yield from self._ask("merge", self._merge, session.id, changes, self._timeout)
         else:
             data = yield from self._load_and_save(session.id, changes)
         if changes.emptied:
@@ -152,48 +154,33 @@ class SessionStore:
 
     def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, object]]:
         """Merge changes in a backend without ``merge``. Only a change that is stored at the same moment is lost."""
-        stored = {} if changes.emptied else (yield from self._ask(self.backend.load, session_id))
+        stored = {} if changes.emptied else (yield from self._ask("load", self.backend.load, session_id))
         data = changes.apply(stored) if stored else {}
         if data:
-            yield from self._ask(self.backend.save, changes.new_id or session_id, data, self._timeout)
+            yield from self._ask("save", self.backend.save, changes.new_id or session_id, data, self._timeout)
         if changes.new_id or not data:
-            yield from self._ask(self.backend.save, session_id, {}, self._timeout)
+            yield from self._ask("save", self.backend.save, session_id, {}, self._timeout)
         return data
 
     def _store(self, session_id: str, data: dict[str, object]) -> Flow[Any]:
         """Have the backend save all data of a session, and return what it returns."""
         self._check_size(data)
-        return self._ask(self.backend.save, session_id, data, self._timeout)
+        return self._ask("save", self.backend.save, session_id, data, self._timeout)
 
-    def _ask(self, method: Callable[..., object], *arguments: object) -> Flow[Any]:
-        """Call a backend's method. Raises 503 if the backend can't reach its data."""
-        if _is_async(getattr(method, "__func__", method)):
-            question = call(AWAIT, method, *arguments)
-        elif self._threads is not None:
-            question = call(self._threads, method, *arguments)
-        else:
-            question = _quick_question(method, arguments)
+    def _ask(self, name: str, method: Callable[..., object], *arguments: object) -> Flow[Any]:
+        """Call a backend's method of that name. Raises 503 if the backend can't reach its data."""
+        kind = kind_of(method, self._threads or INLINE)
+        question = _quick_question(method, arguments) if kind == INLINE else call(kind, method, *arguments)
         try:
-            return (yield from self._outage_of(method).watch(question))
+            return (yield from self._outages[name].watch(question))
         except OSError:
             raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER) from None
-
-    def _outage_of(self, method: Callable[..., object]) -> Outage:
-        name = getattr(method, "__name__", "")
-        try:
-            return self._outages[name]
-        except KeyError:
-            subject = f"the session backend {type(self.backend).__name__}"
-            return self._outages.setdefault(name, Outage(subject, f", {name} fails"))
 
 
 def _quick_question(method: Callable[..., object], arguments: Sequence[object]) -> Flow[object]:
     """Call a method that never waits, though its result may be awaitable (``Loaded``)."""
     return method(*arguments)
     yield  # what makes it a flow
-
-
-_is_async = lru_cache(maxsize=64)(inspect.iscoroutinefunction)  # of a backend's few functions; it is slow
 
 
 _METHODS = frozenset({"load", "save", "merge", "load_shared"})

@@ -36,7 +36,6 @@ def assets(tmp_path: Path) -> Path:
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is known from another test, and what is found out stays fresh until ``a_second_passes``."""
     fingerprints.KNOWN.clear()
-    fingerprints._digits.cache_clear()
     monkeypatch.setattr(recent, "FRESH_FOR", 3600.0)
 
 

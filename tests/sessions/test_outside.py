@@ -243,18 +243,24 @@ def test_sqlite_that_stays_locked_is_out_of_reach(tmp_path: Path, monkeypatch: p
     backend.close()
 
 
-def test_sqlite_waits_for_others_that_open_the_file() -> None:
-    class Refusing:
-        refusals = 2
+def test_sqlite_waits_for_others_that_open_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sessions.db"
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    pauses: list[float] = []
 
-        def execute(self, _statement: str) -> None:
-            if self.refusals:
-                self.refusals -= 1
-                raise sqlite3.OperationalError("database is locked")
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            locker.execute("COMMIT")
 
-    connection: Any = Refusing()
-    sqlite._execute_with_retries(connection, "PRAGMA journal_mode = WAL")
-    assert connection.refusals == 0
+    monkeypatch.setattr("time.sleep", sleep)
+    backend = SQLiteSessionBackend(path)
+    assert backend.load("id") == {}
+    assert len(pauses) == 2
+    assert locker.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    locker.close()
+    backend.close()
 
 
 def test_sqlite_leaves_a_parent_s_connections_alone(tmp_path: Path) -> None:
