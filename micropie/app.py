@@ -353,7 +353,7 @@ class App(Node):
             "ssl_certfile": ssl_certfile,
             "ssl_keyfile": ssl_keyfile,
         }
-        import_module("micropie.cli.serving.script").run_app(self, options, reload)
+        import_module("micropie.cli.serving.run").run_app(self, options, reload)
 
     def wsgi_shutdown(self) -> None:
         """Shut down now under WSGI, not at the process's exit. For servers' exit hooks and tests."""

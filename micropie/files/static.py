@@ -20,8 +20,7 @@ from micropie.execution import IO, Flow
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.fingerprints import KNOWN, LARGEST_ASKED, Fingerprint, fingerprint, fingerprint_for_url
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
-from micropie.files.recent import CONTENTS, LARGEST, OVERHEAD
-from micropie.files.recent_looks import LONGEST_PATH, RECENT
+from micropie.files.recent import CONTENTS, LARGEST, LONGEST_PATH, OVERHEAD, RECENT
 from micropie.http import (
     CONDITIONS,
     DOTS_AND_EMPTY,
@@ -120,7 +119,7 @@ def directory_route(
 def open_file(request: Request, response: Response) -> Flow[Response]:
     """Return the response that sends the file of a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416.
 
-    Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent_looks.py``).
+    Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent.py``).
     """
     reference: FileReference = response.body
     suffixes = codings_for(request.headers.get("accept-encoding", ""))

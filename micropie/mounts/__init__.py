@@ -5,8 +5,8 @@
 after the hooks that guard. For any other application the flow yields a step MOUNT where it would call a handler, and
 gets a ``Response`` whose body is a stream: hooks, sessions and errors surround it as they surround a handler.
 
-``asgi_call.py`` calls an ASGI application, under WSGI on the background loop; ``wsgi_in_asgi.py`` and
-``wsgi_in_wsgi.py`` call one of WSGI under either kind of server. A way to another thread and back costs more than most
+``asgi_call.py`` calls an ASGI application, under WSGI on the background loop; ``wsgi_call.py`` calls one of WSGI, and
+``wsgi_in_asgi.py`` has it do so under ASGI. A way to another thread and back costs more than most
 answers, so an answer in one piece takes one: nothing waits for a task or a thread to start, the last chunk comes with
 the end, and a short body is read ahead. When the client has left, an ASGI application that waits in
 ``receive`` is told so before it is cancelled: one that has made tasks, as Django's handler does, would leave them
@@ -34,9 +34,8 @@ from micropie.mounts.prefixes import (
 if TYPE_CHECKING:
     from micropie.mounts.asgi_call import call_asgi, hand_over
     from micropie.mounts.lifespan import MountedLife
-    from micropie.mounts.wsgi_call import RawBody, WSGICall
+    from micropie.mounts.wsgi_call import RawBody, WSGICall, environ_below, wsgi_under_wsgi
     from micropie.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
-    from micropie.mounts.wsgi_in_wsgi import environ_below, wsgi_under_wsgi
 
 __all__ = [
     "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody", "WSGICall", "call_asgi",
@@ -51,8 +50,7 @@ __getattr__ = lazily(
     {
         "asgi_call": "call_asgi hand_over",
         "lifespan": "MountedLife",
-        "wsgi_call": "RawBody WSGICall",
+        "wsgi_call": "RawBody WSGICall environ_below wsgi_under_wsgi",
         "wsgi_in_asgi": "environ_of wsgi_under_asgi",
-        "wsgi_in_wsgi": "environ_below wsgi_under_wsgi",
     },
 )

@@ -1,4 +1,4 @@
-"""One call of a WSGI application, under any server: https://peps.python.org/pep-3333/
+"""One call of a WSGI application, under any server, and the whole of it under WSGI: https://peps.python.org/pep-3333/
 
 The last call of ``start_response`` before the first byte counts: a generator calls it late, while it runs to its
 first chunk, and an application may call it once more with ``exc_info``. The application is called, iterated and closed
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from micropie.errors import ResponseError, logger
 from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Response
 from micropie.mounts.prefixes import Mount, MountedPath
+from micropie.mounts.response import BoundedBody, stated_length
+from micropie.streams import ThreadSource
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -148,6 +150,45 @@ def moved_environ(environ: Environ, exchange: Exchange, mounted_path: MountedPat
     if exchange.known_host is not None:
         moved["HTTP_HOST"] = exchange.known_host
     return moved
+
+
+# -- under WSGI, in the server's thread --------------------------------------------------------------------------------
+
+
+def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
+    """Return the answer of a mounted WSGI application: its body is bytes if it is short, else a stream."""
+    call = WSGICall(mount)
+    try:
+        call.begin(environ_below(exchange, mounted_path))
+        is_short = call.is_short and not call.written
+        chunk = call.take()
+        response = call.response(chunk)
+    except BaseException:
+        call.close()
+        raise
+    is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length as it is
+    length = stated_length(response, is_head)
+    if is_short and not is_head and length in (None, len(chunk)):
+        exchange.on_close(call.close)  # the client gets its answer first
+    else:
+        response.body = ThreadSource(_chunks(call, chunk, length), may_begin_empty=True, owner=call)
+    return response
+
+
+def _chunks(call: WSGICall, chunk: bytes, length: int | None) -> Iterator[bytes]:
+    body = BoundedBody(length)
+    while bounded := body.bounded(chunk):
+        yield bounded
+        chunk = call.take()
+
+
+def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
+    """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to ``SCRIPT_NAME``."""
+    environ = moved_environ(exchange.environ or {}, exchange, mounted_path)
+    received = exchange.body_so_far()
+    if received is not None:  # a hook has received the body
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))
+    return environ
 
 
 class RawBody(io.RawIOBase):

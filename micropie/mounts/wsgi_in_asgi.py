@@ -11,8 +11,7 @@ import sys
 from collections import deque
 from contextlib import suppress
 from io import BufferedReader
-from itertools import chain, repeat
-from queue import SimpleQueue
+from threading import Semaphore
 
 import anyio
 from anyio import from_thread
@@ -46,8 +45,7 @@ class _Call:
         self._chunks: deque[tuple[bytes, bool]] = deque()  # from the thread: each with whether more may follow
         self._failures: list[BaseException] = []  # of the application
         self._chunk_given = SingleWaiterEvent()
-        self._grants = chain((1, AHEAD), repeat(1))  # chunks allowed by each ``take``; HEAD takes only the first one
-        self._granted: SimpleQueue[None] = SimpleQueue()  # one for each chunk that may be given
+        self._room = Semaphore(AHEAD)  # for chunks that were not taken
         self._receiving = anyio.CancelScope()  # of a task that receives a piece of the body
         self._is_stopped = self._has_ended = False
 
@@ -66,9 +64,8 @@ class _Call:
 
     async def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow (``PendingAnswer``)."""
-        for _ in range(next(self._grants)):
-            self._granted.put(None)
         chunk, more = await self._next_chunk()
+        self._room.release()
         if not more and self._failures:
             raise self._failures.pop()
         return chunk, more
@@ -76,7 +73,7 @@ class _Call:
     async def stop(self) -> None:
         """End the call, and wait for that (``PendingAnswer``)."""
         self._is_stopped = True
-        self._granted.put(None)
+        self._room.release()
         self._receiving.cancel()
         while not self._has_ended:
             await self._next_chunk()
@@ -141,7 +138,7 @@ class _Call:
 
     def _give(self, chunk: bytes) -> None:
         self._check()
-        self._granted.get()
+        self._room.acquire()
         self._check()
         self._chunks.append((chunk, True))
         self._waker.call(self._chunk_given.ring)

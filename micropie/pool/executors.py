@@ -28,17 +28,20 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from uuid import uuid4
 
 from micropie.execution import TookTooLong
-from micropie.pool.messages import (
+from micropie.pool.remote import (
     END,
+    GRACE,
+    CancelToken,
     EndMessage,
     FailedMessage,
+    PoolError,
+    RemoteChunks,
     ResultMessage,
     failed_message,
     open_message,
     pack_failure,
     pack_result,
 )
-from micropie.pool.remote import GRACE, CancelToken, PoolError, RemoteChunks
 
 BATCH: Final = "batch"
 

@@ -28,17 +28,20 @@ from weakref import finalize
 
 from micropie.execution import TookTooLong, notify_after_fork
 from micropie.lazily import module
-from micropie.pool.messages import (
+from micropie.pool.remote import (
     END,
     FAILED,
+    GRACE,
+    CancelToken,
     EndMessage,
     FailedMessage,
+    PoolError,
+    RemoteChunks,
     ResultMessage,
     open_message,
     pack_failure,
     pack_result,
 )
-from micropie.pool.remote import GRACE, CancelToken, PoolError, RemoteChunks
 
 STREAM: Final = "stream"
 CHUNK: Final = "chunk"

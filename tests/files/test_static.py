@@ -22,11 +22,10 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Response, SetupError, static_file
 from micropie.files import content_types as filetypes
-from micropie.files import lookup, recent, recent_looks, static
+from micropie.files import lookup, recent, static
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, find, open_resolved
-from micropie.files.recent import CAPACITY, CONTENTS, OVERHEAD, Recent
-from micropie.files.recent_looks import RECENT, RecentLooks
+from micropie.files.recent import CAPACITY, CONTENTS, OVERHEAD, RECENT, Recent, RecentLooks
 from micropie.http.json import CodecError
 from micropie.http.response import encode_body
 from micropie.testing import TestClient
@@ -1367,7 +1366,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return find_and_open(request, response, key)
 
     monkeypatch.setattr(static, "_find_and_open", noted)
-    monkeypatch.setattr(recent_looks, "SLOW", 60.0)
+    monkeypatch.setattr(recent, "SLOW", 60.0)
     monkeypatch.setattr(recent, "FRESH_FOR", 60.0)
     RECENT.clear()
     return asked
@@ -1428,7 +1427,7 @@ def test_what_only_has_to_be_found_was_not_read(site: Path, backend: str, thread
 
 @every_loop
 def test_large_files_are_left_to_threads(site: Path, backend: str, threads: list[str]) -> None:
-    (site / "long.txt").write_bytes(b"x" * (recent_looks.LARGEST + 1))
+    (site / "long.txt").write_bytes(b"x" * (recent.LARGEST_LOOK + 1))
     path = "/static/long.txt"
     answers = _looks_after(Files(site), backend, (_nothing, path, {}), (_nothing, path, {}))
     assert [status for status, _ in answers] == [200, 200]
@@ -1439,7 +1438,7 @@ def test_large_files_are_left_to_threads(site: Path, backend: str, threads: list
 def test_a_slow_directory_is_left_to_threads(
     site: Path, backend: str, threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recent_looks, "SLOW", 0.0)
+    monkeypatch.setattr(recent, "SLOW", 0.0)
     path = "/static/a.txt"
     answers = _looks_after(Files(site), backend, *[(_nothing, path, {})] * 6)
     assert answers == [(200, SMALL)] * 6
@@ -1456,7 +1455,7 @@ def test_looks_are_recent_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPat
     assert looks.may_read(FOUND)
     now[0] += 1.1
     assert not looks.may_look(_key("a"))
-    for number in range(recent_looks.CAPACITY):
+    for number in range(recent.MOST_LOOKS):
         looks.note(_key(str(number)))
     assert not looks.may_read(FOUND)
     assert looks.may_look(_key("0"))
@@ -1500,7 +1499,7 @@ def test_types_that_python_knows_have_no_charset_unless_they_are_text() -> None:
 
 
 def test_of_too_many_looks_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_looks, "CAPACITY", 2)
+    monkeypatch.setattr(recent, "MOST_LOOKS", 2)
     looks = RecentLooks()
     keys: list[Any] = [("root", name, (), False) for name in "abc"]
     for key in keys:

@@ -26,8 +26,7 @@ from micropie import App, where
 from micropie.execution.steps import TookTooLong
 from micropie.pool import executors
 from micropie.pool.executors import ExecutorPool
-from micropie.pool.messages import open_message
-from micropie.pool.remote import CancelToken, PoolError
+from micropie.pool.remote import CancelToken, PoolError, open_message
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled

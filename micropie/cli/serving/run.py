@@ -8,12 +8,15 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from micropie.channels import Channels
 from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILDS_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
+from micropie.errors import SetupError
 from micropie.execution import HANDLER, INLINE
 from micropie.middleware import MemoryRates, RateLimit
 from micropie.routing import Site, function_of, mentions
@@ -89,3 +92,27 @@ def _checked_port(options: Options) -> int:
         place = f"{options.host}:{port}"
         other = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
         raise ServingError(f"can't listen on {place} ({error.strerror or error}): choose another {other}") from None
+
+
+# -- ``app.run()``: from the application's own script ------------------------------------------------------------------
+
+
+def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
+    """Serve ``app`` until the process is told to end. Exits with one sentence for options that can't be met."""
+    try:
+        serve(Target(app, _name_of(app)), Options(**options), reload)
+    except (ServingError, SetupError) as error:
+        raise SystemExit(f"micropie: {error}") from None
+
+
+def _name_of(app: object) -> str | None:
+    """Return the name by which another process can import an application of the script; None if it has none."""
+    main = sys.modules["__main__"]
+    attribute = next((name for name, value in vars(main).items() if value is app), None)
+    if attribute is None:
+        return None
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:  # python -m shop.site
+        return f"{spec.name}:{attribute}"
+    file = getattr(main, "__file__", None)
+    return None if file is None else f"{Path(file).stem}:{attribute}"
