@@ -132,7 +132,7 @@ class Compress(FlowMiddleware):
         if length >= self._minimum:
             compressor = _Gzip(self, request, response)
             # For other clients a file on disk stays a file, which servers send most efficiently.
-            if stream.source.file is None or compressor.decide(request, response):
+            if stream.source.file is None or compressor.decide(response):
                 response.body = transform_stream(stream, compressor)
             request._exchange.call_before_head(compressor.describe)
         return response
@@ -161,11 +161,8 @@ class _Gzip:
         self._lock = Lock()
 
     def feed(self, chunk: bytes) -> bytes:
-        if self._may_compress is None and chunk:
-            request, response = cast(Request, self._request()), self._response
-            if request._exchange.pending is not None:
-                response = merge_pending(response, request._exchange.pending, keeps_status=True)
-            self.decide(request, response)
+        if chunk:
+            self.decide(self._response)
         if self._compressor is None or not chunk:
             return chunk
         compressed: bytes = self._compressor.compress(chunk) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -174,10 +171,13 @@ class _Gzip:
     def finish(self) -> bytes:
         return b"" if self._compressor is None else self._compressor.flush()
 
-    def decide(self, request: Request, response: Response) -> bool:
+    def decide(self, response: Response) -> bool:
         """Decide whether to compress, once, and return the decision."""
         with self._lock:  # the head may be completed while a thread makes the first chunk
             if self._may_compress is None:
+                request = cast(Request, self._request())
+                if request._exchange.pending is not None:
+                    response = merge_pending(response, request._exchange.pending, keeps_status=True)
                 self._may_compress = self._settings.may_compress(response, request._exchange.config.text_type)
                 if self._may_compress and _accepts_gzip(request):
                     self._compressor = zlib.compressobj(self._settings.level, zlib.DEFLATED, _GZIP)
@@ -185,10 +185,9 @@ class _Gzip:
 
     def describe(self, response: Response) -> None:
         """Set the headers of the answer, after its first chunk was made, or when the head is sent without it."""
-        request = cast(Request, self._request())
-        stream = request._exchange.stream
-        if self._may_compress is None and stream is not None and not stream.is_empty:
-            self.decide(request, response)
+        stream = cast(Request, self._request())._exchange.stream
+        if stream is not None and not stream.is_empty:
+            self.decide(response)
         if self._may_compress:
             add_vary(response.headers, "Accept-Encoding")
         if self._compressor is not None:

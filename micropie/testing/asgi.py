@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -41,29 +41,25 @@ class AppLoop:
     def __init__(self, tasks: anyio.abc.TaskGroup, thread: threading.Thread | None = None) -> None:
         loop: Any = current_token().native_token
         self._call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
-        self._context = copy_context()  # or asyncio would give the application the context of the test
         self._thread = thread
-        self._create_task = None if thread is not None else getattr(loop, "create_task", None)
-        self._posted: set[object] = set()  # the tasks of calls, to which asyncio itself refers weakly
+        self._calls: deque[Callable[[], object]] = deque()
+        self._has_calls = anyio.Event()
         self.tasks = tasks
+        tasks.start_soon(self._make_calls)
 
     def post(self, call: Callable[[], object]) -> None:
         """Run ``call`` in the loop's thread, soon; from any thread. Never waits; does nothing after the loop's end."""
+        self._calls.append(call)
         with suppress(RuntimeError):
-            self._call_soon(
-                partial(self._context.run, call if self._create_task is None else partial(self._call, call))
-            )
+            self._call_soon(lambda: self._has_calls.set())  # noqa: PLW0108 - only the loop knows which event it is
 
-    def _call(self, call: Callable[[], object]) -> None:
-        """Run ``call`` in a task: in a loop that ``asyncio.run`` has begun, anyio knows by its task where it is."""
-
-        async def run() -> None:
-            call()
-
-        assert self._create_task is not None  # noqa: S101
-        task = self._create_task(run())
-        self._posted.add(task)
-        task.add_done_callback(self._posted.discard)
+    async def _make_calls(self) -> None:
+        """Make the calls, in a task: in a loop that ``asyncio.run`` has begun, anyio knows by its task where it is."""
+        while True:
+            await self._has_calls.wait()
+            self._has_calls = anyio.Event()
+            while self._calls:
+                self._calls.popleft()()
 
     def stop(self, timeout: float | None = None) -> None:
         """End the loop's own thread. With a ``timeout`` in seconds, also wait for that."""

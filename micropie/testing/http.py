@@ -202,14 +202,10 @@ class AppTransport(httpx.BaseTransport, ABC):
     def startup(self) -> None:
         """Start the application up, if the protocol has a way to do that."""
 
-    def shutdown(self) -> None:
-        """Shut the application down, and release the transport's own resources."""
-        self.ends.close()
-
     def close(self) -> None:
         """Close the open answers, then shut down. Each step runs even if another fails."""
         with ExitStack() as stack:
             stack.callback(self.overrides.close)
-            stack.callback(self.shutdown)
+            stack.callback(self.ends.close)
             for call in list(self._open):
                 stack.callback(call.close)

@@ -185,17 +185,15 @@ class AppThread(Runner):
 
 
 class WSGITransport(AppTransport):
-    """Answer httpx's requests from a WSGI application."""
+    """Answer httpx's requests from a WSGI application. At the end it calls ``wsgi_shutdown``, if there is one.
+
+    WSGI has no lifespan: an application starts up at its first request and ends with its process. A test's process
+    continues after the application under test, so ``wsgi_shutdown`` stands for the worker's exit.
+    """
+
+    def __init__(self, app: WSGIApp, settings: Settings) -> None:
+        super().__init__(app, settings)
+        self.ends.callback(getattr(app, "wsgi_shutdown", int))
 
     def runner(self, app: WSGIApp, request: httpx.Request) -> AppThread:
         return AppThread(app, request_environ(request, self.settings))
-
-    def shutdown(self) -> None:
-        """Call ``wsgi_shutdown``, if the application has one.
-
-        WSGI has no lifespan: an application starts up at its first request and ends with its process. A test's
-        process continues after the application under test, so ``wsgi_shutdown`` stands for the worker's exit.
-        """
-        end = getattr(self.app, "wsgi_shutdown", None)
-        if callable(end):
-            end()

@@ -614,6 +614,6 @@ def test_invalid_settings_are_refused(options: Any) -> None:
 def test_the_head_and_the_first_chunk_decide_once() -> None:
     request = make_request(headers=[("Accept-Encoding", "gzip")])
     delayed = _Gzip(Compress(), request, Response())
-    delayed.decide(request, Response(content_type="text/plain"))
-    delayed.decide(request, Response(content_type="image/png"))  # by the thread that has waited for the lock
+    delayed.decide(Response(content_type="text/plain"))
+    delayed.decide(Response(content_type="image/png"))  # by the thread that has waited for the lock
     assert delayed.feed(b"a") != b"a"
