@@ -12,7 +12,7 @@ import types
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from functools import partial
-from typing import Annotated, Any, Literal, NewType, Protocol, TypeAlias, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, TypeAlias, Union, get_args, get_origin
 
 from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, is_structure, schemas, taken_by
 from micropie.http import BUILTINS, UploadFile, encoder_of
@@ -129,17 +129,8 @@ def _choice(values: Collection[object]) -> Schema:
     return {"type": kind, **schema} if kind is not None and not kinds else schema
 
 
-class _Model(Protocol):
-    """The part of a pydantic model's class that is used here."""
-
-    __name__: str
-
-    def model_json_schema(self, *, ref_template: str) -> Schema: ...
-
-
-def _by_pydantic(structure: type, template: str) -> tuple[Schema, dict[str, Schema]]:
-    model = cast("_Model", structure)
-    schema = model.model_json_schema(ref_template=template.replace("{name}", "{model}"))
+def _by_pydantic(model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
+    schema: Schema = model.model_json_schema(ref_template=template.replace("{name}", "{model}"))
     components = schema.pop("$defs", {})
     if "$ref" in schema:  # a model that refers to itself
         return schema, components

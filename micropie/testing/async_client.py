@@ -90,22 +90,16 @@ class Portal(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if not isinstance(request.stream, httpx.SyncByteStream):
-            request.stream = _Content(request.stream)
+            request.stream = cast(httpx.SyncByteStream, _content(aiter(request.stream)))
         response = await self.call(self._client.app_transport.handle_request, request)
         response.stream = _Body(cast(httpx.SyncByteStream, response.stream), self)
         return response
 
 
-class _Content(httpx.SyncByteStream):
-    """A request's content, for the worker thread: an asynchronous iterator of the test."""
-
-    def __init__(self, chunks: httpx.AsyncByteStream) -> None:
-        self._chunks = chunks
-
-    def __iter__(self) -> Iterator[bytes]:
-        chunks = aiter(self._chunks)
-        while (chunk := from_thread.run(anext, chunks, None)) is not None:
-            yield chunk
+def _content(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
+    """Iterate in a worker thread over a request's content, an asynchronous iterator of the test."""
+    while (chunk := from_thread.run(anext, chunks, None)) is not None:
+        yield chunk
 
 
 class _Body(httpx.AsyncByteStream):
