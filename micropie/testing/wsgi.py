@@ -193,7 +193,8 @@ class WSGITransport(AppTransport):
 
     def __init__(self, app: WSGIApp, settings: Settings) -> None:
         super().__init__(app, settings)
-        self.ends.callback(getattr(app, "wsgi_shutdown", int))
+        if end := getattr(app, "wsgi_shutdown", None):
+            self.ends.callback(end)
 
     def runner(self, app: WSGIApp, request: httpx.Request) -> AppThread:
         return AppThread(app, request_environ(request, self.settings))
