@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, logger
-from micropie.execution import INLINE, RETRY_AFTER, Flow, Outage, ServiceThreads, call, kind_of
+from micropie.execution import INLINE, RETRY_AFTER, CallKind, Flow, Outage, ServiceThreads, call, kind_of
 from micropie.http import (
     MAX_COOKIE,
     Changes,
@@ -56,20 +55,23 @@ class SessionStore:
         self._plain_cookie = without_prefix(settings.session_cookie or "session_id")
         self._timeout = settings.session_timeout
         self._make_id = settings.session_id_factory or _new_id
-        subject = f"the session backend {type(backend).__name__}"
-        # By method: one that is full or locked can be read all the time.
-        self._outages = {name: Outage(subject, f", {name} fails") for name in ("load", "save", "merge")}
         self.in_cookie = getattr(backend, "in_cookie", False)
-        self._threads = ServiceThreads() if getattr(backend, "blocking", True) else None
-        self._merge = _own(backend, "merge")
         shared = _own(backend, "load_shared")
         # Else it is copied: an author's backend may return a dict that it changes later, at another request's save.
         self._shares_data = shared is not None
-        self._load: Callable[[str], Any] = shared or backend.load
+        methods = {"load": shared or backend.load, "save": backend.save, "merge": _own(backend, "merge")}
+        otherwise: CallKind = ServiceThreads() if getattr(backend, "blocking", True) else INLINE
+        subject = f"the session backend {type(backend).__name__}"
+        # An outage for each method: a backend that is full or locked can be read all the time.
+        self._methods = {
+            name: (method, kind_of(method, otherwise), Outage(subject, f", {name} fails"))
+            for name, method in methods.items()
+            if method is not None
+        }
         # No backend is asked for an id that can't be one, as that of a file or of another program's key.
         made_here = _OWN_ID if settings.session_id_factory is None else _ANY_ID
         self._is_id = settings.session_id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
-        self.opens_ahead = self._threads is not None or inspect.iscoroutinefunction(backend.load)
+        self.opens_ahead = self._methods["load"][1] != INLINE
 
     def find_id(self, exchange: Exchange) -> str | None:
         """Return the session id in a request's cookie, or None."""
@@ -89,7 +91,7 @@ class SessionStore:
         """Return the session of an id; a new one if there is no id or it is unknown. Yields only if ``opens_ahead``."""
         if not session_id or not self._is_id(session_id):
             return Session()
-        data = yield from self._ask("load", self._load, session_id)
+        data = yield from self._ask("load", session_id)
         # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
         if not data:
             return Session()
@@ -138,8 +140,8 @@ class SessionStore:
         changes = session.changes()
         changes.check = self._check_size
         changes.new_id = self._make_id() if session.regenerated else None
-        if self._merge is not None:
-            data = yield from self._ask("merge", self._merge, session.id, changes, self._timeout)
+        if "merge" in self._methods:
+            data = yield from self._ask("merge", session.id, changes, self._timeout)
         else:
             data = yield from self._load_and_save(session.id, changes)
         if changes.emptied:
@@ -154,25 +156,25 @@ class SessionStore:
 
     def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, object]]:
         """Merge changes in a backend without ``merge``. Only a change that is stored at the same moment is lost."""
-        stored = {} if changes.emptied else (yield from self._ask("load", self.backend.load, session_id))
+        stored = {} if changes.emptied else copied((yield from self._ask("load", session_id)))
         data = changes.apply(stored) if stored else {}
         if data:
-            yield from self._ask("save", self.backend.save, changes.new_id or session_id, data, self._timeout)
+            yield from self._ask("save", changes.new_id or session_id, data, self._timeout)
         if changes.new_id or not data:
-            yield from self._ask("save", self.backend.save, session_id, {}, self._timeout)
+            yield from self._ask("save", session_id, {}, self._timeout)
         return data
 
     def _store(self, session_id: str, data: dict[str, object]) -> Flow[Any]:
         """Have the backend save all data of a session, and return what it returns."""
         self._check_size(data)
-        return self._ask("save", self.backend.save, session_id, data, self._timeout)
+        return self._ask("save", session_id, data, self._timeout)
 
-    def _ask(self, name: str, method: Callable[..., object], *arguments: object) -> Flow[Any]:
+    def _ask(self, name: str, *arguments: object) -> Flow[Any]:
         """Call a backend's method of that name. Raises 503 if the backend can't reach its data."""
-        kind = kind_of(method, self._threads or INLINE)
+        method, kind, outage = self._methods[name]
         question = _quick_question(method, arguments) if kind == INLINE else call(kind, method, *arguments)
         try:
-            return (yield from self._outages[name].watch(question))
+            return (yield from outage.watch(question))
         except OSError:
             raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER) from None
 
