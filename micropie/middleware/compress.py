@@ -185,7 +185,8 @@ class _Gzip:
 
     def describe(self, response: Response) -> None:
         """Set the headers of the answer, after its first chunk was made, or when the head is sent without it."""
-        stream = cast(Request, self._request())._exchange.stream
+        request = cast(Request, self._request())
+        stream = request._exchange.stream
         if stream is not None and not stream.is_empty:
             self.decide(response)
         if self._may_compress:
