@@ -16,6 +16,7 @@ import sys
 import textwrap
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import files as files_of
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,14 +147,17 @@ class Start(NamedTuple):
     requests: list[str]
 
 
-def tour() -> Iterator[Start]:
-    """Yield an application for each section of the tour that runs in the browser."""
+@cache
+def tour() -> list[Start]:
+    """Return an application for each section of the tour that runs in the browser."""
+    starts = []
     for feature in the_tour.FEATURES:
         if parts := [part for part in feature.parts if part not in UNABLE_PARTS]:
             requests = [f"{one.method} {one.path} {one.body}".strip() for one in feature.tries]
             requests += [f"GET {feature.events}"] if feature.events else []
             requests += [f"WS {feature.socket} Pie?"] if feature.socket else []
-            yield Start(feature.title, _section(feature, parts), requests)
+            starts.append(Start(feature.title, _section(feature, parts), requests))
+    return starts
 
 
 def _section(feature: Feature, parts: list[Any]) -> str:
@@ -206,9 +210,10 @@ def _text(node: ast.stmt, text: str, methods: list[Any], named: set[str]) -> str
             return ""
         case ast.Expr(value=ast.Constant()) | ast.If():
             return ""
-    return ast.get_source_segment(text, node) or ""
+    return "\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno])
 
 
+@cache
 def _names(source: str) -> set[str]:
     return {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
 

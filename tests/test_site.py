@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from mkdocs.config import load_config
 from mkdocs.structure.files import get_files
 from mkdocs.structure.pages import Page
 from selenium import webdriver
-from selenium.webdriver.support.wait import WebDriverWait
 
 import micropie
 import micropie.channels
@@ -188,9 +186,9 @@ def test_every_public_name_has_an_example_in_the_reference() -> None:
     assert public - shown == {"__version__", "request"}
 
 
-@contextmanager
-def served(site: Path) -> Iterator[str]:
-    """Serve the site from this process, and yield its address."""
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """The address of the site, which this process serves."""
     handler = functools.partial(_Quiet, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever).start()
@@ -200,13 +198,32 @@ def served(site: Path) -> Iterator[str]:
             server.shutdown()
 
 
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[webdriver.Chrome]:
+    """One browser for all tests: Python, which is 13 MB, is compiled once and not for each of them."""
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: webdriver.Chrome) -> webdriver.Chrome:
+    """The browser, on an empty page, with an empty console."""
+    chromium.get("about:blank")
+    complaints(chromium)
+    return chromium
+
+
 @pytest.mark.timeout(240)
-def test_the_search_finds_what_people_type_among_the_first_three_pages(site: Path) -> None:
-    with served(site) as address, browsing() as browser:
-        browser.get(f"{address}/index.html")
-        browser.execute_script("document.querySelector('[data-md-component=search-query]').focus()")
-        found = {question: _pages_for(browser, question) for question in QUESTIONS}
-        assert complaints(browser) == []
+def test_the_search_finds_what_people_type_among_the_first_three_pages(address: str, browser: webdriver.Chrome) -> None:
+    browser.get(f"{address}/index.html")
+    browser.execute_script("document.querySelector('[data-md-component=search-query]').focus()")
+    found = {question: _pages_for(browser, question) for question in QUESTIONS}
+    assert complaints(browser) == []
     assert {question: pages for question, pages in found.items() if QUESTIONS[question] not in pages[:3]} == {}
 
 
@@ -215,11 +232,6 @@ def _pages_for(browser: webdriver.Chrome, question: str) -> list[str]:
     browser.execute_script(ASK, question)
     wait(browser, "return /match/.test(document.querySelector('.md-search-result__meta').textContent)")
     return list(dict.fromkeys(browser.execute_script(HITS)))
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
 
 
 # Show the article of each page in the place of this page's, with the tables in boxes that scroll, as the theme's script
@@ -260,18 +272,16 @@ FITTING = """
 
 
 @pytest.mark.timeout(240)
-def test_each_page_fits_on_a_telephone_and_none_is_endless(site: Path) -> None:
+def test_each_page_fits_on_a_telephone_and_none_is_endless(site: Path, address: str, browser: webdriver.Chrome) -> None:
     pages = [str(page.relative_to(site)) for page in sorted(site.rglob("*.html")) if page.name != "404.html"]
-    with served(site) as address, browsing() as browser:
-        browser.set_script_timeout(200)
-        browser.get(f"{address}/index.html")
-        with seen_as(browser, "telephone"):
-            found = browser.execute_async_script(FITTING, pages, True)
-            assert {page: one for page, one in found.items() if one[0] > 390 or one[2]} == {}
-        high = [page for page, one in found.items() if one[1] > 9000]  # no page is higher on a wide screen
-        with seen_as(browser, "light"):
-            found = browser.execute_async_script(FITTING, high, False)
-            assert {page: one[1] for page, one in found.items() if one[1] > 9000} == {}
+    browser.get(f"{address}/index.html")
+    with seen_as(browser, "telephone"):
+        found = browser.execute_async_script(FITTING, pages, True)
+        assert {page: one for page, one in found.items() if one[0] > 390 or one[2]} == {}
+    high = [page for page, one in found.items() if one[1] > 9000]  # no page is higher on a wide screen
+    with seen_as(browser, "light"):
+        found = browser.execute_async_script(FITTING, high, False)
+        assert {page: one[1] for page, one in found.items() if one[1] > 9000} == {}
 
 
 @pytest.mark.parametrize(
@@ -329,11 +339,6 @@ PAGE += (
 PAGE += "    def a(self, q): return f'a{q}'\n    def b(self, x): return f'b{x}'\n\napp = Root()"
 
 
-def wait_for_answer(browser: webdriver.Chrome) -> None:
-    """Wait for the panel's answer. Python may have to be loaded first, 13 MB, which takes long on a busy machine."""
-    WebDriverWait(browser, 100, 0.02).until(lambda browser: browser.execute_script(STATE), STATE)
-
-
 def documented() -> list[tuple[str, str, str]]:
     """Return the source of each example with a button, one of its requests, and the request with its answer."""
     texts = [page.read_text() for page in sorted((ROOT / "docs").rglob("*.md"))]
@@ -343,7 +348,7 @@ def documented() -> list[tuple[str, str, str]]:
 
 @needs_pyodide
 @pytest.mark.timeout(240)
-def test_what_has_a_button_answers_in_the_browser_as_the_page_says(site: Path) -> None:
+def test_what_has_a_button_answers_in_the_browser_as_the_page_says(address: str, browser: webdriver.Chrome) -> None:
     cases = documented()
     matches = [REQUEST.fullmatch(line) for _, _, line in cases]
     asked = [
@@ -353,11 +358,9 @@ def test_what_has_a_button_answers_in_the_browser_as_the_page_says(site: Path) -
     ]
     starts = [(start.source, line) for start in playground.tour() for line in start.requests if line.startswith("GET")]
     ends = [(source, *line.split(" ", 1), "") for source, line in starts if line != "GET /clock"]
-    with served(site) as address, browsing() as browser:
-        browser.set_script_timeout(200)
-        browser.get(f"{address}/playground.html")
-        answers = browser.execute_async_script(ASK_ALL, [*asked, *ends])
-        assert complaints(browser) == []
+    browser.get(f"{address}/playground.html")
+    answers = browser.execute_async_script(ASK_ALL, [*asked, *ends])
+    assert complaints(browser) == []
     assert len(asked) == len(cases) > 150
     wrong = []
     for (_, _, line), found, (status, body) in zip(cases, matches, answers, strict=False):
@@ -380,52 +383,51 @@ def _detail(body: str) -> str:
 
 @needs_pyodide
 @pytest.mark.timeout(240)
-def test_an_application_is_changed_asked_and_stopped_in_the_browser(site: Path) -> None:
-    with served(site) as address, browsing() as browser:
-        browser.get(f"{address}/start/first-app.html")
-        loaded = "return performance.getEntriesByType('resource').map(one => one.name)"
-        assert not [name for name in browser.execute_script(loaded) if "pyodide" in name]  # before the first click
+def test_an_application_is_changed_asked_and_stopped_in_the_browser(address: str, browser: webdriver.Chrome) -> None:
+    browser.get(f"{address}/start/first-app.html")
+    loaded = "return performance.getEntriesByType('resource').map(one => one.name)"
+    assert not [name for name in browser.execute_script(loaded) if "pyodide" in name]  # before the first click
 
-        def send(line: str, code: str | None = None) -> list[str]:
-            browser.execute_script(SEND, line, code)
-            wait_for_answer(browser)
-            shown: list[str] = browser.execute_script(SHOWN)
-            return shown
+    def send(line: str, code: str | None = None) -> list[str]:
+        browser.execute_script(SEND, line, code)
+        wait(browser, STATE)
+        shown: list[str] = browser.execute_script(SHOWN)
+        return shown
 
-        browser.execute_script("document.querySelector('.play-it').click()")
-        wait_for_answer(browser)
-        assert browser.execute_script(SHOWN) == ["200", "Hello, World!"]
-        assert send("GET /nowhere") == ["404", "404 Not Found"]
-        assert send("nonsense")[0] == "no request"
-        assert send("GET /", "nonsense")[1].endswith("NameError: name 'nonsense' is not defined\n")
-        # The page is shown, and its links and forms ask the application.
-        assert send("GET /", PAGE)[0] == "200"
-        frame = "document.querySelector('.play-page').contentDocument"
-        wait(browser, f"return {frame}?.onsubmit && {frame}.querySelector('a') !== null")
-        browser.execute_script(f"{frame}.querySelector('a').click()")
-        wait(browser, "return document.querySelector('.play-body').textContent === 'b2'")
-        send("GET /")
-        wait(browser, f"return {frame}?.onsubmit && {frame}.querySelector('button') !== null")
-        browser.execute_script(f"{frame}.querySelector('button').click()")
-        wait(browser, "return document.querySelector('.play-body').textContent === 'a1'")
-        assert browser.execute_script("return document.querySelector('.play-ask input').value") == "POST /a q=1"
-        # An endless stream is left, a WebSocket is talked to.
-        starts = {start.title: start for start in playground.tour()}
-        browser.execute_script(SEND, "GET /clock", starts["Server-sent events"].source)
-        wait(browser, "return document.querySelector('.play-body').textContent.includes('tick')")
-        browser.execute_script("document.querySelectorAll('.play-ask button')[1].click()")
-        wait_for_answer(browser)
-        browser.execute_script(SEND, "WS /room one", starts["WebSockets and channels"].source)
-        wait(browser, "return document.querySelector('.play-body').textContent.includes('one')")
-        browser.execute_script(SEND, "WS /room two", None)
-        wait(browser, "return document.querySelector('.play-body').textContent.includes('two')")
-        # Code that never ends is ended, and the next request is answered.
-        browser.execute_script(SEND, "GET /", "while True:\n    pass")
-        browser.execute_script("document.querySelectorAll('.play-ask button')[1].click()")
-        wait_for_answer(browser)
-        assert browser.execute_script(SHOWN)[1].startswith("Stopped.")
-        assert send("GET /b?x=1", PAGE) == ["200", "b1"]
-        assert complaints(browser) == []
+    browser.execute_script("document.querySelector('.play-it').click()")
+    wait(browser, STATE)
+    assert browser.execute_script(SHOWN) == ["200", "Hello, World!"]
+    assert send("GET /nowhere") == ["404", "404 Not Found"]
+    assert send("nonsense")[0] == "no request"
+    assert send("GET /", "nonsense")[1].endswith("NameError: name 'nonsense' is not defined\n")
+    # The page is shown, and its links and forms ask the application.
+    assert send("GET /", PAGE)[0] == "200"
+    frame = "document.querySelector('.play-page').contentDocument"
+    wait(browser, f"return {frame}?.onsubmit && {frame}.querySelector('a') !== null")
+    browser.execute_script(f"{frame}.querySelector('a').click()")
+    wait(browser, "return document.querySelector('.play-body').textContent === 'b2'")
+    send("GET /")
+    wait(browser, f"return {frame}?.onsubmit && {frame}.querySelector('button') !== null")
+    browser.execute_script(f"{frame}.querySelector('button').click()")
+    wait(browser, "return document.querySelector('.play-body').textContent === 'a1'")
+    assert browser.execute_script("return document.querySelector('.play-ask input').value") == "POST /a q=1"
+    # An endless stream is left, a WebSocket is talked to.
+    starts = {start.title: start for start in playground.tour()}
+    browser.execute_script(SEND, "GET /clock", starts["Server-sent events"].source)
+    wait(browser, "return document.querySelector('.play-body').textContent.includes('tick')")
+    browser.execute_script("document.querySelectorAll('.play-ask button')[1].click()")
+    wait(browser, STATE)
+    browser.execute_script(SEND, "WS /room one", starts["WebSockets and channels"].source)
+    wait(browser, "return document.querySelector('.play-body').textContent.includes('one')")
+    browser.execute_script(SEND, "WS /room two", None)
+    wait(browser, "return document.querySelector('.play-body').textContent.includes('two')")
+    # Code that never ends is ended, and the next request is answered.
+    browser.execute_script(SEND, "GET /", "while True:\n    pass")
+    browser.execute_script("document.querySelectorAll('.play-ask button')[1].click()")
+    wait(browser, STATE)
+    assert browser.execute_script(SHOWN)[1].startswith("Stopped.")
+    assert send("GET /b?x=1", PAGE) == ["200", "b1"]
+    assert complaints(browser) == []
 
 
 def test_without_pyodide_the_site_has_no_buttons_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+# Seconds for a script that a test runs. Pyodide is loaded in one, and takes long on a busy machine.
+SCRIPT_WITHIN = 200.0
+
 
 class Chromedriver(Service):
     """Run the driver in a new process group with the browser, and kill the group in the end."""
@@ -62,6 +65,7 @@ def browsing(*more: str) -> Iterator[webdriver.Chrome]:
         driver = Chromedriver()
         try:
             browser = webdriver.Chrome(options=options, service=driver)
+            browser.set_script_timeout(SCRIPT_WITHIN)
             yield browser
             browser.quit()
         finally:
