@@ -1,4 +1,4 @@
-"""An application as a user writes it. ``test_checkers.py`` has mypy and pyright read it, and nothing runs it.
+"""An application as a user writes it. ``make types`` has mypy read it, ``test_checkers.py`` pyright, and nothing runs it.
 
 A line that ends with ``# wrong`` must be an error for both, and no other line may be one.
 """
@@ -49,9 +49,9 @@ class Root(App):
         assert_type(self.request.query("a"), str | None)
         assert_type(self.request.query("a", "b"), str)
         assert_type(self.request.query("a", 1), str | int)
-        text: str = self.request.query("a")  # wrong
-        self.response.set_cookie("a", 5)  # wrong
-        self.request.quary("a")  # wrong
+        text: str = self.request.query("a")  # type: ignore[assignment]  # wrong
+        self.response.set_cookie("a", 5)  # type: ignore[arg-type]  # wrong
+        self.request.quary("a")  # type: ignore[attr-defined]  # wrong
         return text
 
 
@@ -80,7 +80,7 @@ class Handlers(App):
     @hidden
     def delete(self) -> None:
         assert_type(self.get(5), dict[str, int])
-        self.get("5")  # wrong
+        self.get("5")  # type: ignore[arg-type]  # wrong
 
     def error(self) -> tuple[int, str]:
         return 418, "teapot"
@@ -100,26 +100,26 @@ def below(number: int) -> str:
 
 
 assert_type(below(5), str)
-below("5")  # wrong
-one.get(5)  # wrong
-one.error("404")  # wrong
+below("5")  # type: ignore[arg-type]  # wrong
+one.get(5)  # type: ignore[arg-type]  # wrong
+one.error("404")  # type: ignore[arg-type]  # wrong
 
 
 app = Root(
     debug=True, threads=4, session_backend=SQLiteSessionBackend("sessions.db"), security=SecurityDefaults("example.com")
 )
-App(debgu=True)  # wrong
-App(threads="4")  # wrong
-App(session_backend="sessions.db")  # wrong
-App(errors="jason")  # wrong
-App(run_in="proces", text="plain")  # wrong
+App(debgu=True)  # type: ignore[call-arg]  # wrong
+App(threads="4")  # type: ignore[arg-type]  # wrong
+App(session_backend="sessions.db")  # type: ignore[arg-type]  # wrong
+App(errors="jason")  # type: ignore[arg-type]  # wrong
+App(run_in="proces", text="plain")  # type: ignore[arg-type]  # wrong
 App(expose="explicit", text="plain", errors="json", session_cookie_samesite="Strict")
-app.run(loop="curio")  # wrong
+app.run(loop="curio")  # type: ignore[arg-type]  # wrong
 
 
 app.mount("/handlers", Handlers())
-app.mount(5, Handlers())  # wrong
-app.static("/files", 5)  # wrong
+app.mount(5, Handlers())  # type: ignore[arg-type]  # wrong
+app.static("/files", 5)  # type: ignore[arg-type]  # wrong
 
 
 @app.get("/plain")
@@ -127,7 +127,7 @@ def plain() -> str:
     return "plain"
 
 
-@app.get(5)  # wrong
+@app.get(5)  # type: ignore[arg-type]  # wrong
 def number() -> str:
     return "number"
 
@@ -137,6 +137,6 @@ def missing(error: HTTPError) -> str:
     return str(error)
 
 
-@app.error("404")  # wrong
+@app.error("404")  # type: ignore[arg-type]  # wrong
 def also_missing(error: HTTPError) -> str:
     return str(error)

@@ -1,12 +1,14 @@
-"""What type checkers say of a user's file: they find each wrong line, and nothing else."""
+"""What type checkers say of a user's file: they find each wrong line, and nothing else.
+
+mypy reads it with all the rest (``make types``), strictly: it tells of each error, and of each that it does not find where
+a comment ignores it.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,27 +19,25 @@ FILE = Path(__file__).with_name("a_users_file.py")
 ROOT = Path(__file__).parents[2]
 
 
-def lines_of_mypy(folder: Path) -> set[int]:
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "--config-file=",
-        f"--cache-dir={folder}",
-        "--follow-imports=silent",
-    ]
-    output = subprocess.run(
-        [*command, str(FILE)], cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
-    ).stdout
-    assert "error" in output, output
-    return {int(number) for number in re.findall(rf"{re.escape(FILE.name)}:(\d+): error", output)}
+@pytest.mark.timeout(240)  # 3 seconds of a processor
+def test_pyright_finds_the_wrong_lines_and_no_other(tmp_path: Path) -> None:
+    lines = FILE.read_text().splitlines()
+    wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
+    assert len(wrong) >= 8
+    assert lines_of_pyright(tmp_path) == wrong
+
+
+def test_mypy_is_told_to_find_the_same_lines() -> None:
+    """``make types`` reads the file, and complains of an error that it does not find there."""
+    lines = FILE.read_text().splitlines()
+    assert [line for line in lines if line.endswith("# wrong") != ("# type: ignore[" in line)] == []
 
 
 def lines_of_pyright(folder: Path) -> set[int]:
     settings = {
         "include": [str(FILE)],
         "typeCheckingMode": "standard",
+        "enableTypeIgnoreComments": False,  # they are for mypy
         "extraPaths": [str(ROOT)],
         "pythonPath": sys.executable,
     }
@@ -47,12 +47,3 @@ def lines_of_pyright(folder: Path) -> set[int]:
     output = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False).stdout
     found = json.loads(output)["generalDiagnostics"]
     return {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}
-
-
-@pytest.mark.timeout(240)  # 5 seconds of a processor
-@pytest.mark.parametrize("lines_of", [lines_of_mypy, lines_of_pyright])
-def test_it_finds_the_wrong_lines_and_no_other(lines_of: Callable[[Path], set[int]], tmp_path: Path) -> None:
-    lines = FILE.read_text().splitlines()
-    wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
-    assert len(wrong) >= 8
-    assert lines_of(tmp_path) == wrong
