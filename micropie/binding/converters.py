@@ -59,17 +59,16 @@ Collect: TypeAlias = Callable[[list[object]], object]
 class Converter(NamedTuple):
     """Two functions that return the converted value and raise ``ValueError`` for anything but what is ``expected``.
 
-    ``optional``: None is a value as well. ``many``: if set, the parameter takes every value of its name; ``many``
-    makes a list, a tuple or a set of the converted ones. ``schema``: in JSON Schema, for one type alone. ``invalid``
-    and ``required``: sentences for a visitor, by default made of ``expected``, and "Please fill in this field.".
-    ``message``: the author's words in their place. ``empty``: the texts that a form without the field stands for, as a
-    box that is not ticked and a list without a choice send nothing; None if it stands for nothing.
+    ``many``: if set, the parameter takes every value of its name; ``many`` makes a list, a tuple or a set of the
+    converted ones. ``schema``: in JSON Schema, for one type alone. ``invalid`` and ``required``: sentences for a
+    visitor, by default made of ``expected``, and "Please fill in this field.". ``message``: the author's words in their
+    place. ``empty``: the texts that a form without the field stands for, as a box that is not ticked and a list without
+    a choice send nothing; None if it stands for nothing.
     """
 
     expected: str
     from_text: Callable[[str], object]
     from_json: Callable[[object], object]
-    optional: bool = False
     many: Collect | None = None
     schema: Mapping[str, str] | None = None
     invalid: str = ""
@@ -475,7 +474,6 @@ def _optional(inner: Converter) -> Converter:
     return inner._replace(
         from_text=lambda text: None if text == "" and inner.many is None else inner.from_text(text),
         from_json=lambda value: None if value is None else inner.from_json(value),
-        optional=True,
         empty=None,
     )
 

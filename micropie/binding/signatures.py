@@ -13,14 +13,13 @@ import sys
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter
-from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, NamedTuple, NewType, TypeAlias
 
 from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, hints_of
-from micropie.binding.parameters import REQUIRED, BoundParameter, bound_parameter, by_name, from_path, unwrapped
+from micropie.binding.parameters import BY_NAME, REQUIRED, BoundParameter, bound_parameter, from_path, unwrapped
 from micropie.binding.sources import stated_source
-from micropie.errors import BadRequest, HTTPError, SetupError
+from micropie.errors import HTTPError, SetupError
 from micropie.execution import layers
 from micropie.http import BindingError, BindingErrors, ParameterError, Request, nested, rows, translated
 
@@ -81,13 +80,16 @@ class Plan:
         self._positional = [one for kind, one in bound if kind in _POSITIONAL]
         self._keywords = [one for kind, one in bound if kind is Parameter.KEYWORD_ONLY]
         variable = {
-            one.kind: BoundParameter(one.name, converter_for(one.annotation, one.name, own), REQUIRED, by_name)
+            one.kind: BoundParameter(
+                one.name, one.name, converter_for(one.annotation, one.name, own), REQUIRED, BY_NAME
+            )
             for one in parameters
             if one.kind in _VARIABLE
         }
         self._rest = variable.get(Parameter.VAR_POSITIONAL)  # *args
         self._others = variable.get(Parameter.VAR_KEYWORD)  # **kwargs
         self._all = self._positional + self._keywords
+        self._is_fixed = self._rest is None and self._others is None
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
         _check_order(self._positional if not is_provider else ())
         _check_documents(self._all)
@@ -149,23 +151,15 @@ class Plan:
         pairs = zip(self._positional, given, strict=True)
         return len(given) if all(one.is_plain(is_number) for one, is_number in pairs) else -1
 
-    def bind_fallback(
-        self, request: Request, segments: Sequence[str], values: Mapping[str, object]
+    def bind(
+        self, request: Request, segments: Sequence[str], values: Mapping[str, object], is_fallback: bool = False
     ) -> Sequence[object]:
-        """``bind`` for a path that no other handler takes: a segment that does not convert means 404, not 400."""
-        try:
-            for parameter, segment in zip(self._takers(), segments, strict=False):
-                from_path(parameter, segment)
-        except BadRequest:
-            raise HTTPError(404) from None
-        return self.bind(request, segments, values)
-
-    def bind(self, request: Request, segments: Sequence[str], values: Mapping[str, object]) -> Sequence[object]:
         """Return the arguments of one ``call``.
 
         ``segments`` are those of the path after the handler's name, ``values`` the wildcards of an explicit route.
         Raises ``BindingError`` with all parameters that are missing or do not convert. If the handler has a parameter
-        for the errors, nothing is raised: a parameter that does not fit has its default, or None.
+        for the errors, nothing is raised: a parameter that does not fit has its default, or None. ``is_fallback``: no
+        other handler takes the path, so a segment that does not convert means 404, not 400.
         """
         exchange = request._exchange
         if self._pick is not None and not segments and not values:
@@ -178,24 +172,39 @@ class Plan:
             except KeyError:  # it has a default, or another place
                 pass
         errors: list[ParameterError] = []
-        arguments: list[object] = []
-        if segments:
-            pairs = zip(self._takers(), segments, strict=False)
-            arguments = [_attempt(errors, one, from_path, segment, "path") for one, segment in pairs]
-        arguments += [_attempt(errors, one, one.find, request, values) for one in self._positional[len(segments) :]]
-        keywords: dict[str, object] = {}
+        arguments: list[Any] = []
+        count = len(segments)
+        parameters = self._all if self._is_fixed else self._all_for(request, count, values)
+        for index, one in enumerate(parameters):
+            try:
+                value = from_path(one, segments[index]) if index < count else one.find(request, values)
+            except BindingError as error:
+                if is_fallback and index < count:
+                    raise HTTPError(404) from None
+                errors += error.errors
+                value = None if one.default is REQUIRED else one.default
+            arguments.append(value)
+        if errors or self._takes_errors:
+            arguments = self._reported(request, arguments, errors)
         if self._takes_keywords:
-            for one in chain(self._keywords, self._found_others(request, values)):
-                keywords[one.name] = _attempt(errors, one, one.find, request, values)
+            first = max(count, len(self._positional))
+            names = [one.name for one in parameters[first:]]
+            arguments[first:] = [dict(zip(names, arguments[first:], strict=True))]
+        return arguments
+
+    def _all_for(self, request: Request, count: int, values: Mapping[str, object]) -> Sequence[BoundParameter]:
+        """Return the parameters of one request, with those that *args and **kwargs stand for."""
+        rest = [] if self._rest is None else [self._rest] * (count - len(self._positional))
+        return [*self._positional, *rest, *self._keywords, *self._found_others(request, values)]
+
+    def _reported(self, request: Request, arguments: list[Any], errors: Sequence[ParameterError]) -> list[Any]:
+        """Return ``arguments`` with the errors in place of ``BindingErrors``; raise them if no parameter takes them."""
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
-        if self._takes_errors:
-            is_submitted = exchange.form_fields is not None
-            report = BindingErrors(errors, self._sent(request), is_submitted=is_submitted)
-            arguments = [report if value is BindingErrors else value for value in arguments]
-            keywords = {name: report if value is BindingErrors else value for name, value in keywords.items()}
-        elif errors:
+        if not self._takes_errors:
             raise BindingError(errors)
-        return [*arguments, keywords] if self._takes_keywords else arguments
+        is_submitted = request._exchange.form_fields is not None
+        report = BindingErrors(errors, self._sent(request), is_submitted=is_submitted)
+        return [report if value is BindingErrors else value for value in arguments]
 
     def _sent(self, request: Request) -> dict[str, object]:
         """Return the values of the query and the form, to fill a form with again: a list for several of a name."""
@@ -205,10 +214,6 @@ class Plan:
         )
         given = {name: values if name in lists or len(values) != 1 else values[0] for name, values in sent.items()}
         return {name: _as_given(node) for name, node in nested(sent).items()} | given
-
-    def _takers(self) -> Iterator[BoundParameter]:
-        """Yield the parameters that segments of a path fill: *args takes all that are left."""
-        return chain(self._positional, () if self._rest is None else repeat(self._rest))
 
     def _found_others(self, request: Request, values: Mapping[str, object]) -> Iterator[BoundParameter]:
         """Yield a parameter for each value that **kwargs takes: one as it is, several as a list."""
@@ -221,7 +226,7 @@ class Plan:
             if name not in self._taken and all(one.name != name for one in self._all):
                 found = query.get(name) or body.get(name) or uploads.get(name) or ()
                 is_one = name in values or len(found) <= 1
-                yield others._replace(name=name, converter=others.converter if is_one else several)
+                yield others._replace(name=name, key=name, converter=others.converter if is_one else several)
 
 
 def _as_given(node: Any) -> Any:
@@ -231,17 +236,6 @@ def _as_given(node: Any) -> Any:
     if all(isinstance(name, int) for name in node):
         return [_as_given(one) for one in rows(node)]
     return {name: _as_given(one) for name, one in node.items()}
-
-
-def _attempt(
-    errors: list[ParameterError], parameter: BoundParameter, find: Callable[..., object], given: object, where: object
-) -> object:
-    """Return the value of a parameter. If it does not fit, add the errors, and return its default or None."""
-    try:
-        return find(parameter, given, where)
-    except BindingError as error:
-        errors += error.errors
-    return None if parameter.default is REQUIRED else parameter.default
 
 
 # -- compiling a signature ---------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 from micropie.binding import BoundParameter, Plan, result_filter
@@ -147,7 +148,7 @@ class Route(RouteInfo):
         A segment that does not convert then means that there is no such path: 404 and not 400.
         """
         route = copy(self)
-        route.bind = self.plan.bind_fallback
+        route.bind = partial(self.plan.bind, is_fallback=True)
         return route
 
     def __repr__(self) -> str:
