@@ -11,8 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, NewType, TypeVar, cast
-from weakref import WeakKeyDictionary
+from typing import NamedTuple, NewType, TypeVar, cast
 
 from micropie.binding import OwnTypes, Plan, asked_behind, check_filled
 from micropie.errors import SetupError, takes
@@ -83,7 +82,6 @@ class Providers:
         self.functions = functions
         self._own = own
         self._found: dict[object, Provider] = {}
-        self._later: WeakKeyDictionary[Any, dict[int, Asking | None]] = WeakKeyDictionary()
 
     def __contains__(self, key: object) -> bool:
         return key in self.functions
@@ -123,21 +121,16 @@ class Providers:
         """``asked_by`` for a function after the response. One without other parameters costs next to nothing."""
         if not (inspect.isfunction(function) or inspect.ismethod(function)):
             return None
-        code, plain = function.__code__, inspect.unwrap(getattr(function, "__func__", function))
+        code = function.__code__
         if code.co_argcount + code.co_kwonlyargcount - inspect.ismethod(function) <= given:
             return None
-        if plain not in self._later:
-            self._later[plain] = {}
-        found = self._later[plain]
-        if given not in found:
-            try:
-                found[given] = self.asked_by(function, given)
-            except SetupError as error:
-                if not takes(function, given):
-                    told = f"after_response({function.__qualname__}, ...): {error}, or give it an argument"
-                    raise SetupError(told) from None
-                found[given] = None  # an annotation can't be read, of a parameter with a default
-        return found[given]
+        try:
+            return self.asked_by(function, given)
+        except SetupError as error:
+            if takes(function, given):  # an annotation can't be read, of a parameter with a default
+                return None
+            told = f"after_response({function.__qualname__}, ...): {error}, or give it an argument"
+            raise SetupError(told) from None
 
     def asking(self, asked: Mapping[str, object]) -> Asking:
         """Return the providers for the parameters of a function that is no handler: keys by name.

@@ -13,7 +13,7 @@ from pathlib import Path
 from micropie import csrf
 from micropie.errors import SetupError
 from micropie.execution import current
-from micropie.http import CSRF_FIELD, bound_request, current_request, get_flashed_messages
+from micropie.http import CSRF_FIELD, Request, bound_request, current_request, get_flashed_messages, html
 from micropie.templates.rendering import DIRECTORY, Templates
 
 NO_VALUES: Mapping[str, object] = {}
@@ -76,8 +76,8 @@ def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
     return {
         "request": bound_request,
         "session": _CurrentSession(),
-        "csrf_token": _CsrfToken(),
-        "csrf_input": _CsrfInput(),
+        "csrf_token": _ForRequest(csrf.csrf_token),
+        "csrf_input": _ForRequest(_csrf_input),
         **links,
         "get_flashed_messages": get_flashed_messages,
     }
@@ -104,27 +104,18 @@ class _CurrentSession(Mapping[str, object]):
         return repr(current_request().session)
 
 
-class _CsrfToken:
-    """The token, as ``{{ csrf_token }}`` and as ``{{ csrf_token() }}``."""
+class _ForRequest:
+    """HTML that is made for the current request when it is used, as ``{{ csrf_token }}`` or ``{{ csrf_token() }}``."""
 
-    __slots__ = ()
+    def __init__(self, make: Callable[[Request], str]) -> None:
+        self._make = make
 
     def __call__(self) -> str:
-        return csrf.csrf_token(current_request())
+        return self._make(current_request())
 
-    __str__ = __call__
+    __str__ = __html__ = __call__
 
 
-class _CsrfInput:
-    """A form's hidden field with the token, as ``{{ csrf_input }}`` and as ``{{ csrf_input() }}``."""
-
-    __slots__ = ()
-
-    def __call__(self) -> _CsrfInput:
-        return self
-
-    def __html__(self) -> str:
-        # A token has letters, digits, "-" and "_".
-        return f'<input type="hidden" name="{CSRF_FIELD}" value="{csrf.csrf_token(current_request())}">'
-
-    __str__ = __html__
+def _csrf_input(request: Request) -> str:
+    """Return a form's hidden field with the token."""
+    return html('<input type="hidden" name="{}" value="{}">', CSRF_FIELD, csrf.csrf_token(request))
