@@ -135,15 +135,15 @@ def asked_by_parts(middleware: Any, providers: Providers) -> Mapping[str, Asking
     """Return the resources that the parts of a middleware ask for, by the parts' names: of a check, a generator
     function, or an author's function that a middleware calls, ``before``. Raises ``SetupError``.
     """
-    parts: dict[str, tuple[Callable[..., object], int]] = {}
+    parts = {
+        name: (method, parameters.count(",") + 1)
+        for name, parameters in {**_HOOKS, **_FLOW_HOOKS, **_SOCKET_HOOKS}.items()
+        if callable(method := getattr(middleware, name, None))
+    }
     if hasattr(middleware, "calls_with_resources"):
-        parts["before"] = middleware.calls_with_resources
-    else:
-        for name, parameters in {**_HOOKS, **_FLOW_HOOKS, **_SOCKET_HOOKS}.items():
-            if callable(method := getattr(middleware, name, None)):
-                parts[name] = method, parameters.count(",") + 1
-        if not parts and callable(middleware):
-            parts["before"] = _call_of(middleware), 1
+        parts = {"before": middleware.calls_with_resources}
+    elif not parts and callable(middleware):
+        parts = {"before": (_call_of(middleware), 1)}
     found = {}
     for name, (function, given) in parts.items():
         try:

@@ -19,7 +19,7 @@ from micropie.routing.config import Config, Registrations
 from micropie.routing.discovery import FINGERPRINT, SOCKET_PREFIX, RouteMark, find_handlers
 from micropie.routing.misplaced import refuse_misplaced
 from micropie.routing.patterns import Pattern
-from micropie.routing.router import Node, Router, with_route
+from micropie.routing.router import Node, Router
 from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie.streams import ShutdownSignal
@@ -34,12 +34,12 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: RouteKin
     INLINE where the flow's thread may block.
     """
     config = _config(root, None, "", "", shutdown)
-    compiler = _compiled(root, config, blocking, [])
-    site = others = Site(config, *compiler.routers, compiler.mounted)
+    hosts: Hosts = []
+    site = others = _compiled(root, config, blocking, hosts)
     if root.hosts:
-        compiler.hosts += [(host, site) for host in root.hosts]
+        hosts += [(host, site) for host in root.hosts]
         others = Site(config, Router(config), Router(config))
-    return HostSite(compiler.hosts, others) if compiler.hosts else site
+    return HostSite(hosts, others) if hosts else site
 
 
 def _config(
@@ -50,26 +50,24 @@ def _config(
     return with_marks(Config(registered, outer, address, names, shutdown), marks_above(registered.app))
 
 
-def _compiled(registered: Registrations, config: Config, blocking: RouteKind, hosts: Hosts) -> _Compiler:
-    """Return the compiler that has filled two routers with the tree of applications that begins with ``registered``."""
+def _compiled(registered: Registrations, config: Config, blocking: RouteKind, hosts: Hosts) -> Site:
+    """Return the site of the tree of applications that begins with ``registered``, which has two routers of its own."""
     routers = Router(config), Router(config)
-    compiler = _Compiler(routers, blocking, config, (routers[0].root, routers[1].root), hosts)
+    compiler = _Compiler(blocking, config, (routers[0].root, routers[1].root), hosts)
     compiler.compile(registered)
     for router in routers:
         router.freeze()
-    return compiler
+    return Site(config, *routers, compiler.mounted)
 
 
 @dataclass(slots=True)
 class _Compiler:
     """Compiles one application into the two routers of its tree."""
 
-    routers: tuple[Router, Router]
-    """Those for HTTP and for WebSockets: ``routers[mark.takes_socket]``."""
     blocking: RouteKind
     config: Config
     nodes: tuple[Node, Node]
-    """The application's node in each router."""
+    """The application's nodes in the routers for HTTP and for WebSockets: ``nodes[mark.takes_socket]``."""
     hosts: Hosts
     """The applications with a host of their own, in the whole tree."""
     mounted: list[Mounted] = field(default_factory=list)
@@ -120,15 +118,15 @@ class _Compiler:
         name = self.config.scope + name
         route = Route(function, name, self.config, mark, path, self.blocking)
         if segment == "default":
-            node.default = with_route(node.default, route.as_fallback())
+            node.default.add(route.as_fallback())
             return
         if segment == "index":
-            node.add(route)
+            node.resource.add(route)
             if route.most_segments:
-                node.index = with_route(node.index, route.as_fallback())
+                node.index.add(route.as_fallback())
         named = node.child(segment)
-        named.add(route)
-        named.arguments = with_route(named.arguments, route)
+        named.resource.add(route)
+        named.arguments.add(route)
         self.config.names.add(name, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket)
 
     def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
@@ -145,14 +143,13 @@ class _Compiler:
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path, self.blocking)
-        self.nodes[mark.takes_socket].descend(pattern).add(route)
+        self.nodes[mark.takes_socket].descend(pattern).resource.add(route)
 
     def _add_child(self, name: str, registered: Registrations) -> None:
         outer = self.config
         config = _config(registered, outer, f"{outer.prefix}/{name}", f"{outer.scope}{name}.", outer.shutdown)
         if registered.hosts:
-            inner = _compiled(registered, config, self.blocking, self.hosts)
-            site = Site(config, *inner.routers, inner.mounted)
+            site = _compiled(registered, config, self.blocking, self.hosts)
             self.hosts += [(host, site) for host in registered.hosts]
             return
         nodes = self.nodes[0].child(name), self.nodes[1].child(name)
@@ -167,7 +164,7 @@ class _Compiler:
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
             config = _config(shared, outer, prefix, names, outer.shutdown)
             inner = _compiled(shared, config, self.blocking, self.hosts)
-            self.mounted += [Site(config, *inner.routers), *inner.mounted]
+            self.mounted += [inner, *inner.mounted]  # in one table, which refuses two of one prefix
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))
         else:

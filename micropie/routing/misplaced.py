@@ -19,10 +19,18 @@ _IsLost: TypeAlias = Callable[[object], bool]
 
 
 def refuse_misplaced(registered: Registrations, handlers: Sequence[Handler]) -> None:
-    """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this application."""
+    """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this application, and for
+    a method that is registered as a function.
+    """
     is_lost = _lost_marks(handlers, registered)
     _refuse_lost_attributes(registered.app, registered.framework, is_lost)
-    _refuse_lost_functions(registered, is_lost)
+    for function in filter(inspect.isfunction, (function for function, _ in registered.functions)):
+        if function.__code__.co_varnames[:1] == ("self",):
+            raise SetupError(f"{function.__qualname__} is a method: write micropie.get above it, and not app.get")
+    others = (*registered.providers.values(), *registered.error_handlers.values())
+    for function in filter(inspect.isfunction, (*registered.commands, *others)):
+        if is_lost(function):
+            raise SetupError(f"{function.__qualname__}: {_NO_EFFECT}; write @app.get or @app.route above a function")
 
 
 def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _IsLost) -> None:
@@ -48,19 +56,6 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
         has_routes = any(MARKS in _left_on(one) and is_method(one) for one in vars(kind).values())
         if has_routes and not issubclass(kind, framework):
             raise SetupError(f"{name} is no App, and its routes answer nothing: write class {kind.__name__}(App)")
-
-
-def _refuse_lost_functions(registered: Registrations, is_lost: _IsLost) -> None:
-    """Raise ``SetupError`` for a route or a guard of methods above a function that is registered as no handler, and for
-    a method that is registered.
-    """
-    for function in filter(inspect.isfunction, (function for function, _ in registered.functions)):
-        if function.__code__.co_varnames[:1] == ("self",):
-            raise SetupError(f"{function.__qualname__} is a method: write micropie.get above it, and not app.get")
-    others = (*registered.providers.values(), *registered.error_handlers.values())
-    for function in filter(inspect.isfunction, (*registered.commands, *others)):
-        if is_lost(function):
-            raise SetupError(f"{function.__qualname__}: {_NO_EFFECT}; write @app.get or @app.route above a function")
 
 
 def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:

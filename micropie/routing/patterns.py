@@ -24,7 +24,9 @@ LONGEST_FOR_RE = 255  # characters: as long as a file's name may be
 # The values of a text that fits, else None.
 Match: TypeAlias = Callable[[str], "tuple[object, ...] | None"]
 
-WILDCARD = pattern(r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>")
+_WILDCARD = r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>"
+WILDCARD = pattern(_WILDCARD)
+_SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")  # a "/" inside a wildcard is part of its expression
 
 
 def _int(text: str) -> tuple[int] | None:
@@ -132,22 +134,8 @@ class Pattern:
             raise SetupError(f"the route {self.text!r} has a brace: write <name> for {{name}}")
         self.wildcards: list[Wildcard] = []
         self.segments: list[Segment] = []
-        literals, wildcards, end = [""], list[Wildcard](), 1
-        for found in [*WILDCARD.finditer(self.text), None]:
-            before, *rest = self.text[end : found.start() if found else None].split("/")
-            literals[-1] += before
-            for literal in rest:
-                self._add_segment(literals, wildcards)
-                literals, wildcards = [literal], []
-            if found is not None:
-                if wildcards and not literals[-1]:
-                    raise SetupError(f"the route {text!r} needs text between <{wildcards[-1].name}> and {found[0]}")
-                wildcards.append(self._wildcard(found))
-                self.wildcards.append(wildcards[-1])
-                literals.append("")
-                end = found.end()
-        if self.text != "/":
-            self._add_segment(literals, wildcards)
+        for part in _SEGMENT.finditer(self.text) if self.text != "/" else ():
+            self._add_segment(part[1] or "")
         if sum(segment.is_path for segment in self.segments) > 1:
             raise SetupError(f"the route {text!r} has two path wildcards: where one ends would not be clear")
 
@@ -179,8 +167,16 @@ class Pattern:
             path += "/" + quote(text, safe="/" if segment.is_path else "")
         return path
 
-    def _add_segment(self, literals: list[str], wildcards: list[Wildcard]) -> None:
-        segment = Segment(literals, wildcards)
+    def _add_segment(self, text: str) -> None:
+        literals, wildcards, end = list[str](), list[Wildcard](), 0
+        for found in WILDCARD.finditer(text):
+            literals.append(text[end : found.start()])
+            if wildcards and not literals[-1]:
+                raise SetupError(f"the route {self.text!r} needs text between <{wildcards[-1].name}> and {found[0]}")
+            wildcards.append(self._wildcard(found))
+            self.wildcards.append(wildcards[-1])
+            end = found.end()
+        segment = Segment([*literals, text[end:]], wildcards)
         if segment.text == "":
             raise SetupError(f"the route {self.text!r} has an empty segment, which no path may have")
         if segment.is_path and len(wildcards) > 1:

@@ -85,13 +85,6 @@ class Resource:
         return None
 
 
-def with_route(resource: Resource | None, route: Route) -> Resource:
-    """Return ``resource``, or a new one, with one more route. Raises ``SetupError``."""
-    resource = resource or Resource()
-    resource.add(route)
-    return resource
-
-
 class _Branch(NamedTuple):
     """The way to ``node`` by a segment with wildcards; ``tail`` is how many segments follow a ``path`` wildcard."""
 
@@ -112,10 +105,10 @@ class Node:
     def __init__(self, config: Config | None = None) -> None:
         self.config = config
         self.literals: dict[str, Node] = {}
-        self.resource: Resource | None = None
-        self.arguments: Resource | None = None
-        self.default: Resource | None = None
-        self.index: Resource | None = None
+        self.resource = Resource()
+        self.arguments = Resource()
+        self.default = Resource()
+        self.index = Resource()
         self.branches: dict[Hashable, _Branch] = {}
 
     def child(self, text: str) -> Node:
@@ -139,10 +132,6 @@ class Node:
                 node.branches[key] = _Branch(rank, segment.match, tail, Node())
             node = node.branches[key].node
         return node
-
-    def add(self, route: Route) -> None:
-        """Add a route that answers the path of this place. Raises ``SetupError`` if another one does so already."""
-        self.resource = with_route(self.resource, route)
 
 
 class Router:
@@ -172,12 +161,12 @@ class Router:
                 self._add_short_cuts(path, node)
 
     def _add_short_cuts(self, path: str, node: Node) -> None:
-        taker = node.arguments  # of one more segment, if nothing more specific can be there
+        taker: Resource | None = node.arguments  # of one more segment, if nothing more specific can be there
         if node.branches:
             first = next(iter(node.branches.values()))
             taker = first.node.resource if first.match is match_text and not first.tail else None
         for method in METHODS:
-            route = node.resource.routes.get(method) if node.resource is not None else None
+            route = node.resource.routes.get(method)
             if route is not None:
                 self.exact[method][path or "/"] = route
             route = taker.routes.get(method) if taker is not None and not node.literals else None
@@ -201,7 +190,7 @@ class Router:
             node = nodes.pop()
             nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
             for resource in (node.resource, node.default):
-                for method, route in resource.routes.items() if resource is not None else ():
+                for method, route in resource.routes.items():
                     entry = entries.setdefault(id(route), RouteEntry(route, [], resource is node.default))
                     if method not in entry.methods:  # ``index`` answers at two places
                         entry.methods.append(method)
@@ -230,7 +219,7 @@ def _walk(
     child = None
     found: RouteMatch | None = None
     if depth == len(segments):
-        route = node.resource.pick(method, refused) if node.resource is not None else None
+        route = node.resource.pick(method, refused) if node.resource.routes else None
         if route is not None:
             named = {} if route.by_position else dict(zip(route.wildcards, values, strict=True))
             found = route, () if named else [*values], named or NO_VALUES
@@ -239,7 +228,7 @@ def _walk(
         found = _walk(child, depth + 1, values, segments, method, refused) if child is not None else None
         if found is None and node.branches:
             found = _walk_branches(node, depth, values, segments, method, refused)
-        if found is None and node.arguments is not None:
+        if found is None and node.arguments.routes:
             route = node.arguments.pick(method, refused, len(segments) - depth)
             found = (route, segments[depth:], NO_VALUES) if route is not None else None
     return found or _fall_back(node, child, depth, segments, method, refused)
@@ -265,8 +254,8 @@ def _fall_back(
 ) -> RouteMatch | None:
     """Do the last part of ``_walk``: ``default`` and ``index``. ``child`` is where the next segment leads."""
     leads_inside = child is not None and child.config is not None
-    for resource in (node.default, None if leads_inside else node.index):
-        if resource is not None and not refused and len(segments) - depth <= resource.most_segments:
+    for resource in (node.default,) if leads_inside else (node.default, node.index):
+        if resource.routes and not refused and len(segments) - depth <= resource.most_segments:
             route = resource.pick(method, refused, len(segments) - depth)
             if route is not None:
                 return route, segments[depth:], NO_VALUES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast
@@ -103,8 +103,9 @@ class Route(RouteInfo):
         self.bind = self.plan.bind
         self.takes_body = self.plan.takes_body
         self.plain_args = self.plan.plain_args()
-        if body_parameter(None, self.providers) is not None:
-            self.takes_body, self.plain_args = _always, -1
+        providers_take_body = body_parameter(None, self.providers) is not None
+        if providers_take_body:
+            self.takes_body, self.plain_args = lambda segments, values: True, -1
         self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()
         self.wildcards = {wildcard.name: wildcard.rule for wildcard in wildcards}
@@ -115,7 +116,7 @@ class Route(RouteInfo):
             self.plan.check_wildcards([name for name in self.wildcards if name not in of_providers], pattern)
             self.most_segments = 0  # the wildcards' values are all that the path gives
             converted = [wildcard.is_converted for wildcard in wildcards]
-            if self.by_position and converted and self.takes_body is not _always:
+            if self.by_position and converted and not providers_take_body:
                 self.plain_args = self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = _mark(function, "__micropie_reads_body__", False)
         self.needs_session: bool = _mark(function, "__micropie_needs_session__", True)
@@ -161,11 +162,6 @@ class RouteEntry(NamedTuple):
     route: Route
     methods: list[str]
     is_default: bool
-
-
-def _always(segments: Sequence[str], values: Mapping[str, object]) -> bool:
-    """``takes_body`` of a route whose providers have parameters that a body may fill."""
-    return True
 
 
 def body_parameter(plan: Plan | None, providers: Sequence[Provider]) -> BoundParameter | None:

@@ -33,26 +33,18 @@ class Site:
     def __init__(self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()) -> None:
         self.config, self.prefix, self.has_mounts = config, split_host(config.prefix)[1], bool(mounted)
         self.router, self.sockets = router, sockets
-        self.exact, self.below = router.exact, router.below
+        self.exact, self.below = {} if mounted else router.exact, router.below  # a mount may hide a path
+        self.mounted = mounted
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         self._apps = [entry for entry in mounted if isinstance(entry, Site)]
-        if mounted:  # the short cuts that no mount hides
-            self.exact = {
-                method: {
-                    path: route
-                    for path, route in routes.items()
-                    if path and self._mounts.find(quote(path).encode()) is None
-                }
-                for method, routes in router.exact.items()
-            }
 
     def entries(self) -> list[RouteEntry]:
         """Return every route of HTTP once, with its methods, also those of mounts and hosts that share this tree."""
-        return [*self.router.entries(), *(entry for app in self._apps for entry in app.entries())]
+        return [entry for site in (self, *self._apps) for entry in site.router.entries()]
 
     def socket_entries(self) -> list[RouteEntry]:
         """Return every route of WebSockets once."""
-        return [*self.sockets.entries(), *(entry for app in self._apps for entry in app.socket_entries())]
+        return [entry for site in (self, *self._apps) for entry in site.sockets.entries()]
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
@@ -87,18 +79,13 @@ class Site:
 
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Return the error of a request without a route: ``error``, or 426 for a WebSocket sent as a plain request."""
-        routes = self.socket_routes(request)
-        try:
-            # The headers come last: parsing them takes longer than the search.
-            if (
-                isinstance(routes, Handover)
-                or not routes._has_socket(request)
-                or "websocket" not in request.headers.get("upgrade", "").lower()
-            ):
-                return error
-        except HTTPError:  # headers that are malformed
-            return error
-        return websockets_need_asgi()
+        with suppress(HTTPError):  # there is none; or the path, the host or the headers are malformed
+            routes = self.socket_routes(request)
+            if isinstance(routes, Site):
+                routes.find_socket(request)
+                if "websocket" in request.headers.get("upgrade", "").lower():  # last: it takes longer than the search
+                    return websockets_need_asgi()
+        return error
 
     def socket_routes(self, request: Request) -> Site | Handover:
         """Return where to look for a WebSocket's route, or the mounted application that serves it by itself.
@@ -108,8 +95,11 @@ class Site:
         entry = self._inside(request)
         if isinstance(entry, Site):
             return entry.socket_routes(request)
-        if entry is None and not self._has_socket(request):
-            entry = self._fallback(request, self.sockets, "GET")
+        if entry is None:
+            try:
+                self.find_socket(request)
+            except HTTPError:  # there is none, or the path is malformed
+                entry = self._fallback(request, self.sockets, "GET")
         return self if entry is None or entry.mount.kind == WSGI else entry.handover(request)
 
     def find_socket(self, request: Request) -> RouteMatch:
@@ -145,12 +135,6 @@ class Site:
                 return None
         return fallback
 
-    def _has_socket(self, request: Request) -> bool:
-        try:
-            return bool(self.find_socket(request))
-        except HTTPError:  # there is none, or the path is malformed
-            return False
-
     def _segments(self, request: Request) -> list[str]:
         return request._exchange.segments()[self.prefix.count("/") :]
 
@@ -167,7 +151,7 @@ class HostSite(Site):
         self._hosts, self._others = HostTable(hosts), others
         hooks: Iterable[Any] = others.config.middlewares
         self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]
-        self._apps = [*others._apps, *dict.fromkeys(site for _, site in hosts)]
+        self._apps = [*dict.fromkeys([*others._apps, *(one for _, site in hosts for one in (site, *site._apps))])]
 
     def _inside(self, request: Request) -> Site:
         """Return the site of a request's host, which a trusted proxy may state. Raises 400 if it is malformed."""
@@ -179,10 +163,6 @@ class HostSite(Site):
             exchange.host_site = self._hosts.find(request.host) or self._others
         site: Site = exchange.host_site
         return site
-
-    def refusal(self, request: Request, error: Exception) -> Exception:
-        """See ``Site``."""
-        return error if request._exchange.host_site is None else super().refusal(request, error)
 
     def socket_routes(self, request: Request) -> Site | Handover:
         """See ``Site``. A host that is malformed leads to this one, where no route is found."""
