@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from micropie.errors import SetupError, takes
 from micropie.execution import layers
 from micropie.routing.config import Chain, Config
-from micropie.routing.discovery import REQUIRES, wrapped_by
+from micropie.routing.discovery import REQUIRES, leave_mark, wrapped_by
 from micropie.routing.providers import Asking, Providers
 
 Check: TypeAlias = Callable[..., object]  # of the request, and of resources
@@ -70,13 +70,7 @@ def mark_with(target: object, marks: Sequence[object]) -> None:
     that takes none.
     """
     target = vars(target).get(NATIVE, target) if hasattr(target, "__dict__") else target
-    try:
-        setattr(target, REQUIRES, [*marks, *_own_marks(target)])
-    except AttributeError:
-        raise SetupError(
-            f"{target!r} takes no marks: middleware and @requires stand above a function, or above an application or "
-            "its class"
-        ) from None
+    leave_mark(target, REQUIRES, [*marks, *_own_marks(target)])
 
 
 def marks_above(app: object) -> list[Any]:

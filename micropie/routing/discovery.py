@@ -21,6 +21,7 @@ FINGERPRINT = "__micropie_fingerprint__"
 _EARLIER = "__micropie_earlier__"  # the method of the same name above this one
 
 Function = TypeVar("Function", bound=Callable[..., object])
+Marked = TypeVar("Marked")
 
 SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
@@ -31,13 +32,16 @@ def marks_of(function: object) -> list[RouteMark]:
     return marks
 
 
-def leave_mark(function: Function, attribute: str, mark: object) -> Function:
-    """Leave a decorator's mark on a function, and return the function. Raises ``SetupError`` for what takes none."""
+def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
+    """Leave a decorator's mark on its target, and return the target. Raises ``SetupError`` for what takes none."""
     try:
-        setattr(function, attribute, mark)
+        setattr(target, attribute, mark)
     except AttributeError:
-        raise SetupError(f"{function!r} takes no marks: decorators of handlers stand above a function") from None
-    return function
+        raise SetupError(
+            f"{target!r} takes no marks: decorators stand above a function, and middleware and @requires above an "
+            "application or its class as well"
+        ) from None
+    return target
 
 
 class RouteMark(NamedTuple):

@@ -345,7 +345,7 @@ def test_without_brackets_a_class_is_no_decorator() -> None:
 )
 def test_what_takes_no_marks_is_refused(target: Any) -> None:
     for above in (RateLimit(1), Compress(), requires(lambda request: True)):
-        with pytest.raises(SetupError, match="takes no marks: middleware and @requires stand above a function"):
+        with pytest.raises(SetupError, match="takes no marks: decorators stand above a function"):
             above(target)
 
 

@@ -151,7 +151,7 @@ def test_an_object_with_routes_that_is_no_application() -> None:
 @pytest.mark.parametrize("decorate", [get("/x"), route(), hidden, command])
 @pytest.mark.parametrize("target", [property(len), len, Called().__call__])
 def test_what_takes_no_marks(decorate: Any, target: Any) -> None:
-    with pytest.raises(SetupError, match="takes no marks: decorators of handlers stand above a function"):
+    with pytest.raises(SetupError, match="takes no marks: decorators stand above a function"):
         decorate(target)
 
 
