@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
@@ -131,8 +132,9 @@ def refuse_original(framework: str, thing: object) -> None:
         )
 
 
+@cache  # all modules are looked through, and one warning does
 def warn_of_originals(framework: str) -> None:
-    """Log the modules that hold the original framework: what they add to it reaches no request here."""
+    """Log the modules that hold the original framework, once: what they add to it reaches no request here."""
     holders = sorted(_holders(framework, framework))
     if holders:
         logger.warning(

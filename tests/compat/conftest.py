@@ -22,6 +22,9 @@ _QUIET = {"log.screen": False, "request.show_tracebacks": False}
 original.config.update(_QUIET)
 ours.config.update(_QUIET)
 
+# The thread of each cache of the original never ends, and looks around so often.
+original.lib.caching.MemoryCache.expire_freq = 3600
+
 
 @pytest.fixture(params=[original_bottle, our_bottle], ids=["original", "ours"])
 def bottle(request: pytest.FixtureRequest) -> Any:
