@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +73,12 @@ def play(framework: str, whose: str, world: str) -> Played:
         ]
         for answers in json.loads(done.stdout)
     ]
+
+
+@cache
+def original(framework: str) -> Played:
+    """Return what the original framework answers; it is asked once by each process of the tests."""
+    return play(framework, "original", "wsgi")
 
 
 def parts_of(framework: str, method: str, answer: Answer) -> Parts:
@@ -136,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = list(
         differences(
             options.framework,
-            play(options.framework, "original", "wsgi"),
+            original(options.framework),
             play(options.framework, "ours", options.world),
         )
     )

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 
-from tests.compat.differences import Played, differences, play, reason_for
+from tests.compat.differences import differences, original, play, reason_for
 from tests.compat.meant import MEANT
 from tests.compat.play import conversations_of
 
 FRAMEWORKS = ["bottle", "cherrypy"]
 MOVED = ["bottle", "cherrypy"]
-
-
-@cache
-def original(framework: str) -> Played:
-    """Return what the original framework answers; it is asked once by each process of the tests."""
-    return play(framework, "original", "wsgi")
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.compat.differences import Played, differences, play, reason_for
+from tests.compat.differences import Played, differences, original, reason_for
 from tests.compat.exchange import Answer, Client
 from tests.compat.play import conversations_of
 from tests.servers.harness import Server, serving
@@ -45,5 +45,5 @@ def played_over(server: Server, framework: str) -> Played:
 
 
 def test_a_moved_application_answers_as_the_original(server: Server, framework: str) -> None:
-    found = differences(framework, play(framework, "original", "wsgi"), played_over(server, framework))
+    found = differences(framework, original(framework), played_over(server, framework))
     assert not [str(difference) for difference in found if reason_for(framework, difference) is None]

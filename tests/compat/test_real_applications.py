@@ -25,14 +25,18 @@ IN_ANN = {"Authorization": basic("ann", "xyz")}
 
 
 def wheel(name: str, version: str) -> bytes:
-    """Return a wheel with one module."""
+    """Return a wheel with one module, the same bytes each time."""
     information = f"{name}-{version}.dist-info"
     packed = io.BytesIO()
+    contents = {
+        f"{name}.py": f"version = {version!r}\n",
+        f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{information}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{information}/RECORD": "",
+    }
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(f"{name}.py", f"version = {version!r}\n")
-        archive.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{information}/RECORD", "")
+        for path, content in contents.items():
+            archive.writestr(zipfile.ZipInfo(path), content)  # a bare path would have the time
     return packed.getvalue()
 
 
@@ -44,15 +48,6 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     environ = {"COMPAT_PACKAGES": str(packages)}
     with serving("tests.compat.real_pypiserver:app", environ=environ) as server_of:
         yield server_of(request.param)
-
-
-def download(index: Server, requirement: str, to: Path) -> list[str]:
-    """Have pip download a package from the index, and return the names of the files that it has written."""
-    command = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-cache-dir", "download"]
-    options = ["--no-deps", "--index-url", f"http://127.0.0.1:{index.port}/simple/", "--dest", str(to), requirement]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=50)
-    assert done.returncode == 0, done.stderr
-    return [path.name for path in to.iterdir()]
 
 
 def put(index: Server, name: str, version: str, headers: dict[str, str]) -> int:
@@ -73,15 +68,20 @@ def put(index: Server, name: str, version: str, headers: dict[str, str]) -> int:
 
 
 def test_pip_downloads_from_pypiserver(index: Server, tmp_path: Path) -> None:
-    assert download(index, "first", tmp_path) == ["first-1.0-py3-none-any.whl"]
+    command = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-cache-dir", "download"]
+    options = ["--no-deps", "--index-url", f"http://127.0.0.1:{index.port}/simple/", "--dest", str(tmp_path), "first"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["first-1.0-py3-none-any.whl"]
 
 
-def test_a_package_is_uploaded_to_pypiserver_and_downloaded(index: Server, tmp_path: Path) -> None:
+def test_a_package_is_uploaded_to_pypiserver_and_downloaded(index: Server) -> None:
     assert put(index, "second", "2.0", {}) == 401
     assert put(index, "second", "2.0", {"Authorization": basic("ann", "wrong")}) == 403
     assert put(index, "second", "2.0", IN_ANN) == 200
     assert put(index, "second", "2.0", IN_ANN) == 409
-    assert download(index, "second==2.0", tmp_path) == ["second-2.0-py3-none-any.whl"]
+    assert b"/packages/second-2.0-py3-none-any.whl#sha256=" in index.request("GET", "/simple/second/").body
+    assert index.request("GET", "/packages/second-2.0-py3-none-any.whl").body == wheel("second", "2.0")
 
 
 def test_the_pages_of_pypiserver(index: Server) -> None:
@@ -97,16 +97,9 @@ def test_the_pages_of_pypiserver(index: Server) -> None:
     assert index.request("GET", "/health").body == b"Ok"
     assert b'"1.0"' in index.request("GET", "/first/json").body
     package = index.request("GET", "/packages/first-1.0-py3-none-any.whl")
-    assert (package.status, package.body) == (200, wheel_on_disk(package.body))
+    assert (package.status, package.body) == (200, wheel("first", "1.0"))
     part = index.request("GET", "/packages/first-1.0-py3-none-any.whl", {"Range": "bytes=0-1"})
     assert (part.status, part.body) == (206, b"PK")
-
-
-def wheel_on_disk(body: bytes) -> bytes:
-    """Return the body if it is a whole archive."""
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        assert archive.testzip() is None
-    return body
 
 
 def test_a_package_is_removed_from_pypiserver(index: Server) -> None:
