@@ -4,7 +4,8 @@ If coverage would watch by a trace function, this process and those that tests s
 (tests/support/marks.py). Else coverage watches them, forks included.
 
 The tests that look at the framework from ``OUTSIDE`` don't count: after each of them the marks are as they were before,
-and the processes that they start are not measured. Fixtures that several tests share always count.
+and the processes that they start are not measured. Fixtures that several tests share always count. A function whose
+results are kept for the process runs once more for the tests that follow, which might else never reach its lines.
 
 Import this module before micropie: with it the marks begin.
 """
@@ -16,7 +17,9 @@ import pkgutil
 import sys
 import threading
 from collections.abc import Generator
+from functools import lru_cache
 from importlib import import_module
+from types import FunctionType
 from typing import Any, TypeVar
 
 import coverage
@@ -60,6 +63,18 @@ def _trace_nothing() -> None:
     threading.settrace(None)
 
 
+CACHED = type(lru_cache(len))
+
+
+def cached_functions(package: str) -> set[Any]:
+    """Return the functions of a package, which is imported, whose results ``functools`` keeps."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(f"{package}.")]
+    values = [value for module in modules for value in vars(module).values()]
+    wrappers = [value for value in values if isinstance(value, FunctionType)]
+    inside = [cell.cell_contents for wrapper in wrappers for cell in wrapper.__closure__ or ()]  # ``cached_if_short``
+    return {value for value in [*values, *inside] if type(value) is CACHED}
+
+
 MARKS = begin() if sys.gettrace() is not None else None
 if MARKS is not None:
     _trace_nothing()
@@ -71,6 +86,7 @@ class Measuring:
     def __init__(self) -> None:
         self._of_processes: dict[str, str] = {}  # variables by which the processes that are started are measured
         self._before: bytes | None = None  # the marks before a test from outside, while one runs
+        self._cached: set[Any] = set()
         self._trace = sys.gettrace()  # for a worker of pytest-xdist coverage has begun once more
         if MARKS is not None:
             _trace_nothing()
@@ -80,6 +96,7 @@ class Measuring:
             for module in pkgutil.walk_packages(micropie.__path__, "micropie."):
                 if not module.name.endswith("__main__"):  # one that a test from outside imports first would not count
                     import_module(module.name)
+            self._cached = cached_functions("micropie")
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # coverage ends around it
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, T, T]:
@@ -104,7 +121,7 @@ class Measuring:
             MARKS.add(reached)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, T, T]:
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, T, T]:
         if not item.nodeid.startswith(OUTSIDE):
             return (yield)
         self._leave_out()
@@ -112,6 +129,9 @@ class Measuring:
             return (yield)
         finally:
             self._count_again()
+            if nextitem is not None and not nextitem.nodeid.startswith(OUTSIDE):
+                for function in self._cached:
+                    function.cache_clear()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, T, T]:
