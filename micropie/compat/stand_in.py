@@ -17,7 +17,6 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 
@@ -27,8 +26,11 @@ from micropie.errors import logger
 FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
 
 
-class _StandIn(MetaPathFinder, Loader):
-    """Finds the modules of a framework below this package. ``name``: what programs import."""
+class _StandIn:
+    """Finds the modules of a framework below this package. ``name``: what programs import.
+
+    It is a ``MetaPathFinder`` and a ``Loader`` by its methods: to import ``importlib.abc`` takes long.
+    """
 
     def __init__(self, framework: str, name: str) -> None:
         self.framework = framework
@@ -38,7 +40,8 @@ class _StandIn(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Claim the framework and its submodules; leave all other names to the other finders."""
-        return ModuleSpec(fullname, self) if fullname == self.name or fullname.startswith(f"{self.name}.") else None
+        is_below = f"{fullname}.".startswith(f"{self.name}.")
+        return ModuleSpec(fullname, self) if is_below else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the stand-in's own module: both names are one module."""

@@ -73,6 +73,7 @@ def test_names_of_cherrypy_s_insides(module: Any, name: str) -> None:
     for part in name.split("."):
         found = getattr(found, part)
     assert advice_for("cherrypy", f"cherrypy.{name}") is None
+    assert not hasattr(module._cpcompat, "none")
 
 
 @pytest.mark.parametrize("name", ["headers", "locking", "reprconf"])

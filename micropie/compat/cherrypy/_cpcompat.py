@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
+from importlib import import_module
+from typing import Any
 
-HTTPSConnection = http.client.HTTPSConnection
 text_or_bytes = str, bytes
 
 
@@ -23,3 +23,10 @@ def ntou(n: str, encoding: str = "ISO-8859-1") -> str:
 def tonative(n: str | bytes, encoding: str = "ISO-8859-1") -> str:
     """Return bytes as text, text as it is."""
     return n.decode(encoding) if isinstance(n, bytes) else n
+
+
+def __getattr__(name: str) -> Any:
+    """Import a class that few programs use when it is asked for: with it come sockets and mails."""
+    if name != "HTTPSConnection":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("http.client").HTTPSConnection

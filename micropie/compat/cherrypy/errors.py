@@ -10,7 +10,6 @@ from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
-from xml.sax.saxutils import quoteattr
 
 from micropie.compat.addresses import join
 from micropie.compat.carrier import may_see_tracebacks
@@ -87,7 +86,7 @@ class HTTPRedirect(CherryPyException):
         if status in _MOVED:
             response.headers["Content-Type"] = "text/html;charset=utf-8"
             response.headers["Location"] = self.urls[0]
-            lines = [f"{_MOVED[status]}<a href={quoteattr(each)}>{escape(each)}</a>." for each in self.urls]
+            lines = [f'{_MOVED[status]}<a href="{each}">{each}</a>.' for each in map(escape, self.urls)]
             response.body = "<br />\n".join(lines).encode()
         elif status == 304:
             # The client has it: only what describes that may be sent.
