@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from micropie.errors import ResponseError
-from micropie.http import CSRF_FIELD, format_cookie, parse_cookies
+from micropie.http import CSRF_FIELD, format_cookie
 from micropie.lazily import pattern
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _find_secret(request: Request) -> str | None:
 
 
 def _secret_in_cookie(request: Request) -> str | None:
-    secret = parse_cookies(request._exchange.cookie_header()).get(_cookie_name(request))
+    secret = request.cookies.get(_cookie_name(request))
     return secret if secret is not None and _SECRET.fullmatch(secret) else None
 
 

@@ -28,8 +28,6 @@ from micropie.routing import config_of
 
 Value = TypeVar("Value")
 
-_BODY_HEADERS = frozenset({b"content-type", b"content-length"})
-
 # The schemes of the pages that open WebSockets.
 _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
 _SOCKET_SCHEMES = {page: scheme for scheme, page in _PAGE_SCHEMES.items()}
@@ -115,23 +113,11 @@ class ASGIExchange(StreamedExchange):
         given = self.scope["headers"]
         return Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in given if b"_" not in name])
 
-    def cookie_header(self) -> str:
-        # HTTP/2 may bring several (RFC 9113, section 8.2.3).
-        return b"; ".join([value for name, value in self.scope["headers"] if name == b"cookie"]).decode("latin-1")
-
-    def origin_header(self) -> str | None:
-        values = [value for name, value in self.scope["headers"] if name == b"origin"]
-        return b", ".join(values).decode("latin-1") if values else None
-
-    def body_headers(self) -> tuple[bytes, bytes | None]:
-        media_type, length = b"", None
-        for name, value in self.scope["headers"]:
-            if name in _BODY_HEADERS:
-                if name == b"content-type":
-                    media_type = media_type + b"," + value if media_type else value  # two are no type
-                else:
-                    length = value if length is None or length == value else b"two that differ"
-        return media_type, length
+    def header(self, name: str) -> str | None:
+        wanted = name.encode()
+        values = [value for key, value in self.scope["headers"] if key == wanted]
+        # HTTP/2 may bring several cookies (RFC 9113, section 8.2.3).
+        return (b"; " if name == "cookie" else b", ").join(values).decode("latin-1") if values else None
 
     def raw_query(self) -> bytes:
         return self.scope["query_string"]  # type: ignore[no-any-return]

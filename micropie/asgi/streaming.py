@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
-from functools import cache, partial
+from functools import partial
 from time import monotonic
 from typing import Final, cast
 
@@ -33,7 +33,7 @@ import anyio
 
 from micropie import streams
 from micropie.errors import ClientDisconnect, logger, raise_any
-from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, in_thread, no_function
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, LoopLocal, in_thread, no_function
 from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import Config, config_of
 from micropie.streams import (
@@ -43,7 +43,6 @@ from micropie.streams import (
     LoopSource,
     Stream,
     ThreadSource,
-    as_bytes,
 )
 
 PATHSEND = "http.response.pathsend"
@@ -52,19 +51,6 @@ PATHSEND = "http.response.pathsend"
 # seconds or chunks.
 WATCH_AFTER = ASK_AFTER
 CHUNKS_PER_CHECK = 64
-
-
-class _Beginnings:
-    """What the streams of one event loop need to begin. It is asked for once a stream, because that takes long."""
-
-    def __init__(self) -> None:
-        self.delayed = DelayedCalls(WATCH_AFTER)
-        self.scope_type = type(anyio.CancelScope())  # else anyio finds the loop out for each scope
-
-
-@cache  # not made at import: anyio imports more for it than a small site needs
-def _beginnings_of_loops() -> anyio.lowlevel.RunVar[_Beginnings]:
-    return anyio.lowlevel.RunVar("micropie.streams")
 
 
 class DelayedCalls:
@@ -110,6 +96,9 @@ class DelayedCall:
     def cancel(self) -> None:
         """Prevent the call, and let go of the objects that it refers to."""
         self.function = no_function
+
+
+_STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
 
 
 class SharedReceive:
@@ -293,13 +282,8 @@ class StreamSender:
         self._head_failures: list[Exception] = []
         self._source = cast("LoopSource", source)
         self._heartbeat = None if source.events is None else source.events.heartbeat
-        beginnings_of_loops = _beginnings_of_loops()
-        try:
-            beginnings = beginnings_of_loops.get()
-        except LookupError:  # the first stream of this loop
-            beginnings_of_loops.set(beginnings := _Beginnings())
-        self._source.enter(beginnings.scope_type)
-        self._delayed_start = beginnings.delayed.add(self._start)
+        self._source.enter()
+        self._delayed_start = _STARTS.get().add(self._start)
 
     async def next(self, head: EarlyHead) -> bytes:
         """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""
@@ -347,17 +331,12 @@ class StreamSender:
             del failure
 
     async def _send_items(self, send: Send) -> None:
-        source, left = self._source, CHUNKS_PER_CHECK
-        encode, events = source.encoder, source.events
-        takes_bytes = encode is as_bytes
+        left = CHUNKS_PER_CHECK
         self._is_advancing = True
         self._silent_since = monotonic()
         if self._outcome is not None:
             await self._check()
-        async for item in source.items_left:
-            if events is not None and events.shutdown.is_over:
-                return
-            chunk = item if takes_bytes and item.__class__ is bytes else encode(item)
+        async for chunk in self._source:
             if chunk:  # some servers take an empty one for the end
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -367,9 +346,6 @@ class StreamSender:
             if left <= 0 or self._outcome is not None:
                 await self._check()
                 left = CHUNKS_PER_CHECK
-        rest = source.finish()
-        if rest:
-            await _send_or_leave(send, {"type": "http.response.body", "body": rest, "more_body": True})
 
     async def _send_event(self, message: Message) -> None:
         """Send a message that is not to meet a heart-beat."""

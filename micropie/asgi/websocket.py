@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import Any, Final
 
 import anyio
@@ -16,7 +15,7 @@ from micropie.asgi.websocket_connection import Connection
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
 from micropie.execution import CLEAN_UP_WITHIN, current
 from micropie.flow import ask_guards, cleanup, converse
-from micropie.habits import SocketHabits
+from micropie.habits import SocketHabits, attribute_of
 from micropie.http import (
     HeaderPairs,
     Headers,
@@ -84,11 +83,6 @@ async def _serve_mounted(
         await mounts.hand_over(handover.mount, handover.path, exchange.scope_below(), receive, send)
     elif (await receive())["type"] == "websocket.connect":
         await Connection(exchange, receive, send).finish(refusal)
-
-
-def _attribute(path: str) -> Any:
-    """Return a property that is an attribute of an attribute."""
-    return property(attrgetter(path))
 
 
 class WebSocket(SocketHabits):
@@ -233,7 +227,7 @@ class WebSocket(SocketHabits):
 
     # -- its state ---------------------------------------------------------------------------------------------------
 
-    accepted: Final[bool] = _attribute("_exchange.is_accepted")
+    accepted: Final[bool] = attribute_of("_exchange.is_accepted")
     """Whether ``accept`` was called."""
 
     @property
@@ -241,9 +235,9 @@ class WebSocket(SocketHabits):
         """Whether it has ended, from either side; ``close_code`` and ``close_reason`` say how."""
         return self.close_code is not None
 
-    close_code: Final[int | None] = _attribute("_connection.progress.code")
+    close_code: Final[int | None] = attribute_of("_connection.progress.code")
     """The code that it was closed with, None while it is open; 1005 for no code, 1006 for a lost connection."""
-    close_reason: Final[str] = _attribute("_connection.progress.reason")
+    close_reason: Final[str] = attribute_of("_connection.progress.reason")
     """The reason that it was closed with."""
 
     # -- what came with the handshake --------------------------------------------------------------------------------
@@ -259,7 +253,7 @@ class WebSocket(SocketHabits):
         session = self._exchange.session
         return self._session_id or (session.id if session is not None else None)
 
-    session: Final[Session] = _attribute("request.session")
+    session: Final[Session] = attribute_of("request.session")
     """The session that HTTP handlers see.
 
     Changes are saved by ``accept``, which sends a new session's cookie, by ``save_session``, and at the end.
@@ -271,15 +265,15 @@ class WebSocket(SocketHabits):
             raise RuntimeError("save_session() on a WebSocket that is not accepted: ws.accept() saves the session")
         await self._save_changes()
 
-    headers: Final[Headers] = _attribute("request.headers")
+    headers: Final[Headers] = attribute_of("request.headers")
     """``request.headers``"""
-    cookies: Final[dict[str, str]] = _attribute("request.cookies")
+    cookies: Final[dict[str, str]] = attribute_of("request.cookies")
     """``request.cookies``"""
-    path_params: Final[Sequence[Any]] = _attribute("request.path_params")
+    path_params: Final[Sequence[Any]] = attribute_of("request.path_params")
     """``request.path_params``"""
-    query: Final[MultiDict[str]] = _attribute("request.query")
+    query: Final[MultiDict[str]] = attribute_of("request.query")
     """``request.query``"""
-    state: Final[State] = _attribute("request.state")
+    state: Final[State] = attribute_of("request.state")
     """``request.state``"""
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from micropie.http.forms.receiving import AHEAD, has_large_body, receive_body, r
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
 from micropie.http.headers import LONGEST_KEPT, Headers, MutableHeaders, cached_if_short
 from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, loads
-from micropie.http.media_types import codec_of, content_type
+from micropie.http.media_types import codec_of, content_type, weights_of
 from micropie.http.multidict import MultiDict
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated
 from micropie.http.request import Request, WebSocketRequest, bound_request, current_request
@@ -87,7 +87,6 @@ if TYPE_CHECKING:
         CONDITIONS,
         Selection,
         accepts_coding,
-        coding_weights,
         http_date,
         select,
         weight_of_coding,
@@ -107,14 +106,14 @@ __all__ = [
     "Receive", "Request", "Response", "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session", "Signer",
     "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary",
     "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
-    "checked_headers", "checked_origins", "codec_of", "coding_weights", "content_type", "copied", "current_request",
+    "checked_headers", "checked_origins", "codec_of", "content_type", "copied", "current_request",
     "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
     "in_chunks", "is_base_url", "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private",
     "merge_pending", "nested", "normal_host", "normal_hosts", "normal_origin", "parse_cookies", "problem_members",
     "quoted_address", "raw_path_below", "receive_body", "receive_form", "redirect_response", "rows", "select",
-    "split_host", "start_failed", "states_status", "status_line", "translated", "weight_of_coding", "with_host",
-    "with_html", "without_prefix",
+    "split_host", "start_failed", "states_status", "status_line", "translated", "weight_of_coding", "weights_of",
+    "with_host", "with_html", "without_prefix",
 ]
 # fmt: on
 
@@ -122,7 +121,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "conditional": "CONDITIONS Selection accepts_coding coding_weights http_date select weight_of_coding",
+        "conditional": "CONDITIONS Selection accepts_coding http_date select weight_of_coding",
         "forms.multipart": "MultipartParser",
         "pagination": "Page",
         "signing": "CookieSigner Secret Signer",

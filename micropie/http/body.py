@@ -48,18 +48,15 @@ class Body:
         if self.state is UNREAD:
             self.state = STREAMED
 
-    def next_piece(self, receive: ReceiveStep = RECEIVE_STEP) -> Flow[bytes]:
-        """Return the next piece, ``b""`` at the end. A body that was received whole is one piece.
-
-        ``receive``: the step that gets it.
-        """
+    def next_piece(self) -> Flow[bytes]:
+        """Return the next piece, ``b""`` at the end. A body that was received whole is one piece."""
         if self.state is KEPT and not self._ended:
             self._ended = True
             return self.data
         self._check_size()
         piece, more = b"", True
         while more and not piece and not self._ended:
-            piece, more = yield receive
+            piece, more = yield RECEIVE_STEP
             self._count(piece)
         self._ended = self._ended or not more
         return piece

@@ -13,15 +13,13 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
+from micropie.http.media_types import weights_of
 from micropie.lazily import pattern
 
 _ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')
 
 # One range; ``_range_of`` ignores several.
 _RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
-
-# Section 12.4.2.
-_WEIGHT = pattern(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*")
 
 # The shape of HTTP's three formats (section 5.6.7). email.utils alone accepts too much, two dates for example.
 _DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
@@ -147,18 +145,7 @@ def accepts_coding(header: str, names: tuple[str, ...]) -> bool:
 
     A name overrides ``*``. Without the header no coding is used; section 12.5.3 leaves that open.
     """
-    return weight_of_coding(coding_weights(header), names) > 0
-
-
-def coding_weights(header: str) -> dict[str, float]:
-    """Return the weights that an Accept-Encoding header gives to codings. Malformed elements are ignored."""
-    weights: dict[str, float] = {}
-    for element in header.lower().split(","):
-        coding, semicolon, parameter = element.partition(";")
-        weight = _WEIGHT.fullmatch(parameter)
-        if weight is not None or not semicolon:
-            weights[coding.strip(" \t")] = float(weight[1]) if weight is not None else 1.0
-    return weights
+    return weight_of_coding(weights_of(header), names) > 0
 
 
 def weight_of_coding(weights: Mapping[str, float], names: tuple[str, ...]) -> float:

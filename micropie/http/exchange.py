@@ -29,6 +29,7 @@ from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
+from micropie.lazily import pattern
 
 if TYPE_CHECKING:
     from micropie.http.signing import CookieSigner
@@ -323,12 +324,13 @@ class Exchange:
         """Return the body's media type, its parameters and its length. Raises 400 for a malformed length."""
         framing = self.parsed_framing
         if framing is None:
-            named, length = self.body_headers()
-            # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
-            if length is not None and not (length.isdigit() and len(length) <= 18):
-                raise BadRequest("The Content-Length header must be one whole number.")
-            media_type, parameters = _media_type(named)
-            self.parsed_framing = framing = media_type, parameters, None if length is None else int(length)
+            stated, length = self.header("content-length"), None
+            if stated is not None:
+                match = _LENGTH.fullmatch(stated)
+                if match is None:
+                    raise BadRequest("The Content-Length header must be one whole number.")
+                length = int(match[1])
+            self.parsed_framing = framing = *_media_type(self.header("content-type") or ""), length
         return framing
 
     @property
@@ -527,20 +529,12 @@ class Exchange:
         """Return the host for a request without a Host header."""
         raise NotImplementedError
 
+    def header(self, name: str) -> str | None:
+        """Return the value of one header, its name in lower case, or None; without parsing all headers if possible."""
+        return self.headers.get(name)
+
     def open_headers(self) -> Headers:
         """Return the headers, not parsed yet."""
-        raise NotImplementedError
-
-    def cookie_header(self) -> str:
-        """Return the Cookie header, or "", without parsing all headers."""
-        raise NotImplementedError
-
-    def origin_header(self) -> str | None:
-        """Return the Origin header, or None, without parsing all headers."""
-        raise NotImplementedError
-
-    def body_headers(self) -> tuple[bytes | str, bytes | None]:
-        """Return Content-Type, or an empty one, and Content-Length, or None, without parsing all headers."""
         raise NotImplementedError
 
     def raw_query(self) -> bytes | str:
@@ -598,6 +592,6 @@ class FlowIterator(Generic[Value]):
         return item
 
 
-@cached_if_short(256)  # browsers send one of three values, but each multipart form has its own boundary
-def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
-    return parse_content_type(value if isinstance(value, str) else value.decode("latin-1"))
+# Browsers send one of three values, but each multipart form has its own boundary.
+_media_type = cached_if_short(256)(parse_content_type)
+_LENGTH = pattern(r"([0-9]{1,18})(?:, \1)*")  # one that is repeated is one; 18 digits are 888 petabytes

@@ -6,7 +6,7 @@ unchanged under both protocols. Only ``response.py`` decides whether a value may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from functools import lru_cache, wraps
 from typing import TypeVar
 
@@ -98,7 +98,7 @@ class Headers(Mapping[str, str]):
         return f"Headers({self.pairs!r})"
 
 
-class MutableHeaders:
+class MutableHeaders(MutableMapping[str, str]):
     """The response's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats. Names keep the author's spelling."""
 
     __slots__ = ("pairs",)
@@ -130,14 +130,9 @@ class MutableHeaders:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def items(self) -> HeaderPairs:
+    def items(self) -> HeaderPairs:  # type: ignore[override]
         """Return every (name, value) pair, repeated names included."""
         return list(self.pairs)
-
-    def get(self, name: str, default: str | None = None) -> str | None:
-        """Return the first value of ``name``, or ``default``."""
-        values = self.get_all(name)
-        return values[0] if values else default
 
     def get_all(self, name: str) -> list[str]:
         """Return every value of ``name``."""
@@ -147,17 +142,6 @@ class MutableHeaders:
     def add(self, name: str, value: str) -> None:
         """Add a value for ``name`` beside those it has (Set-Cookie, Link, Vary)."""
         self.pairs.append((name, value))
-
-    def update(self, headers: HeadersLike) -> None:
-        """Set every header of ``headers``, replacing those of the same names."""
-        for name, value in _pairs(headers):
-            self[name] = value
-
-    def setdefault(self, name: str, value: str) -> str:
-        """Return the value of ``name``; add ``value`` first if there is none."""
-        if name not in self:
-            self.add(name, value)
-        return self[name]
 
     def _remove(self, name: str) -> None:
         unwanted = name.lower()

@@ -97,7 +97,7 @@ def _extended(value: str) -> str:
         raise BadRequest("A file name of the form is not valid UTF-8.") from None
 
 
-# -- which of several types an answer has: RFC 9110, section 12.5.1 ----------------------------------------------------
+# -- which of several types an answer has: RFC 9110, sections 12.4.2 and 12.5.1 ----------------------------------------
 
 # The short names that ``Request.accepts`` takes beside media types.
 SHORT_NAMES = {
@@ -127,7 +127,7 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
         if name not in SHORT_NAMES and "/" not in name:
             raise ValueError(f"{name!r} is no media type: write text/calendar, or one of {', '.join(SHORT_NAMES)}")
     types = [SHORT_NAMES.get(name, name).lower() for name in offered]
-    ranges = _ranges(header or "*/*")
+    ranges = weights_of(header or "*/*")
     weights = []
     for media_type in types:  # the most specific range counts
         names = media_type, f"{media_type.partition('/')[0]}/*", "*/*"
@@ -136,14 +136,13 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     return offered[weights.index(best)] if best > 0 else None
 
 
-def _ranges(header: str) -> dict[str, float]:
-    """Return the weight of each media range. Other parameters and malformed ranges are left out."""
+def weights_of(header: str) -> dict[str, float]:
+    """Return the weight of each element of an Accept or Accept-Encoding header. Other parameters are left out."""
     weights: dict[str, float] = {}
     for item in header.lower().split(","):
-        media_range, *parameters = (part.strip() for part in item.split(";"))
+        name, *parameters = (part.strip() for part in item.split(";"))
         stated = [match for match in map(_QUALITY.fullmatch, parameters) if match]
-        if "/" in media_range:
-            weights.setdefault(media_range, float(stated[0][1]) if stated else 1.0)
+        weights.setdefault(name, float(stated[0][1]) if stated else 1.0)
     return weights
 
 

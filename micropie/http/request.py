@@ -78,7 +78,7 @@ class Request(RequestHabits):
     def cookies(self) -> dict[str, str]:
         """The cookies: name -> value. Of two with one name the first counts (RFC 6265, section 5.4)."""
         if self._cookies is None:
-            self._cookies = parse_cookies(self._exchange.cookie_header())
+            self._cookies = parse_cookies(self._exchange.header("cookie") or "")
         return self._cookies
 
     def signed_cookie(self, name: str, default: Any = None, max_age: float | None = None) -> Any:
@@ -397,7 +397,7 @@ class WebSocketRequest(Request):
 
     def origin(self) -> str | None:
         """Return the Origin header, or None."""
-        return self._exchange.origin_header()
+        return self._exchange.header("origin")
 
     def __repr__(self) -> str:
         return f"<WebSocketRequest {self.path!r}>"

@@ -18,10 +18,10 @@ from micropie.http import (
     Response,
     add_vary,
     cached_if_short,
-    coding_weights,
     encode_body,
     merge_pending,
     weight_of_coding,
+    weights_of,
 )
 from micropie.middleware.base import FlowMiddleware
 from micropie.streams import Stream, stream_of, transform_stream
@@ -218,6 +218,6 @@ def _accepts_gzip(request: Request) -> bool:
 @cached_if_short(64)  # browsers send only a few different values
 def _prefers_gzip(header: str) -> bool:
     """Return whether gzip is accepted, with no less weight than ``identity``."""
-    weights = coding_weights(header)
+    weights = weights_of(header)
     gzip = weight_of_coding(weights, ("gzip", "x-gzip"))
     return gzip > 0 and gzip >= weights.get("identity", 0.0)

@@ -97,7 +97,7 @@ class CORSMiddleware(FlowMiddleware):
         if not self._any_origin:  # also on a refusal, which a cache must not give to another origin
             add_vary(headers, "Origin")
         is_preflight = request.method == "OPTIONS" and _is_preflight(request)
-        allowed = self._allowed_origin(request._exchange.origin_header() or "")
+        allowed = self._allowed_origin(request._exchange.header("origin") or "")
         if allowed is None or (is_preflight and not self._permits(request)):
             return
         headers[_ALLOW_ORIGIN] = allowed

@@ -143,13 +143,6 @@ class PooledExchange(Exchange):
     def server_client(self) -> Address | None:
         return None
 
-    def cookie_header(self) -> str:
-        return self.headers.get("cookie", "")
-
-    def body_headers(self) -> tuple[bytes | str, bytes | None]:
-        length = self.headers.get("content-length")
-        return self.headers.get("content-type", ""), None if length is None else length.encode("latin-1")
-
     def raw_query(self) -> str:
         return self.query_text
 

@@ -75,7 +75,8 @@ class SessionStore:
 
     def find_id(self, exchange: Exchange) -> str | None:
         """Return the session id in a request's cookie, or None."""
-        return parse_cookies(exchange.cookie_header()).get(self.cookie_name(exchange.scheme, exchange.root_path))
+        cookies = parse_cookies(exchange.header("cookie") or "")
+        return cookies.get(self.cookie_name(exchange.scheme, exchange.root_path))
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""

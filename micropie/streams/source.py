@@ -280,12 +280,6 @@ class LoopSource(Source):
         if aclose is not None:
             await aclose()
 
-    @property
-    def items_left(self) -> AsyncIterator[object]:
-        """The items that the driver encodes itself; a loop over them is faster than one over the chunks."""
-        items: AsyncIterator[object] = self.items
-        return items
-
     def __aiter__(self) -> LoopSource:
         return self
 
@@ -307,12 +301,12 @@ class LoopSource(Source):
 
     # -- the scope of the task that advances it ------------------------------------------------------------------------
 
-    def enter(self, scope_type: type[anyio.CancelScope] | None = None) -> None:
+    def enter(self) -> None:
         """Enter the scope: before the first chunk, in the task that does all the rest."""
         if self.events is not None:
             self._signal = ShutdownSignal()
             self._token = stream_shutdown.set(self._signal)
-        self._scope = (scope_type or anyio.CancelScope)()
+        self._scope = anyio.CancelScope()
         self._scope.__enter__()
 
     def cancel(self) -> None:

@@ -28,6 +28,7 @@ Value = TypeVar("Value")
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
 # Some servers give these beside CONTENT_TYPE and CONTENT_LENGTH, which are the ones that count (PEP 3333).
+_UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 PIECE = 64 * 1024  # bytes per read; most servers buffer as many
@@ -39,10 +40,7 @@ def _header_pairs(environ: Environ) -> HeaderPairs:
         for key, value in environ.items()
         if key.startswith("HTTP_") and key not in _BODY_KEYS
     ]
-    for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
-        if environ.get(key):
-            pairs.append((name, environ[key]))
-    return pairs
+    return pairs + [(name, environ[key]) for name, key in _UNPREFIXED.items() if environ.get(key)]
 
 
 class WSGIExchange(Exchange):
@@ -133,17 +131,11 @@ class WSGIExchange(Exchange):
     def open_headers(self) -> Headers:
         return Headers(_header_pairs(self.environ))
 
-    def cookie_header(self) -> str:
-        return self.environ.get("HTTP_COOKIE", "")  # type: ignore[no-any-return]
-
-    def origin_header(self) -> str | None:
-        return self.environ.get("HTTP_ORIGIN")
-
-    def body_headers(self) -> tuple[str, bytes | None]:
-        length = self.environ.get("CONTENT_LENGTH")
-        if "HTTP_TRANSFER_ENCODING" in self.environ and self.environ.get("wsgi.input_terminated"):
-            length = None  # the chunks end the body: RFC 9112, section 6.3
-        return self.environ.get("CONTENT_TYPE", ""), length.encode() if length else None
+    def header(self, name: str) -> str | None:
+        environ = self.environ
+        if name == "content-length" and "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
+            return None  # the chunks end the body: RFC 9112, section 6.3
+        return environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper()}") or None
 
     def raw_query(self) -> str:
         return self.environ.get("QUERY_STRING", "")  # type: ignore[no-any-return]

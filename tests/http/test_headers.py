@@ -208,7 +208,8 @@ def test_deleting() -> None:
 
 def test_asking() -> None:
     headers = MutableHeaders({"A": "1"})
-    assert ("a" in headers, "b" in headers, 5 in headers) == (True, False, False)
+    number: object = 5
+    assert ("a" in headers, "b" in headers, number in headers) == (True, False, False)
     assert (headers.get("a"), headers.get("b"), headers.get("b", "x")) == ("1", None, "x")
 
 

@@ -204,7 +204,7 @@ class ServedRequest(Request):
     @lazy
     def cookie(self) -> SimpleCookie:
         """The cookies. Raises ``HTTPError`` 400 for a name that no cookie may have."""
-        cookies, header = SimpleCookie(), self.native.cookie_header()
+        cookies, header = SimpleCookie(), self.native.header("cookie") or ""
         if "headers" in self.__dict__ or "=?" in header:  # a tool may have changed it, or it has encoded words
             header = self.headers.get("Cookie", "")
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from enum import Enum
-from functools import lru_cache
 from threading import RLock
 from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
@@ -23,10 +22,7 @@ FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
 
 
 class PartHead(NamedTuple):
-    """The head of a part. ``raw_filename`` is None for a field; the names of the headers are lower-case.
-
-    ``headers`` are not to be changed: other requests may have the same head.
-    """
+    """The head of a part. ``raw_filename`` is None for a field; the names of the headers are lower-case."""
 
     name: str
     raw_filename: str | None
@@ -156,8 +152,7 @@ class _ArrivingForm:
             yield from self._more()
         lines = self._data[self._at + 2 : end]
         self._at = end + 4
-        read = _known_head if len(lines) <= _SHORT_HEAD else _head_of
-        return read(lines, most_headers, most_bytes, self._needs_names)
+        return _head_of(lines, most_headers, most_bytes, self._needs_names)
 
     def _count(self, head: PartHead) -> None:
         """Count a part, and check that a field's bytes will be text. Raises 413, and 415 for the charset of a field."""
@@ -230,11 +225,6 @@ def _head_of(block: bytes, most_headers: int, most_bytes: int, needs_names: bool
     if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
         raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
     return PartHead(part_name, filename, headers)
-
-
-# A form's fields have the same heads in each request. What has been read is kept, if it is short: clients choose it.
-_SHORT_HEAD = 256  # bytes
-_known_head = lru_cache(maxsize=256)(_head_of)
 
 
 class MultipartParser:

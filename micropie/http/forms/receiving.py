@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from micropie.execution import IO, RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
+from micropie.execution import IO, RECEIVE_STEP, Flow
 from micropie.http import json as codec
 from micropie.http.exchange import FORM, NULL, Exchange
 from micropie.http.forms.data import MULTIPART, parse_query, require_utf8
@@ -23,9 +23,6 @@ AHEAD: Final = "ahead"
 # Bytes of JSON or of a form from which parsing and binding have a thread of their own. 64 KiB take 0.2 to 4 ms, a
 # thread 0.1 ms.
 LARGE = 64 * 1024
-
-# WSGI reads as much at once: 5 MB take a tenth less time than in pieces of 64 KiB.
-_RECEIVE_BATCH: ReceiveStep = (RECEIVE, no_function, (BATCH,))
 
 
 def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flow[None]:
@@ -115,7 +112,7 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     incoming.start_stream()
     waiting: list[bytes] = []  # to be written to the disk
     size = 0
-    while piece := (yield from incoming.next_piece(_RECEIVE_BATCH)):
+    while piece := (yield from incoming.next_piece()):
         size += len(piece)
         if not parser.may_block(size):  # nothing waits then
             parser.feed(piece)
