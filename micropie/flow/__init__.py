@@ -2,8 +2,7 @@
 
 ``http.py`` has the six stages of a request and ``websocket.py`` those of a WebSocket. ``hooks.py`` runs middleware
 around the handler: each kind has a class, which is chosen once. ``resources.py`` opens what a handler's parameters
-ask for, and closes it. Middleware with ``yield`` and providers are generators of the author's, which
-``generators.py`` advances. ``errors.py`` turns an exception into a response. ``lifecycle.py`` starts and stops an
+ask for, and closes it. ``errors.py`` turns an exception into a response. ``lifecycle.py`` starts and stops an
 application.
 
 Whether a route has providers, or a filter of its result, is found out when it is compiled (``Route.is_special``), so

@@ -29,9 +29,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
 from micropie.errors import HTTPError, Redirect, ResponseError, logger, raise_any
-from micropie.execution import AWAIT, CallKind, Flow, call, itself, kind_of
+from micropie.execution import AWAIT, CallKind, Flow, RunningGenerator, call, itself, kind_of
 from micropie.flow.errors import respond_to
-from micropie.flow.generators import RunningGenerator
 from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
 from micropie.http import MutableHeaders, Response, UnopenedSession, as_response

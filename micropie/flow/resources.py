@@ -19,8 +19,19 @@ from typing import Any
 
 from micropie.binding import ResultFilter
 from micropie.errors import ConnectionClosed, HTTPError, Redirect, ResponseError, raise_any
-from micropie.execution import AWAIT, BLOCK, HANDLER, INLINE, CallKind, Flow, TaskFlows, call, entered_on_loop, itself
-from micropie.flow.generators import RunningGenerator
+from micropie.execution import (
+    AWAIT,
+    BLOCK,
+    HANDLER,
+    INLINE,
+    CallKind,
+    Flow,
+    RunningGenerator,
+    TaskFlows,
+    call,
+    entered_on_loop,
+    itself,
+)
 from micropie.http import EncodedAnswer, Exchange, Request, Response, as_response, is_html, states_status
 from micropie.routing import Asking, Handover, Provider, Route, handlers_route, name_of
 from micropie.streams import is_stream

@@ -145,7 +145,7 @@ def accepts_coding(header: str, names: tuple[str, ...]) -> bool:
 
     A name overrides ``*``. Without the header no coding is used; section 12.5.3 leaves that open.
     """
-    return weight_of_coding(weights_of(header), names) > 0
+    return weight_of_coding(weights_of(header, unclear=0.0), names) > 0
 
 
 def weight_of_coding(weights: Mapping[str, float], names: tuple[str, ...]) -> float:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
-from micropie.execution import Flow, Step, Task, Threads, result_of
+from micropie.execution import Flow, RunningGenerator, Step, Task, Threads, result_of
 from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
 from micropie.http.forms.uploads import UploadFile
@@ -114,27 +114,6 @@ class MessageConfig:
     asked_by: Callable[[Any, int], object]
 
 
-class Closing(Protocol):
-    """A generator of middleware or of a provider, which has begun."""
-
-    owner: Any
-    number: int
-
-    @property
-    def is_async(self) -> bool:
-        """Whether it may have a scope of its own open."""
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it has run to its end."""
-
-    def finish(self, value: object, failure: Exception | None, /) -> Flow[object]:
-        """Run it to its end: its ``yield`` gives ``value``, or raises ``failure``."""
-
-    def close_step(self) -> Step | None:
-        """Return the step that closes it, or None if it has ended."""
-
-
 # -- the exchange ------------------------------------------------------------------------------------------------------
 
 
@@ -174,8 +153,8 @@ class Exchange:
     context: Context  # of the last call of ``after_response``
     has_task_begun = False  # whether the first of them runs
     is_answered: bool = False  # whether the answer is over and ``after_response`` runs
-    generators: Sequence[Closing] = ()  # generator middleware that has begun
-    resources: Sequence[Closing] = ()  # opened by providers
+    generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
+    resources: Sequence[RunningGenerator] = ()  # opened by providers
     provided: dict[Any, object] = _NONE_PROVIDED  # what providers have given, by provider
     needed: Sequence[tuple[object, Sequence[object]]] = ()  # by whom which providers' resources are needed later
     user_checked_by: object = None  # the function that has made ``request.state.user`` of a token

@@ -136,13 +136,13 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     return offered[weights.index(best)] if best > 0 else None
 
 
-def weights_of(header: str) -> dict[str, float]:
-    """Return the weight of each element of an Accept or Accept-Encoding header. Other parameters are left out."""
+def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
+    """Return the weight of each element of an Accept header; ``unclear`` is that of one with other parameters alone."""
     weights: dict[str, float] = {}
     for item in header.lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
         stated = [match for match in map(_QUALITY.fullmatch, parameters) if match]
-        weights.setdefault(name, float(stated[0][1]) if stated else 1.0)
+        weights.setdefault(name, float(stated[-1][1]) if stated else unclear if parameters else 1.0)
     return weights
 
 

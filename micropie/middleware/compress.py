@@ -218,6 +218,6 @@ def _accepts_gzip(request: Request) -> bool:
 @cached_if_short(64)  # browsers send only a few different values
 def _prefers_gzip(header: str) -> bool:
     """Return whether gzip is accepted, with no less weight than ``identity``."""
-    weights = weights_of(header)
+    weights = weights_of(header, unclear=0.0)
     gzip = weight_of_coding(weights, ("gzip", "x-gzip"))
     return gzip > 0 and gzip >= weights.get("identity", 0.0)

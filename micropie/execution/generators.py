@@ -7,7 +7,7 @@ from itertools import count
 from types import AsyncGeneratorType
 from typing import Any
 
-from micropie.execution import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
+from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
 
 _NUMBERS = count()
 
@@ -20,7 +20,7 @@ class RunningGenerator:
 
     __slots__ = ("_generator", "_kind", "number", "owner")
 
-    def __init__(self, generator: Any, kind: CallKind, owner: object = None) -> None:
+    def __init__(self, generator: Any, kind: CallKind, owner: Any = None) -> None:
         self.owner = owner
         self.number = next(_NUMBERS)
         self._generator = generator
