@@ -28,7 +28,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
-from types import NoneType
 from typing import Any
 
 from micropie import files, streams
@@ -82,9 +81,6 @@ _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
-
-# Results that are a response or its body, as nearly all are.
-_USUAL = frozenset({str, bytes, dict, list, NoneType, tuple, Response, EncodedAnswer})
 
 
 def respond(site: Site, request: Request) -> Flow[Any]:
@@ -280,13 +276,12 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
     """Return the answer for any result, with the values set on ``self.response``."""
     exchange = request._exchange
-    if type(result) not in _USUAL:
-        if isinstance(result, Handover):
-            return result
-        if isinstance(result, HTTPError | Redirect):  # as if it were raised, without a traceback that refers to it
-            return (yield from _failed(request, result))
-        if isawaitable(result):  # of a decorated ``async def``
-            result = yield AWAIT, itself, (result,)
+    if isinstance(result, Handover):
+        return result
+    if isinstance(result, HTTPError | Redirect):  # as if it were raised, without a traceback that refers to it
+        return (yield from _failed(request, result))
+    if isawaitable(result):  # of a decorated ``async def``
+        result = yield AWAIT, itself, (result,)
     if type(result) is EncodedAnswer and exchange.hooks is None and exchange.session is None:
         return result
     if exchange.config.settings.debug and (result is None or type(result) is int):

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set, ValuesVi
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache
 from inspect import isawaitable
 from itertools import accumulate
 from json import JSONDecoder, JSONEncoder
@@ -108,8 +108,7 @@ class Codec:
             return None
         # Without these options orjson drops a dataclass's _names, and ignores a mapping's own items().
         options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS | module.OPT_PASSTHROUGH_SUBCLASS
-        step = partial(self._step, is_whole=not self._own)
-        return lambda value: module.dumps(value, step, options)
+        return lambda value: module.dumps(value, self._step, options)
 
     def dumps(self, value: object) -> bytes:
         """Return a value as JSON."""
@@ -171,11 +170,8 @@ class Codec:
             raise CodecError(f"A dict key of type {type(key).__name__} can't be written as JSON; make it a str")
         return name if isinstance(name, str) else _encode_plain(name).decode()
 
-    def _step(self, value: Any, is_whole: bool = False) -> object:
-        """Return ``value`` one step nearer to the types that JSON has. Raises ``CodecError``.
-
-        ``is_whole``: a struct may be converted with all that is inside, which no own encoder then sees.
-        """
+    def _step(self, value: Any) -> object:
+        """Return ``value`` one step nearer to the types that JSON has. Raises ``CodecError``."""
         kind: type = type(value)
         if self._own and (encode := encoder_of(kind, self._own)) is not None:
             return encode(value)
@@ -183,31 +179,11 @@ class Codec:
         if convert is not None:
             return convert(value)
         if hasattr(kind, "__struct_fields__"):
-            return self._struct(value, is_whole)
+            return _struct(value)
         if hasattr(kind, "model_dump"):
             dumped: object = value.model_dump(mode="json", **({"fallback": self._step} if self._own else {}))
             return _refuse(value) if type(dumped) is kind else dumped
         return (_conversion_of(value.__class__) or _refuse)(value)  # a proxy names the class that it stands for
-
-    def _struct(self, value: Any, is_whole: bool) -> object:
-        """Return a msgspec.Struct as a dict or list, by msgspec, which knows its names, its tag and its unset values.
-
-        Unless ``is_whole`` the values are as they are.
-        """
-        from decimal import Decimal
-        from uuid import UUID
-
-        leaves = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview)
-        hook = self._step if is_whole else lambda _: None
-        # msgspec has been imported, as there is a struct.
-        tree: Any = sys.modules["msgspec"].to_builtins(value, builtin_types=leaves, enc_hook=hook)
-        if is_whole:
-            return tree
-        values = [getattr(value, name) for name in value.__struct_fields__]
-        if type(tree) is list:
-            return [*tree[: len(tree) - len(values)], *values]
-        named = zip(value.__struct_encode_fields__, values, strict=True)
-        return {**tree, **{name: one for name, one in named if name in tree}}
 
     def _refuse_nan(self, values: Iterable[Any]) -> None:
         """Raise ``CodecError`` for a NaN or Infinity in ``values``, however deep."""
@@ -219,6 +195,19 @@ class Codec:
                 self._refuse_nan(value.values())
             elif kind not in _ATOMS:
                 self._refuse_nan(value if kind is list or kind is tuple else (self._step(value),))
+
+
+def _struct(value: Any) -> object:
+    """Return a msgspec.Struct as a dict or list of its values, by msgspec, which knows its names, its tag and its unset
+    values. The values are as they are.
+    """
+    # msgspec has been imported, as there is a struct.
+    tree: Any = sys.modules["msgspec"].to_builtins(value, enc_hook=lambda _: None)
+    values = [getattr(value, name) for name in value.__struct_fields__]
+    if type(tree) is list:
+        return [*tree[: len(tree) - len(values)], *values]
+    named = zip(value.__struct_encode_fields__, values, strict=True)
+    return {**tree, **{name: one for name, one in named if name in tree}}
 
 
 def _check_finite(value: float) -> None:
