@@ -119,8 +119,9 @@ class ASGIExchange(StreamedExchange):
         # HTTP/2 may bring several cookies (RFC 9113, section 8.2.3).
         return (b"; " if name == "cookie" else b", ").join(values).decode("latin-1") if values else None
 
-    def raw_query(self) -> bytes:
-        return self.scope["query_string"]  # type: ignore[no-any-return]
+    @property
+    def query_string(self) -> str:  # type: ignore[override]
+        return self.scope["query_string"].decode("latin-1")  # type: ignore[no-any-return]
 
     def server_name(self) -> str:
         name, port = self.scope.get("server") or ("localhost", None)

@@ -57,15 +57,15 @@ _Outcome: TypeAlias = tuple[Response | None, Exception | None]
 class _Hook:
     """A middleware, as it was planned: each kind has a class. ``has_before``, ``has_after``: whether the part exists.
 
-    ``before`` returns an answer, or None to continue; ``after`` the outcome for the next hook. A part that may wait
-    returns a flow. ``sees_failures``: ``after`` takes an exception. Other hooks take the response to it.
+    ``before`` returns an answer, or None to continue, or a flow of these; ``after`` a flow of the outcome for the next
+    hook. ``sees_failures``: ``after`` takes an exception. Other hooks take the response to it.
     """
 
     needs_session = True
     has_before = has_after = True
     sees_failures = False
     before: Callable[..., object]  # of the request, and of resources by name
-    after: Callable[..., _Outcome | Flow[_Outcome]]  # of the request, the response, the failure, and resources
+    after: Callable[..., Flow[_Outcome]]  # of the request, the response, the failure, and resources
 
 
 class _ClassHook(_Hook):
@@ -98,10 +98,10 @@ class _FlowHook(_Hook):
 
     def after(
         self, request: Request, response: Response | None, failure: Exception | None, **given: object
-    ) -> _Outcome | Flow[_Outcome]:
+    ) -> Flow[_Outcome]:
         changed: Any = self._after(request, response, **given)
         if type(changed) is GeneratorType:
-            return _outcome_of(changed, response, failure)
+            changed = yield from changed
         return response if changed is None else changed, failure
 
 
@@ -129,10 +129,6 @@ class _CheckHook(_Hook):
         if answer is False:
             raise HTTPError(403)
         return None if answer is True else answer
-
-
-def _outcome_of(flow: Flow[Response | None], response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
-    return (yield from flow) or response, failure
 
 
 class _GeneratorHook(_Hook):
@@ -219,8 +215,7 @@ class _AskingHook(_Hook):
         try:
             if self._hook.has_after and (yield from self._is_open(request)):
                 given = yield from open_asked(request, self._after)
-                changed: Any = self._hook.after(request, response, failure, **given)
-                outcome = (yield from changed) if type(changed) is GeneratorType else changed
+                outcome = yield from self._hook.after(request, response, failure, **given)
             response, to_throw = outcome
         except Exception as error:
             raised = to_throw = error
@@ -233,7 +228,7 @@ class _AskingHook(_Hook):
             return outcome
         finally:
             del failure, to_throw, outcome, raised  # a traceback refers to this frame: without this it would be a cycle
-            ended = changed = None
+            ended = None
 
     def _is_open(self, request: Request) -> Flow[bool]:
         """Return whether the resources are open. Open those of the part after the handler if the hook has not begun."""
@@ -359,7 +354,6 @@ def run_after(
     exception of a hook is the failure that the hooks before it see: each is called once.
     """
     raised = traceback = None
-    outcome: Any = None
     try:
         for hook in hooks:
             if failure is not None:
@@ -369,10 +363,7 @@ def run_after(
             try:
                 if response is None and failure is not None and not hook.sees_failures:
                     response = yield from respond_to(request, failure)
-                outcome = hook.after(request, response, failure)
-                if type(outcome) is GeneratorType:
-                    outcome = yield from outcome
-                response, failure = outcome
+                response, failure = yield from hook.after(request, response, failure)
                 continue
             except Exception as error:
                 raised = error
@@ -385,7 +376,7 @@ def run_after(
             response = yield from respond_to(request, failure)
         return response
     finally:
-        del failure, raised, traceback, outcome  # the traceback refers to this frame: without this it would be a cycle
+        del failure, raised, traceback  # the traceback refers to this frame: without this it would be a cycle
 
 
 # -- WebSockets --------------------------------------------------------------------------------------------------------

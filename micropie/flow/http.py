@@ -42,7 +42,6 @@ from micropie.http import (
     JSON,
     NO_OTHER_HEADERS,
     PRIVATE,
-    VARY_COOKIE,
     Answer,
     ChunkedBody,
     EncodedAnswer,
@@ -406,14 +405,8 @@ def _keep_private(request: Request, session: Session, response: Response, saves:
     """Set the headers that keep caches from giving the answer to another client (RFC 9111, section 4.1)."""
     exchange = request._exchange
     if session.accessed:
-        pairs = response.headers.pairs
-        stated = {name.lower() for name, _ in pairs} if pairs else ()
-        if "vary" in stated:
-            add_vary(response.headers, "Cookie")
-        else:
-            pairs.append(VARY_COOKIE)
-        if "cache-control" not in stated:
-            pairs.append(PRIVATE)
+        add_vary(response.headers, "Cookie")
+        response.headers.setdefault(*PRIVATE)
     if (saves or exchange.csrf_salt is not None) and make_private(response.headers):
         logger.warning(
             "%s: an answer with a client's own cookie or token can't be public: it is sent as private", exchange.label

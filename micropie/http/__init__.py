@@ -28,7 +28,6 @@ from micropie.http.response import (
     PRIVATE,
     TEXT,
     TOKEN,
-    VARY_COOKIE,
     Answer,
     EncodedAnswer,
     FileReference,
@@ -50,7 +49,7 @@ from micropie.http.response import (
     status_line,
     with_html,
 )
-from micropie.http.session import CSRF_FIELD, Changes, Session, UnopenedSession, check_size, copied
+from micropie.http.session import CSRF_FIELD, Changes, Session, UnopenedSession, check_size
 from micropie.http.state import State
 from micropie.http.types import (
     ChunkedBody,
@@ -99,14 +98,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AHEAD", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "FORM", "HTML",
     "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PRIVATE",
-    "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "VARY_COOKIE", "Address", "Answer", "BindingError", "BindingErrors",
+    "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "Address", "Answer", "BindingError", "BindingErrors",
     "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference",
     "GivenStatus", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits", "Message", "MessageConfig",
     "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "Page", "ParameterError", "Parameters",
     "Receive", "Request", "Response", "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session", "Signer",
     "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary",
     "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
-    "checked_headers", "checked_origins", "codec_of", "content_type", "copied", "current_request",
+    "checked_headers", "checked_origins", "codec_of", "content_type", "current_request",
     "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date",
     "in_chunks", "is_base_url", "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private",

@@ -229,15 +229,9 @@ class Exchange:
         """The query's parameters: name -> values, in order. Raises 400 for a malformed query."""
         query = self.parsed_query
         if query is None:
-            raw = self.raw_query()
+            raw = self.query_string
             self.parsed_query = query = parse_query(raw, self.config.limits) if raw else {}
         return query
-
-    @property
-    def query_string(self) -> str:
-        """The query without the ``?``, still escaped, as latin-1 text."""
-        query = self.raw_query()
-        return query if isinstance(query, str) else query.decode("latin-1")
 
     @property
     def signer(self) -> CookieSigner:
@@ -492,6 +486,9 @@ class Exchange:
     root_path: str
     """The decoded path that the application is mounted at, without a slash at its end; "" for none."""
 
+    query_string: str
+    """The query without the ``?``, still escaped, as latin-1 text."""
+
     def server_scheme(self) -> str:
         """Return the scheme that the server states."""
         raise NotImplementedError
@@ -514,10 +511,6 @@ class Exchange:
 
     def open_headers(self) -> Headers:
         """Return the headers, not parsed yet."""
-        raise NotImplementedError
-
-    def raw_query(self) -> bytes | str:
-        """Return the query, still escaped; text is latin-1."""
         raise NotImplementedError
 
     def _server_path(self) -> bytes:

@@ -33,7 +33,6 @@ JSON: Final = "application/json"
 # a type that the author sets on ``self.response`` goes before it.
 _HTML_BY_ITSELF: Final = f"{HTML} "[:-1]
 
-VARY_COOKIE: Final = ("vary", "Cookie")
 PRIVATE: Final = ("cache-control", "private")
 
 # Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never run as a page.
@@ -254,8 +253,6 @@ def add_vary(headers: MutableHeaders, name: str) -> None:
 
 def make_private(headers: MutableHeaders) -> bool:
     """Add ``private`` to Cache-Control in the place of ``public`` and ``s-maxage``. Return whether there was one."""
-    if PRIVATE in headers.pairs:  # nearly always
-        return False
     stated = [part.strip() for value in headers.get_all("Cache-Control") for part in value.split(",")]
     names = {part.partition("=")[0].lower() for part in stated}
     if names & {"private", "no-store"}:

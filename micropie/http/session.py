@@ -7,7 +7,6 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from types import NoneType
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from micropie.errors import ResponseError
@@ -23,20 +22,6 @@ CSRF_FIELD: Final = "csrf_token"
 
 _NO_UPDATES: _Updates = {}
 _MISSING = object()
-_UNCHANGEABLE = frozenset({str, int, float, bool, bytes, NoneType})
-
-
-def copied(value: object) -> Any:
-    """Return a deep copy, for JSON's types in a quarter of the time of ``copy.deepcopy``, which copies all others."""
-    if type(value) is dict:
-        result = value.copy()
-        for key, inner in value.items():
-            if type(inner) not in _UNCHANGEABLE:
-                result[key] = copied(inner)
-        return result
-    if type(value) is list:
-        return [inner if type(inner) in _UNCHANGEABLE else copied(inner) for inner in value]
-    return copy.deepcopy(value)
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).encode
@@ -130,7 +115,7 @@ class Session(dict[str, Any]):
 
     def __init__(self, session_id: str | None = None, data: dict[str, object] | None = None) -> None:
         self._loaded = data or {}
-        super().__init__(copied(data) if data else ())
+        super().__init__(copy.deepcopy(data) if data else ())
         self._refusal = ""  # why nothing can be changed any longer
         self.id = session_id
         self.accessed = False
@@ -189,7 +174,7 @@ class Session(dict[str, Any]):
 
     def mark_saved(self) -> None:
         """Note that the session is stored as it is now: only later changes count."""
-        self._loaded = copied(dict(self))
+        self._loaded = copy.deepcopy(dict(self))
         self.regenerated = False
         self._updates = _NO_UPDATES
 

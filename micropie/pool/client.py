@@ -115,7 +115,7 @@ class PooledExchange(Exchange):
         has_session = exchange.session is not None or exchange.config.sessions.find_id(exchange)
         self.values = dict(exchange.opened_session()) if has_session else {}
         self.known_headers = exchange.headers
-        self.query_text, self.sent_path = exchange.query_string, exchange.raw_path()
+        self.query_string, self.sent_path = exchange.query_string, exchange.raw_path()
         self.server = exchange.server_name()
         self.config: Any = PooledConfig(exchange.config.limits)
 
@@ -142,9 +142,6 @@ class PooledExchange(Exchange):
 
     def server_client(self) -> Address | None:
         return None
-
-    def raw_query(self) -> str:
-        return self.query_text
 
     def _server_path(self) -> bytes:
         return self.sent_path

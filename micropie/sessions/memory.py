@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from copy import deepcopy
 from threading import Lock
 from typing import Any
 
-from micropie.http import Changes, copied
+from micropie.http import Changes
 from micropie.sessions import serializer
 from micropie.sessions.backend import SAVED, Loaded, SessionBackend
 
@@ -35,7 +36,7 @@ class InMemorySessionBackend(SessionBackend):
 
     def load(self, session_id: str) -> Any:
         """Return a copy of the session's data, or ``{}`` if it is unknown or expired. It may be awaited."""
-        return Loaded(copied(self.load_shared(session_id)))
+        return Loaded(deepcopy(self.load_shared(session_id)))
 
     def load_shared(self, session_id: str) -> dict[str, object]:
         """Return the data as it is stored, to be read only: it is never changed, each save stores a new dict."""
@@ -61,10 +62,10 @@ class InMemorySessionBackend(SessionBackend):
             stored = self._current(session_id)
             if not stored:
                 return {}
-            data = _as_other_backends_do(changes.apply(copied(stored)))
+            data = _as_other_backends_do(changes.apply(deepcopy(stored)))
             del self._sessions[session_id]
             self._store(changes.new_id or session_id, data, timeout)
-            return copied(data)  # type: ignore[no-any-return]
+            return deepcopy(data)
 
     def _current(self, session_id: str) -> dict[str, object]:
         expires, data = self._sessions.get(session_id, _NONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,6 @@ from micropie.http import (
     MessageSettings,
     Session,
     check_size,
-    copied,
     format_cookie,
     parse_cookies,
     without_prefix,
@@ -96,7 +96,7 @@ class SessionStore:
         # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
         if not data:
             return Session()
-        return Session(session_id, data if self._shares_data else copied(dict(data)))
+        return Session(session_id, data if self._shares_data else deepcopy(dict(data)))
 
     def close(self, session: Session, scheme: str, root_path: str) -> Flow[str | None]:
         """Save a session that has changed. Return the Set-Cookie value to send, or None."""

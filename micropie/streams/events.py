@@ -71,8 +71,6 @@ def comment(text: str = "") -> Event:
 
 def encode_item(item: object) -> bytes:
     """Return an item of an event source as bytes: an ``Event`` as it is, anything else as data."""
-    if item.__class__ is str and "\n" not in item and "\r" not in item:  # most are
-        return f"data: {item}\n\n".encode()
     return bytes(item if isinstance(item, Event) else event(item))
 
 
@@ -117,11 +115,8 @@ class EventStream(Response):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
         rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
         super().__init__(LoopSource(_items_of(source), events=rules), 200, headers, CONTENT_TYPE)
-        if not self.headers.pairs:  # as usual
-            self.headers.pairs += _UNBUFFERED
-        else:
-            for name, value in _UNBUFFERED:
-                self.headers.setdefault(name, value)
+        for name, value in _UNBUFFERED:
+            self.headers.setdefault(name, value)
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:

@@ -137,7 +137,8 @@ class WSGIExchange(Exchange):
             return None  # the chunks end the body: RFC 9112, section 6.3
         return environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper()}") or None
 
-    def raw_query(self) -> str:
+    @property
+    def query_string(self) -> str:  # type: ignore[override]
         return self.environ.get("QUERY_STRING", "")  # type: ignore[no-any-return]
 
     def server_name(self) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from micropie import ResponseError
-from micropie.http.session import copied
 from micropie.sessions import Changes, Session
 
 
@@ -188,19 +187,6 @@ def test_a_change_deep_inside_is_seen_and_reaches_nobody_else(data: dict[str, An
     assert session.changed
     assert list(session.changes().values) == ["x"]
     assert repr(data) == before
-
-
-def test_a_copy_is_equal_and_of_the_same_types() -> None:
-    data: dict[str, Any] = {
-        "text": "a",
-        "list": [1, 2.5, None, True, b"b", [], {}],
-        "dict": {"x": {"y": [{}]}, 5: (1,)},
-        "set": {1},
-    }
-    twin = copied(data)
-    assert (twin, repr(twin)) == (data, repr(data))
-    assert twin["list"] is not data["list"]
-    assert twin["dict"]["x"]["y"][0] is not data["dict"]["x"]["y"][0]
 
 
 def test_updates_of_one_session_are_not_those_of_another() -> None:
