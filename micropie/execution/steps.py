@@ -131,7 +131,12 @@ def call(kind: CallKind, function: Callable[..., Any], *arguments: Any) -> Flow[
         result = yield AWAIT, function, arguments
     else:
         result = yield kind, function, arguments
-    if result is not None and isawaitable(result):  # most hooks return None, and ``isawaitable`` costs as a step does
+    return (yield from awaited(result)) if result is not None else None  # as most hooks return
+
+
+def awaited(result: Any) -> Flow[Any]:
+    """Return what a function of the author's has returned; a decorated ``async def`` returns what is to be awaited."""
+    if isawaitable(result):
         result = yield AWAIT, itself, (result,)
     return result
 

@@ -23,13 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
 from micropie.errors import HTTPError, Redirect, ResponseError, logger, raise_any
-from micropie.execution import AWAIT, CallKind, Flow, RunningGenerator, call, itself, kind_of
+from micropie.execution import CallKind, Flow, RunningGenerator, awaited, call, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
@@ -170,8 +169,7 @@ class _GeneratorHook(_Hook):
             return response, failure
         answer = yield from running.finish(response, failure)
         if answer is not None:
-            if isawaitable(answer):
-                answer = yield AWAIT, itself, (answer,)
+            answer = yield from awaited(answer)
             if response is None:  # the handler's ``self.response`` was for its own answer
                 exchange.pending = None
             return as_response(answer), None

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
@@ -28,9 +27,9 @@ from micropie.execution import (
     Flow,
     RunningGenerator,
     TaskFlows,
+    awaited,
     call,
     entered_on_loop,
-    itself,
 )
 from micropie.http import EncodedAnswer, Exchange, Request, Response, as_response, is_html, states_status
 from micropie.routing import Asking, Handover, Provider, Route, handlers_route, name_of
@@ -99,11 +98,9 @@ def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> F
         made = yield AWAIT, function, arguments
     else:
         made = yield BLOCK, function, arguments
-    is_async = hasattr(type(made), "__aenter__")
-    if not is_async and isawaitable(made):  # of a decorated ``async def``
-        made = yield AWAIT, itself, (made,)
-        is_async = hasattr(type(made), "__aenter__")
-    if is_async:
+    if not hasattr(type(made), "__aenter__"):  # some can be awaited as well
+        made = yield from awaited(made)
+    if hasattr(type(made), "__aenter__"):
         manager = made
         made = entered_on_loop(lambda: manager)
     elif hasattr(type(made), "__enter__"):
@@ -135,8 +132,7 @@ def filtered(route: Route, result_filter: ResultFilter, result: Any) -> Flow[Any
 
     A ``def`` handler's result may ask a database for more, so that is done in a thread as well.
     """
-    if isawaitable(result):  # of a decorated ``async def``
-        result = yield AWAIT, itself, (result,)
+    result = yield from awaited(result)
     if result_filter.passes(result) or isinstance(result, _WHOLE) or is_stream(result):
         return result
     if isinstance(result, tuple) and states_status(result):
@@ -150,8 +146,7 @@ def close_unless_streamed(exchange: Exchange, result: object, providers: Sequenc
 
     A result that is a stream needs the resources of these providers until its end.
     """
-    if isawaitable(result):  # of a decorated ``async def``
-        result = yield AWAIT, itself, (result,)
+    result = yield from awaited(result)
     response = as_response(result)
     if is_stream(response.body):
         exchange.needed = [*exchange.needed, (None, providers)]
