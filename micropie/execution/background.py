@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
 import anyio
 
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import TASKS, current, is_on_loop, threadsafe_scheduler
+from micropie.execution.loop import current, is_on_loop, threadsafe_scheduler
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskStatus
+    from anyio.abc import TaskGroup, TaskStatus
     from anyio.from_thread import BlockingPortal
 
 # -- the outcome of a call ---------------------------------------------------------------------------------------------
@@ -79,10 +79,11 @@ class BackgroundLoop:
     A thread that waits for a task is also told if the loop ends before the task has begun: see ``spawn``.
     """
 
-    def __init__(self, portal: BlockingPortal) -> None:
+    def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
         self.portal = portal
         self.call_soon = threadsafe_scheduler()
-        self._tasks = TASKS.get()
+        self._marks = variables_set(Context())  # by these, libraries know which loop they are on
+        self._start_soon = tasks.start_soon
         self._waiting: set[Callable[[], object]] = set()
         self._has_ended = False
 
@@ -95,7 +96,7 @@ class BackgroundLoop:
         if self._has_ended:
             self._waiting.discard(lost)
             raise RuntimeError("the event loop has ended")
-        self.call_soon(partial(self._tasks.start_soon, self._begin, lost, function, context=copy_context()))
+        self.call_soon(partial(copy_context().run, self._start, lost, function))
 
     def end(self) -> None:
         """Start no further task, and call ``lost`` for each that has not begun."""
@@ -103,23 +104,31 @@ class BackgroundLoop:
         while self._waiting:
             self._waiting.pop()()
 
+    def _start(self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]) -> None:
+        for variable, value in self._marks:
+            variable.set(value)
+        if not self._has_ended:
+            self._start_soon(self._begin, lost, call)
+
     async def _begin(self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]) -> None:
-        if lost in self._waiting:  # else the loop has ended
-            self._waiting.discard(lost)
+        self._waiting.discard(lost)
+        # A handler may raise it, which would end the tasks of all requests.
+        with suppress(anyio.get_cancelled_exc_class()):
             await call()
 
 
 async def _live(portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]) -> None:
-    """The task that lives as long as a ``BackgroundLoop``."""
+    """The task around those that a ``BackgroundLoop`` starts."""
     from micropie.execution.watchdog import watch_loop  # only a loop needs it
 
     watch_loop(patience)
-    loop = BackgroundLoop(portal)
-    try:
-        task_status.started(loop)
-        await anyio.sleep_forever()
-    finally:
-        loop.end()
+    async with anyio.create_task_group() as tasks:
+        loop = BackgroundLoop(portal, tasks)
+        try:
+            task_status.started(loop)
+            await anyio.sleep_forever()
+        finally:
+            loop.end()
 
 
 class _Loops:
