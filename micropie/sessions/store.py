@@ -157,7 +157,7 @@ class SessionStore:
 
     def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, object]]:
         """Merge changes in a backend without ``merge``. Only a change that is stored at the same moment is lost."""
-        stored = {} if changes.emptied else copied((yield from self._ask("load", session_id)))
+        stored = {} if changes.emptied else deepcopy((yield from self._ask("load", session_id)))
         data = changes.apply(stored) if stored else {}
         if data:
             yield from self._ask("save", changes.new_id or session_id, data, self._timeout)
