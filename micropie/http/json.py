@@ -108,7 +108,8 @@ class Codec:
             return None
         # Without these options orjson drops a dataclass's _names, and ignores a mapping's own items().
         options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS | module.OPT_PASSTHROUGH_SUBCLASS
-        return lambda value: module.dumps(value, self._step, options)
+        step = self._step
+        return lambda value: module.dumps(value, step, options)
 
     def dumps(self, value: object) -> bytes:
         """Return a value as JSON."""
