@@ -36,14 +36,7 @@ from micropie.errors import ClientDisconnect, logger, raise_any
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, LoopLocal, in_thread, no_function
 from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import Config, config_of
-from micropie.streams import (
-    ASK_AFTER,
-    END,
-    EarlyHead,
-    LoopSource,
-    Stream,
-    ThreadSource,
-)
+from micropie.streams import ASK_AFTER, END, EarlyHead, LoopSource, Stream, ThreadSource, as_bytes
 
 PATHSEND = "http.response.pathsend"
 
@@ -331,12 +324,17 @@ class StreamSender:
             del failure
 
     async def _send_items(self, send: Send) -> None:
-        left = CHUNKS_PER_CHECK
+        source, left = self._source, CHUNKS_PER_CHECK
+        encode, events = source.encoder, source.events
+        takes_bytes = encode is as_bytes
         self._is_advancing = True
         self._silent_since = monotonic()
         if self._outcome is not None:
             await self._check()
-        async for chunk in self._source:
+        async for item in source.items_left:
+            if events is not None and events.shutdown.is_over:
+                return
+            chunk = item if takes_bytes and item.__class__ is bytes else encode(item)
             if chunk:  # some servers take an empty one for the end
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -346,6 +344,9 @@ class StreamSender:
             if left <= 0 or self._outcome is not None:
                 await self._check()
                 left = CHUNKS_PER_CHECK
+        rest = source.finish()
+        if rest:
+            await _send_or_leave(send, {"type": "http.response.body", "body": rest, "more_body": True})
 
     async def _send_event(self, message: Message) -> None:
         """Send a message that is not to meet a heart-beat."""

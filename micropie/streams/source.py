@@ -280,6 +280,12 @@ class LoopSource(Source):
         if aclose is not None:
             await aclose()
 
+    @property
+    def items_left(self) -> AsyncIterator[object]:
+        """The items that the driver encodes itself; a loop over them is faster than one over the chunks."""
+        items: AsyncIterator[object] = self.items
+        return items
+
     def __aiter__(self) -> LoopSource:
         return self
 

@@ -70,6 +70,10 @@ class MadeAhead(LoopSource):
         self._has_told_end = False
         self._is_over = False  # no further chunk is wanted
 
+    @property
+    def items_left(self) -> AsyncIterator[object]:
+        return self
+
     async def __anext__(self) -> bytes:
         while not self._made:
             if not self._has_turn:
