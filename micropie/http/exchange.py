@@ -29,7 +29,6 @@ from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
-from micropie.lazily import pattern
 
 if TYPE_CHECKING:
     from micropie.http.signing import CookieSigner
@@ -297,13 +296,11 @@ class Exchange:
         """Return the body's media type, its parameters and its length. Raises 400 for a malformed length."""
         framing = self.parsed_framing
         if framing is None:
-            stated, length = self.header("content-length"), None
-            if stated is not None:
-                match = _LENGTH.fullmatch(stated)
-                if match is None:
-                    raise BadRequest("The Content-Length header must be one whole number.")
-                length = int(match[1])
-            self.parsed_framing = framing = *_media_type(self.header("content-type") or ""), length
+            named, length = self.body_headers()
+            # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
+            if length is not None and not (length.isdigit() and len(length) <= 18):
+                raise BadRequest("The Content-Length header must be one whole number.")
+            self.parsed_framing = framing = *_media_type(named), None if length is None else int(length)
         return framing
 
     @property
@@ -509,6 +506,11 @@ class Exchange:
         """Return the value of one header, its name in lower case, or None; without parsing all headers if possible."""
         return self.headers.get(name)
 
+    def body_headers(self) -> tuple[bytes | str, bytes | None]:
+        """Return Content-Type, or an empty one, and Content-Length, or None, without parsing all headers if possible."""
+        length = self.header("content-length")
+        return self.header("content-type") or "", None if length is None else length.encode("latin-1")
+
     def open_headers(self) -> Headers:
         """Return the headers, not parsed yet."""
         raise NotImplementedError
@@ -564,6 +566,6 @@ class FlowIterator(Generic[Value]):
         return item
 
 
-# Browsers send one of three values, but each multipart form has its own boundary.
-_media_type = cached_if_short(256)(parse_content_type)
-_LENGTH = pattern(r"([0-9]{1,18})(?:, \1)*")  # one that is repeated is one; 18 digits are 888 petabytes
+@cached_if_short(256)  # browsers send one of three values, but each multipart form has its own boundary
+def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
+    return parse_content_type(value if isinstance(value, str) else value.decode("latin-1"))

@@ -115,8 +115,11 @@ class EventStream(Response):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
         rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
         super().__init__(LoopSource(_items_of(source), events=rules), 200, headers, CONTENT_TYPE)
-        for name, value in _UNBUFFERED:
-            self.headers.setdefault(name, value)
+        if not self.headers.pairs:  # as usual
+            self.headers.pairs += _UNBUFFERED
+        else:
+            for name, value in _UNBUFFERED:
+                self.headers.setdefault(name, value)
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:

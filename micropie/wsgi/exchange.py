@@ -132,10 +132,13 @@ class WSGIExchange(Exchange):
         return Headers(_header_pairs(self.environ))
 
     def header(self, name: str) -> str | None:
-        environ = self.environ
-        if name == "content-length" and "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
-            return None  # the chunks end the body: RFC 9112, section 6.3
-        return environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper()}") or None
+        return self.environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}") or None
+
+    def body_headers(self) -> tuple[str, bytes | None]:
+        length = self.environ.get("CONTENT_LENGTH")
+        if "HTTP_TRANSFER_ENCODING" in self.environ and self.environ.get("wsgi.input_terminated"):
+            length = None  # the chunks end the body: RFC 9112, section 6.3
+        return self.environ.get("CONTENT_TYPE", ""), length.encode() if length else None
 
     @property
     def query_string(self) -> str:  # type: ignore[override]

@@ -7,8 +7,7 @@ servers read it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 from micropie.http import Exchange
 from micropie.streams import END, FILE_CHUNK, FileRange, Stream
@@ -26,26 +25,23 @@ def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterabl
     stream.first = END  # the chunk that was read ahead is not needed
     # Every server reads the right part. With a descriptor uWSGI sends a file from its beginning to its end, whichever
     # part was meant; so only a whole file has one.
-    return wrapper(_SentFile(part, exchange), FILE_CHUNK)
+    return wrapper((_WholeFile if part.is_whole else _FilePart)(part, exchange), FILE_CHUNK)
 
 
-class _SentFile:
-    """A file, or a range of it, as a file object for the server's wrapper. ``close`` ends the exchange.
-
-    A whole file also has ``fileno``, which gives the descriptor that ``sendfile`` needs.
-    """
+class _FilePart:
+    """A range of a file, as a file object for the server's wrapper. ``close`` ends the exchange."""
 
     def __init__(self, part: FileRange, exchange: Exchange) -> None:
         part.seek(0)
         self._part = part
         self._exchange = exchange
-        self._is_descriptor_taken = False
-        if part.is_whole:
-            self.fileno = self._take_descriptor
 
     def read(self, size: int = -1) -> bytes:
-        with self._noting_failure():
+        try:
             return self._part.read(size if size >= 0 else self._part.length)
+        except Exception as error:
+            self._aborted(error)
+            raise
 
     def tell(self) -> int:
         return self._part.position
@@ -55,26 +51,33 @@ class _SentFile:
         return self._part.position
 
     def close(self) -> None:
+        self._exchange.close()
+
+    def _aborted(self, error: Exception) -> None:
+        """Note and log that the body broke off."""
+        self._exchange.broken_off = True
+        self._exchange.log_failure(f"{self._exchange.label} failed after its head was sent: aborted", error)
+
+
+class _WholeFile(_FilePart):
+    """A whole file, with the descriptor that ``sendfile`` needs."""
+
+    _is_descriptor_taken = False
+
+    def fileno(self) -> int:
+        file = self._part.file
+        assert file is not None  # noqa: S101
+        self._is_descriptor_taken = True
+        return file.fileno()
+
+    def close(self) -> None:
         """Raise if the file became too short: with the descriptor a server has sent less, and may not know."""
         file = self._part.file
         try:
             if self._is_descriptor_taken and file is not None and not file.closed:
-                with self._noting_failure():
-                    self._part.check_length()
-        finally:
-            self._exchange.close()
-
-    def _take_descriptor(self) -> int:
-        assert self._part.file is not None  # noqa: S101
-        self._is_descriptor_taken = True
-        return self._part.file.fileno()
-
-    @contextmanager
-    def _noting_failure(self) -> Iterator[None]:
-        """Note and log that the body broke off, if the block raises."""
-        try:
-            yield
+                self._part.check_length()
         except Exception as error:
-            self._exchange.broken_off = True
-            self._exchange.log_failure(f"{self._exchange.label} failed after its head was sent: aborted", error)
+            self._aborted(error)
             raise
+        finally:
+            super().close()
