@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
-from functools import partial
+from functools import cache, partial
 from time import monotonic
 from typing import Final, cast
 
@@ -33,7 +33,7 @@ import anyio
 
 from micropie import streams
 from micropie.errors import ClientDisconnect, logger, raise_any
-from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, LoopLocal, in_thread, no_function
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, in_thread, no_function
 from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import Config, config_of
 from micropie.streams import ASK_AFTER, END, EarlyHead, LoopSource, Stream, ThreadSource, as_bytes
@@ -91,7 +91,9 @@ class DelayedCall:
         self.function = no_function
 
 
-_STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
+@cache  # not made at import: anyio imports more for it than a small site needs
+def _starts_of_loops() -> anyio.lowlevel.RunVar[DelayedCalls]:
+    return anyio.lowlevel.RunVar("micropie.streams")
 
 
 class SharedReceive:
@@ -276,7 +278,12 @@ class StreamSender:
         self._source = cast("LoopSource", source)
         self._heartbeat = None if source.events is None else source.events.heartbeat
         self._source.enter()
-        self._delayed_start = _STARTS.get().add(self._start)
+        starts_of_loops = _starts_of_loops()
+        try:
+            starts = starts_of_loops.get()
+        except LookupError:  # the first stream of this loop
+            starts_of_loops.set(starts := DelayedCalls(WATCH_AFTER))
+        self._delayed_start = starts.add(self._start)
 
     async def next(self, head: EarlyHead) -> bytes:
         """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""

@@ -507,7 +507,7 @@ class Exchange:
         return self.headers.get(name)
 
     def body_headers(self) -> tuple[bytes | str, bytes | None]:
-        """Return Content-Type, or an empty one, and Content-Length, or None, without parsing all headers if possible."""
+        """Return Content-Type or "", and Content-Length or None; without parsing all headers if possible."""
         length = self.header("content-length")
         return self.header("content-type") or "", None if length is None else length.encode("latin-1")
 
