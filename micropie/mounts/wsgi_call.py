@@ -94,6 +94,11 @@ class WSGICall(Iterator[bytes]):
         status = GivenStatus(match["number"], match["reason"] or "")
         return Response(body, status, headers, content_type="")
 
+    @property
+    def has_close(self) -> bool:
+        """Whether ``close`` runs code of the application."""
+        return hasattr(self._iterable, "close")
+
     def close(self) -> None:
         """Call the iterable's ``close``, if it has one. A later ``write`` raises ``ResponseError``.
 

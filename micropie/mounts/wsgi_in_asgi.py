@@ -121,9 +121,11 @@ class _Call:
         except BaseException as error:
             self._failures.append(error)
         self._chunks.append((last, False))
-        self._waker.call(self._chunk_given.ring)
-        with suppress(BaseException):  # the client does not wait for it, and a SystemExit must not end this thread
+        if call.has_close:  # the client does not wait for it
+            self._waker.call(self._chunk_given.ring)
+        with suppress(BaseException):  # a SystemExit must not end this thread
             call.close()
+        self._waker.call(self._chunk_given.ring)
 
     def pull(self) -> bytes:
         """Return the next piece of the body. Raises ``ClientLeft``, and 408 if the body stopped arriving."""
