@@ -90,7 +90,7 @@ def handlers_of_classes(levels: Sequence[ErrorHandlers]) -> Sequence[ErrorHandle
 
 def check_error_key(key: object) -> ErrorKey:
     """Return ``key`` if it is a status from 400 to 599 or an exception class; raise ``SetupError`` otherwise."""
-    if isinstance(key, int) and not isinstance(key, bool) and 400 <= key <= 599:
+    if isinstance(key, int) and 400 <= key <= 599:
         return key
     if isinstance(key, type) and issubclass(key, Exception):
         return key

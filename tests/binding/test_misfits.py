@@ -317,6 +317,7 @@ class Pet(pydantic.BaseModel):
     lower: Annotated[str, pydantic.AfterValidator(lambda text: text if text.islower() else 1 / 0)] = "a"
     mail: Annotated[str, pydantic.BeforeValidator(lambda text: _mail(text)), Message(invalid="A mail, please.")] = "@"
     site: Annotated[str, pydantic.BeforeValidator(lambda text: _mail(text))] = pydantic.Field("@", alias="Site")
+    tail: Annotated[str, pydantic.AfterValidator(lambda text: _tail(text))] = ""
     friend: Optional["Pet"] = None
     pets: dict[str, "Pet"] = {}
 
@@ -324,6 +325,12 @@ class Pet(pydantic.BaseModel):
 def _mail(text: str) -> str:
     if "@" not in text:
         raise ValueError("No @.")
+    return text
+
+
+def _tail(text: str) -> str:
+    if len(text) > 2:
+        raise AssertionError("A shorter tail.")  # as ``assert`` does, which pytest rewrites
     return text
 
 
@@ -341,6 +348,7 @@ def _mail(text: str) -> str:
         (Line, {"name": "a", "price": "x", "x": 1}, {"price": "Please enter a number."}),
         (Pet, {"kind": "pet", "even": 1}, {"even": "Please enter another value."}),
         (Pet, {"kind": "pet", "mail": "x", "Site": "y"}, {"mail": "A mail, please.", "Site": "No @."}),
+        (Pet, {"kind": "pet", "tail": "long"}, {"tail": "A shorter tail."}),
         (Pet, {"kind": "pet", "friend": {"kind": 1}}, {"friend.kind": "Please choose one of pet."}),
         (Pet, {"kind": "pet", "pets": {"a": {}}}, {"pets.a.kind": "Please fill in this field."}),
         (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be a valid dictionary"}),

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 import pytest
 
-from micropie import App, Cookie, EventStream, Form, HTTPError, Response, SetupError, event, post
+from micropie import App, Cookie, EventStream, Form, HTTPError, Message, Response, SetupError, event, post
 from micropie.binding import OwnTypes
 from micropie.openapi.schemas import Schemas
 from tests.conftest import MakeClient
@@ -83,6 +83,13 @@ class Shop(App):
     def pay(self, price: Money, at: Point, size: Size = Size.LARGE) -> list[object]:
         return [price, at, size]
 
+    def dear(self, price: Annotated[Money, Message("How much?")]) -> list[Money]:
+        return [price]
+
+    @post
+    def prices(self, prices: dict[str, Money]) -> object:
+        return prices
+
     @post
     def order(self, order: Order) -> Order:
         return order
@@ -127,6 +134,10 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int, Any]] = [
     ("GET", "/seen", {"headers": {"Cookie": "last=3 EUR"}}, 201, ["3 EUR"]),
     ("GET", "/seen", {}, 201, [None]),
     ("GET", "/size/SMALL", {}, 200, ["SMALL"]),
+    ("GET", "/dear/3 EUR", {}, 200, ["3 EUR"]),
+    ("GET", "/dear/x", {}, 400, "Parameter 'price': How much?"),
+    ("POST", "/prices", {"json": {"prices": {"a": "3 EUR"}}}, 200, {"a": "3 EUR"}),
+    ("POST", "/prices", {"json": {"prices": {"a": 3}}}, 400, "Parameter 'prices' must be a JSON object."),
     ("GET", "/size/1", {}, 400, "Parameter 'size' must be one of SMALL, LARGE."),
     ("GET", "/refused", {}, 402, {"price": "1 EUR"}),
     ("POST", "/pay", {"json": {"price": "3 EUR", "at": [1, 2]}}, 200, ["3 EUR", [1.0, 2.0], "LARGE"]),

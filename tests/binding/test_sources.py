@@ -192,3 +192,51 @@ def test_what_can_not_be_bound_fails_at_set_up(function: Any, reason: str) -> No
 def test_a_source_says_where_it_looks() -> None:
     with pytest.raises(NotImplementedError):
         Source().texts(None, "a")  # type: ignore[arg-type]
+
+
+class Places(App):
+    @post
+    def number(self, n: int, *, errors: BindingErrors) -> Any:
+        return _places(errors)
+
+    @post
+    def stated(self, n: Annotated[int, Form()], ns: Annotated[list[int], Form()], *, errors: BindingErrors) -> Any:
+        return _places(errors)
+
+    @post
+    def body(self, wanted: Filter, *, errors: BindingErrors) -> Any:
+        return _places(errors)
+
+    @post
+    def form(self, wanted: Annotated[Filter, Form()], *, errors: BindingErrors) -> Any:
+        return _places(errors)
+
+    @post
+    def query(self, wanted: Annotated[Filter, Query()], *, errors: BindingErrors) -> Any:
+        return _places(errors)
+
+
+def _places(errors: BindingErrors) -> list[tuple[str, str, str]]:
+    return [(one.parameter, one.source, one.field) for one in errors]
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "places"),
+    [
+        ("/number/x", {}, [["n", "path", "n"]]),
+        ("/number?n=x", {}, [["n", "query", "n"]]),
+        ("/number", {"data": {"n": "x"}}, [["n", "form", "n"]]),
+        ("/number", {"json": {"n": "x"}}, [["n", "json", "n"]]),
+        ("/number", {"files": {"n": b"x"}}, [["n", "file", "n"]]),
+        ("/number", {}, [["n", "", "n"]]),
+        ("/stated", {"data": {"n": "x", "ns": ["1", "x"]}}, [["n", "form", "n"], ["ns", "form", "ns"]]),
+        ("/body", {"json": {"kind": 1}}, [["wanted", "json", "kind"]]),
+        ("/body", {"data": {"kind": "a", "most": "x"}}, [["wanted", "form", "most"]]),
+        ("/form", {"data": {"kind": "a", "most": "x"}}, [["wanted", "form", "most"]]),
+        ("/query?kind=a&most=x", {}, [["wanted", "query", "most"]]),
+    ],
+)
+def test_an_error_says_where_its_value_was(
+    make_client: MakeClient, path: str, sent: dict[str, Any], places: list[list[str]]
+) -> None:
+    assert make_client(Places()).post(path, **sent).json() == places

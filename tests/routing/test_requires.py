@@ -271,6 +271,23 @@ def test_checks_run_from_the_outermost_to_the_innermost_after_middleware(make_cl
     assert ran == ["outer hook", "outer", "inner hook", "inner", "handler 1", "handler 2"]
 
 
+def test_a_check_that_stands_twice_above_a_handler_is_asked_once(make_client: MakeClient) -> None:
+    asked: list[str] = []
+
+    def check(request: Any) -> bool:
+        asked.append(request.path)
+        return True
+
+    class Root(App):
+        @requires(check)
+        @requires(check)
+        def page(self) -> str:
+            return "in"
+
+    assert make_client(Root()).get("/page").text == "in"
+    assert asked == ["/page"]
+
+
 def test_a_check_sees_the_user_and_the_session(make_client: MakeClient) -> None:
     def check(request: Any) -> Any:
         request.session["seen"] = request.session.get("seen", 0) + 1

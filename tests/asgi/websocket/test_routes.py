@@ -321,7 +321,7 @@ def test_two_websockets_of_one_path_or_name() -> None:
     app = App()
     app.websocket("/a", name="n")(handler)
     app.websocket("/b", name="n")(handler)
-    with pytest.raises(SetupError, match="two routes state the name 'n'"):
+    with pytest.raises(SetupError, match="two routes state the name 'n': /a and /b; give"):
         app._micropie.compiled()
 
 
