@@ -98,10 +98,13 @@ class Plan:
         self._takes_keywords = bool(self._keywords) or self._others is not None or given_by_name
         if self._takes_keywords:  # a step has one tuple of arguments: a dict at its end has the keyword arguments
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
-        # The short cut of most requests: takes the texts out of a query or a form, if none needs converting, and the
+        # The short cut of most requests: takes the texts out of a query or a form, if each value is one text, and the
         # values out of a JSON object, if none is checked.
         self._picks_json = all(one.converter == ANYTHING for one in self._positional)
-        self._pick = _picker([one.name for one in self._positional]) if self.plain_args() > 0 else None
+        self._from_texts = [one.converter.from_text for one in self._positional]
+        by_name = [one.name for one in self._positional if one.places is BY_NAME and one.converter.many is None]
+        can_pick = by_name and len(by_name) == len(self._positional) and not self._takes_keywords
+        self._pick = _picker(by_name) if can_pick else None
 
     def with_provided(self, arguments: Sequence[Any], values: Mapping[object, object]) -> Sequence[object]:
         """Return the ``arguments`` of one call with the resources of the providers, given by type."""
@@ -166,10 +169,14 @@ class Plan:
             try:
                 texts = exchange.query or exchange.form_fields
                 if texts:
-                    return [found[0] for found in self._pick(texts)]
+                    found = self._pick(texts)
+                    return [convert(values[0]) for convert, values in zip(self._from_texts, found, strict=True)]
                 if self._picks_json and type(exchange.document) is dict:
                     return self._pick(exchange.document)
-            except KeyError:  # it has a default, or another place
+            except (
+                KeyError,
+                ValueError,
+            ):  # it has a default, or another place; or it does not fit, which is told below
                 pass
         errors: list[ParameterError] = []
         arguments: list[Any] = []
