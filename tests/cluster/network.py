@@ -113,7 +113,7 @@ class Namespaces(Network):
 
 
 class Loopback(Network):
-    """Each machine is an address of the loopback device."""
+    """Each machine is an address of the loopback device, of which each process has 254 of its own."""
 
     name = "loopback addresses"
 
@@ -125,7 +125,8 @@ class Loopback(Network):
     def add(self, machine: str) -> str:
         """See ``Network``."""
         self._count += 1
-        return f"127.0.0.{self._count + 1}"
+        of_process, rest = divmod(os.getpid() % 65024, 256)
+        return f"127.{of_process + 1}.{rest}.{self._count}"
 
     def command(self, machine: str, command: Sequence[str]) -> list[str]:
         """See ``Network``."""
