@@ -12,7 +12,6 @@ import os
 import platform
 import re
 import reprlib
-import sys
 import traceback
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from micropie.errors import HTTPError, as_authors_see
 from micropie.http import PROBLEM, TEXT, Request, Response, problem_members
@@ -254,13 +254,24 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
     )
 
 
-# Short reprs of values of any kind, also where an object's own ``__repr__`` fails.
-_reprs = reprlib.Repr()
-_reprs.maxstring = _reprs.maxlong = _LONGEST_REPR
-_reprs.maxother = sys.maxsize  # ``_repr`` cuts the end off: without the middle a secret would have lost its name
-_reprs.maxlist = _reprs.maxtuple = _reprs.maxset = _reprs.maxfrozenset = _reprs.maxdeque = _reprs.maxarray = 30
-_reprs.maxdict = 50
-_reprs.maxlevel = 4
+class _Repr(reprlib.Repr):
+    """Short reprs of values of any kind, also where an object's own ``__repr__`` fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = _LONGEST_REPR
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = self.maxarray = 30
+        self.maxdict = 50
+        self.maxlevel = 4
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        try:
+            return repr(x)
+        except Exception as error:
+            return f"<{type(x).__name__}, whose repr raises {type(error).__name__}>"
+
+
+_reprs = _Repr()
 
 
 def _repr(value: object) -> str:
