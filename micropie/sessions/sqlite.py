@@ -18,8 +18,6 @@ from micropie.sessions.backend import SessionBackend
 
 # Seconds that a write waits for others: SQLite lets one write at a time, and each takes well below a millisecond.
 _BUSY = 5.0
-# Seconds between two attempts to change to WAL, for which SQLite itself does not wait.
-_PAUSE = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
@@ -115,11 +113,7 @@ class SQLiteSessionBackend(SessionBackend):
             self._path.touch(0o600)
             connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
             try:
-                for _ in range(1 + round(_BUSY / _PAUSE)):
-                    with suppress(sqlite3.OperationalError):  # refused at once while another process does the same
-                        connection.execute("PRAGMA journal_mode = WAL")
-                        break
-                    time.sleep(_PAUSE)
+                _execute_with_retries(connection, "PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.executescript(_SCHEMA)
             except BaseException:
@@ -132,6 +126,20 @@ def _close_all(idle: list[sqlite3.Connection]) -> None:
     with suppress(IndexError):  # instead of a check of the length: another thread may take the last one in between
         while True:
             idle.pop().close()
+
+
+def _execute_with_retries(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute the change to WAL, which SQLite refuses at once, without a wait, while another process makes it."""
+    deadline = time.monotonic() + _BUSY
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _load(connection: sqlite3.Connection, session_id: str) -> dict[str, object]:
