@@ -7,9 +7,7 @@ those first that have noticed most of the mutants before, then the quickest.
 
 from __future__ import annotations
 
-import functools
 import gc
-import inspect
 import json
 import os
 import signal
@@ -27,9 +25,9 @@ import coverage
 import pytest
 
 from tests.mutation.mutants import Mutant, mutants_of
+from tests.support.measuring import cached_functions
 
 Item: Any = pytest.Item
-CACHED: Any = type(functools.cache(id))
 
 
 class Result(NamedTuple):
@@ -55,7 +53,6 @@ class Runner:
         self._share = share
         self._only = only
         self._noticed: Counter[str] = Counter()
-        self._caches: list[Any] = []  # of functions of the framework
         self.results: list[Result] = []
 
     @pytest.hookimpl(tryfirst=True)
@@ -67,8 +64,6 @@ class Runner:
         for found in gc.get_objects():
             if type(found) is FunctionType and "/micropie/" in found.__code__.co_filename:
                 functions[found.__code__].append(found)
-            elif type(found) is CACHED and "/micropie/" in inspect.unwrap(found).__code__.co_filename:
-                self._caches.append(found)
         gc.freeze()
         reached, seconds = self._measured(session, items)
         for module in self._modules:
@@ -105,7 +100,7 @@ class Runner:
             file = Path(folder, "measured.json")
             child = os.fork()
             if child == 0:
-                _measure(session, [str(module.resolve()) for module in self._modules], self._caches, file)
+                _measure(session, [str(module.resolve()) for module in self._modules], file)
                 os._exit(0)
             os.waitpid(child, 0)
             measured = json.loads(file.read_text())
@@ -127,7 +122,7 @@ class Runner:
             os.setsid()
             code = 3
             try:
-                _clear(self._caches)
+                _clear_caches()
                 for old, new in changes:
                     for function in functions.get(old, ()):
                         try:
@@ -160,10 +155,10 @@ def _kill_group(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
-def _clear(caches: list[Any]) -> None:
+def _clear_caches() -> None:
     """Have functions of the framework forget their results, or a later test would not reach them."""
-    for cache in caches:
-        cache.cache_clear()
+    for function in cached_functions("micropie"):
+        function.cache_clear()
 
 
 def _first_that_fails(session: Any, items: list[Any], deadline: float) -> str:
@@ -177,12 +172,12 @@ def _first_that_fails(session: Any, items: list[Any], deadline: float) -> str:
     return ""
 
 
-def _measure(session: Any, files: list[str], caches: list[Any], file: Path) -> None:
+def _measure(session: Any, files: list[str], file: Path) -> None:
     data = coverage.Coverage(data_file=None, include=files, config_file=False, branch=False)
     data.start()
     seconds = {}
     for item, following in zip(session.items, [*session.items[1:], None], strict=True):
-        _clear(caches)
+        _clear_caches()
         data.switch_context(item.nodeid)
         before, began = session.testsfailed, time.monotonic()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
