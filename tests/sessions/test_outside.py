@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -243,10 +244,20 @@ def test_sqlite_that_stays_locked_is_out_of_reach(tmp_path: Path, monkeypatch: p
     backend.close()
 
 
-def test_sqlite_waits_for_others_that_open_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "sessions.db"
-    locker = sqlite3.connect(path, isolation_level=None)
-    locker.execute("BEGIN EXCLUSIVE")
+@pytest.fixture
+def locker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """Lock the file, and have SQLite refuse at once what it does not get, as it does where two change to WAL."""
+    connect = sqlite3.connect
+    monkeypatch.setattr("sqlite3.connect", lambda path, **options: connect(path, **options | {"timeout": 0}))
+    connection = connect(tmp_path / "sessions.db", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    yield connection
+    connection.close()
+
+
+def test_sqlite_waits_for_others_that_open_the_file(
+    tmp_path: Path, locker: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pauses: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -255,12 +266,24 @@ def test_sqlite_waits_for_others_that_open_the_file(tmp_path: Path, monkeypatch:
             locker.execute("COMMIT")
 
     monkeypatch.setattr("time.sleep", sleep)
-    backend = SQLiteSessionBackend(path)
+    backend = SQLiteSessionBackend(tmp_path / "sessions.db")
     assert backend.load("id") == {}
     assert len(pauses) == 2
     assert locker.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    locker.close()
     backend.close()
+
+
+def test_sqlite_does_not_wait_for_ever_for_others(
+    tmp_path: Path, locker: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.monotonic()]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda _seconds: now.append(now.pop() + 2))
+    started = now[0]
+    with pytest.raises(ConnectionError, match=r"sessions\.db are out of reach: database is locked"):
+        SQLiteSessionBackend(tmp_path / "sessions.db").load("id")
+    assert now[0] - started == pytest.approx(6)  # the first look after five seconds is the last one
+    assert locker.in_transaction
 
 
 def test_sqlite_leaves_a_parent_s_connections_alone(tmp_path: Path) -> None:
