@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
@@ -111,16 +111,17 @@ async def in_thread(
         slots.limiter.release_on_behalf_of(holder)
         ended.set()
 
-    work = _Work(partial(outcome_of, function, arguments), partial(slots.waker.call, end))
+    claim: Future[None] = Future()  # the thread takes it, or a task that waits for the thread no longer
+    work = partial(_run, claim, partial(outcome_of, function, arguments), partial(slots.waker.call, end))
     try:
         if HAS_THREADS:
             outcome = await anyio.to_thread.run_sync(
-                work.run, abandon_on_cancel=abandon_after is not None, limiter=slots.unlimited
+                work, abandon_on_cancel=abandon_after is not None, limiter=slots.unlimited
             )
         else:
-            outcome = work.run()
+            outcome = work()
     except BaseException:  # no further thread can be started, or the task is cancelled
-        if work.claim():
+        if claim.cancel():
             end()
         elif abandon_after:
             with anyio.move_on_after(abandon_after, shield=True):
@@ -168,33 +169,16 @@ def lent(threads: Threads | None) -> Iterator[bool]:
         limiter.total_tokens -= may_wait
 
 
-class _Work:
-    """A call for a worker thread. It must not raise. ``end`` is called in the thread when it is over."""
-
-    __slots__ = ("_call", "_claims", "_end")
-
-    def __init__(self, call: Callable[[], Any], end: Callable[[], object]) -> None:
-        self._call = call
-        self._end = end
-        self._claims = [None]
-
-    def claim(self) -> bool:
-        """Return True to the first caller: to the thread, or to a task that waits for it no longer."""
-        try:
-            self._claims.pop()
-        except IndexError:
-            return False
-        return True
-
-    def run(self) -> Any:
-        """Make the call, unless its task has claimed it before."""
-        if self.claim():
-            _RUNNING[self] = current_thread()
-            try:
-                return self._call()
-            finally:
-                del _RUNNING[self]
-                self._end()
+def _run(claim: Future[None], call: Callable[[], Any], end: Callable[[], object]) -> Any:
+    """Make a call in this thread, unless its task has cancelled ``claim``. It must not raise. ``end`` follows it."""
+    if not claim.set_running_or_notify_cancel():
+        return None
+    _RUNNING[claim] = current_thread()
+    try:
+        return call()
+    finally:
+        del _RUNNING[claim]
+        end()
 
 
 # -- the end of the process --------------------------------------------------------------------------------------------
@@ -203,7 +187,7 @@ class _Work:
 EXIT_WITHIN = 1.0
 
 # The calls that run at the moment, and their threads; the thread that runs ``_end_after``. Neither survives a fork.
-_RUNNING: dict[_Work, Thread] = {}
+_RUNNING: dict[Future[None], Thread] = {}
 _GUARDS: list[Thread] = []
 after_fork_in_child(_RUNNING.clear)
 after_fork_in_child(_GUARDS.clear)
@@ -245,12 +229,8 @@ def limiter_of(threads: Threads) -> anyio.CapacityLimiter:
 
 
 def _slots_of(threads: Threads) -> _Slots:
-    all_slots = _slots.get()
-    try:
-        return all_slots[threads]
-    except KeyError:
-        all_slots[threads] = slots = _Slots(threads)
-        return slots
+    slots = _slots.get()
+    return slots.get(threads) or slots.setdefault(threads, _Slots(threads))
 
 
 def run_in_context(context: Context, function: Callable[[], object]) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -263,7 +264,7 @@ def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, cap
     guard = threading.Thread(target=workers._end_after, args=(main,), daemon=True)
     monkeypatch.setattr(workers, "enumerate_threads", lambda: [*workers._RUNNING.values(), server, guard])
     server.start()
-    thread = threading.Thread(target=workers._Work(call, int).run)
+    thread = threading.Thread(target=workers._run, args=(Future(), call, int))
     thread.start()
     guard.start()
     guard.join(PATIENCE)
@@ -277,7 +278,7 @@ def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, cap
 
 def test_a_call_that_its_task_no_longer_waits_for_does_not_begin() -> None:
     calls: list[str] = []
-    work = workers._Work(lambda: calls.append("made"), int)
-    assert work.claim()
-    work.run()
+    claim: Future[None] = Future()
+    assert claim.cancel()
+    workers._run(claim, lambda: calls.append("made"), int)
     assert calls == []
