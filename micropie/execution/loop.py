@@ -149,35 +149,22 @@ TASKS = LoopLocal(LoopTasks)
 
 
 class SingleWaiterEvent:
-    """A reusable event with a single waiter. ``ring`` does nothing if no task is waiting.
+    """A reusable event with a single waiter. ``ring`` does nothing if no task is waiting."""
 
-    It is an ``Event`` for each wait, or a future under asyncio, because that takes half the time of anyio's ``Event``.
-    """
-
-    __slots__ = ("_create_future", "_rung")
+    __slots__ = ("_rung",)
 
     def __init__(self) -> None:
-        self._create_future: Callable[[], Any] | None = getattr(
-            anyio.lowlevel.current_token().native_token, "create_future", None
-        )
-        self._rung: Any = None  # of the last wait
+        self._rung: anyio.Event | None = None  # of the last wait
 
     def wait(self) -> Awaitable[object]:
         """Return an awaitable that ends with the next ring. Await it at once."""
-        if self._create_future is None:
-            self._rung = event = anyio.Event()
-            return event.wait()
-        self._rung = future = self._create_future()
-        return future  # type: ignore[no-any-return]
+        self._rung = event = anyio.Event()
+        return event.wait()
 
     def ring(self) -> None:
         """Wake the task that waits, if one does."""
-        if self._rung is None:
-            return
-        if self._create_future is None:
+        if self._rung is not None:
             self._rung.set()
-        elif not self._rung.done():  # rung already, or its task is being cancelled
-            self._rung.set_result(None)
 
 
 class ThreadsafeWaker:
@@ -187,7 +174,6 @@ class ThreadsafeWaker:
     """
 
     def __init__(self) -> None:
-        self.token = anyio.lowlevel.current_token()
         self._call_soon = threadsafe_scheduler()
         self._functions: deque[Callable[[], object]] = deque()
         self._is_woken = False
