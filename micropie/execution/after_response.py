@@ -150,7 +150,7 @@ async def _call(exchange: Answered, kind: CallKind, function: Callable[..., Any]
     else:
         logger.error("%s did not begin: already %d wait for a thread", _label(exchange), _THREADS.queue)
         return
-    if kind is AWAIT or (result is not None and isawaitable(result)):
+    if isawaitable(result):
         await result
 
 

@@ -85,7 +85,7 @@ class BackgroundLoop:
         self._marks = variables_set(Context())  # by these, libraries know which loop they are on
         self._start_soon = tasks.start_soon
         self._waiting: set[Callable[[], object]] = set()
-        self._has_ended = False
+        self.has_ended = False
 
     def spawn(self, lost: Callable[[], object], function: Callable[[], Awaitable[object]]) -> None:
         """Start a task, soon, with this thread's context variables. Raises ``RuntimeError`` if the loop has ended.
@@ -93,21 +93,21 @@ class BackgroundLoop:
         ``function`` must not raise, but it may be cancelled. ``lost`` is called instead of it if the loop ends first.
         """
         self._waiting.add(lost)
-        if self._has_ended:
+        if self.has_ended:
             self._waiting.discard(lost)
             raise RuntimeError("the event loop has ended")
         self.call_soon(partial(copy_context().run, self._start, lost, function))
 
     def end(self) -> None:
         """Start no further task, and call ``lost`` for each that has not begun."""
-        self._has_ended = True
+        self.has_ended = True
         while self._waiting:
             self._waiting.pop()()
 
     def _start(self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]) -> None:
         for variable, value in self._marks:
             variable.set(value)
-        if not self._has_ended:
+        if not self.has_ended:
             self._start_soon(self._begin, lost, call)
 
     async def _begin(self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]) -> None:
@@ -148,11 +148,13 @@ class _Loops:
         self._running: dict[str, BackgroundLoop] = {}
 
     def get(self, backend: str) -> BackgroundLoop:
-        return self._running.get(backend) or self._start(backend)
+        loop = self._running.get(backend)
+        return self._start(backend) if loop is None or loop.has_ended else loop
 
     def _start(self, backend: str) -> BackgroundLoop:
         with self._lock:
-            if backend not in self._running:
+            loop = self._running.get(backend)
+            if loop is None or loop.has_ended:
                 if not self._running:
                     atexit.register(self.close)
                 from anyio.from_thread import start_blocking_portal
@@ -160,17 +162,10 @@ class _Loops:
                 portal = self._stack.enter_context(start_blocking_portal(backend))
                 # This task ends with the loop. If something ends it early, the next call starts another loop.
                 # It gets an empty context, because the current one would keep the request alive.
-                alive, loop = Context().run(portal.start_task, _live, portal, self.patience)
+                _, loop = Context().run(portal.start_task, _live, portal, self.patience)
                 self._running[backend] = loop
-
-                def forget_lost(_: object) -> None:
-                    if self._running.get(backend) is loop:
-                        del self._running[backend]
-
-                alive.add_done_callback(forget_lost)
-                self._stack.callback(alive.cancel)
                 self._stack.callback(_stop, portal)
-            return self._running[backend]
+            return loop
 
     def close(self) -> None:
         atexit.unregister(self.close)

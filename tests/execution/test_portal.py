@@ -187,7 +187,7 @@ def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_beg
     assert heard == ["lost"]
     with pytest.raises(RuntimeError, match="has ended"):
         loop.spawn(lambda: heard.append("lost"), anyio.sleep_forever)
-    background_loop(backend).portal.call(anyio.lowlevel.checkpoint)  # what was to begin has been passed over
+    loop.portal.call(anyio.lowlevel.checkpoint)  # what was to begin has been passed over
     assert heard == ["lost"]
 
 
