@@ -7,9 +7,7 @@ A generator can't leave the process that runs it, and a job ends when it returns
 another job can be sent to the same process: on Dask, by the worker's address, and where the executor's threads are of
 this process. Elsewhere it comes whole, within limits.
 
-    job -> parent    (RESULT, value) | (FAILED, error and traceback) | (BATCH, address, key, chunks, end), pickled
-
-``end`` is None if more may follow, else (END,) or the message FAILED.
+Each job is ``packed_result(start)``, ``next_batch`` or ``close`` in its place.
 """
 
 from __future__ import annotations
@@ -18,36 +16,27 @@ import os
 import pickle
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from contextvars import Context, copy_context
 from threading import Event, Lock
 from time import monotonic
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from micropie.execution import TookTooLong
 from micropie.pool.remote import (
-    END,
     GRACE,
+    RESULT,
     CancelToken,
-    EndMessage,
-    FailedMessage,
+    Message,
     PoolError,
     RemoteChunks,
-    ResultMessage,
     failed_message,
     open_message,
-    pack_failure,
-    pack_result,
+    packed_result,
 )
-
-BATCH: Final = "batch"
-
-BatchEnd: TypeAlias = EndMessage | FailedMessage | None
-BatchMessage: TypeAlias = tuple[Literal["batch"], str, str, Sequence[object], BatchEnd]
-JobMessage: TypeAlias = ResultMessage | FailedMessage | BatchMessage
 
 # A batch is full with the first of these: enough to be worth a job, and not more than a client would wait for. The
 # first is one chunk, each other at most twice as long as the one before, and one that took too long is followed by one
@@ -66,7 +55,7 @@ DISCARD_AFTER = 600.0
 
 DASK: Final = "dask"
 
-ENDED: Final[EndMessage] = (END,)
+ENDED: Final[Message] = (RESULT, None)
 _TOKEN = uuid4().hex
 
 
@@ -74,6 +63,15 @@ def this_process() -> str:
     """Return text that differs in every other process: a forked child has the same token, and a process on another
     machine may have the same number."""
     return f"{os.getpid()} {_TOKEN}"
+
+
+class Batch(NamedTuple):
+    """Chunks of a stream, pickled. A job for ``address`` gets the next ones; ``end`` is None if more may follow."""
+
+    address: str
+    key: str
+    chunks: bytes
+    end: Message | None
 
 
 # -- in the server's process -------------------------------------------------------------------------------------------
@@ -97,36 +95,34 @@ class ExecutorPool:
         job = self.job("", start, pickle.dumps((function, arguments)), home, seconds)
         token.attach(lambda: job.leave(self._close_late))
         try:
-            message = job.outcome(seconds)
+            result = open_message(job.outcome(seconds))
         except TookTooLong:
             job.leave(self._close_late)
             raise
-        if message[0] != BATCH:
-            return open_message(message)
-        batches = Batches(self, seconds, message)
+        if not isinstance(result, Batch):
+            return result
+        batches = Batches(self, seconds, result)
         token.attach(batches.drop)
         return batches
 
-    def job(self, address: str, function: Callable[..., bytes], *arguments: object) -> _Job:
+    def job(self, address: str, function: Callable[..., object], *arguments: object) -> _Job:
         """Submit a call of ``function``, in the process at ``address`` unless that is ""."""
         options: dict[str, object] = {}
         if self._is_dask:
             options["pure"] = False  # or two equal requests would share one answer
         if address:
             options |= {"workers": [address], "allow_other_workers": False}
-        return _Job(self._executor.submit(function, *arguments, **options))
+        return _Job(self._executor.submit(packed_result, function, *arguments, **options))
 
     def close(self) -> None:
         """Do nothing: the executor is its author's to close."""
 
     def _close_late(self, future: Future[bytes]) -> None:
         """Close the stream that a job has begun after it was left."""
-        with suppress(PoolError, RuntimeError):  # it was cancelled; the executor has been shut down
-            message = _outcome(future)
-            if message[0] == BATCH:
-                _, address, key, _, end = message
-                if end is None:
-                    self.job(address, close, key)
+        with suppress(Exception):  # it was cancelled, or has failed; the executor has been shut down
+            batch = open_message(_outcome(future))
+            if isinstance(batch, Batch) and batch.end is None:
+                self.job(batch.address, close, batch.key)
 
 
 class _Job:
@@ -141,8 +137,11 @@ class _Job:
         self._is_over = is_over = Event()
         future.add_done_callback(lambda _: is_over.set())  # without self, or they would be a cycle
 
-    def outcome(self, seconds: float) -> JobMessage:
-        """Return its message. Raises ``TookTooLong``; ``PoolError`` if the executor has lost it, or it was left."""
+    def outcome(self, seconds: float) -> Message:
+        """Return its message. Raises ``TookTooLong``; ``PoolError`` if the executor has lost it, or it was left.
+
+        Who opens the message has no future any more, or an error's traceback would refer to it.
+        """
         if not self._is_over.wait(seconds):
             raise TookTooLong(f"took longer than {seconds:g} seconds and is left to itself")
         future, self._future = self._future, None
@@ -160,23 +159,24 @@ class _Job:
         self._is_over.set()
 
 
-def _outcome(future: Future[bytes]) -> JobMessage:
+def _outcome(future: Future[bytes]) -> Message:
     try:
         data = future.result(0)
     except Exception as error:
         raise PoolError(f"the executor lost it: {str(error) or type(error).__name__}") from None
-    return cast(JobMessage, pickle.loads(data))  # noqa: S301 - from our own job
+    message: Message = pickle.loads(data)  # noqa: S301 - from our own job
+    return message
 
 
 class Batches(RemoteChunks):
     """The chunks of a stream. One batch more than the caller has taken is asked for."""
 
-    def __init__(self, pool: ExecutorPool, seconds: float, first: BatchMessage) -> None:
+    def __init__(self, pool: ExecutorPool, seconds: float, first: Batch) -> None:
         super().__init__()
         self._pool = pool
         self._seconds = seconds
-        _, self._address, self._key, chunks, self._end = first
-        self._chunks = deque(chunks)
+        self._address, self._key, chunks, self._end = first
+        self._chunks: deque[object] = deque(pickle.loads(chunks))  # noqa: S301 - from our own job
         self._job: _Job | None = None
         self._is_first = True
 
@@ -203,7 +203,7 @@ class Batches(RemoteChunks):
             open_message(end)
             raise StopIteration
         try:
-            _, _, _, chunks, self._end = cast(BatchMessage, self._ask().outcome(self._seconds))
+            _, _, chunks, self._end = open_message(self._ask().outcome(self._seconds))
         except BaseException as error:
             if isinstance(error, TookTooLong) or self._token.is_cancelled:
                 self._close_there()
@@ -211,7 +211,7 @@ class Batches(RemoteChunks):
             raise
         self._token.detach()
         self._job = None
-        self._chunks.extend(chunks)
+        self._chunks.extend(pickle.loads(chunks))  # noqa: S301 - from our own job
 
     def _ask(self) -> _Job:
         if self._job is None:
@@ -244,49 +244,51 @@ class _OpenStream:
 _open_streams: dict[str, _OpenStream] = {}
 
 
-def start(job: bytes, home: str, seconds: float) -> bytes:
+def start(job: bytes, home: str, seconds: float) -> object:
     """Call the function of ``job``. Return its result, or the first batch of a stream, or all of it."""
     context = copy_context()  # the executor's thread goes on to other things
-    try:
-        function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
-        result = context.run(function, *arguments)
-        if not isinstance(result, Iterator):
-            return pack_result(result)
-        if home == DASK:
-            address = str(sys.modules["distributed"].get_worker().address)  # Dask runs this job, so it is imported
-        elif home == this_process():
-            address = ""  # every job gets to this process
-        else:
-            chunks, end = context.run(_take, result, seconds, WHOLE_BYTES)
-            if end is None:
-                context.run(getattr(result, "close", int))
-                raise PoolError(
-                    f"a stream comes whole from this executor, within {WHOLE_BYTES >> 20} MiB and {seconds:g} seconds: "
-                    "this one is longer"
-                )
-            return _pack_batch("", "", chunks, end) if end == ENDED else pickle.dumps(end)
-    except BaseException as error:
-        return pack_failure(error)
+    function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
+    result = context.run(function, *arguments)
+    if not isinstance(result, Iterator):
+        return result
+    if home == DASK:
+        address = str(sys.modules["distributed"].get_worker().address)  # Dask runs this job, so it is imported
+    elif home == this_process():
+        address = ""  # every job gets to this process
+    else:
+        return context.run(_whole, result, seconds)
     _discard_forgotten()
     key = uuid4().hex
     _open_streams[key] = _OpenStream(result, context)
     return next_batch(address, key)
 
 
-def next_batch(address: str, key: str) -> bytes:
+def _whole(source: Iterator[object], seconds: float) -> Batch:
+    """Return all of a stream, or nothing but its error."""
+    chunks, end = _take(source, seconds, WHOLE_BYTES)
+    if end is None:
+        getattr(source, "close", int)()
+        raise PoolError(
+            f"a stream comes whole from this executor, within {WHOLE_BYTES >> 20} MiB and {seconds:g} seconds: "
+            "this one is longer"
+        )
+    return _batch("", "", chunks if end == ENDED else [], end)
+
+
+def next_batch(address: str, key: str) -> Batch:
     """Return the next batch."""
     stream = _open_streams.get(key)
     if stream is None:
-        return _pack_batch(address, key, [], failed_message(PoolError("its stream was not asked for in time")))
+        raise PoolError("its stream was not asked for in time")
     with stream.lock:
         chunks, end = stream.context.run(_make_batch, stream)
         stream.used = monotonic()
     if end is not None:
         _open_streams.pop(key, None)
-    return _pack_batch(address, key, chunks, end)
+    return _batch(address, key, chunks, end)
 
 
-def _make_batch(stream: _OpenStream) -> tuple[list[object], BatchEnd]:
+def _make_batch(stream: _OpenStream) -> tuple[list[object], Message | None]:
     began = monotonic()
     chunks, end = _take(stream.chunks, BATCH_SECONDS, BATCH_BYTES, stream.most)
     is_late = monotonic() - began > BATCH_SECONDS
@@ -296,7 +298,7 @@ def _make_batch(stream: _OpenStream) -> tuple[list[object], BatchEnd]:
 
 def _take(
     source: Iterator[object], seconds: float, most_bytes: int, most: int = sys.maxsize
-) -> tuple[list[object], BatchEnd]:
+) -> tuple[list[object], Message | None]:
     """Take chunks until one of the limits is reached. Return them and the end of the stream, None if it goes on."""
     deadline = monotonic() + seconds
     chunks: list[object] = []
@@ -312,29 +314,24 @@ def _take(
     return chunks, ENDED
 
 
-def _pack_batch(address: str, key: str, chunks: Sequence[object], end: BatchEnd) -> bytes:
+def _batch(address: str, key: str, chunks: list[object], end: Message | None) -> Batch:
     try:
-        return pickle.dumps((BATCH, address, key, chunks, end))
+        return Batch(address, key, pickle.dumps(chunks), end)
     except Exception as error:
-        close(key)
-        failure = PoolError(f"a chunk of its stream can't be pickled: {error}")
-        return pickle.dumps((BATCH, address, key, [], failed_message(failure)))
+        packed_result(close, key)  # which raises nothing
+        raise PoolError(f"a chunk of its stream can't be pickled: {error}") from None
 
 
-def close(key: str) -> bytes:
+def close(key: str) -> None:
     """Close a stream whose next batch is not wanted."""
     stream = _open_streams.pop(key, None)
     if stream is not None:
         with stream.lock:
-            try:
-                stream.context.run(getattr(stream.chunks, "close", int))
-            except BaseException as error:
-                return pack_failure(error)
-    return pack_result(None)
+            stream.context.run(getattr(stream.chunks, "close", int))
 
 
 def _discard_forgotten() -> None:
     oldest = monotonic() - DISCARD_AFTER
     for key, stream in [*_open_streams.items()]:
         if stream.used < oldest and not stream.lock.locked():
-            close(key)
+            packed_result(close, key)  # which raises nothing

@@ -6,7 +6,7 @@ other call. The processes are started when they are first needed, never by a for
 do not survive one. A forked child forgets its parent's processes.
 
     parent -> process    a call, pickled; of a stream then ``MORE`` for each chunk taken, or ``STOP``
-    process -> parent    (RESULT, value) | (FAILED, error and traceback) | (STREAM,) (CHUNK, chunk)... (END,) or FAILED
+    process -> parent    RESULT or FAILED (``remote.py``), and of a stream (STREAM, None) (CHUNK, chunk)... before that
 
 Before its first call of a function, a process is asked to find it, which starts the interpreter and imports the module.
 This has its own time: as part of the call's, a slow import would end every process before it has answered anything.
@@ -23,32 +23,24 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final
 from weakref import finalize
 
 from micropie.execution import TookTooLong, notify_after_fork
 from micropie.lazily import module
 from micropie.pool.remote import (
-    END,
     FAILED,
     GRACE,
     CancelToken,
-    EndMessage,
-    FailedMessage,
+    Message,
     PoolError,
     RemoteChunks,
-    ResultMessage,
     open_message,
-    pack_failure,
-    pack_result,
+    packed_result,
 )
 
 STREAM: Final = "stream"
 CHUNK: Final = "chunk"
-
-# The first message of a call, and those of a stream.
-FirstMessage: TypeAlias = ResultMessage | FailedMessage | tuple[Literal["stream"]]
-StreamMessage: TypeAlias = tuple[Literal["chunk"], object] | EndMessage | FailedMessage
 
 MORE: Final = b"more"
 STOP: Final = b"stop"
@@ -122,17 +114,17 @@ class Pool:
             # A caller that leaves meanwhile does not end the process: the next one would have to start another.
             message = self._ask(worker, search, START_WITHIN)
             if message[0] == FAILED or token.is_cancelled:
-                self._put_back(worker)
+                self._give_back(worker)
                 token.check()
                 open_message(message)
             worker.found.add(search)
-        token.attach(worker.kill)
+        token.attach(worker.process.kill)
         message = self._ask(worker, job, seconds)
         if message[0] == STREAM:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
             return chunks
-        self._return(worker, token)
+        self._give_back(worker, is_over=token.detach())  # it was killed after its last message
         return open_message(message)
 
     @property
@@ -147,7 +139,7 @@ class Pool:
             idle, self._idle = self._idle, []
             busy = self._workers.difference(idle)
         for worker in busy:
-            worker.kill()  # the thread that waits for it finds out, and drops it
+            worker.process.kill()  # the thread that waits for it finds out, and drops it
         for worker in idle:
             self._drop(worker, GRACE)
 
@@ -161,35 +153,30 @@ class Pool:
                 with self._lock:
                     self._workers.add(worker)
                 return worker
-            if worker.is_alive():
+            if worker.process.poll() is None:
                 return worker
             self._drop(worker)
 
-    def _ask(self, worker: _Worker, job: bytes, seconds: float) -> FirstMessage:
+    def _ask(self, worker: _Worker, job: bytes, seconds: float) -> Message:
         with suppress(OSError):  # it has ended, which shows when its message is received
             worker.connection.send_bytes(job)
-        return cast(FirstMessage, self._receive(worker, seconds))
+        return self._receive(worker, seconds)
 
-    def _receive(self, worker: _Worker, seconds: float) -> object:
+    def _receive(self, worker: _Worker, seconds: float) -> Message:
         """Return the next message. A process that does not send one in time, or has ended, is discarded."""
         try:
             return worker.receive(seconds)
         except BaseException:
-            self._discard(worker)
+            self._give_back(worker, is_over=True)
             raise
 
-    def _return(self, worker: _Worker, token: CancelToken) -> None:
-        """Put back a process that has done its work, unless it was killed after its last message."""
-        (self._discard if token.detach() else self._put_back)(worker)
-
-    def _put_back(self, worker: _Worker) -> None:
-        with self._lock:
-            self._idle.append(worker)  # if it was killed meanwhile, the next call finds that out
-        self._free.release()
-
-    def _discard(self, worker: _Worker) -> None:
-        """End a process that was in use."""
-        self._drop(worker)
+    def _give_back(self, worker: _Worker, *, is_over: bool = False) -> None:
+        """Free the place of a process, and end it if ``is_over``."""
+        if is_over:
+            self._drop(worker)
+        else:
+            with self._lock:
+                self._idle.append(worker)  # if it was killed meanwhile, the next call finds that out
         self._free.release()
 
     def _drop(self, worker: _Worker, grace: float = 0.0) -> None:
@@ -209,7 +196,7 @@ class Chunks(RemoteChunks):
         self._pool = pool
         self._worker: _Worker | None = worker
         self._seconds = seconds
-        self._token.attach(worker.kill)
+        self._token.attach(worker.process.kill)
 
     def _next(self) -> object:
         worker = self._worker
@@ -220,7 +207,6 @@ class Chunks(RemoteChunks):
             with suppress(OSError):  # it has ended, which shows at the next chunk
                 worker.connection.send_bytes(MORE)
             return message[1]
-        self._leave(worker)
         open_message(message)
         raise StopIteration
 
@@ -230,23 +216,21 @@ class Chunks(RemoteChunks):
             return
         with suppress(OSError):
             worker.connection.send_bytes(STOP)
-        message: StreamMessage = CHUNK, None
+        message: Message = CHUNK, None
         with suppress(TookTooLong, PoolError):
             while message[0] == CHUNK:
                 message = self._receive(worker, GRACE)
-            self._leave(worker)
         open_message(message)
 
-    def _leave(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Worker, seconds: float) -> Message:
+        """Return the next message. With the last one, or none, the process is no longer in use."""
         self._worker = None
-        self._pool._return(worker, self._token)
-
-    def _receive(self, worker: _Worker, seconds: float) -> StreamMessage:
-        try:
-            return cast(StreamMessage, self._pool._receive(worker, seconds))
-        except BaseException:
-            self._worker = None
-            raise
+        message = self._pool._receive(worker, seconds)
+        if message[0] == CHUNK:
+            self._worker = worker
+        else:
+            self._pool._give_back(worker, is_over=self._token.detach())
+        return message
 
 
 class _Worker:
@@ -268,24 +252,17 @@ class _Worker:
         # A process that has only begun can't ignore signals yet. It inherits this thread's mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _ignored())
         try:
-            self._process = subprocess.Popen(  # noqa: S603
+            self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-c", _MAIN.format(path=[*map(str, sys.path)], descriptors=passed)],
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
             )
-        except BaseException:
-            self._close()
-            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
             their_life.close()
 
-    def is_alive(self) -> bool:
-        """Return whether it has not ended."""
-        return self._process.poll() is None
-
-    def receive(self, seconds: float) -> object:
+    def receive(self, seconds: float) -> Message:
         """Return its next message. Raises ``TookTooLong``; ``PoolError`` if it has ended."""
         if not self.connection.poll(seconds):
             where = "in its process" if self.found else "to start in its process"
@@ -293,17 +270,14 @@ class _Worker:
         try:
             data = self.connection.recv_bytes()
         except (EOFError, OSError):
-            self._process.kill()
-            code = self._process.wait()
+            self.process.kill()
+            code = self.process.wait()
             from signal import Signals
 
             how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
             raise PoolError(f"its process ended in the middle of it, {how}") from None
-        return pickle.loads(data)
-
-    def kill(self) -> None:
-        """End it at once, whatever it does."""
-        self._process.kill()
+        message: Message = pickle.loads(data)
+        return message
 
     def end(self, grace: float = 0.0) -> None:
         """End it. It has ``grace`` seconds to end by itself, because its pipe ends."""
@@ -312,17 +286,14 @@ class _Worker:
             import subprocess
 
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(grace)
-        self._process.kill()
-        self._process.wait()
+                self.process.wait(grace)
+        self.process.kill()
+        self.process.wait()
         self._life.close()
 
     def abandon(self) -> None:
         """Forget it: it is the child of another process. ``subprocess`` then neither waits for it nor warns."""
-        self._process.returncode = 0
-        self._close()
-
-    def _close(self) -> None:
+        self.process.returncode = 0
         self.connection.close()
         self._life.close()
 
@@ -379,22 +350,18 @@ def work(connection: Connection) -> None:
         while True:
             job = connection.recv_bytes()
             if job not in (MORE, STOP):  # these may come after a stream's end
-                _answer(connection, job)
+                connection.send_bytes(packed_result(_answer, connection, job))
 
 
-def _answer(connection: Connection, job: bytes) -> None:
-    try:
-        function, arguments = pickle.loads(job)
-        result = function(*arguments)
-        if isinstance(result, Iterator):
-            connection.send_bytes(pickle.dumps((STREAM,)))
-            _send_chunks(connection, result)
-            last = pickle.dumps((END,))
-        else:
-            last = pack_result(result)
-    except BaseException as error:
-        last = pack_failure(error)
-    connection.send_bytes(last)
+def _answer(connection: Connection, job: bytes) -> object:
+    """Return the result of a call. Of a stream send the chunks, and return None."""
+    function, arguments = pickle.loads(job)
+    result = function(*arguments)
+    if not isinstance(result, Iterator):
+        return result
+    connection.send_bytes(pickle.dumps((STREAM, None)))
+    _send_chunks(connection, result)
+    return None
 
 
 def _send_chunks(connection: Connection, chunks: Iterator[object]) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import threading
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from micropie.lazily import module
 
@@ -103,11 +103,9 @@ class RemoteChunks(Iterator[object]):
 
 RESULT: Final = "result"
 FAILED: Final = "failed"
-END: Final = "end"  # of a stream that came to its end
 
-ResultMessage: TypeAlias = tuple[Literal["result"], object]
-FailedMessage: TypeAlias = tuple[Literal["failed"], bytes]  # the error, and its traceback as text, pickled
-EndMessage: TypeAlias = tuple[Literal["end"]]
+# Its kind and its value. The value of FAILED is the error, and its traceback as text, pickled.
+Message: TypeAlias = tuple[str, Any]
 
 
 class RemoteTraceback(Exception):
@@ -117,15 +115,19 @@ class RemoteTraceback(Exception):
         return f"\n{self.args[0]}"
 
 
-def pack_result(result: object) -> bytes:
-    """Return the message with a result. Raises ``PoolError`` that says why a result can't be pickled."""
+def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
+    """Call ``function``. Return the message with its result or its error, pickled; nothing is raised."""
     try:
-        return pickle.dumps((RESULT, result))
-    except Exception as error:
-        raise PoolError(f"its result, of type {type(result).__name__}, can't be pickled: {error}") from None
+        result = function(*arguments)
+        try:
+            return pickle.dumps((RESULT, result))
+        except Exception as error:
+            raise PoolError(f"its result, of type {type(result).__name__}, can't be pickled: {error}") from None
+    except BaseException as error:
+        return pickle.dumps(failed_message(error))
 
 
-def failed_message(error: BaseException) -> FailedMessage:
+def failed_message(error: BaseException) -> Message:
     """Return the message with an error. One that can't be brought back becomes a ``PoolError`` that tells of it."""
     text = "".join(traceback.format_exception(error))
     if not isinstance(error, Exception):  # a SystemExit would end the server
@@ -139,16 +141,12 @@ def failed_message(error: BaseException) -> FailedMessage:
     return FAILED, packed
 
 
-def pack_failure(error: BaseException) -> bytes:
-    """Return ``failed_message`` as bytes."""
-    return pickle.dumps(failed_message(error))
-
-
-def open_message(message: Sequence[Any]) -> Any:
+def open_message(message: Message) -> Any:
     """Raise the error of a message FAILED. Return the value of any other, such as a result."""
-    if message[0] != FAILED:
-        return message[-1]
-    error, text = pickle.loads(message[1])
+    kind, value = message
+    if kind != FAILED:
+        return value
+    error, text = pickle.loads(value)
     error.__cause__ = RemoteTraceback(text)
     try:
         raise error

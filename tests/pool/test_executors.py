@@ -26,7 +26,7 @@ from micropie import App, where
 from micropie.execution.steps import TookTooLong
 from micropie.pool import executors
 from micropie.pool.executors import ExecutorPool
-from micropie.pool.remote import CancelToken, PoolError, open_message
+from micropie.pool.remote import CancelToken, PoolError, open_message, packed_result
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled
@@ -445,12 +445,12 @@ def test_a_stream_that_can_only_come_whole_has_limits(monkeypatch: pytest.Monkey
     job = pickle.dumps((Pooled.chunks, (None, 100_000, str(file))))
     with monkeypatch.context() as patch:
         patch.setattr(executors, "WHOLE_BYTES", 1000)
-        message = pickle.loads(executors.start(job, "elsewhere", 30.0))
+        message = pickle.loads(packed_result(executors.start, job, "elsewhere", 30.0))
     with pytest.raises(PoolError, match="comes whole from this executor, within"):
         open_message(message)
     assert int(file.read_text()) < 100
     assert (tmp_path / "made.closed").exists()
-    message = pickle.loads(executors.start(job, "elsewhere", -1.0))
+    message = pickle.loads(packed_result(executors.start, job, "elsewhere", -1.0))
     with pytest.raises(PoolError, match="comes whole from this executor, within 64 MiB and -1 seconds"):
         open_message(message)
 

@@ -479,7 +479,7 @@ def test_who_waits_for_a_chunk_can_be_interrupted(pool: Pool) -> None:
 
 
 def pool_pids(pool: Pool) -> list[int]:
-    return [worker._process.pid for worker in pool._workers]
+    return [worker.process.pid for worker in pool._workers]
 
 
 def test_closing_the_pool_ends_what_it_does(pool: Pool) -> None:
