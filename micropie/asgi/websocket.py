@@ -14,7 +14,7 @@ from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import Connection
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
 from micropie.execution import CLEAN_UP_WITHIN, current
-from micropie.flow import ask_guards, cleanup, converse
+from micropie.flow import ask_guards, cleanup, converse, found_socket
 from micropie.habits import SocketHabits, attribute_of
 from micropie.http import (
     HeaderPairs,
@@ -38,9 +38,9 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     """Serve one WebSocket. Raises only what the flow does not handle, such as a cancellation."""
     exchange = ASGIWebSocketExchange(scope)
     request = WebSocketRequest(exchange)
-    routes = site.socket_routes(request)
-    if isinstance(routes, Handover):
-        await _serve_mounted(routes, request, exchange, receive, send)
+    found = found_socket(site, request)
+    if isinstance(found, Handover):
+        await _serve_mounted(found, request, exchange, receive, send)
         return
     if (await receive())["type"] != "websocket.connect":  # the client has left already
         return
@@ -49,7 +49,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     token = current.set(request)
     try:
         try:
-            close_info = await perform(converse(routes, request, run_handler), exchange)
+            close_info = await perform(converse(found, request, run_handler), exchange)
         except BaseException:
             try:
                 await perform_cleanup(exchange)

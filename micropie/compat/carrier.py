@@ -6,21 +6,18 @@ first. What it does for any other request is each framework's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 from micropie.app import App
 from micropie.debug import may_see_debug_pages
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import HANDLER, RouteKind, current, layers
 from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
-from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, Route, Settings, Site, marks_above
+from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, RouteMatch, Settings, Site, marks_above
 from micropie.tree import Node, Tree
 
 NO_VALUES: dict[str, object] = {}
-
-RouteMatch: TypeAlias = tuple[Route, Sequence[object], Mapping[str, object]]
-"""A route, the arguments that the path has for it, and values by name: what a ``Site`` finds."""
 
 
 class CarryingSite(Site):
@@ -49,9 +46,9 @@ class CarryingSite(Site):
         """See ``Site``."""
         return self.inner.config_of(request)
 
-    def socket_routes(self, request: Request) -> Site | Handover:
+    def find_socket(self, request: Request) -> RouteMatch | Handover:
         """See ``Site``."""
-        return self.inner.socket_routes(request)
+        return self.inner.find_socket(request)
 
 
 class CarriedRoute(OutsideRoute):

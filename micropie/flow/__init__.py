@@ -19,14 +19,14 @@ from micropie.flow.resources import TASK_FLOWS, clean_up, close_resources, end_r
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
-    from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse
+    from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse, found_socket
 
 # fmt: off
 __all__ = [
     "TASK_FLOWS", "Application", "CloseInfo", "Lifecycle", "Lifespan", "LifespanContext", "ask_guards", "call_handler",
-    "clean_up", "cleanup", "close_resources", "converse", "end_resources", "lifespan_opener", "log_failure",
-    "open_resources", "respond",
+    "clean_up", "cleanup", "close_resources", "converse", "end_resources", "found_socket", "lifespan_opener",
+    "log_failure", "open_resources", "respond",
 ]
 # fmt: on
 
-__getattr__ = lazily(__name__, {"websocket": "CloseInfo ask_guards cleanup converse"})
+__getattr__ = lazily(__name__, {"websocket": "CloseInfo ask_guards cleanup converse found_socket"})

@@ -25,7 +25,7 @@ from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, 
 from micropie.flow.resources import close_resources, end_resources, open_resources
 from micropie.http import Answer, Response, WebSocketRequest, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
-from micropie.routing import Config, Handover, Site, config_of
+from micropie.routing import Config, Handover, RouteMatch, Site, config_of
 
 Value = TypeVar("Value")
 
@@ -41,15 +41,26 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-def converse(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
+def found_socket(site: Site, request: WebSocketRequest) -> RouteMatch | Handover | HTTPError:
+    """Return the route of a WebSocket, or the mounted application that serves it. Or return the error, for ``converse``
+    to answer.
+    """
+    request._exchange.config = site.config
+    try:
+        return site.find_socket(request)
+    except HTTPError as error:
+        return error
+
+
+def converse(found: RouteMatch | HTTPError, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
     """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by itself."""
     exchange = request._exchange
     failure: Exception | None = None
     try:
         # 1. Route.
-        exchange.config = site.config
-        route, arguments, values = site.find_socket(request)
-        exchange.path_params = [*values.values()] if values else arguments
+        if isinstance(found, HTTPError):
+            raise found
+        route, arguments, values = found
         exchange.route = route
         exchange.config = route.config
         # 2. and 3. A generator of its own, so that its frame is not kept for hours with the open socket.
@@ -77,7 +88,7 @@ def converse(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> 
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
     finally:
-        del failure  # its traceback refers to this frame: without this it would be a cycle
+        del failure, found  # its traceback refers to this frame: without this it would be a cycle
     failed = yield from _or_failed(request, cleanup(request))
     return close_info if failed is None else failed
 

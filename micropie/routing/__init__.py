@@ -64,6 +64,7 @@ from micropie.routing.providers import (
     in_place_of,
     name_of,
 )
+from micropie.routing.router import RouteMatch
 from micropie.routing.routes import (
     Route,
     RouteEntry,
@@ -82,7 +83,7 @@ __all__ = [
     "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "REQUIRES", "WILDCARD",
     "Asking", "Check", "Checking", "Config", "ErrorKey", "Function",
     "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Registrations", "Route", "RouteEntry",
-    "RouteMark", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site", "check_error_key",
+    "RouteMark", "RouteMatch", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site", "check_error_key",
     "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",
     "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
     "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size", "max_data_size", "mentions", "name_of",

@@ -24,16 +24,15 @@ _NO_ROUTES: dict[str, Route] = {}
 class Site:
     """A tree of applications, frozen: the whole one, or the one that is mounted in another below ``prefix``.
 
-    ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths without arguments,
-    ``below[method][path]`` for paths with one more segment, which is the argument. ``find`` uses ``below`` and finds
-    all other paths, too. ``sockets`` are the separate tables of WebSockets: no handler is reached by the other
-    protocol. Mounts come before routes, those at an application's own root after them: ``Config.fallback``.
+    ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths without arguments;
+    ``find`` finds all other paths, too. ``sockets`` is the separate router of WebSockets: no handler is reached by the
+    other protocol. Mounts come before routes, those at an application's own root after them: ``Config.fallback``.
     """
 
     def __init__(self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()) -> None:
         self.config, self.prefix, self.has_mounts = config, split_host(config.prefix)[1], bool(mounted)
         self.router, self.sockets = router, sockets
-        self.exact, self.below, self.mounted = router.exact, router.below, mounted
+        self.exact, self.mounted = router.exact, mounted
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         self._apps = [entry for entry in mounted if isinstance(entry, Site)]
         if mounted:  # the short cuts that no mount hides
@@ -56,26 +55,34 @@ class Site:
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
+        return self._found(request, takes_socket=False)
+
+    def find_socket(self, request: Request) -> RouteMatch | Handover:
+        """Return the route of a WebSocket, or the mounted application that serves it by itself. Raises 400 and 404."""
+        return self._found(request, takes_socket=True)
+
+    def _found(self, request: Request, takes_socket: bool) -> RouteMatch | Handover:
         entry = self._inside(request) if self.has_mounts else None
         if isinstance(entry, Site):
-            return entry.find(request)
+            return entry._found(request, takes_socket)
         if entry is not None:
-            return entry.take_over(request)
+            return entry.take_over(request, takes_socket)
+        router = self.sockets if takes_socket else self.router
         exchange = request._exchange
         path = exchange.literal_path
         if path is not None and not self.prefix:
             head, _, last = path.rpartition("/")
-            route = self.below.get(exchange.method, _NO_ROUTES).get(head)
+            route = router.below.get(exchange.method, _NO_ROUTES).get(head)
             if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
                 exchange.path_params = arguments = [last]
                 return route, arguments, NO_VALUES
         try:
-            found = self.router.find(exchange.method, self._segments(request))
+            found = router.find(exchange.method, self._segments(request))
         except HTTPError:
-            fallback = self._fallback(request, self.router, exchange.method)
+            fallback = self._fallback(request, router)
             if fallback is None:
                 raise
-            return fallback.take_over(request)
+            return fallback.take_over(request, takes_socket)
         _, segments, values = found
         exchange.path_params = [*values.values()] if values else segments
         return found
@@ -88,31 +95,10 @@ class Site:
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Return the error of a request without a route: ``error``, or 426 for a WebSocket sent as a plain request."""
         with suppress(HTTPError):  # there is none; or the path, the host or the headers are malformed
-            routes = self.socket_routes(request)
-            if isinstance(routes, Site):
-                routes.find_socket(request)
-                if "websocket" in request.headers.get("upgrade", "").lower():  # last: it takes longer than the search
-                    return websockets_need_asgi()
+            is_mounts = isinstance(self.find_socket(request), Handover)
+            if not is_mounts and "websocket" in request.headers.get("upgrade", "").lower():  # which takes longer
+                return websockets_need_asgi()
         return error
-
-    def socket_routes(self, request: Request) -> Site | Handover:
-        """Return where to look for a WebSocket's route, or the mounted application that serves it by itself.
-
-        An ASGI application serves its WebSockets itself; WSGI has none.
-        """
-        entry = self._inside(request)
-        if isinstance(entry, Site):
-            return entry.socket_routes(request)
-        if entry is None:
-            try:
-                self.find_socket(request)
-            except HTTPError:  # there is none, or the path is malformed
-                entry = self._fallback(request, self.sockets, "GET")
-        return self if entry is None or entry.mount.kind == WSGI else entry.handover(request)
-
-    def find_socket(self, request: Request) -> RouteMatch:
-        """Return the route of a WebSocket. Raises 400 and 404."""
-        return self.sockets.find("GET", self._segments(request))
 
     def config_of(self, request: Request) -> Config:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
@@ -128,7 +114,7 @@ class Site:
         """Return the site inside this one that a request is for, or the route of a mount, or None."""
         return self._mounts.find(request.raw_path)
 
-    def _fallback(self, request: Request, router: Router, method: str) -> MountRoute | None:
+    def _fallback(self, request: Request, router: Router) -> MountRoute | None:
         """Return the route of the application that is mounted at the root, for a path that has no route.
 
         None for a path that the application may take for one with a route, which may be guarded: it sees
@@ -139,7 +125,7 @@ class Site:
         fallback: MountRoute | None = self.router.config_of(segments).fallback
         if fallback is not None:
             with suppress(HTTPError):
-                router.find(method, segments)
+                router.find(request.method, segments)
                 return None
         return fallback
 
@@ -171,17 +157,6 @@ class HostSite(Site):
             exchange.host_site = self._hosts.find(request.host) or self._others
         site: Site = exchange.host_site
         return site
-
-    def socket_routes(self, request: Request) -> Site | Handover:
-        """See ``Site``. A host that is malformed leads to this one, where no route is found."""
-        try:
-            return super().socket_routes(request)
-        except HTTPError:
-            return self
-
-    def find_socket(self, request: Request) -> RouteMatch:
-        """See ``Site``."""
-        return self._inside(request).find_socket(request)
 
 
 class OutsideRoute(Route):
@@ -222,11 +197,17 @@ class MountRoute(OutsideRoute):
         if mount.kind != APP:  # an isolated App asks its own checks
             self.config = with_marks(self.config, marks_above(mount.target))
 
-    def take_over(self, request: Request) -> RouteMatch | Handover:
-        """Return this route for a request below its prefix, or the mounted application that answers by itself."""
+    def take_over(self, request: Request, takes_socket: bool) -> RouteMatch | Handover:
+        """Return this route for a request below its prefix, or the mounted application that answers by itself.
+
+        An ASGI application serves its WebSockets itself. Raises 404 for one below a WSGI application, which has none.
+        """
+        if takes_socket and self.mount.kind == WSGI:
+            raise HTTPError(404)
         request.method = request.method.upper()  # checks see the method as most mounted frameworks read it
         handover = self.handover(request)
-        return handover if self.mount.isolated else (self, (self, request, handover.path), NO_VALUES)
+        is_whole = takes_socket or self.mount.isolated
+        return handover if is_whole else (self, (self, request, handover.path), NO_VALUES)
 
     def handover(self, request: Request) -> Handover:
         """Return the mounted application with a request's path in it, for an answer that is its own."""
