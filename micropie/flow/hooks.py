@@ -27,14 +27,14 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
-from micropie.errors import HTTPError, Redirect, ResponseError, logger, raise_any
+from micropie.errors import Redirect, ResponseError, logger, raise_any
 from micropie.execution import CallKind, Flow, RunningGenerator, awaited, call, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
 from micropie.http import MutableHeaders, Response, UnopenedSession, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.routing import ASKS_NOTHING, Asking, Checking, asked_by_parts, config_of, placed
+from micropie.routing import ASKS_NOTHING, Asking, asked_by_parts, config_of, placed
 from micropie.streams import is_stream
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class _ClassHook(_Hook):
         self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
 
     def before(self, request: Request, **given: object) -> Flow[object]:
-        changes = yield from call(self._before_kind, _filled(self._before, given), request)
+        changes = yield from call(self._before_kind, partial(self._before, **given), request)
         return None if changes is None else _changed(Response(""), changes, self._name)
 
     def after(
@@ -84,7 +84,7 @@ class _ClassHook(_Hook):
     ) -> Flow[_Outcome]:
         assert response is not None  # noqa: S101
         arguments = request, response.status, response.body, response.headers.pairs
-        changes = yield from call(self._after_kind, _filled(self._after, given), *arguments)
+        changes = yield from call(self._after_kind, partial(self._after, **given), *arguments)
         return response if changes is None else _changed(response, changes, self._name), failure
 
 
@@ -102,32 +102,6 @@ class _FlowHook(_Hook):
         if type(changed) is GeneratorType:
             changed = yield from changed
         return response if changed is None else changed, failure
-
-
-class _CheckHook(_Hook):
-    """A check of ``@requires``."""
-
-    has_after = False
-
-    def __init__(self, checking: Checking) -> None:
-        self._checking, self._kind = checking, kind_of(checking.check)
-
-    def before(self, request: Request, **given: object) -> Flow[object]:
-        """Return the answer of the check, or None if it is True.
-
-        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing: its author may have
-        forgotten to return what it found.
-        """
-        checking = self._checking
-        answer = yield from call(self._kind, _filled(checking.check, given), request)
-        if answer is None:
-            raise ResponseError(
-                f"the check {checking.name} returned None, which lets nobody in: at its end, write "
-                "return True to let the request in, and return False to refuse it"
-            )
-        if answer is False:
-            raise HTTPError(403)
-        return None if answer is True else answer
 
 
 class _GeneratorHook(_Hook):
@@ -237,11 +211,6 @@ class _AskingHook(_Hook):
         return True
 
 
-def _filled(function: Callable[..., object], given: dict[str, object]) -> Callable[..., object]:
-    """Return a function with the resources that it asks for."""
-    return partial(function, **given) if given else function
-
-
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
@@ -263,9 +232,7 @@ def _changed(response: Response, changes: object, hook: str) -> Response:
 
 def _planned(middleware: Any, providers: Providers) -> _Hook:
     hook: _Hook
-    if isinstance(middleware, Checking):
-        hook = _CheckHook(middleware)
-    elif hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
+    if hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
         hook = _ClassHook(middleware)
     else:
         has_parts = hasattr(middleware, "before") or hasattr(middleware, "after")
@@ -393,7 +360,7 @@ class SocketHook:
     def before(self, request: Request) -> Flow[tuple[int, str] | None]:
         """Return the code and the reason by which the hook refuses a handshake, or None."""
         asking = self._asking.get("before_websocket", ASKS_NOTHING)
-        before = _filled(self._before, (yield from open_asked(request, asking)))
+        before = partial(self._before, **(yield from open_asked(request, asking)))
         refusal: object = (yield from call(self._before_kind, before, request)) if self._has_before else None
         if refusal is None:
             return None

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
-from micropie.errors import SetupError, takes
-from micropie.execution import layers
+from micropie.errors import HTTPError, ResponseError, SetupError, takes
+from micropie.execution import Flow, call, kind_of, layers
+from micropie.http import Request
 from micropie.routing.config import Chain, Config
 from micropie.routing.discovery import REQUIRES, leave_mark, wrapped_by
 from micropie.routing.providers import Asking, Providers
@@ -22,13 +24,29 @@ HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 
 
 class Checking:
-    """A hook that asks a check."""
+    """The hook of a check, see ``FlowMiddleware``."""
 
     guards = needs_session = True
 
     def __init__(self, check: Check) -> None:
-        self.check, self.name = check, _name_of(check)
+        self.check, self._kind = check, kind_of(check)
         self.calls_with_resources = check, 1
+
+    def before(self, request: Request, **resources: object) -> Flow[object]:
+        """Return the answer of the check, or None if it is True.
+
+        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing: its author may have
+        forgotten to return what it found.
+        """
+        answer = yield from call(self._kind, partial(self.check, **resources), request)
+        if answer is None:
+            raise ResponseError(
+                f"the check {_name_of(self.check)} returned None, which lets nobody in: at its end, write "
+                "return True to let the request in, and return False to refuse it"
+            )
+        if answer is False:
+            raise HTTPError(403)
+        return None if answer is True else answer
 
 
 def with_marks(config: Config, marks: list[Any]) -> Config:
@@ -161,8 +179,6 @@ def check_middlewares(providers: Providers, middlewares: Sequence[object], of_so
                 f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
             )
     for middleware in middlewares:
-        if isinstance(middleware, Checking):
-            continue
         functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
         is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
         if not is_generator and not _has_hooks(middleware, _HOOKS) and not _has_hooks(middleware, _FLOW_HOOKS):
