@@ -191,11 +191,9 @@ def _to_timedelta(text: str) -> timedelta:
 
 def is_moderate(number: Decimal) -> bool:
     """Return whether a number is finite and its digits lie between 10**308 and 10**-308."""
-    # ``adjusted`` is the exponent of the first digit, ``exponent`` that of the last.
-    if not number.is_finite() or number.adjusted() > MAX_EXPONENT:
-        return False
+    # The exponent of the last digit, or a letter for NaN and infinity; ``adjusted`` is that of the first digit.
     exponent = number.as_tuple().exponent
-    return isinstance(exponent, int) and -MAX_EXPONENT <= exponent <= MAX_EXPONENT
+    return isinstance(exponent, int) and exponent >= -MAX_EXPONENT and number.adjusted() <= MAX_EXPONENT
 
 
 def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:

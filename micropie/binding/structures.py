@@ -350,10 +350,7 @@ def kinds_in(annotation: object) -> list[object]:
         for inner in (kind, origin):
             if is_structure(inner) and inner not in structures:
                 structures.add(inner)
-                if is_pydantic(inner):
-                    waiting.extend(without_aliases(field.annotation) for field in inner.model_fields.values())
-                else:
-                    waiting.extend(map(without_aliases, get_type_hints(inner).values()))
+                waiting.extend(without_aliases(field.hint) for field in fields_of(inner))
         if origin is not Literal:
             waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
         if isinstance(kind, NewType):

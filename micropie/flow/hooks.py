@@ -256,15 +256,19 @@ def _part(middleware: object, name: str) -> tuple[Callable[..., object], CallKin
 
 
 class HookPlan:
-    """The hooks around the handlers of a configuration, for as long as ``middlewares`` are its members.
+    """The hooks around the handlers of a configuration, for as long as it has these middlewares.
 
     ``before`` and ``after`` (the last hook first) leave out the hooks without such a part. ``guards``: the plan of
     those hooks that also guard handshakes of WebSockets and isolated mounts, which have no response to change.
+    ``of_sockets``: the hooks around WebSockets.
     """
 
-    def __init__(self, middlewares: Sequence[tuple[Any, Providers]]) -> None:
-        self.middlewares = middlewares
-        self.ids = [id(middleware) for middleware, _ in middlewares]
+    def __init__(
+        self, middlewares: Sequence[tuple[Any, Providers]], ws_middlewares: Sequence[tuple[Any, Providers]] = ()
+    ) -> None:
+        self.middlewares = middlewares, ws_middlewares
+        self.ids = [[id(one) for one, _ in several] for several in self.middlewares]
+        self.of_sockets = [SocketHook(*one) for one in ws_middlewares]
         hooks = [_planned(*one) for one in middlewares]
         self.before = [hook for hook in hooks if hook.has_before]
         self.after = [hook for hook in reversed(hooks) if hook.has_after]
@@ -276,8 +280,10 @@ class HookPlan:
 def planned_hooks(config: Config) -> HookPlan:
     """Return how the middleware of a configuration runs. Its list may change at any time, so each request asks."""
     plan: HookPlan | None = config.hook_plan
-    if plan is None or plan.ids != [*map(id, config.middlewares)]:
-        config.hook_plan = plan = HookPlan([*placed(config.middlewares, config.tree[0].providers)])
+    if plan is None or plan.ids != [[*map(id, config.middlewares)], [*map(id, config.ws_middlewares)]]:
+        outermost = config.tree[0].providers
+        plan = HookPlan(placed(config.middlewares, outermost), placed(config.ws_middlewares, outermost))
+        config.hook_plan = plan
     return plan
 
 
@@ -351,7 +357,6 @@ class SocketHook:
     """Middleware with ``before_websocket`` and ``after_websocket``."""
 
     def __init__(self, middleware: object, providers: Providers) -> None:
-        self.middleware = middleware
         self._name = type(middleware).__name__
         self._before, self._before_kind, self._has_before = _part(middleware, "before_websocket")
         self._after, self._after_kind, self._has_after = _part(middleware, "after_websocket")
@@ -382,21 +387,12 @@ class SocketHook:
             logger.exception("after_websocket of %s failed", self._name)
 
 
-def _planned_socket_hooks(config: Config) -> Sequence[SocketHook]:
-    """Return the hooks around WebSockets. To plan them reads signatures: a plan is kept until their list changes."""
-    plan: Sequence[SocketHook] | None = config.socket_plan
-    if plan is None or [id(hook.middleware) for hook in plan] != [*map(id, config.ws_middlewares)]:
-        plan = [SocketHook(*one) for one in placed(config.ws_middlewares, config.tree[0].providers)]
-        config.socket_plan = plan
-    return plan
-
-
 def run_before_websocket(config: Config, begun: list[SocketHook], request: Request) -> Flow[tuple[int, str] | None]:
     """Run each ``before_websocket`` until one refuses. Return its code and reason, or None.
 
     Every hook that is called is added to ``begun``.
     """
-    for hook in _planned_socket_hooks(config):
+    for hook in planned_hooks(config).of_sockets:
         begun.append(hook)
         refusal = yield from hook.before(request)
         if refusal is not None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from threading import Timer
 from typing import Any, Protocol, TypeAlias
 
@@ -62,8 +61,8 @@ class Lifecycle:
         handlers = [handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)]
         self.is_empty = not (has_lifespan or handlers)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
-        # Functions that return the flows which undo a part of the start; in the order of the start.
-        self._undo: list[Callable[[], Iterable[Flow[None]]]] = []
+        # The flows that undo each part of the start, in the order of the start; none of them has begun.
+        self._undo: list[Iterable[Flow[None]]] = []
 
     def start(self) -> Flow[None]:
         """Start everything, or undo what had started and raise."""
@@ -83,27 +82,22 @@ class Lifecycle:
     def _start_one(self, app: Component, manager: Lifespan | None) -> Flow[None]:
         if manager is not None:
             state = yield from _named_if_long("start-up", "lifespan", call(AWAIT, manager.__aenter__))
-            leave = partial(call, AWAIT, manager.__aexit__, None, None, None)
-            self._undo.append(lambda: [_named_if_long("shut-down", "lifespan", leave())])
+            leave = call(AWAIT, manager.__aexit__, None, None, None)
+            self._undo.append([_named_if_long("shut-down", "lifespan", leave)])
             if isinstance(state, dict):
                 for name, value in state.items():
                     app.state[name] = value
-
-        def call_shutdown_handlers() -> Iterable[Flow[None]]:
-            return (_call("shut-down", handler) for handler in app.shutdown_handlers)
-
         # All shut-down handlers are called if one start-up handler has run, or if there is none.
-        for handler in app.startup_handlers:
+        for handler in app.startup_handlers[:1]:
             yield from _call("start-up", handler)
-            if call_shutdown_handlers not in self._undo:
-                self._undo.append(call_shutdown_handlers)
-        if not app.startup_handlers:
-            self._undo.append(call_shutdown_handlers)
+        self._undo.append(_call("shut-down", handler) for handler in app.shutdown_handlers)
+        for handler in app.startup_handlers[1:]:
+            yield from _call("start-up", handler)
 
     def _undo_all(self) -> Flow[list[Exception]]:
         failures: list[Exception] = []
-        for undo in reversed(self._undo):
-            for flow in undo():
+        for flows in reversed(self._undo):
+            for flow in flows:
                 try:
                     yield from flow
                 except Exception as error:

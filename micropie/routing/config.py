@@ -144,7 +144,7 @@ class Registrations:
 
 
 class Config(MessageConfig):
-    """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's plans of hooks change.
+    """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's plan of hooks changes.
 
     It begins as that of the application around it. Below ``prefix`` in the tree the application is called ``names``,
     "/blog" and "blog." for example. On a host of its own the prefix is "//blog.example.com". Raises ``SetupError``.
@@ -232,14 +232,12 @@ class Config(MessageConfig):
         self.fallback: Any = None
         """The route of the application that is mounted at ``app``'s own root, for what no route of ``app`` answers."""
         self.hook_plan: Any = None
-        """How ``middlewares`` run, once ``flow/hooks.py`` has found it out."""
-        self.socket_plan: Any = None
-        """The same for ``ws_middlewares``."""
+        """How ``middlewares`` and ``ws_middlewares`` run, once ``flow/hooks.py`` has found it out."""
 
     def changed(self, settings: Mapping[str, Any] | None = None, **parts: object) -> Config:
         """Return this config with other ``settings`` or parts, for some of the application's routes."""
         config = copy(self)
-        vars(config).update(parts, hook_plan=None, socket_plan=None)
+        vars(config).update(parts, hook_plan=None)
         config.settings = self.settings.overridden(settings or {})
         config.limits = config.settings.limits()
         return config
