@@ -243,7 +243,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if members_of(kind):
         converter = ANYTHING._replace(expected="a JSON array of objects" if many else "a JSON object or a form")
         made = structure_converter(kind, name, own, many)
-        places = _of_body(partial(_made, made, f"Parameter {name!r} does not fit"), many)
+        places = _of_body(partial(_made, made, f"Parameter {name!r} does not fit"))
         return BoundParameter(name, name, converter, or_none, places, lists=made.lists)
     converter = converter_for(annotation, name, own)
     if is_provider:
@@ -251,13 +251,12 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     return BoundParameter(name, name, converter, default, BY_NAME)
 
 
-def _of_body(read: Callable[[BoundParameter, Any, str], object], many: bool) -> Sequence[Place]:
-    """Return the places of a whole body: a JSON document, or a form, which is no list of ``many``."""
+def _of_body(read: Callable[[BoundParameter, Any, str], object]) -> Sequence[Place]:
+    """Return the places of a whole body: a JSON document, or a form."""
 
     def document(request: Request, values: Mapping[str, object], key: str) -> object:
         found = request._exchange.json_value()
-        is_form = many and request._exchange.form_fields is not None
-        return ABSENT if found is None and not is_form else found
+        return ABSENT if found is None else found
 
     def form(request: Request, values: Mapping[str, object], key: str) -> object:
         return ABSENT if request._exchange.form_fields is None else request._exchange.fields
@@ -271,7 +270,7 @@ def _of_source(name: str, annotation: object, default: object, stated: Source, o
     if type(stated) is not Form:
         converter = converter._replace(empty=None)
     if type(stated) is Body:
-        return BoundParameter(name, key, converter, default, _of_body(_from_json, many=False)[:1], is_stated=True)
+        return BoundParameter(name, key, converter, default, _of_body(_from_json)[:1], is_stated=True)
     read = _from_joined if stated.is_joined and converter.many is None else _from_texts
     place = Place(stated.place, lambda request, values, key: stated.texts(request, key) or ABSENT, read)
     return BoundParameter(name, key, converter, default, [place], is_stated=True)

@@ -216,7 +216,7 @@ class Plan:
     def _sent(self, request: Request) -> dict[str, object]:
         """Return the values of the query and the form, to fill a form with again: a list for several of a name."""
         sent = {**request._exchange.query, **request._exchange.fields}
-        lists = {one.key or one.name for one in self._all if one.converter.many is not None}.union(
+        lists = {one.key for one in self._all if one.converter.many is not None}.union(
             *(one.lists for one in self._all)
         )
         given = {name: values if name in lists or len(values) != 1 else values[0] for name, values in sent.items()}

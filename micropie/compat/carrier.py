@@ -17,8 +17,6 @@ from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
 from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, RouteMatch, Settings, Site, marks_above
 from micropie.tree import Node, Tree
 
-NO_VALUES: dict[str, object] = {}
-
 
 class CarryingSite(Site):
     """``inner`` has the native routes, mounts and WebSockets."""

@@ -61,6 +61,7 @@ from micropie.http import (
     with_html,
 )
 from micropie.routing import (
+    NO_VALUES,
     Handover,
     Route,
     Site,
@@ -74,8 +75,6 @@ from micropie.routing import (
 from micropie.sessions import Session
 from micropie.streams import EarlyHead, Stream, stream_of
 
-_NO_ARGUMENTS: Sequence[Any] = ()
-_NO_VALUES: Mapping[str, object] = {}
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
@@ -86,13 +85,14 @@ def respond(site: Site, request: Request) -> Flow[Any]:
     """Answer a request: the last step is the answer, or the mounted application that answers by itself."""
     exchange = request._exchange
     answer: Answer | Handover
+    arguments: Sequence[Any]
     failure: Exception | None = None
     other: Handover | Exception | None = None
     try:
         # 1. Route. One look-up finds a path without arguments; the site looks for all others.
         method = exchange.method
         route = site.exact.get(method, _NO_ROUTES).get(exchange.literal_path)
-        arguments, values, result = _NO_ARGUMENTS, _NO_VALUES, None
+        arguments, values, result = (), NO_VALUES, None
         if route is not None:
             exchange.route = route
             exchange.config = config = route.config

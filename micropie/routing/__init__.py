@@ -64,7 +64,7 @@ from micropie.routing.providers import (
     in_place_of,
     name_of,
 )
-from micropie.routing.router import RouteMatch
+from micropie.routing.router import NO_VALUES, RouteMatch
 from micropie.routing.routes import (
     Route,
     RouteEntry,
@@ -80,7 +80,7 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 
 # fmt: off
 __all__ = [
-    "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "REQUIRES", "WILDCARD",
+    "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES", "WILDCARD",
     "Asking", "Check", "Checking", "Config", "ErrorKey", "Function",
     "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Registrations", "Route", "RouteEntry",
     "RouteMark", "RouteMatch", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site", "check_error_key",

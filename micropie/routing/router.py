@@ -144,7 +144,7 @@ class Router:
 
     def __init__(self, config: Config) -> None:
         self.root = Node(config)
-        self.exact: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
+        self.exact: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
 
     def freeze(self) -> None:

@@ -32,18 +32,13 @@ class Site:
     def __init__(self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()) -> None:
         self.config, self.prefix, self.has_mounts = config, split_host(config.prefix)[1], bool(mounted)
         self.router, self.sockets = router, sockets
-        self.exact, self.mounted = router.exact, mounted
+        self.mounted = mounted
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         self._apps = [entry for entry in mounted if isinstance(entry, Site)]
-        if mounted:  # the short cuts that no mount hides
-            self.exact = {
-                method: {
-                    path: route
-                    for path, route in routes.items()
-                    if path and self._mounts.find(quote(path).encode()) is None
-                }
-                for method, routes in router.exact.items()
-            }
+        self.exact: dict[str, dict[str | None, Route]] = {  # the short cuts that no mount hides
+            method: {path: one for path, one in routes.items() if self._mounts.find(quote(path).encode()) is None}
+            for method, routes in router.exact.items()
+        }
 
     def entries(self) -> list[RouteEntry]:
         """Return every route of HTTP once, with its methods, also those of mounts and hosts that share this tree."""

@@ -16,12 +16,12 @@ from micropie.compat.bottle.plugins import Encoder
 from micropie.compat.bottle.responses import HTML, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Route
 from micropie.compat.bottle.state import decoded
-from micropie.compat.carrier import NO_VALUES, CarriedRoute, CarryingSite
+from micropie.compat.carrier import CarriedRoute, CarryingSite
 from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import AWAIT, RouteKind
 from micropie.http import JSON, EncodedAnswer, Request
-from micropie.routing import Config, Handover, RouteMatch, Site
+from micropie.routing import NO_VALUES, Config, Handover, RouteMatch, Site
 
 # Results that nothing has to be awaited for, as nearly all are.
 _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPResponse, HTTPError})

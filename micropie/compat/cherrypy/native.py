@@ -11,7 +11,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from micropie.compat.carrier import NO_VALUES, CarriedRoute, CarryingSite, status_of
+from micropie.compat.carrier import CarriedRoute, CarryingSite, status_of
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
@@ -20,7 +20,7 @@ from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import IO_THREADS, RouteKind, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
 from micropie.mounts import Mount, kind_of_target, mounted_path_of
-from micropie.routing import Handover, MountRoute, RouteMatch, Site
+from micropie.routing import NO_VALUES, Handover, MountRoute, RouteMatch, Site
 from micropie.streams import FileRange, ThreadSource
 
 _Answer: TypeAlias = EncodedAnswer | Response
