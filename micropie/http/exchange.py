@@ -187,7 +187,6 @@ class Exchange:
     known_client: Address | None = None
     known_host: str | None = None
     asked_for_host: Sequence[object] = ()  # the hooks that have set these before the application was chosen
-    host_site: Any = None  # the site of the host, where applications have hosts of their own
 
     def _set_defaults(self) -> None:
         """Set the state that most requests read: an object's own attribute is read faster than a default of its class.

@@ -145,13 +145,10 @@ class HostSite(Site):
     def _inside(self, request: Request) -> Site:
         """Return the site of a request's host, which a trusted proxy may state. Raises 400 if it is malformed."""
         exchange = request._exchange
-        if exchange.host_site is None:
-            for hook in () if exchange.asked_for_host else self._host_setters:
-                hook.before(request)
-            exchange.asked_for_host = self._host_setters
-            exchange.host_site = self._hosts.find(request.host) or self._others
-        site: Site = exchange.host_site
-        return site
+        for hook in () if exchange.asked_for_host else self._host_setters:
+            hook.before(request)
+        exchange.asked_for_host = self._host_setters
+        return self._hosts.find(request.host) or self._others
 
 
 class OutsideRoute(Route):
