@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from types import AsyncGeneratorType, GeneratorType
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
@@ -34,7 +34,7 @@ from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
 from micropie.http import MutableHeaders, Response, UnopenedSession, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.routing import ASKS_NOTHING, Asking, asked_by_parts, config_of, placed
+from micropie.routing import ASKS_NOTHING, Asking, asked_by_parts, check_middlewares, config_of, placed
 from micropie.streams import is_stream
 
 if TYPE_CHECKING:
@@ -116,13 +116,7 @@ class _GeneratorHook(_Hook):
 
     def before(self, request: Request, **given: object) -> Flow[object]:
         exchange = request._exchange
-        generator = self._function(request, **given)
-        if not isinstance(generator, GeneratorType | AsyncGeneratorType):
-            raise ResponseError(
-                f"{self._name} in middlewares is no middleware: an object with before_request or after_request, or a "
-                "generator function, def or async def, with one yield in it"
-            )
-        running = RunningGenerator(generator, self._kind, self)
+        running = RunningGenerator(self._function(request, **given), self._kind, self)
         exchange.generators = [*exchange.generators, running]
         answer = yield from running.go_on(None)
         if answer is None and running.has_ended:  # its author may have meant to refuse the request
@@ -231,12 +225,14 @@ def _changed(response: Response, changes: object, hook: str) -> Response:
 
 
 def _planned(middleware: Any, providers: Providers) -> _Hook:
+    """Return how a middleware runs. Raises ``SetupError`` for what is none: it may have been appended late."""
+    check_middlewares(providers, [middleware])
     hook: _Hook
     if hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
         hook = _ClassHook(middleware)
     else:
         has_parts = hasattr(middleware, "before") or hasattr(middleware, "after")
-        hook = _FlowHook(middleware) if has_parts or not callable(middleware) else _GeneratorHook(middleware)
+        hook = _FlowHook(middleware) if has_parts else _GeneratorHook(middleware)
     asking = asked_by_parts(middleware, providers)
     parts = {name.removesuffix("_request"): one for name, one in asking.items()}
     hook = _AskingHook(hook, parts) if parts.keys() & {"before", "after"} else hook

@@ -487,7 +487,8 @@ def test_no_middleware_that_was_appended_late_is_a_500_that_says_so(make_client:
 
     app.middlewares.append(no_generator)
     assert client.get("/").status_code == 500
-    assert "no_generator in middlewares is no middleware" in caplog.text
+    assert "no_generator" in caplog.text
+    assert "is no middleware: append an object with" in caplog.text
 
 
 def test_flow_middleware(make_client: MakeClient) -> None:
