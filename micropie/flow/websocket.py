@@ -1,7 +1,8 @@
 """The life of a WebSocket, written once for every server; ``flow/http.py`` is its counterpart for requests.
 
-A driver (``asgi/websocket.py``) makes the request and the socket, performs the steps of ``converse``, and ends the
-WebSocket as the ``CloseInfo`` says that the flow returns:
+A driver (``asgi/websocket.py``) makes the request and asks ``found_socket``, which does the search of stage 1. Where a
+mounted application serves the path, the driver hands the WebSocket over. Otherwise it makes the socket, performs the
+steps of ``converse``, and ends the WebSocket as the ``CloseInfo`` says that the flow returns:
 
     1. The path leads to a route.             4. The arguments are bound and the handler runs.
     2. Hooks of HTTP that guard run, and      5. ``after_websocket`` hooks run and the session is saved.

@@ -57,6 +57,7 @@ class Site:
         return self._found(request, takes_socket=True)
 
     def _found(self, request: Request, takes_socket: bool) -> RouteMatch | Handover:
+        """Do the search of ``find`` and of ``find_socket``, which differ in the router alone."""
         entry = self._inside(request) if self.has_mounts else None
         if isinstance(entry, Site):
             return entry._found(request, takes_socket)
