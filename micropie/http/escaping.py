@@ -76,25 +76,20 @@ class _Formatter(Formatter):
 _FORMATTER = _Formatter()
 
 
-def is_template(value: object) -> TypeGuard[Template]:
-    """Return whether this is a template string."""
-    return _is_template_type(type(value))
-
-
-def _is_template_type(kind: type) -> bool:  # whose module is not imported for that: older Pythons have none
+def _is_template(kind: type) -> bool:
+    """Return whether this is the type of template strings. Its module is not imported: older Pythons have none."""
     return kind.__name__ == "Template" and kind.__module__ == "string.templatelib"
 
 
 @lru_cache(256)
-def is_html_type(kind: type) -> bool:
-    """Return whether objects of this type are sent as HTML: template strings, and what has ``__html__``."""
-    return hasattr(kind, "__html__") or _is_template_type(kind)
+def _is_html_type(kind: type) -> bool:
+    return hasattr(kind, "__html__") or _is_template(kind)
 
 
 def is_html(value: object) -> TypeGuard[Template | _HasHtml]:
     """Return whether this is sent as HTML: a template string, or an object with ``__html__``."""
     kind: type = type(value)
-    return is_html_type(kind)
+    return _is_html_type(kind)
 
 
 def html_body(value: object) -> str | Iterator[str]:
@@ -106,11 +101,11 @@ def html_body(value: object) -> str | Iterator[str]:
     return Escaped(first) if second is None else chain((first, second), chunks)
 
 
-def _pieces(value: object, spec: str = "") -> Generator[str]:
+def _pieces(value: Any, spec: str = "") -> Generator[str]:
     """Yield the HTML of a value."""
     if spec:
         yield escape(format(value, spec))
-    elif is_template(value):
+    elif _is_template(type(value)):
         for part in value:
             if isinstance(part, str):
                 yield part
@@ -129,8 +124,8 @@ def _pieces(value: object, spec: str = "") -> Generator[str]:
 _CONVERSIONS: dict[str | None, Any] = {None: None, "s": str, "r": repr, "a": ascii}
 
 
-def _has_iterators(value: object) -> bool:
-    if is_template(value):
+def _has_iterators(value: Any) -> bool:
+    if _is_template(type(value)):
         return any(_has_iterators(one.value) for one in value.interpolations)
     return isinstance(value, Iterator) or (isinstance(value, list | tuple) and any(map(_has_iterators, value)))
 

@@ -22,7 +22,7 @@ import re
 import sys
 from array import array
 from binascii import b2a_base64
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set, ValuesView
+from collections.abc import Callable, Mapping, Sequence, Set, ValuesView
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
@@ -116,10 +116,10 @@ class Codec:
         try:
             if self._encode is not None:
                 data = self._encode(value)
-                if data.find(b"null") >= 0:  # None, or a NaN
-                    self._refuse_nan((value,))
+                if data.find(b"null") >= 0:  # None, or a NaN, which the standard library's encoder refuses
+                    JSONEncoder(allow_nan=False, default=self._step).encode(value)
                 return data
-        except (TypeError, CodecError):  # large integers, keys that are not str, mistakes: ``_dumps_plain`` decides
+        except (TypeError, ValueError):  # large integers, keys that are not str, mistakes: ``_dumps_plain`` decides
             pass
         return self._dumps_plain(value)
 
@@ -185,17 +185,6 @@ class Codec:
             dumped: object = value.model_dump(mode="json", **({"fallback": self._step} if self._own else {}))
             return _refuse(value) if type(dumped) is kind else dumped
         return (_conversion_of(value.__class__) or _refuse)(value)  # a proxy names the class that it stands for
-
-    def _refuse_nan(self, values: Iterable[Any]) -> None:
-        """Raise ``CodecError`` for a NaN or Infinity in ``values``, however deep."""
-        for value in values:
-            kind = type(value)
-            if kind is float:
-                _check_finite(value)
-            elif kind is dict:
-                self._refuse_nan(value.values())
-            elif kind not in _ATOMS:
-                self._refuse_nan(value if kind is list or kind is tuple else (self._step(value),))
 
 
 def _struct(value: Any) -> object:

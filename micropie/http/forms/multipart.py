@@ -7,9 +7,8 @@ order of the bytes, and a part's head is read once it is complete.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from enum import Enum
 from threading import RLock
-from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Final, NamedTuple, Self, TypeAlias, TypeVar
 
 from micropie.errors import BadRequest, HTTPError, check_most, logger
 from micropie.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
@@ -29,17 +28,13 @@ class PartHead(NamedTuple):
     headers: dict[str, str]
 
 
-class _Need(Enum):
-    MORE = "more"
-
-
-_MORE: Final = _Need.MORE  # yielded by a parser that needs the next chunk
+_MORE: Final = b""  # yielded by a parser that needs the next chunk
 
 Event: TypeAlias = PartHead | bytes | None
 """A part begins with its head; its bytes follow, chunk by chunk; None is its end."""
 
 _Result = TypeVar("_Result")
-Parsing: TypeAlias = Generator[Event | Literal[_Need.MORE], bytes, _Result]
+Parsing: TypeAlias = Generator[Event, bytes, _Result]
 
 
 class PartParser:
@@ -74,7 +69,7 @@ class PartParser:
             raise HTTPError(*self._failure)
         try:
             event = self._parsing.send(chunk)
-            while event is not _MORE:
+            while event != _MORE:
                 yield event
                 event = next(self._parsing)
         except StopIteration:
