@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any
 
 from micropie.errors import HTTPError, as_authors_see
-from micropie.http import PROBLEM, TEXT, Request, Response, problem_members
+from micropie.http import HTML, PROBLEM, TEXT, Request, Response, problem_members, wanted_form
 from micropie.routing import RouteEntry, config_of, function_of, handlers_route
 
 _LINES_AROUND = 5  # the failing line
@@ -80,12 +80,7 @@ def error_page(request: Request, failure: Exception) -> Response:
     """Return the 500 for an unhandled exception, with its traceback."""
     formatted = traceback.format_exception(*as_authors_see(failure))
     lines = _encodable(_hide_secrets("".join(formatted)))
-    kind = _format_of(request)
-    if kind == "text":
-        return Response(lines, 500, _HEADERS, TEXT)
     title = _encodable(f"{type(failure).__name__}: {_text_of(failure)}")
-    if kind == "json":
-        return _problem(500, title, {"traceback": lines.splitlines()})
     parts = [_heading(title, f"{request.method} {request.path}"), '<p><a href="#text">Copy the traceback</a></p>']
     own = _authors_packages(request)
     for relation, exception in _chain(failure):
@@ -96,7 +91,7 @@ def error_page(request: Request, failure: Exception) -> Response:
     del exception
     parts.append(_about_request(request))
     parts.append(f'<h2>As text: a click selects all of it</h2><pre id="text">{escape(lines)}</pre>')
-    return _html(500, title, parts)
+    return _answer(request, HTTPError(500, title), parts, lines, {"traceback": lines.splitlines()})
 
 
 def not_found_page(request: Request, failure: HTTPError, entries: Sequence[RouteEntry]) -> Response:
@@ -104,40 +99,29 @@ def not_found_page(request: Request, failure: HTTPError, entries: Sequence[Route
     table = {f"{entry.route.pattern} ({entry.route.name})": entry for entry in entries}
     by_path = {entry.route.pattern: entry for entry in entries}
     near = [by_path[path] for path in get_close_matches(request.path[:200], by_path, n=3, cutoff=0.5)]
-    kind = _format_of(request)
-    names = [_route_line(entry) for entry in near]
-    if kind == "json":
-        routes = [_route_line(entry) for entry in table.values()]
-        return _problem(404, str(failure.message), {"near": names, "routes": routes}, failure.headers)
-    if kind == "text":
-        lines = [str(failure.message), "", *(["Did you mean:", *names, ""] if near else [])]
-        lines += ["Routes:", *(_route_line(entry) for entry in table.values())]
-        return Response("\n".join(lines) + "\n", 404, [*failure.headers, *_HEADERS], TEXT)
+    names, routes = ([_route_line(entry) for entry in entries] for entries in (near, table.values()))
+    lines = [str(failure.message), "", *(["Did you mean:", *names, ""] if near else []), "Routes:", *routes, ""]
     parts = [_heading(str(failure.message), f"No route answers {request.method} {request.path}.")]
     if near:
         parts.append(f"<h2>Did you mean</h2>{_routes(near)}")
     parts += [f"<h2>Routes</h2>{_routes(table.values())}", _about_request(request)]
-    return _html(404, str(failure.message), parts, failure.headers)
+    return _answer(request, failure, parts, "\n".join(lines), {"near": names, "routes": routes})
 
 
-def _format_of(request: Request) -> str:
-    """Return "html" for a browser, "json" for a client that asks for JSON or sent it, else "text"."""
-    accept, sent = (request.headers.get(name, "").lower() for name in ("accept", "content-type"))
-    if "text/html" in accept:
-        return "html"
-    return "json" if "json" in accept or "json" in sent else "text"
-
-
-def _problem(status: int, detail: str, more: Mapping[str, object], headers: Iterable[tuple[str, str]] = ()) -> Response:
-    return Response({**problem_members(status, detail), **more}, status, [*headers, *_HEADERS], PROBLEM)
-
-
-def _html(status: int, title: str, parts: Iterable[str], headers: Iterable[tuple[str, str]] = ()) -> Response:
+def _answer(
+    request: Request, error: HTTPError, parts: Iterable[str], text: str, members: Mapping[str, object]
+) -> Response:
+    """Return the answer in the form that the client can use: a page of ``parts``, a problem with ``members``, text."""
+    form, title, headers = wanted_form(request), str(error.message), [*error.headers, *_HEADERS]
+    if form == "text":
+        return Response(text, error.status, headers, TEXT)
+    if form == "json":
+        return Response({**problem_members(error.status, title), **members}, error.status, headers, PROBLEM)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     page = (
         f'<!doctype html><html lang="en"><head>{head}<style>{_STYLE}</style></head><body>{"".join(parts)}</body></html>'
     )
-    return Response(_encodable(page), status, [*headers, *_HEADERS], "text/html; charset=utf-8")
+    return Response(_encodable(page), error.status, headers, HTML)
 
 
 def _encodable(text: str) -> str:

@@ -16,9 +16,9 @@ from micropie.http.forms.receiving import AHEAD, has_large_body, receive_body, r
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
 from micropie.http.headers import LONGEST_KEPT, Headers, MutableHeaders, cached_if_short
 from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, loads
-from micropie.http.media_types import codec_of, content_type, weights_of
+from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
-from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated
+from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated, wanted_form
 from micropie.http.request import Request, WebSocketRequest, bound_request, current_request
 from micropie.http.response import (
     HTML,
@@ -83,12 +83,10 @@ from micropie.lazily import lazily
 
 if TYPE_CHECKING:
     from micropie.http.conditional import (
-        CONDITIONS,
         Selection,
         accepts_coding,
         http_date,
         select,
-        weight_of_coding,
     )
     from micropie.http.forms.multipart import MultipartParser
     from micropie.http.pagination import Page
@@ -96,7 +94,7 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AHEAD", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "FORM", "HTML",
+    "AHEAD", "BUILTINS", "CHUNK", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "FORM", "HTML",
     "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PRIVATE",
     "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "Address", "Answer", "BindingError", "BindingErrors",
     "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference",
@@ -111,7 +109,7 @@ __all__ = [
     "in_chunks", "is_base_url", "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private",
     "merge_pending", "nested", "normal_host", "normal_hosts", "normal_origin", "parse_cookies", "problem_members",
     "quoted_address", "raw_path_below", "receive_body", "receive_form", "redirect_response", "rows", "select",
-    "split_host", "start_failed", "states_status", "status_line", "translated", "weight_of_coding", "weights_of",
+    "split_host", "start_failed", "states_status", "status_line", "translated", "wanted_form",
     "with_host", "with_html", "without_prefix",
 ]
 # fmt: on
@@ -120,7 +118,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "conditional": "CONDITIONS Selection accepts_coding http_date select weight_of_coding",
+        "conditional": "Selection accepts_coding http_date select",
         "forms.multipart": "MultipartParser",
         "pagination": "Page",
         "signing": "CookieSigner Secret Signer",

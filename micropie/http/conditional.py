@@ -25,10 +25,6 @@ _RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 _DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
 
-# The headers that ``select`` looks at. Nearly all requests have none of them.
-CONDITIONS = frozenset({"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"})
-
-
 class Selection(NamedTuple):
     """A status (200, 206 or 304), and the bytes of the representation to send, ``start`` up to ``stop``."""
 
@@ -141,13 +137,10 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
 
 
 def accepts_coding(header: str, names: tuple[str, ...]) -> bool:
-    """Return whether an Accept-Encoding header allows a coding, which may have several ``names``.
+    """Return whether an Accept-Encoding header takes a coding as gladly as none. It may have several ``names``.
 
     A name overrides ``*``. Without the header no coding is used; section 12.5.3 leaves that open.
     """
-    return weight_of_coding(weights_of(header, unclear=0.0), names) > 0
-
-
-def weight_of_coding(weights: Mapping[str, float], names: tuple[str, ...]) -> float:
-    """Return the weight of a coding with these names, 0 if it is not accepted."""
-    return next((weights[name] for name in (*names, "*") if name in weights), 0.0)
+    weights = weights_of(header, unclear=0.0)
+    weight = next((weights[name] for name in (*names, "*") if name in weights), 0.0)
+    return weight > 0 and weight >= weights.get("identity", 0.0)

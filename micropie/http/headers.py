@@ -80,10 +80,6 @@ class Headers(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._joined)
 
-    def has_any(self, names: frozenset[str]) -> bool:
-        """Return whether one of ``names``, in lower case, is there."""
-        return not self._joined.keys().isdisjoint(names)
-
     def get_all(self, name: str) -> list[str]:
         """Return every value of ``name``, in order; ``[]`` if there is none."""
         wanted = _key_of(name)

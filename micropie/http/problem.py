@@ -63,7 +63,7 @@ def error_answer(request: Request, error: HTTPError) -> Response:
     kind: str = request._exchange.config.settings.errors
     headers = error.headers
     if kind == "auto":
-        kind = _wanted(request)
+        kind = wanted_form(request)
         if kind != "text":
             headers = [*headers, ("Vary", "Accept")]
     phrase = PHRASES.get(error.status, "Error")
@@ -85,7 +85,8 @@ def translated(request: Request, sentence: str) -> str:
         return sentence
 
 
-def _wanted(request: Request) -> str:
+def wanted_form(request: Request) -> str:
+    """Return the form of an error that the client can use: "html", "json" or "text"."""
     with suppress(HTTPError):  # too many headers, a malformed Content-Length
         accept = request.headers.get("accept") or "*/*"
         if accept != "*/*":

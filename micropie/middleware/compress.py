@@ -16,12 +16,11 @@ from micropie.http import (
     MutableHeaders,
     Request,
     Response,
+    accepts_coding,
     add_vary,
     cached_if_short,
     encode_body,
     merge_pending,
-    weight_of_coding,
-    weights_of,
 )
 from micropie.middleware.base import FlowMiddleware
 from micropie.streams import Stream, stream_of, transform_stream
@@ -217,7 +216,4 @@ def _accepts_gzip(request: Request) -> bool:
 
 @cached_if_short(64)  # browsers send only a few different values
 def _prefers_gzip(header: str) -> bool:
-    """Return whether gzip is accepted, with no less weight than ``identity``."""
-    weights = weights_of(header, unclear=0.0)
-    gzip = weight_of_coding(weights, ("gzip", "x-gzip"))
-    return gzip > 0 and gzip >= weights.get("identity", 0.0)
+    return accepts_coding(header, ("gzip", "x-gzip"))
