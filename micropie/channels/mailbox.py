@@ -132,9 +132,8 @@ class Mailbox:
         self._waiting: list[Callable[[], object]] = []
         self.dropped = 0
         self.gaps = 0
-        self._size = size
         self._closes = when_full == "close"
-        self._messages: deque[Message] = deque()
+        self._messages: deque[Message] = deque(maxlen=size)
         self._lost = ""  # why messages were lost, until ``take`` raises it
         self._has_ended = False
 
@@ -143,14 +142,13 @@ class Mailbox:
         with self._lock:
             if self._has_ended:
                 return
-            if len(self._messages) == self._size:
+            if len(self._messages) == self._messages.maxlen:
                 self.dropped += 1
                 if self._closes:
-                    self._lost, self._has_ended = f"{self._size} messages were waiting, and another one came", True
-                else:
-                    self._messages.popleft()
+                    self._lost = f"{len(self._messages)} messages were waiting, and another one came"
+                    self._has_ended = True
             if not self._has_ended:
-                self._messages.append(message)
+                self._messages.append(message)  # a deque of limited length drops its oldest
         self._call_waiting()
 
     def gap(self, reason: str) -> None:

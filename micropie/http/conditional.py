@@ -51,7 +51,7 @@ def http_date(seconds: int) -> str:
 
 def parse_http_date(value: str) -> int | None:
     """Parse a date in any of HTTP's three formats into seconds since 1970. Returns None for anything else."""
-    if not value or not _DATE.fullmatch(value.strip()):
+    if not _DATE.fullmatch(value.strip()):
         return None
     try:
         from email.utils import mktime_tz, parsedate_tz
@@ -72,8 +72,7 @@ def select(headers: Mapping[str, str], method: str, etag: str, modified: int, si
     if matches is not None:
         is_current = matches.strip() == "*" or ("", etag) in _ENTITY_TAG.findall(matches)
     else:
-        unmodified_since = headers.get("if-unmodified-since")
-        date = None if unmodified_since is None else parse_http_date(unmodified_since)
+        date = parse_http_date(headers.get("if-unmodified-since", ""))
         is_current = date is None or modified <= date
     if not is_current:
         raise HTTPError(412, "This is not the version that the request is for.")
@@ -97,8 +96,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     if known is not None:
         opaque = etag.removeprefix("W/")
         return known.strip() == "*" or any(tag == opaque for _, tag in _ENTITY_TAG.findall(known))
-    modified_since = headers.get("if-modified-since")
-    date = None if modified_since is None else parse_http_date(modified_since)
+    date = parse_http_date(headers.get("if-modified-since", ""))
     return date is not None and modified <= date
 
 

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.escaping import html_body, is_html
-from micropie.http.headers import MutableHeaders, cached_if_short
+from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
@@ -309,11 +309,11 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
     8.1). Raises ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
     """
     if isinstance(body, str):
-        charset = None if content_type is None else _other_charset(content_type)
-        if charset is None:
+        charset = content_type and _CHARSET.search(content_type)
+        if not charset or charset[1].lower() in ("utf-8", "utf8"):
             return body.encode(), False
         try:
-            return body.encode(codec_of(charset)), False
+            return body.encode(codec_of(charset[1])), False
         except (LookupError, UnicodeEncodeError) as error:
             problem = str(error)
         raise ResponseError(f"text can't be sent as {content_type!r}: {problem}")
@@ -325,13 +325,6 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
 
 
 _CHARSET = pattern(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
-
-
-@cached_if_short(256)  # content types are few, but an author may send back that of an upload
-def _other_charset(content_type: str) -> str | None:
-    """Return the charset that a content type states, None if it states none or UTF-8."""
-    found = _CHARSET.search(content_type)
-    return found[1] if found and found[1].lower() not in ("utf-8", "utf8") else None
 
 
 def checked_headers(

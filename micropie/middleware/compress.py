@@ -211,9 +211,4 @@ def _weaken_etag(headers: MutableHeaders) -> None:
 
 
 def _accepts_gzip(request: Request) -> bool:
-    return _prefers_gzip(request.headers.get("accept-encoding", ""))
-
-
-@cached_if_short(64)  # browsers send only a few different values
-def _prefers_gzip(header: str) -> bool:
-    return accepts_coding(header, ("gzip", "x-gzip"))
+    return accepts_coding(request.headers.get("accept-encoding", ""), ("gzip", "x-gzip"))
