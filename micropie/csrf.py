@@ -15,14 +15,11 @@ The secret itself is accepted as well.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from micropie.errors import ResponseError
-from micropie.http import CSRF_FIELD, format_cookie
+from micropie.http import CSRF_FIELD, Request, format_cookie
 from micropie.lazily import pattern
-
-if TYPE_CHECKING:
-    from micropie.http import Request
 
 _SECRET = pattern("[A-Za-z0-9_-]{43}")
 _SALT_LENGTH: Final = 22  # characters, of 16 bytes

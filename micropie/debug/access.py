@@ -10,11 +10,8 @@ import os
 import re
 import sys
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from micropie.http import Address
-from micropie.http import Request
+from micropie.http import Address, Request
 from micropie.lazily import pattern
 
 # Words in the names of headers that proxies add, to tell who the client is or that they stand between. Browsers never

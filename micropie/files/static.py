@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from micropie.errors import HTTPError, ResponseError, SetupError, is_count
 from micropie.execution import IO, Flow
@@ -25,6 +25,7 @@ from micropie.http import (
     DOTS_AND_EMPTY,
     FileReference,
     HeadersLike,
+    Request,
     Response,
     Selection,
     add_vary,
@@ -34,9 +35,6 @@ from micropie.http import (
 )
 from micropie.routing import FINGERPRINT, run_in
 from micropie.streams import PART_CHUNK, FileRange
-
-if TYPE_CHECKING:
-    from micropie.http import Request
 
 SMALL = PART_CHUNK  # bytes; a file of one read costs one round trip to a thread
 _YEAR = 365 * 24 * 3600  # seconds

@@ -82,12 +82,7 @@ from micropie.http.urls import (
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
-    from micropie.http.conditional import (
-        Selection,
-        accepts_coding,
-        http_date,
-        select,
-    )
+    from micropie.http.conditional import Selection, accepts_coding, http_date, select
     from micropie.http.forms.multipart import MultipartParser
     from micropie.http.pagination import Page
     from micropie.http.signing import CookieSigner, Secret, Signer

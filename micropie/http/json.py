@@ -32,14 +32,11 @@ from itertools import accumulate
 from json import JSONDecoder, JSONEncoder
 from pathlib import PurePath
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from micropie.errors import BadRequest
 from micropie.execution import current
 from micropie.lazily import pattern
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 Dumps: TypeAlias = Callable[[object], bytes]
 Encoders: TypeAlias = Mapping[type, Callable[[Any], object]]
@@ -215,10 +212,6 @@ def _encode_plain(tree: object) -> bytes:
 _ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
 
 
-def _decimal(value: Decimal) -> str:
-    return str(value) if value.is_finite() else _refuse(value)
-
-
 def _duration(value: timedelta) -> str:
     """Return a duration as ISO 8601 has it, in days and seconds as msgspec writes it."""
     size = abs(value)
@@ -256,7 +249,7 @@ def _conversions() -> tuple[tuple[type | tuple[type, ...], Callable[[Any], objec
         (date, date.isoformat),
         (time, time.isoformat),
         (UUID, str),
-        (Decimal, _decimal),
+        (Decimal, lambda value: str(value) if value.is_finite() else _refuse(value)),
         (type, _refuse),
         (Enum, lambda value: value.value),  # before str and int: it may be one
         (str, str.__str__),

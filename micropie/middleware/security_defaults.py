@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from micropie.http import PREFIXES
 from micropie.middleware.csrf import CSRFMiddleware
 from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.security_headers import YEAR, SecurityHeaders
 from micropie.middleware.trusted_hosts import TrustedHosts
-
-if TYPE_CHECKING:
-    from micropie.routing import Config
+from micropie.routing import Config
 
 logger = logging.getLogger("micropie.security")
 

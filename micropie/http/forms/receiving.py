@@ -14,8 +14,6 @@ from micropie.http.forms.data import MULTIPART, parse_query, require_utf8
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.media_types import is_json
 
-JSON = "application/json"
-
 # For a handler that receives the body itself, in a thread: a short one is received ahead, so that no thread waits for a
 # slow client, and none has to ask the event loop for it.
 AHEAD: Final = "ahead"
@@ -45,7 +43,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         yield from receive_multipart(exchange, parameters)
         return
     else:
-        accept = _PARSERS.get(media_type) or (accept_json if is_json(media_type) else None)
+        accept = accept_form if media_type == FORM else accept_json if is_json(media_type) else None
         if accept is None or exchange.form_fields is not None:  # nothing is to be parsed, or a hook did it
             return
         most = exchange.config.limits.max_data_size
@@ -84,9 +82,7 @@ def has_large_body(exchange: Exchange) -> bool:
 
 def accept_form(exchange: Exchange, body: bytes) -> None:
     """Parse an urlencoded form into the request's fields. Raises 400, 413 and 415."""
-    parameters = exchange.framing()[1]
-    if parameters:
-        require_utf8(parameters.get("charset", ""))
+    require_utf8(exchange.framing()[1].get("charset", ""))
     exchange.form_fields = parse_query(body, exchange.config.limits)
 
 
@@ -95,9 +91,6 @@ def accept_json(exchange: Exchange, body: bytes) -> None:
     if body:  # scripts name the media type on a DELETE without a body, too
         document = codec.loads(body)
         exchange.document = NULL if document is None else document
-
-
-_PARSERS = {FORM: accept_form, JSON: accept_json}
 
 
 def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[None]:
