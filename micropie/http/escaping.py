@@ -82,14 +82,15 @@ def _is_template(kind: type) -> bool:
 
 
 @lru_cache(256)
-def _is_html_type(kind: type) -> bool:
+def is_html_type(kind: type) -> bool:
+    """Return whether objects of this type are sent as HTML: template strings, and what has ``__html__``."""
     return hasattr(kind, "__html__") or _is_template(kind)
 
 
 def is_html(value: object) -> TypeGuard[Template | _HasHtml]:
     """Return whether this is sent as HTML: a template string, or an object with ``__html__``."""
     kind: type = type(value)
-    return _is_html_type(kind)
+    return is_html_type(kind)
 
 
 def html_body(value: object) -> str | Iterator[str]:

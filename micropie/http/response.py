@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
-from micropie.http.escaping import html_body, is_html
+from micropie.http.escaping import html_body, is_html_type
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
@@ -165,7 +165,8 @@ def as_response(result: object) -> Response:
 
 def with_html(response: Response) -> Response:
     """Return a response, with its text and type if the body is HTML by itself: a template string, for example."""
-    if is_html(response.body):
+    kind: type = type(response.body)
+    if is_html_type(kind):
         response.body = html_body(response.body)
         if response.content_type is None:
             response.content_type = _HTML_BY_ITSELF

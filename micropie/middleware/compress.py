@@ -11,17 +11,7 @@ from weakref import ref
 
 from micropie.errors import check, is_count
 from micropie.execution import BLOCK, Flow, call
-from micropie.http import (
-    JSON,
-    MutableHeaders,
-    Request,
-    Response,
-    accepts_coding,
-    add_vary,
-    cached_if_short,
-    encode_body,
-    merge_pending,
-)
+from micropie.http import JSON, MutableHeaders, Request, Response, accepts_coding, add_vary, encode_body, merge_pending
 from micropie.middleware.base import FlowMiddleware
 from micropie.streams import Stream, stream_of, transform_stream
 
@@ -73,7 +63,6 @@ class Compress(FlowMiddleware):
             check("Compress(types=...)", fine, name, 'media types such as "text/html", "text/*" and "*+json"')
         self._minimum = minimum
         self.level = level
-        self._is_listed = cached_if_short(256)(self._matches_types)
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
         """Compress the answer if its headers, its type and its length allow it."""
@@ -136,7 +125,7 @@ class Compress(FlowMiddleware):
             request._exchange.call_before_head(compressor.describe)
         return response
 
-    def _matches_types(self, content_type: str) -> bool:
+    def _is_listed(self, content_type: str) -> bool:
         media_type = content_type.partition(";")[0].strip().lower()
         kind, _, name = media_type.partition("/")
         names = {media_type, f"{kind}/*"}
