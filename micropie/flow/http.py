@@ -41,7 +41,6 @@ from micropie.http import (
     CSRF_FIELD,
     JSON,
     NO_OTHER_HEADERS,
-    PRIVATE,
     Answer,
     ChunkedBody,
     EncodedAnswer,
@@ -406,7 +405,7 @@ def _keep_private(request: Request, session: Session, response: Response, saves:
     exchange = request._exchange
     if session.accessed:
         add_vary(response.headers, "Cookie")
-        response.headers.setdefault(*PRIVATE)
+        response.headers.setdefault("cache-control", "private")
     if (saves or exchange.csrf_salt is not None) and make_private(response.headers):
         logger.warning(
             "%s: an answer with a client's own cookie or token can't be public: it is sent as private", exchange.label

@@ -33,8 +33,6 @@ JSON: Final = "application/json"
 # a type that the author sets on ``self.response`` goes before it.
 _HTML_BY_ITSELF: Final = f"{HTML} "[:-1]
 
-PRIVATE: Final = ("cache-control", "private")
-
 # Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never run as a page.
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = (NOSNIFF,)

@@ -218,6 +218,7 @@ def test_R28_R37_64_kib_of_anything_take_no_time(bomb: str) -> None:
         ("*, br;q=0", False, True),
         ("br, *;q=0", True, False),
         ("identity", False, False),
+        ("identity, br;q=0.9, gzip", False, True),
         ("bro, gzipped", False, False),
         (";q=0,,", False, False),
     ],
