@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from typing import Generic, TypeVar
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from micropie.errors import BadRequest, SetupError, check, refuse_text
 from micropie.lazily import pattern
@@ -25,13 +25,7 @@ def is_host(host: str) -> bool:
     match = _HOST.fullmatch(host)
     if match is None or int(match["port"] or 0) > 65535:
         return False
-    if match["v6"] is None:
-        return True
-    try:
-        ipaddress.IPv6Address(match["v6"])
-    except ValueError:
-        return False
-    return True
+    return match["v6"] is None or normal_host(match["name"]) != ""
 
 
 # -- tables of hosts ---------------------------------------------------------------------------------------------------
@@ -102,11 +96,8 @@ def quoted_address(address: str) -> str:
 
 def with_host(url: str, host: str) -> str:
     """Return an absolute URL with another host on the same port."""
-    scheme, _, rest = url.partition("://")
-    before, slash, path = rest.partition("/")
-    match = _HOST.fullmatch(before)
-    port = f":{match['port']}" if match is not None and match["port"] else ""
-    return f"{scheme}://{host}{port}{slash}{path}"
+    parts = urlsplit(url)
+    return parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}").geturl()
 
 
 # -- origins -----------------------------------------------------------------------------------------------------------

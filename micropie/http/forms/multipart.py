@@ -212,10 +212,7 @@ def _head_of(block: bytes, most_headers: int, most_bytes: int, needs_names: bool
         name = match[1].decode().lower()
         if name in headers:
             raise BadRequest("A part of the form has a header twice.")
-        try:
-            headers[name] = match[2].decode()
-        except UnicodeDecodeError:
-            raise BadRequest("The multipart form is malformed: a header is not valid UTF-8.") from None
+        headers[name] = text_of(match[2])
     part_name, filename = disposition(headers.get("content-disposition", ""), needs_names)
     if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
         raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
