@@ -970,6 +970,22 @@ def test_a_handler_found_by_its_name_shares_its_segments(make_client: MakeClient
     assert client.get("/show?number=8").text == "small thing 8 8 "
 
 
+def test_a_provider_takes_nothing_that_it_does_not_name(make_client: MakeClient) -> None:
+    class Root(App):
+        def show(self, thing: Thing, *rest: str, **others: str) -> Any:
+            return [thing.name, rest, others]
+
+    app = Root()
+
+    @app.provides(Thing)
+    def thing(*segments: str, size: str = "small", **options: str) -> Thing:
+        return Thing(f"{segments} {size} {options}")
+
+    client = make_client(app)
+    sent = {"size": "big", "is_admin": "1"}
+    assert client.get("/show/a/b", params=sent).json() == ["() big {}", ["a", "b"], sent]
+
+
 def test_a_provider_takes_from_a_body(make_client: MakeClient) -> None:
     app = App()
 
