@@ -137,6 +137,10 @@ HITS = """
 """
 
 
+# The first of these tests builds the site, in one process: beside twenty busy ones that took over four minutes.
+BUILDING = pytest.mark.timeout(480)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built without a warning: 4 seconds of a processor."""
@@ -147,7 +151,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.timeout(240)
+@BUILDING
 def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 30
@@ -218,7 +222,7 @@ def browser(chromium: webdriver.Chrome) -> webdriver.Chrome:
     return chromium
 
 
-@pytest.mark.timeout(240)
+@BUILDING
 def test_the_search_finds_what_people_type_among_the_first_three_pages(address: str, browser: webdriver.Chrome) -> None:
     browser.get(f"{address}/index.html")
     browser.execute_script("document.querySelector('[data-md-component=search-query]').focus()")
@@ -271,7 +275,7 @@ FITTING = """
 """
 
 
-@pytest.mark.timeout(240)
+@BUILDING
 def test_each_page_fits_on_a_telephone_and_none_is_endless(site: Path, address: str, browser: webdriver.Chrome) -> None:
     pages = [str(page.relative_to(site)) for page in sorted(site.rglob("*.html")) if page.name != "404.html"]
     browser.get(f"{address}/index.html")
@@ -347,7 +351,7 @@ def documented() -> list[tuple[str, str, str]]:
 
 
 @needs_pyodide
-@pytest.mark.timeout(240)
+@BUILDING
 def test_what_has_a_button_answers_in_the_browser_as_the_page_says(address: str, browser: webdriver.Chrome) -> None:
     cases = documented()
     matches = [REQUEST.fullmatch(line) for _, _, line in cases]
@@ -382,7 +386,7 @@ def _detail(body: str) -> str:
 
 
 @needs_pyodide
-@pytest.mark.timeout(240)
+@BUILDING
 def test_an_application_is_changed_asked_and_stopped_in_the_browser(address: str, browser: webdriver.Chrome) -> None:
     browser.get(f"{address}/start/first-app.html")
     loaded = "return performance.getEntriesByType('resource').map(one => one.name)"
