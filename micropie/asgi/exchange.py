@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from math import inf
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -45,9 +46,7 @@ class ASGIExchange(StreamedExchange):
     """See ``Request``. The scope is the server's own, not a copy."""
 
     is_on_loop = True
-    _ended = False  # no further piece of the body is to come
-    _gone = False
-    _is_refused = False  # because too many threads wait for their clients
+    _body_error: Callable[[], Exception] | None = None  # of each read, once one has failed
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
     def __init__(self, scope: Scope, receive: Receive, method: str | None = None) -> None:
@@ -148,7 +147,7 @@ class ASGIExchange(StreamedExchange):
         if self.put_back is not None:
             piece, self.put_back = self.put_back, None
             return piece
-        if self._ended:
+        if self._body_error is not None:
             raise self._body_error()
         steps = self._receive().__await__()
         try:
@@ -166,8 +165,7 @@ class ASGIExchange(StreamedExchange):
                 limit = min(silence, left) if may_wait else 0
                 message = await resume(steps, waits_for, None if limit == inf else limit)
         except TimeoutError:
-            self._ended = True
-            self._is_refused = not may_wait
+            self._body_error = _too_slow if may_wait else too_many_waiting
             raise self._body_error() from None
         finally:
             self.in_flight.set()
@@ -180,19 +178,9 @@ class ASGIExchange(StreamedExchange):
 
     def _piece_of(self, message: Message) -> tuple[bytes, bool]:
         if message["type"] != "http.request":
-            self._ended = self._gone = True
+            self._body_error = _left
             raise self._body_error()
-        more = message.get("more_body", False)
-        self._ended = not more
-        return message.get("body") or b"", more
-
-    def _body_error(self) -> Exception:
-        """Return the error for reads after a failed body: a disconnect, 408 or 503."""
-        if self._gone:
-            return ClientDisconnect("the client left before its request was complete")
-        if self._is_refused:
-            return too_many_waiting()
-        return HTTPError(408, "The body stopped arriving.")
+        return message.get("body") or b"", message.get("more_body", False)
 
     async def receive_message(self) -> Message:
         """Return the next message, for a mounted application."""
@@ -228,6 +216,10 @@ class ASGIExchange(StreamedExchange):
 
     def abandon(self) -> Awaitable[None]:
         return perform_cleanup(self)
+
+
+_left = partial(ClientDisconnect, "the client left before its request was complete")
+_too_slow = partial(HTTPError, 408, "The body stopped arriving.")
 
 
 class ASGIWebSocketExchange(ASGIExchange):
