@@ -11,7 +11,7 @@ from micropie import mounts, websockets
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
-from micropie.asgi.streaming import encode_headers, send_streamed
+from micropie.asgi.streaming import encode_headers, head_message, send_streamed
 from micropie.errors import logger
 from micropie.execution import ANSWER, AWAIT, AnyStep, LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
@@ -68,10 +68,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.close", "code": websockets.FAILED, "reason": ""})
         return
-    status, content_type, length, pairs, body, _ = start_failed(scope["method"] == "HEAD")
-    headers = encode_headers(content_type, length, pairs)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    answer = start_failed(scope["method"] == "HEAD")
+    await send(head_message(answer))
+    await send({"type": "http.response.body", "body": answer[4]})
 
 
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:

@@ -112,7 +112,7 @@ async def perform_step(
     if isinstance(kind, ServiceThreads):
         return await in_thread(kind, function, *arguments)
     if kind is CLOSE:
-        return await close_stream(arguments[0], config_of(context))
+        return await close_stream(arguments[0], cast("StreamedExchange", context))
     if isinstance(kind, Limited):
         with anyio.move_on_after(kind.seconds):
             return await perform_step(kind.kind, function, arguments, context, 0.0)
@@ -171,13 +171,13 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
         except BaseException as error:
             failure = error
         scope.shield = True
-        lifting = _LIFTED_SHIELDS.get().add(partial(setattr, scope, "shield", False))
+        prevent_lifting = _LIFTED_SHIELDS.get().add(partial(setattr, scope, "shield", False))
         try:
             with suppress(StopAsyncIteration):
                 await (anext(generator) if failure is None else generator.athrow(failure))
             await generator.aclose()  # one that yields twice
         finally:
-            lifting.cancel()
+            prevent_lifting()
             del failure
 
 

@@ -33,9 +33,9 @@ import anyio
 
 from micropie import streams
 from micropie.errors import ClientDisconnect, logger, raise_any
-from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, in_thread, no_function
+from micropie.execution import TASKS, WAKERS
 from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
-from micropie.routing import Config, config_of
+from micropie.routing import config_of
 from micropie.streams import ASK_AFTER, END, EarlyHead, LoopSource, Stream, ThreadSource, as_bytes
 
 PATHSEND = "http.response.pathsend"
@@ -56,39 +56,27 @@ class DelayedCalls:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._tasks = TASKS.get()
-        self._calls: deque[DelayedCall] = deque()
+        self._calls: deque[tuple[float, list[Callable[[], object]]]] = deque()  # no function: it was prevented
 
-    def add(self, function: Callable[[], object]) -> DelayedCall:
-        """Call ``function`` later, in this context, unless the call that is returned is cancelled."""
-        call = DelayedCall(monotonic() + self._seconds, partial(copy_context().run, function))
+    def add(self, function: Callable[[], object]) -> Callable[[], None]:
+        """Call ``function`` later, in this context. Return a function that prevents the call and lets go of it."""
+        functions = [partial(copy_context().run, function)]
         if not self._calls:
             # In no request's context: a task that waits for calls which were cancelled would keep the request.
             self._tasks.start_soon(self._run, context=Context())
-        self._calls.append(call)
-        return call
+        self._calls.append((monotonic() + self._seconds, functions))
+        return functions.clear
 
     async def _run(self) -> None:
         while self._calls:
-            pause = self._calls[0].due - monotonic()
+            due, functions = self._calls[0]
+            pause = due - monotonic()
             if pause > 0:
                 await anyio.sleep(pause)
             else:
-                self._calls[0].function()
+                while functions:
+                    functions.pop()()
                 self._calls.popleft()  # after the call: if that adds another, this task is still at work
-
-
-class DelayedCall:
-    """A call that is made at ``due``."""
-
-    __slots__ = ("due", "function")
-
-    def __init__(self, due: float, function: Callable[[], object]) -> None:
-        self.due = due
-        self.function = function
-
-    def cancel(self) -> None:
-        """Prevent the call, and let go of the objects that it refers to."""
-        self.function = no_function
 
 
 @cache  # not made at import: anyio imports more for it than a small site needs
@@ -154,6 +142,12 @@ def encode_headers(
     return headers
 
 
+def head_message(answer: Answer, kind: str = "http.response.start") -> Message:
+    """Return the message that begins an answer."""
+    status, content_type, length, pairs, _, _ = answer
+    return {"type": kind, "status": status, "headers": encode_headers(content_type, length, pairs)}
+
+
 class StreamedExchange(Exchange):
     """The messages of an ``ASGIExchange``, in and out, as far as its stream needs them."""
 
@@ -166,15 +160,6 @@ class StreamedExchange(Exchange):
         shared = SharedReceive(self._receive, self.in_flight)
         self._receive = shared.next
         return shared
-
-    def head_message(self, answer: Answer) -> Message:
-        """Return the message that begins an answer."""
-        status, content_type, length, pairs, _, _ = answer
-        return {
-            "type": "http.response.start",
-            "status": status,
-            "headers": encode_headers(content_type, length, pairs),
-        }
 
 
 # -- the request's task ------------------------------------------------------------------------------------------------
@@ -205,7 +190,7 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExch
         raise
     finally:
         if stream.claim_close():
-            await close_stream(stream, config_of(exchange))
+            await close_stream(stream, exchange)
 
 
 async def _send_or_leave(send: Send, message: Message) -> None:
@@ -221,17 +206,9 @@ def next_chunk(stream: Stream, exchange: StreamedExchange, early: EarlyHead) -> 
     return _sender_of(stream, exchange).next(early)
 
 
-async def close_stream(stream: Stream, config: Config) -> None:
-    """Close a stream that has not come to its end."""
-    source = stream.source
-    if isinstance(stream.fetcher, StreamSender):
-        await stream.fetcher.close()
-        return
-    with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
-        if isinstance(source, LoopSource):
-            await source.close()
-        else:
-            await in_thread(config.threads, cast("ThreadSource", source).close)
+def close_stream(stream: Stream, exchange: StreamedExchange) -> Awaitable[None]:
+    """Close a stream that has not come to its end. Raises what the clean-up raises."""
+    return _sender_of(stream, exchange).close()
 
 
 def _sender_of(stream: Stream, exchange: StreamedExchange) -> StreamSender:
@@ -283,7 +260,7 @@ class StreamSender:
             starts = starts_of_loops.get()
         except LookupError:  # the first stream of this loop
             starts_of_loops.set(starts := DelayedCalls(WATCH_AFTER))
-        self._delayed_start = starts.add(self._start)
+        self._prevent_start = starts.add(self._start)
 
     async def next(self, head: EarlyHead) -> bytes:
         """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""
@@ -387,7 +364,7 @@ class StreamSender:
         """Close the source if it is open, and leave what was entered. Return the error to raise, or None."""
         self._stream.fetcher = None  # or the request would be a cycle
         self._is_over = True  # first, or the companion would cancel a source that is being closed
-        self._delayed_start.cancel()
+        self._prevent_start()
         if self._forget is not None:
             self._forget()
             self._forget = None  # it refers to this object
@@ -468,7 +445,7 @@ class StreamSender:
         try:
             head.answer = answer = await self._exchange.perform_async(head.complete())
             stream.is_head_sent = True
-            await _send_or_leave(send, self._exchange.head_message(answer))
+            await _send_or_leave(send, head_message(answer))
             # The filler is sent even if it is empty, because daphne waits for a chunk.
             filler = b"" if self._source.events is None or self._exchange.method == "HEAD" else head.filler()
             await _send_or_leave(send, {"type": "http.response.body", "body": filler, "more_body": True})

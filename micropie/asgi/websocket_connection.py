@@ -53,7 +53,7 @@ from anyio.lowlevel import checkpoint
 from micropie import websockets
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, within
 from micropie.asgi.exchange import ASGIWebSocketExchange
-from micropie.asgi.streaming import encode_headers
+from micropie.asgi.streaming import encode_headers, head_message
 from micropie.errors import logger
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, SingleWaiterEvent
 from micropie.flow import CloseInfo
@@ -375,10 +375,8 @@ class Connection:
         can_deny = DENIAL in (self._exchange.scope.get("extensions") or ())
         if answer is not None and can_deny and self.progress.state is websockets.CONNECTING:
             self._end(websockets.CLOSE, code, reason)
-            status, content_type, length, pairs, body, _ = answer
-            headers = encode_headers(content_type, length, pairs)
-            await self._send_last({"type": f"{DENIAL}.start", "status": status, "headers": headers}, self._send_timeout)
-            await self._send_last({"type": f"{DENIAL}.body", "body": body}, self._send_timeout)
+            await self._send_last(head_message(answer, f"{DENIAL}.start"), self._send_timeout)
+            await self._send_last({"type": f"{DENIAL}.body", "body": answer[4]}, self._send_timeout)
             return
         await self.close(code, reason)
         if self.progress.state is websockets.CLOSED:

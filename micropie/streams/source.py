@@ -68,8 +68,8 @@ A cancellation that arrives while a chunk is *sent* may come from a time-out ins
 Only the source can catch it, so ``leave`` throws it into the generator. If the generator handles it and yields once
 more, there is no way to go on with a chunk that was sent in part: the stream ends with ``TimeoutError``.
 
-An iterator that is no generator has no frame to unwind. When it was cancelled, it is closed after our
-scope is left, in a new, shielded one: inside of ours, its clean-up could not wait.
+An iterator that is no generator has no frame to unwind, and no scope open. It is closed in a new, shielded scope: when
+ours was cancelled, its clean-up could not wait there.
 
 asyncio and trio
 ----------------
@@ -337,20 +337,19 @@ class LoopSource(Source):
         if self.events is not None:
             self._signal.end()
             stream_shutdown.reset(self._token)
-        closes_inside = self._generator is not None or not self._scope.cancel_called
-        if is_open and closes_inside:
+        if is_open and self._generator is not None:
             self._scope.shield = True
             self._scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
             failure = await self._close_after(failure)
+        elif is_open:
+            with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
+                failure = await self._close_after(failure)
         if failure is None:
             self._scope.__exit__(None, None, None)
         elif self._scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client left")
         if isinstance(failure, _ChunkTimeout):  # of the source's own, unless this task is being cancelled
             await anyio.lowlevel.checkpoint_if_cancelled()
-        if is_open and not closes_inside:
-            with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
-                failure = await self._close_after(failure)
         return failure
 
     async def _close_after(self, failure: BaseException | None) -> BaseException | None:

@@ -28,7 +28,6 @@ class WSGIState:
     def after_fork(self) -> None:
         """Begin anew: a forked child has started nothing yet."""
         self.site: Site | None = None
-        self._started = False
         self._lock = Lock()
         self._stop: Callable[[], None] | None = None
         self._sites: WeakSet[Site] = WeakSet()  # their pools end with this application
@@ -40,7 +39,7 @@ class WSGIState:
             site = app.compiled(INLINE)  # the server's thread may block, so handlers need no step
             self._sites.add(site)
             watch_background_loops(site.config.settings.loop_patience)
-            if not self._started:
+            if self._config is None:
                 lifecycle = app.lifecycle((ASGI,))
                 if not lifecycle.is_empty:
                     # Most applications have nothing to start.
@@ -55,7 +54,6 @@ class WSGIState:
                         # A child of multiprocessing, such as a worker of granian, exits without atexit. 100: before
                         # the pools that this closes.
                         multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
-                self._started = True
             site.config.shutdown.begin()
             self._config = site.config
             self.site = site
@@ -72,7 +70,7 @@ class WSGIState:
         with self._lock:
             stop, self._stop = self._stop, None
             config, self._config = self._config, None
-            self._started, self.site = False, None
+            self.site = None
         if config is not None:
             config.shutdown.end()
             wait_for_tasks(config.settings.background_timeout + 1)  # of ``after_response``
