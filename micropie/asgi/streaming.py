@@ -36,7 +36,7 @@ from micropie.errors import ClientDisconnect, logger, raise_any
 from micropie.execution import TASKS, WAKERS
 from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import config_of
-from micropie.streams import ASK_AFTER, END, EarlyHead, LoopSource, Stream, ThreadSource, as_bytes
+from micropie.streams import ASK_AFTER, END, EarlyHead, Stream, ThreadSource, as_bytes
 
 PATHSEND = "http.response.pathsend"
 
@@ -60,7 +60,7 @@ class DelayedCalls:
 
     def add(self, function: Callable[[], object]) -> Callable[[], None]:
         """Call ``function`` later, in this context. Return a function that prevents the call and lets go of it."""
-        functions = [partial(copy_context().run, function)]
+        functions: list[Callable[[], object]] = [partial(copy_context().run, function)]
         if not self._calls:
             # In no request's context: a task that waits for calls which were cancelled would keep the request.
             self._tasks.start_soon(self._run, context=Context())
@@ -252,7 +252,7 @@ class StreamSender:
         self._exchange = exchange
         self._failures: list[Exception] = []  # of a source that failed after its early head
         self._head_failures: list[Exception] = []
-        self._source = cast("LoopSource", source)
+        self._source = source
         self._heartbeat = None if source.events is None else source.events.heartbeat
         self._source.enter()
         starts_of_loops = _starts_of_loops()
@@ -391,7 +391,7 @@ class StreamSender:
         self._has_started = True
         start_soon = TASKS.get().start_soon
         start_soon(self._watch)
-        if self._heartbeat is not None or (self._head is not None and self._head.is_wanted):
+        if self._heartbeat is not None or (self._head is not None and not self._stream.has_begun):
             start_soon(self._tend)
         if self._source.events is not None:
             self._forget = self._source.events.shutdown.add(partial(WAKERS.get().call, self._end_stream))
@@ -432,10 +432,10 @@ class StreamSender:
     async def _is_due(self, head: EarlyHead) -> bool:
         """Wait until the head is due. Return False if its first chunk came before, or if it may wait for ever."""
         for pause in head.pauses(waited=ASK_AFTER):  # after which this task was started
-            if pause is None or not head.is_wanted:
+            if pause is None or self._stream.has_begun:
                 return False
             await anyio.sleep(pause)
-        return head.is_wanted and not self._is_over
+        return not (self._stream.has_begun or self._is_over)
 
     async def _send_head(self, head: EarlyHead) -> None:
         """Complete the head and send it. The source is cancelled if that fails."""

@@ -84,14 +84,13 @@ exception group; ``leave`` removes the ``GeneratorExit`` and the cancellations f
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from math import inf
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import anyio
 
@@ -201,8 +200,6 @@ class Source:
 
     __slots__ = ("events", "has_finished", "items", "may_begin_empty", "owner", "transforms")
 
-    is_async: ClassVar[bool]
-
     def __init__(
         self, items: Any, may_begin_empty: bool = False, events: EventRules | None = None, owner: object = None
     ) -> None:
@@ -212,11 +209,6 @@ class Source:
         self.events = events
         self.transforms: tuple[StreamTransform, ...] = ()
         self.has_finished = False
-
-    @property
-    @abstractmethod
-    def has_ended(self) -> bool:
-        """Whether the items come from a generator that has ended, so that nothing is to be closed."""
 
     @property
     def file(self) -> FileRange | None:
@@ -256,8 +248,6 @@ class LoopSource(Source):
 
     __slots__ = ("_scope", "_signal", "_token")
 
-    is_async = True
-
     @property
     def _generator(self) -> AsyncGeneratorType[object, object] | None:
         """The items, if they are a generator, which can tell what it does."""
@@ -265,6 +255,7 @@ class LoopSource(Source):
 
     @property
     def has_ended(self) -> bool:
+        """Whether the items come from a generator that has ended, so that nothing is to be closed."""
         generator = self._generator
         return generator is not None and generator.ag_frame is None
 
@@ -376,10 +367,9 @@ class ThreadSource(Source):
 
     __slots__ = ()
 
-    is_async = False
-
     @property
     def has_ended(self) -> bool:
+        """See ``LoopSource``."""
         return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
     @property
@@ -445,11 +435,11 @@ def is_stream(body: object) -> bool:
     return hasattr(body, "__aiter__") or isinstance(body, Iterator) or callable(getattr(body, "read", None))
 
 
-def source_of(body: object) -> Source | None:
+def source_of(body: object) -> LoopSource | ThreadSource | None:
     """Return the source that an iterator or a file is; None for any other body. A list is JSON and no source."""
     if type(body) in _NO_STREAMS:  # the checks below take as long as encoding such a body
         return None
-    if isinstance(body, Source):
+    if isinstance(body, LoopSource | ThreadSource):
         return body
     if type(body) is GeneratorType or type(body) is FileRange:
         return ThreadSource(body)
@@ -473,7 +463,7 @@ def stream_of(body: object) -> Stream | None:
     return None if source is None else Stream(source)
 
 
-def transform_stream(stream: Stream, transform: StreamTransform) -> Source:
+def transform_stream(stream: Stream, transform: StreamTransform) -> LoopSource | ThreadSource:
     """Transform the chunks of a stream of which none has been fetched. Return the body that takes its place."""
     source = stream.source
     source.transforms = (*source.transforms, transform)
@@ -493,7 +483,7 @@ class Stream:
 
     __slots__ = ("fetcher", "first", "is_head_sent", "is_open", "source")
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: LoopSource | ThreadSource) -> None:
         self.source = source
         self.fetcher: object = None
         self.first: Any = PENDING
@@ -540,7 +530,6 @@ class Stream:
                     self.first = early.filler()
                     return
             self.first = chunk if chunk or source.may_begin_empty else PENDING
-        early.is_wanted = False
 
     def close(self) -> Flow[None]:
         """Close the source, unless that has been done."""
@@ -567,10 +556,10 @@ ASK_AFTER = 0.01
 class EarlyHead:
     """The head of ``response``, whose body is ``stream``; ``_complete_head`` returns the flow that completes it.
 
-    ``is_wanted``: whether the first chunk has not come. ``answer``: the answer, once its head is being sent early.
+    ``answer``: the answer, once its head is being sent early.
     """
 
-    __slots__ = ("_complete_head", "_exchange", "_response", "answer", "is_wanted", "stream")
+    __slots__ = ("_complete_head", "_exchange", "_response", "answer", "stream")
 
     def __init__(
         self, exchange: Exchange, response: Response, stream: Stream, complete_head: Callable[[], Flow[Answer]]
@@ -579,14 +568,12 @@ class EarlyHead:
         self._response = response
         self.stream = stream
         self._complete_head = complete_head
-        self.is_wanted = True
         self.answer: Answer | None = None
 
     def seconds(self) -> float | None:
         """Return the seconds that the head waits for the first chunk in all; None for as long as that takes."""
         delay = self._exchange.config.settings.stream_head_delay
-        events = self.stream.source.events
-        if events is not None:
+        if self.stream.source.events is not None:
             return HEAD_WITHIN
         if delay is None or self._exchange.method == "HEAD":
             return None

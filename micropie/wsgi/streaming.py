@@ -47,7 +47,7 @@ def close_stream(stream: Stream, backend: str) -> None:
     elif isinstance(source, ThreadSource):
         source.close()
     else:
-        await_in_background(backend, cast("LoopSource", source).close, ())
+        await_in_background(backend, source.close, ())
 
 
 def _reader_of(stream: Stream, backend: str) -> StreamReader:
