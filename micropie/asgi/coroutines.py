@@ -84,9 +84,6 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
                             raise
             except BaseException as error:
                 raised = error
-            if raised is None and sent is None and seconds is None:
-                # asyncio's answer is the one that ``yield from`` begins with, which makes each later wait shorter.
-                return (yield from steps)
             if scope is not None and (scope.cancelled_caught or brings_cancellation(sent, scope)):
                 timeout, deadline = raised or getattr(sent, "error", None), None
             try:

@@ -84,7 +84,7 @@ exception group; ``leave`` removes the ``GeneratorExit`` and the cancellations f
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
@@ -241,7 +241,7 @@ class Source:
 
 
 class LoopSource(Source):
-    """A source on an event loop: an async iterator. Also the awaitable of its next chunk, of which there is one.
+    """A source on an event loop: an async iterator.
 
     One task calls ``enter``, advances the source, and calls ``leave``. Another task may call ``cancel``.
     """
@@ -280,16 +280,12 @@ class LoopSource(Source):
     def __aiter__(self) -> LoopSource:
         return self
 
-    def __anext__(self) -> Awaitable[bytes]:
-        return self
-
-    def __await__(self) -> Generator[object, object, bytes]:
+    async def __anext__(self) -> bytes:
         events = self.events
         if self.has_finished or (events is not None and events.shutdown.is_over):
             raise StopAsyncIteration
         try:
-            # As ``await`` does, but this also accepts an iterator without ``send``.
-            item = yield from self.items.__anext__().__await__()
+            item = await self.items.__anext__()
         except StopAsyncIteration:
             return self.finish()
         if events is not None and events.shutdown.is_over:  # while the item was made

@@ -18,7 +18,7 @@ import anyio
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, start_tasks
 from micropie.flow import TASK_FLOWS, clean_up
-from micropie.http import Address, Environ, Exchange, HeaderPairs, Headers, Message, Scope, escaped_path, raw_path_below
+from micropie.http import Address, Environ, Exchange, Headers, Message, Scope, escaped_path, raw_path_below
 from micropie.lazily import pattern
 from micropie.routing import config_of
 from micropie.wsgi.steps import perform
@@ -32,15 +32,6 @@ _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH
 _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 PIECE = 64 * 1024  # bytes per read; most servers buffer as many
-
-
-def _header_pairs(environ: Environ) -> HeaderPairs:
-    pairs = [
-        (key[5:].replace("_", "-"), value)
-        for key, value in environ.items()
-        if key.startswith("HTTP_") and key not in _BODY_KEYS
-    ]
-    return pairs + [(name, environ[key]) for name, key in _UNPREFIXED.items() if environ.get(key)]
 
 
 class WSGIExchange(Exchange):
@@ -129,7 +120,13 @@ class WSGIExchange(Exchange):
         return raw if absolute is None else raw[absolute.end() :] or b"/"
 
     def open_headers(self) -> Headers:
-        return Headers(_header_pairs(self.environ))
+        environ = self.environ
+        pairs = [
+            (key[5:].replace("_", "-"), value)
+            for key, value in environ.items()
+            if key.startswith("HTTP_") and key not in _BODY_KEYS
+        ]
+        return Headers(pairs + [(name, environ[key]) for name, key in _UNPREFIXED.items() if environ.get(key)])
 
     def header(self, name: str) -> str | None:
         return self.environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}") or None

@@ -22,10 +22,6 @@ from micropie.streams import END, LATE, EarlyHead, LoopSource, Stream, ThreadSou
 _SHUT_DOWN: Final = object()  # in the place of a chunk: the server has been told to end
 
 
-class _Beat(bytes):
-    """A heart-beat, which is no chunk that was asked for."""
-
-
 def chunks_of(stream: Stream, backend: str) -> Iterable[bytes]:
     """Return an iterable over the chunks that follow the first one."""
     source = stream.source
@@ -69,13 +65,13 @@ class StreamReader:
         self._heartbeat = None if source.events is None else source.events.heartbeat
         self._made: SimpleQueue[object] = SimpleQueue()  # chunks; the last one is END
         self._failures: list[BaseException] = []  # what ended the source
-        self._asked: float = 0  # chunks; the thread counts these, the task those that it has made
+        # Chunks and heart-beats: the thread counts those that it has asked for, the task those that it has made.
+        self._asked: float = 0
         self._count = 0
         self._parked: anyio.Event | None = None  # what the task waits for while it is far enough ahead
         self._is_closing = False
         self._is_leaving = False  # the task: what it closes must not be cancelled
         self._has_ended = False
-        self._has_asked = False  # for a chunk that was late
         self._loop = background_loop(backend)
         self._loop.spawn(partial(self._end, _loop_ended()), self._run)
 
@@ -88,14 +84,9 @@ class StreamReader:
         self._ask()
         while True:
             try:
-                chunk = self._take(self._heartbeat)
+                return self._take(self._heartbeat)
             except Empty:
                 self._call(self._beat)
-                continue
-            if type(chunk) is not _Beat:
-                return chunk
-            self._has_asked = True
-            return bytes(chunk)
 
     def next_in_time(self, head: EarlyHead) -> object:
         """Return one chunk as ``next`` does, or ``LATE`` if ``head`` waits for it no longer."""
@@ -103,7 +94,7 @@ class StreamReader:
         for pause in head.pauses():
             with suppress(Empty):
                 return self._take(pause)
-        self._has_asked = True
+        self._asked -= 1
         return LATE
 
     def close(self) -> None:
@@ -116,9 +107,6 @@ class StreamReader:
                 self._take(CLEAN_UP_WITHIN + 1)
 
     def _ask(self) -> None:
-        if self._has_asked:
-            self._has_asked = False
-            return
         self._asked += 1
         parked = self._parked
         if parked is not None and self._count < self._asked:
@@ -184,7 +172,8 @@ class StreamReader:
 
     def _beat(self) -> None:
         # Made here and not in the thread, because a transform's chunks have to stay in order.
-        self._made.put(_Beat(self._source.beat()))
+        self._made.put(self._source.beat())
+        self._count += 1
 
 
 def _loop_ended() -> Exception:

@@ -548,11 +548,11 @@ def test_an_eager_task_s_wait_is_not_the_handler_s(call: str) -> None:
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
-        begun = ws.receive_text() if call == "receive_text" else ws.send_text("b")
-        waits_for = begun.send(None)
+        begun = (ws.receive_text() if call == "receive_text" else ws.send_text("b")).__await__()
+        waits_for = next(begun)
 
         async def rest() -> None:
-            returned.append(await resume(begun, waits_for))  # type: ignore[arg-type]
+            returned.append(await resume(begun, waits_for))
             await anyio.sleep_forever()
 
         async with anyio.create_task_group() as tasks:
