@@ -120,8 +120,6 @@ def truncate_reason(reason: str) -> str:
 
 def is_too_big(content: str | bytes, limit: int) -> bool:
     """Return whether a message has more than ``limit`` bytes."""
-    if len(content) * 4 <= limit:  # UTF-8 has at most four bytes a character
-        return False
     return len(content if isinstance(content, bytes) else content.encode("utf-8", "replace")) > limit
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -79,10 +80,10 @@ def no_head_is_early() -> Iterator[None]:
     """
     seconds, default = EarlyHead.seconds, Settings().stream_head_delay
 
-    def patient_seconds(head: EarlyHead) -> float | None:
+    def patient_seconds(head: EarlyHead) -> float:
         is_event_stream = head.stream.source.events is not None
         is_default = head._exchange.config.settings.stream_head_delay == default
-        return None if is_default and not is_event_stream else seconds(head)
+        return math.inf if is_default and not is_event_stream else seconds(head)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EarlyHead, "seconds", patient_seconds)

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 import anyio
 
 from micropie import mounts, pool
-from micropie.asgi.streaming import DelayedCalls, StreamedExchange, close_stream, next_chunk
+from micropie.asgi.streaming import DelayedCalls, StreamedExchange, sender_of
 from micropie.errors import HTTPError
 from micropie.execution import (
     ANSWER,
@@ -73,7 +73,7 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 elif kind is RECEIVE:
                     result = await context.receive_piece()
                 elif kind is CHUNK:
-                    result = await next_chunk(arguments[0], cast("StreamedExchange", context), arguments[1])
+                    result = await sender_of(arguments[0], cast("StreamedExchange", context)).next(arguments[1])
                 else:
                     result = await perform_step(kind, function, arguments, context, ABANDON_AFTER)
             except BaseException as error:  # a StopIteration of the step, too
@@ -112,7 +112,7 @@ async def perform_step(
     if isinstance(kind, ServiceThreads):
         return await in_thread(kind, function, *arguments)
     if kind is CLOSE:
-        return await close_stream(arguments[0], cast("StreamedExchange", context))
+        return await sender_of(arguments[0], cast("StreamedExchange", context)).close()
     if isinstance(kind, Limited):
         with anyio.move_on_after(kind.seconds):
             return await perform_step(kind.kind, function, arguments, context, 0.0)

@@ -23,7 +23,7 @@ for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from functools import cache, partial
 from time import monotonic
@@ -36,7 +36,7 @@ from micropie.errors import ClientDisconnect, logger, raise_any
 from micropie.execution import TASKS, WAKERS
 from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import config_of
-from micropie.streams import ASK_AFTER, END, EarlyHead, Stream, ThreadSource, as_bytes
+from micropie.streams import ASK_AFTER, END, HEART_BEAT, EarlyHead, Stream, ThreadSource, as_bytes
 
 PATHSEND = "http.response.pathsend"
 
@@ -180,7 +180,7 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExch
             return
         if has_body:
             await _send_or_leave(send, {"type": "http.response.body", "body": stream.first, "more_body": True})
-            await _sender_of(stream, exchange).send_rest(send)
+            await sender_of(stream, exchange).send_rest(send)
         await _send_or_leave(send, {"type": "http.response.body", "body": b""})
     except ClientDisconnect:
         exchange.broken_off = True
@@ -190,7 +190,7 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExch
         raise
     finally:
         if stream.claim_close():
-            await close_stream(stream, exchange)
+            await sender_of(stream, exchange).close()
 
 
 async def _send_or_leave(send: Send, message: Message) -> None:
@@ -201,17 +201,7 @@ async def _send_or_leave(send: Send, message: Message) -> None:
         raise ClientDisconnect("the client left") from error
 
 
-def next_chunk(stream: Stream, exchange: StreamedExchange, early: EarlyHead) -> Awaitable[bytes]:
-    """Return one chunk of a stream. Raises what ends the stream, unless its head was sent meanwhile."""
-    return _sender_of(stream, exchange).next(early)
-
-
-def close_stream(stream: Stream, exchange: StreamedExchange) -> Awaitable[None]:
-    """Close a stream that has not come to its end. Raises what the clean-up raises."""
-    return _sender_of(stream, exchange).close()
-
-
-def _sender_of(stream: Stream, exchange: StreamedExchange) -> StreamSender:
+def sender_of(stream: Stream, exchange: StreamedExchange) -> StreamSender:
     """Return the stream's ``StreamSender``; the first call makes it."""
     sender = stream.fetcher
     if not isinstance(sender, StreamSender):
@@ -250,10 +240,9 @@ class StreamSender:
             stream.source = source = streams.MadeAhead(source, config_of(exchange).threads)
         self._stream = stream
         self._exchange = exchange
-        self._failures: list[Exception] = []  # of a source that failed after its early head
-        self._head_failures: list[Exception] = []
+        self._failures: list[Exception] = []  # of the head, or of a source that failed after it was sent early
         self._source = source
-        self._heartbeat = None if source.events is None else source.events.heartbeat
+        self._heartbeat = source.heartbeat
         self._source.enter()
         starts_of_loops = _starts_of_loops()
         try:
@@ -353,8 +342,8 @@ class StreamSender:
         if self._sent is not None:
             await self._sent.wait()
             self._silent_since = None
-        if self._head_failures:
-            raise self._head_failures.pop()
+        if self._failures:
+            raise self._failures.pop()
 
     async def close(self) -> None:
         """Close the source, and leave what was entered. Raises what the clean-up raises."""
@@ -430,9 +419,9 @@ class StreamSender:
                     await self._beat()
 
     async def _is_due(self, head: EarlyHead) -> bool:
-        """Wait until the head is due. Return False if its first chunk came before, or if it may wait for ever."""
+        """Wait until the head is due. Return False if its first chunk came before."""
         for pause in head.pauses(waited=ASK_AFTER):  # after which this task was started
-            if pause is None or self._stream.has_begun:
+            if self._stream.has_begun:
                 return False
             await anyio.sleep(pause)
         return not (self._stream.has_begun or self._is_over)
@@ -453,7 +442,7 @@ class StreamSender:
             if self._exchange.method == "HEAD":
                 self._end_stream()
         except Exception as error:  # raised in the request's task
-            self._head_failures.append(error)
+            self._failures.append(error)
             self._source.cancel()
         finally:
             self._is_sending_head = False
@@ -464,7 +453,7 @@ class StreamSender:
         """Send a heart-beat. The stream is ended if that fails."""
         self._sent = sent = anyio.Event()
         try:
-            await self._exchange.send({"type": "http.response.body", "body": self._source.beat(), "more_body": True})
+            await self._exchange.send({"type": "http.response.body", "body": HEART_BEAT, "more_body": True})
         except Exception as error:  # not raised: nobody waits for this task
             logger.debug("%s: a heart-beat could not be sent: %r", self._exchange.label, error)
             self._end_stream(LEFT)

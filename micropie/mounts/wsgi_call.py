@@ -28,7 +28,7 @@ _STATUS_LINE = re.compile(r"(?P<number>[1-9][0-9]{2})(?: (?P<reason>.*))?", re.D
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-class WSGICall(Iterator[bytes]):
+class WSGICall(Iterable[bytes]):
     """Use it by ``begin``, then ``take`` until that returns b"", or by an iteration, then ``close``.
 
     ``write`` is called with the data that the application passes to PEP 3333's ``write``. Without it, ``written`` has
@@ -75,10 +75,8 @@ class WSGICall(Iterator[bytes]):
             self.written.append(self.next())
         return self.written.pop(0)
 
-    def __next__(self) -> bytes:
-        if chunk := self.take():
-            return chunk
-        raise StopIteration
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.take, b"")
 
     def response(self, body: object) -> Response:
         """Return the response with ``body``. Raises ``ResponseError`` without a valid ``start_response``.

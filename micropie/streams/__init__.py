@@ -25,6 +25,7 @@ from micropie.streams.files import FILE_CHUNK, PART_CHUNK, FileRange
 from micropie.streams.source import (
     ASK_AFTER,
     END,
+    HEART_BEAT,
     LATE,
     EarlyHead,
     LoopSource,
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "ASK_AFTER", "END", "FILE_CHUNK", "LATE", "PART_CHUNK", "EarlyHead", "EventStream", "FileRange", "LoopSource",
-    "MadeAhead", "ShutdownSignal", "Stream", "ThreadSource", "as_bytes", "current_shutdown", "event", "follow_events",
-    "is_stream", "stream_of", "transform_stream",
+    "ASK_AFTER", "END", "FILE_CHUNK", "HEART_BEAT", "LATE", "PART_CHUNK", "EarlyHead", "EventStream", "FileRange",
+    "LoopSource", "MadeAhead", "ShutdownSignal", "Stream", "ThreadSource", "as_bytes", "current_shutdown", "event",
+    "follow_events", "is_stream", "stream_of", "transform_stream",
 ]
 # fmt: on
 

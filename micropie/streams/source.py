@@ -221,10 +221,10 @@ class Source:
         encode = as_bytes if self.events is None else self.events.encode
         return (lambda item: self._transformed(encode(item))) if self.transforms else encode
 
-    def beat(self) -> bytes:
-        """Return what a stream of events sends in silence."""
-        assert self.events is not None  # noqa: S101
-        return self._transformed(HEART_BEAT)
+    @property
+    def heartbeat(self) -> float | None:
+        """The seconds of silence after which ``HEART_BEAT`` is sent. None for never: not between compressed chunks."""
+        return None if self.events is None or self.transforms else self.events.heartbeat
 
     def _transformed(self, chunk: bytes) -> bytes:
         for transform in self.transforms:
@@ -566,34 +566,31 @@ class EarlyHead:
         self._complete_head = complete_head
         self.answer: Answer | None = None
 
-    def seconds(self) -> float | None:
-        """Return the seconds that the head waits for the first chunk in all; None for as long as that takes."""
+    def seconds(self) -> float:
+        """Return the seconds that the head waits for the first chunk in all; infinity for as long as that takes."""
         delay = self._exchange.config.settings.stream_head_delay
         if self.stream.source.events is not None:
             return HEAD_WITHIN
         if delay is None or self._exchange.method == "HEAD":
-            return None
+            return inf
         return 0.0 if self._has_events() else delay
 
-    def pauses(self, waited: float = 0.0) -> Iterator[float | None]:
-        """Yield the seconds to wait before the next look for the first chunk, until the head is due; None for no limit.
+    def pauses(self, waited: float = 0.0) -> Iterator[float]:
+        """Yield the seconds to wait before the next look for the first chunk, until the head is due.
 
         ``waited``: the seconds that have passed. A generator in a thread may state its type late on a busy machine, so
         ``seconds`` is asked again after each pause, and each is twice as long as the one before.
         """
         pause = ASK_AFTER
-        seconds: float | None = inf
-        while seconds is not None and waited < seconds:
+        while pause > 0:
             yield pause
             waited += pause
-            seconds = self.seconds()
-            if seconds is not None:
-                pause = min(2 * pause, seconds - waited)
-        if seconds is None:
-            yield None
+            pause = min(2 * pause, self.seconds() - waited)
 
     def _has_events(self) -> bool:
-        """Return whether the author has stated that the stream is one of events."""
+        """Return whether the stream is one of events, or the author has stated so."""
+        if self.stream.source.events is not None:
+            return True
         for response in (self._response, self._exchange.pending):
             if response is not None:
                 content_type = response.headers.get("Content-Type") or response.content_type
@@ -605,10 +602,7 @@ class EarlyHead:
         """Return the chunk that is sent with the head: a comment for events, because some servers keep the head back
         until there is a byte.
         """
-        source = self.stream.source
-        if source.events is not None:
-            return source.beat()
-        return HEART_BEAT if self._has_events() and not source.transforms else b""
+        return HEART_BEAT if self._has_events() and not self.stream.source.transforms else b""
 
     def complete(self) -> Flow[Answer]:
         """Complete the head without a chunk. From now on nothing can be set on ``self.response``."""

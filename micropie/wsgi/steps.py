@@ -36,7 +36,7 @@ from micropie.flow import LifespanContext
 from micropie.http import Exchange, Request, Response
 from micropie.mounts import WSGI, MountedPath
 from micropie.routing import MountRoute, config_of
-from micropie.wsgi.streaming import close_stream, next_chunk
+from micropie.wsgi.streaming import close_stream, reader_of
 
 # Steps are performed for a request, or for a lifespan.
 StepContext: TypeAlias = "Exchange | LifespanContext"
@@ -95,7 +95,7 @@ def perform_step(
         return kind.call(function, arguments)
     backend = context.config.settings.portal_backend
     if kind is CHUNK:
-        return next_chunk(arguments[0], backend, arguments[1])
+        return reader_of(arguments[0], backend).next_in_time(arguments[1])
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
     if kind is MOUNT:

@@ -17,7 +17,7 @@ import anyio
 
 from micropie.errors import ClientDisconnect
 from micropie.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop, no_function
-from micropie.streams import END, LATE, EarlyHead, LoopSource, Stream, ThreadSource
+from micropie.streams import END, HEART_BEAT, LATE, EarlyHead, LoopSource, Stream, ThreadSource
 
 _SHUT_DOWN: Final = object()  # in the place of a chunk: the server has been told to end
 
@@ -27,12 +27,7 @@ def chunks_of(stream: Stream, backend: str) -> Iterable[bytes]:
     source = stream.source
     if isinstance(source, ThreadSource):
         return source
-    return cast("Iterable[bytes]", iter(_reader_of(stream, backend).next, END))
-
-
-def next_chunk(stream: Stream, backend: str, head: EarlyHead) -> object:
-    """Return one chunk of an async stream; ``END`` at its end, ``LATE`` if ``head`` waits for it no longer."""
-    return _reader_of(stream, backend).next_in_time(head)
+    return cast("Iterable[bytes]", iter(reader_of(stream, backend).next, END))
 
 
 def close_stream(stream: Stream, backend: str) -> None:
@@ -46,7 +41,7 @@ def close_stream(stream: Stream, backend: str) -> None:
         await_in_background(backend, source.close, ())
 
 
-def _reader_of(stream: Stream, backend: str) -> StreamReader:
+def reader_of(stream: Stream, backend: str) -> StreamReader:
     """Return the ``StreamReader`` of an async stream; the first call makes it."""
     reader = stream.fetcher
     if not isinstance(reader, StreamReader):
@@ -62,11 +57,9 @@ class StreamReader:
 
     def __init__(self, source: LoopSource, backend: str) -> None:
         self._source = source
-        self._heartbeat = None if source.events is None else source.events.heartbeat
         self._made: SimpleQueue[object] = SimpleQueue()  # chunks; the last one is END
         self._failures: list[BaseException] = []  # what ended the source
-        # Chunks and heart-beats: the thread counts those that it has asked for, the task those that it has made.
-        self._asked: float = 0
+        self._asked: float = 0  # chunks; the thread counts these, the task those that it has made
         self._count = 0
         self._parked: anyio.Event | None = None  # what the task waits for while it is far enough ahead
         self._is_closing = False
@@ -82,14 +75,14 @@ class StreamReader:
         if self._is_closing:
             return END
         self._ask()
-        while True:
-            try:
-                return self._take(self._heartbeat)
-            except Empty:
-                self._call(self._beat)
+        try:
+            return self._take(self._source.heartbeat)
+        except Empty:
+            self._asked -= 1
+            return HEART_BEAT
 
     def next_in_time(self, head: EarlyHead) -> object:
-        """Return one chunk as ``next`` does, or ``LATE`` if ``head`` waits for it no longer."""
+        """Return one chunk as ``next`` does, without heart-beats, or ``LATE`` if ``head`` waits for it no longer."""
         self._ask()
         for pause in head.pauses():
             with suppress(Empty):
@@ -110,11 +103,8 @@ class StreamReader:
         self._asked += 1
         parked = self._parked
         if parked is not None and self._count < self._asked:
-            self._call(parked.set)
-
-    def _call(self, function: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # the loop has ended; ``_take`` raises
-            self._loop.call_soon(function)
+            with suppress(RuntimeError):  # the loop has ended; ``_take`` raises
+                self._loop.call_soon(parked.set)
 
     def _take(self, seconds: float | None = None) -> object:
         chunk = self._made.get(timeout=seconds)
@@ -169,11 +159,6 @@ class StreamReader:
             self._parked.set()
         if not self._is_leaving:
             self._source.cancel()
-
-    def _beat(self) -> None:
-        # Made here and not in the thread, because a transform's chunks have to stay in order.
-        self._made.put(self._source.beat())
-        self._count += 1
 
 
 def _loop_ended() -> Exception:

@@ -144,7 +144,7 @@ def test_a_generator_may_say_late_that_it_has_events(
     app = Late(delay=1000.0)
     seconds = EarlyHead.seconds
 
-    def noted(head: EarlyHead) -> float | None:
+    def noted(head: EarlyHead) -> float:
         delay = seconds(head)
         app.asked.set()
         return delay
