@@ -231,8 +231,8 @@ class StreamSender:
     _sent: anyio.Event | None = None  # of the message that the companion is sending
     _silent_since: float | None = None  # the time since which a heart-beat may be sent
     _forget: Callable[[], object] | None = None  # the shut-down
-    _watching: anyio.CancelScope | None = None
-    _tending: anyio.CancelScope | None = None
+    _watching: anyio.CancelScope  # the companion's tasks, once it has started
+    _tending: anyio.CancelScope
 
     def __init__(self, stream: Stream, exchange: StreamedExchange) -> None:
         source = stream.source
@@ -357,7 +357,7 @@ class StreamSender:
         if self._forget is not None:
             self._forget()
             self._forget = None  # it refers to this object
-        if self._watching is not None:
+        if self._has_started:
             self._watching.cancel()
         if not self._is_sending_head:  # which is completed
             self._cancel_sending()
@@ -368,7 +368,7 @@ class StreamSender:
         return None if self._outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
 
     def _cancel_sending(self) -> None:
-        if self._tending is not None:
+        if self._has_started:
             self._tending.cancel()
 
     # -- beside it -------------------------------------------------------------------------------------------------
@@ -378,6 +378,7 @@ class StreamSender:
         if self._has_started or self._is_over:
             return
         self._has_started = True
+        self._watching, self._tending = anyio.CancelScope(), anyio.CancelScope()
         start_soon = TASKS.get().start_soon
         start_soon(self._watch)
         if self._heartbeat is not None or (self._head is not None and not self._stream.has_begun):
@@ -393,9 +394,7 @@ class StreamSender:
 
     async def _watch(self) -> None:
         """Wait for the disconnect."""
-        if self._is_over:
-            return
-        with anyio.CancelScope() as self._watching:
+        with self._watching:
             try:
                 await self._exchange.share_messages().disconnected()
             except Exception as error:  # not raised: nobody waits for this task
@@ -404,9 +403,7 @@ class StreamSender:
 
     async def _tend(self) -> None:
         """Send the head when it is due, and then heart-beats."""
-        if self._is_over:
-            return
-        with anyio.CancelScope() as self._tending:
+        with self._tending:
             if self._head is not None and await self._is_due(self._head):
                 await self._send_head(self._head)
             while self._heartbeat is not None and not self._is_over:
