@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 
@@ -61,8 +61,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
         await connection.finish(close_info)
     finally:
         try:
-            if exchange.closers is not None:
-                await close_request(exchange)
+            await close_request(exchange)
         finally:
             current.reset(token)
 
@@ -190,12 +189,9 @@ class WebSocket(SocketHabits):
 
     async def __anext__(self) -> str | bytes:
         try:
-            message: str | bytes = await self._connection.receive("async for", "text")
+            return cast("str | bytes", await self._connection.receive("async for", "text"))
         except ConnectionClosed:
-            pass
-        else:
-            return message
-        raise StopAsyncIteration
+            raise StopAsyncIteration from None
 
     # -- messages out ------------------------------------------------------------------------------------------------
 

@@ -60,9 +60,7 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
         while kind is not ANSWER:
             resume = send
             try:
-                if kind is IO:
-                    result = function(*arguments)
-                elif kind is RECEIVE:
+                if kind is RECEIVE:
                     result = context.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, context)
