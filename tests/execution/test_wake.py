@@ -67,7 +67,7 @@ def test_a_later_call_can_be_cancelled(backend: str) -> None:
     async def main() -> None:
         calls = DelayedCalls(0.001)
         calls.add(partial(called.append, "first"))
-        calls.add(partial(called.append, "second")).cancel()
+        calls.add(partial(called.append, "second"))()
         is_over = anyio.Event()
         calls.add(is_over.set)
         assert called == []
@@ -126,7 +126,7 @@ def test_a_call_that_was_cancelled_keeps_nothing_that_was_current(backend: str) 
         value = Call()
         kept = weakref.ref(value)
         token = variable.set(value)
-        calls.add(value.leave).cancel()
+        calls.add(value.leave)()
         variable.reset(token)
         del token, value
         return kept()
