@@ -84,8 +84,7 @@ class ResolvedFile(NamedTuple):
     @property
     def modified(self) -> int:
         """The time of the last change in seconds since 1970, never in the future (RFC 9110, section 8.8.2.1)."""
-        seconds, now = self.modified_ns // 1_000_000_000, time.time()
-        return seconds if 0 <= seconds <= now else max(0, min(seconds, int(now)))
+        return max(0, min(self.modified_ns // 1_000_000_000, int(time.time())))
 
 
 @cached_if_short(256)  # browsers send few different ones

@@ -99,9 +99,8 @@ def directory_route(
         request = current_request()
         # An end slash is ignored in other paths, but here it would name a directory. An escaped slash is part of no
         # file's name, and "/private%2Ffile" must not get past a proxy that guards "/private/".
-        literal = request._exchange.literal_path
-        raw_path = literal if literal is not None else request.raw_path.decode("latin-1").lower()
-        if raw_path.endswith("/") or (literal is None and "%2f" in raw_path):
+        raw_path = request.raw_path.lower()
+        if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
         response = static_file(path, root, **options)
         if request.query_string.startswith("v="):

@@ -118,9 +118,12 @@ def test_a_compressed_file_has_the_fingerprint_of_the_file_itself(
         assert answer.headers.get("content-encoding", "identity") == accepts
 
 
+@pytest.mark.parametrize("is_packed", [True, False])
 def test_a_change_is_seen_a_second_later(
-    make_client: MakeClient, assets: Path, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, assets: Path, is_packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not is_packed:
+        (assets / "css/site.css.gz").unlink()
     read = []
 
     def counted(*arguments: Any) -> int:

@@ -1426,12 +1426,25 @@ def test_what_only_has_to_be_found_was_not_read(site: Path, backend: str, thread
 
 
 @every_loop
-def test_large_files_are_left_to_threads(site: Path, backend: str, threads: list[str]) -> None:
-    (site / "long.txt").write_bytes(b"x" * (recent.LARGEST_LOOK + 1))
+@pytest.mark.parametrize(("more", "asked"), [(0, 1), (1, 2)])
+def test_large_files_are_left_to_threads(site: Path, backend: str, threads: list[str], more: int, asked: int) -> None:
+    (site / "long.txt").write_bytes(b"x" * (recent.LARGEST_LOOK + more))
     path = "/static/long.txt"
     answers = _looks_after(Files(site), backend, (_nothing, path, {}), (_nothing, path, {}))
     assert [status for status, _ in answers] == [200, 200]
-    assert threads == ["long.txt", "long.txt"]
+    assert threads == ["long.txt"] * asked
+
+
+@every_loop
+@pytest.mark.parametrize(("more", "asked"), [(0, 1), (1, 2)])
+def test_paths_longer_than_those_of_files_are_not_remembered(
+    site: Path, backend: str, threads: list[str], more: int, asked: int
+) -> None:
+    name = "x" * (recent.LONGEST_PATH + more)
+    path = f"/static/{name}"
+    answers = _looks_after(Files(site), backend, (_nothing, path, {}), (_nothing, path, {}))
+    assert [status for status, _ in answers] == [404, 404]
+    assert threads == [name] * asked
 
 
 @every_loop

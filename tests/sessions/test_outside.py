@@ -238,6 +238,7 @@ def test_sqlite_that_stays_locked_is_out_of_reach(tmp_path: Path, monkeypatch: p
     locker.execute("BEGIN IMMEDIATE")
     with pytest.raises(ConnectionError, match="locked"):  # and later
         backend.save("id", {"a": 2}, 60)
+    backend.close()  # of a connection that has failed nothing is left
     assert backend.load("id") == {"a": 1}  # who reads waits for nobody
     locker.execute("COMMIT")
     locker.close()
@@ -354,6 +355,16 @@ def test_a_file_that_is_there_for_reading_only_is_out_of_reach(tmp_path: Path) -
     with pytest.raises(ConnectionError, match="readonly database"):
         backend.ping()
     assert backend.load("a") == {"n": 1}
+
+
+def test_a_ping_of_sqlite_locks_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY", 0.0)
+    asked, other = (SQLiteSessionBackend(tmp_path / "sessions.db") for _ in range(2))
+    asked.ping()
+    other.save("id", {"a": 1}, 60)
+    assert asked.load("id") == {"a": 1}
+    for backend in (asked, other):
+        backend.close()
 
 
 def test_redis_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,11 +291,14 @@ def test_a_backend_may_be_given_later(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_a_blocking_backend_does_not_run_on_the_loop(connect: MakeClient, world: str) -> None:
+@pytest.mark.parametrize("base", [SessionBackend, object])
+def test_a_backend_does_not_run_on_the_loop_unless_it_says_that_it_never_waits(
+    connect: MakeClient, world: str, base: type
+) -> None:
     threads: set[Any] = set()
     loops: list[Any] = []
 
-    class Threads(Sync):
+    class Threads(base):  # type: ignore[misc]
         def load(self, session_id: str) -> Any:
             threads.add(threading.current_thread())
             return {"n": 1}
@@ -308,10 +311,16 @@ def test_a_blocking_backend_does_not_run_on_the_loop(connect: MakeClient, world:
             self.request.session["x"] = 1
             loops.append(threading.current_thread())
 
-    client = connect(Where(Threads()), world)
-    client.get("/where", headers={"Cookie": "session_id=x"})
+    backend = Threads()
+    client = connect(Where(backend), world)
+    cookie = {"Cookie": f"session_id={'x' * 43}"}
+    assert client.get("/where", headers=cookie).status_code == 200
     assert len(threads) >= 1
     assert not threads.intersection(loops)
+    backend.blocking = False
+    threads.clear()
+    assert connect(Where(backend), world).get("/where", headers=cookie).status_code == 200
+    assert threads.issubset(loops)
 
 
 # -- and hooks ----------------------------------------------------------------------------------------------------------

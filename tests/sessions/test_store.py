@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,6 +73,12 @@ class Duck:
 
     def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
         self.data[session_id] = data
+
+
+def namespace() -> SimpleNamespace:
+    """Return methods without a class of their own."""
+    duck = Duck()
+    return SimpleNamespace(load=duck.load, save=duck.save)
 
 
 class AsyncMerge(OwnAsync):
@@ -459,6 +466,19 @@ def test_R51_a_stream_may_read_the_session_to_its_end(make_client: MakeClient, b
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
+def test_R51_a_stream_knows_the_id_that_its_head_has_sent(make_client: MakeClient, backend: Any) -> None:
+    class Streaming(Root):
+        def known(self, path: str = "keep") -> Any:
+            getattr(self, path)(*(["a"] if path == "keep" else []))
+            yield "id "
+            yield str(self.request.session.id)
+
+    client = make_client(Streaming(backend()))
+    for path in ("keep", "rotate", "keep"):
+        assert client.get(f"/known/{path}").text == f"id {client.cookies['session_id']}"
+
+
+@pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
 def test_R51_hooks_and_inner_applications_share_the_session(make_client: MakeClient, backend: Any) -> None:
     class Marks(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
@@ -543,9 +563,9 @@ def test_R42_a_new_id_ends_the_old_one_with_a_backend_without_merge(make_client:
     assert kept.data == {new: {"a": "1"}}
 
 
-def test_a_backend_need_not_derive_from_anything(make_client: MakeClient) -> None:
-    kept: Any = Duck()
-    client = make_client(Root(kept))
+@pytest.mark.parametrize("kind", [Duck, namespace])
+def test_a_backend_need_not_derive_from_anything(make_client: MakeClient, kind: Callable[[], Any]) -> None:
+    client = make_client(Root(kind()))
     client.get("/keep/a")
     assert client.get("/look").json() == {"a": "1"}
 
@@ -585,6 +605,31 @@ def test_a_load_that_a_subclass_overrides_is_called(make_client: MakeClient) -> 
     client = make_client(Root(Logged()))
     client.get("/keep/a")
     assert (client.get("/look").json(), asked) == ({"a": "1"}, [client.cookies["session_id"]])
+
+
+class Copied:
+    """A value that counts its copies."""
+
+    def __init__(self) -> None:
+        self.copies = 0
+
+    def __deepcopy__(self, memo: Any) -> Copied:
+        self.copies += 1
+        return self
+
+
+def test_a_backend_that_shares_its_data_is_asked_for_no_copy(make_client: MakeClient) -> None:
+    class Sharing(Quick):
+        def load(self, session_id: str) -> Any:
+            raise AssertionError("a copy")
+
+        def load_shared(self, session_id: str) -> Any:
+            return self.data.get(session_id, {})
+
+    kept, value = Sharing(), Copied()
+    kept.data[ID] = {"user": value}
+    assert make_client(Root(kept)).get("/has", headers={"Cookie": f"session_id={ID}"}).text == "True"
+    assert value.copies == 1  # the session's own, with which it compares what is stored
 
 
 # -- one request's data is no other's -----------------------------------------------------------------------------------
