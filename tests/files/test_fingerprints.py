@@ -166,6 +166,19 @@ def test_inner_applications_have_files_of_their_own(make_client: MakeClient, ass
     assert root.static_url("site.css", name="inner.static") == inner.static_url("site.css")
 
 
+def test_a_link_that_leads_out_has_the_fingerprint_of_its_end_if_links_are_followed(
+    make_client: MakeClient, assets: Path
+) -> None:
+    (assets / "css/linked.js").symlink_to("../\xe9 \xfc.js")
+    app = site(assets / "css", follow_symlinks=True)
+    url = app.static_url("linked.js")
+    assert url.endswith(digest(b"1"))
+    answer = make_client(app).get(url)
+    assert (answer.content, answer.headers["cache-control"]) == (b"1", FOR_EVER)
+    with pytest.raises(LookupError, match="there is no file"):
+        site(assets / "css").static_url("linked.js")
+
+
 @pytest.mark.parametrize("path", ["nowhere.css", "css", "../secret", "/etc/passwd", ""])
 def test_a_file_that_is_not_there_is_an_error(assets: Path, path: str) -> None:
     with pytest.raises((LookupError, ValueError), match=r"there is no file|does not fit"):

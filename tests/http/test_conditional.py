@@ -221,6 +221,7 @@ def test_R28_R37_64_kib_of_anything_take_no_time(bomb: str) -> None:
         ("identity, br;q=0.9, gzip", False, True),
         ("bro, gzipped", False, False),
         (";q=0,,", False, False),
+        ("br;level=9, gzip;q=high", False, False),
     ],
 )
 def test_what_a_client_takes_compressed(header: str, brotli: bool, gzip: bool) -> None:
