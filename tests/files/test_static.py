@@ -178,6 +178,14 @@ def test_only_get_and_head(make_client: MakeClient, site: Path) -> None:
     assert client.options("/static/a.txt").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
+@pytest.mark.parametrize("prefix", ["/s", "/s/", "/s/t", "/.well-known"])
+def test_a_prefix_may_be_any_path(make_client: MakeClient, site: Path, prefix: str) -> None:
+    app = App()
+    app.static(prefix, site)
+    assert app.url_for("static", path="a.txt") == f"{prefix.rstrip('/')}/a.txt"
+    assert make_client(app).get(f"{prefix.rstrip('/')}/a.txt").content == SMALL
+
+
 @pytest.mark.parametrize("prefix", ["", "static", "/", "//", "/a//b", "/../a", "/a/.", "/<name>", None, 5])
 def test_a_prefix_that_is_none_fails_at_set_up(site: Path, prefix: Any) -> None:
     with pytest.raises(SetupError, match='a path such as "/static"'):
@@ -355,18 +363,26 @@ def test_R36_links_that_lead_nowhere(make_client: MakeClient, site: Path) -> Non
         assert [client.get(f"/static/{name}").status_code for name in ("loop.txt", "dangling.txt")] == [404, 404]
 
 
-@pytest.mark.parametrize("name", ["dir/page.html", "dir/inner/page.html", "a.txt"])
-def test_R36_a_link_that_takes_a_directory_s_place_after_the_look_up_is_not_followed(
-    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize(
+    ("name", "swapped"),
+    [
+        ("dir/page.html", "dir"),
+        ("dir/page.html", "dir/page.html"),
+        ("dir/inner/page.html", "dir"),
+        ("dir/inner/page.html", "dir/inner"),
+        ("a.txt", "a.txt"),
+    ],
+)
+def test_R36_a_link_that_takes_the_place_of_a_part_of_the_path_after_the_look_up_is_not_followed(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, name: str, swapped: str
 ) -> None:
     (site / "dir/inner").mkdir()
     (site / "dir/inner/page.html").write_text("<p>inner")
-    first = name.partition("/")[0]
 
     def find_and_swap(*arguments: Any) -> ResolvedFile:
         found = find(*arguments)
-        (site / first).rename(site.parent / "moved")  # the very same file, so ``stat`` alone can't tell
-        (site / first).symlink_to(site.parent / "moved")
+        (site / swapped).rename(site.parent / "moved")  # the very same file, so ``stat`` alone can't tell
+        (site / swapped).symlink_to(site.parent / "moved")
         return found
 
     content = (site / name).read_bytes()

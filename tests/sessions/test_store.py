@@ -570,6 +570,15 @@ def test_a_backend_need_not_derive_from_anything(make_client: MakeClient, kind: 
     assert client.get("/look").json() == {"a": "1"}
 
 
+def test_a_backend_that_never_waits_is_asked_when_a_handler_looks_at_the_session(make_client: MakeClient) -> None:
+    kept = Quick()
+    client = make_client(Root(kept), headers={"Cookie": f"session_id={ID}"})
+    client.get("/untouched")
+    assert kept.asked == []
+    client.get("/look")
+    assert kept.asked == [ID]
+
+
 def test_a_backend_that_is_empty_counts(make_client: MakeClient) -> None:
     class Sized(Own):
         def __len__(self) -> int:
