@@ -20,7 +20,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Response, SetupError, static_file
+from micropie import App, HTTPError, HttpMiddleware, Response, SessionBackend, SetupError, static_file
 from micropie.files import content_types as filetypes
 from micropie.files import lookup, recent, static
 from micropie.files.content_types import attachment, content_type_of
@@ -237,6 +237,17 @@ def test_a_relative_root_begins_at_the_working_directory(
     app.static("/static", "site")
     monkeypatch.chdir("/")
     assert make_client(app).get("/static/a.txt").content == SMALL
+
+
+def test_a_file_is_sent_while_sessions_are_out_of_reach(make_client: MakeClient, site: Path) -> None:
+    class Down(SessionBackend):
+        def load(self, session_id: str) -> Any:
+            raise ConnectionError
+
+    app = App(Down())
+    app.static("/static", site)
+    client = make_client(app, headers={"Cookie": f"session_id={'x' * 43}"})
+    assert client.get("/static/a.txt").content == SMALL
 
 
 # -- what there is not -------------------------------------------------------------------------------------------------
@@ -1270,6 +1281,17 @@ def _asking(app: App) -> Callable[[], bytes]:
     return lambda: wsgi.get(app, "/static/a.txt")[1]
 
 
+def test_only_what_is_to_be_cached_comes_out_of_the_cache(
+    make_client: MakeClient, site: Path, stays_fresh: None
+) -> None:
+    app = Files(site)
+    app.static("/cached", site, name="cached", cached=True)
+    client = make_client(app)
+    assert client.get("/cached/a.txt").content == SMALL
+    (site / "a.txt").write_bytes(b"changed")
+    assert (client.get("/static/a.txt").content, client.get("/cached/a.txt").content) == (b"changed", SMALL)
+
+
 @every_loop
 def test_a_fresh_file_needs_no_thread(
     site: Path, backend: str, monkeypatch: pytest.MonkeyPatch, stays_fresh: None
@@ -1430,6 +1452,20 @@ def test_a_file_that_is_asked_for_often_needs_no_thread_and_is_never_old(
         *[missing, missing, missing],
     ]
     assert threads == ["a.txt", "a.txt"]
+
+
+@every_loop
+def test_a_file_that_is_asked_for_all_the_time_needs_one_thread(
+    site: Path, backend: str, threads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, later = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + later[0])
+
+    def wait() -> None:
+        later[0] += 0.8 * recent.FRESH_FOR
+
+    assert _looks_after(Files(site), backend, *[(wait, "/static/a.txt", {})] * 4) == [(200, SMALL)] * 4
+    assert threads == ["a.txt"]
 
 
 @every_loop

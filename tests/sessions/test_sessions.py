@@ -165,6 +165,9 @@ def test_a_session_is_saved_before_the_answer_and_once(make_client: MakeClient, 
     client.get("/")
     opened, merged = ("load", session_id), [("load", session_id), ("save", session_id, 60)]
     assert kept.asked == [("save", session_id, 60), opened, *merged]
+    kept.asked.clear()
+    client.get("/clear")  # nothing is merged
+    assert kept.asked == [opened, ("save", session_id, 60)]
 
 
 @every_backend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -548,7 +550,8 @@ def test_R43_a_log_out_stays_with_a_backend_without_merge(
 
     client = make_client(Slow(kept))
     client.get("/keep/a")
-    assert "set-cookie" not in client.get("/slow").headers
+    answer = client.get("/slow")
+    assert (answer.status_code, "set-cookie" in answer.headers) == (200, False)
     assert kept.data == {}
     assert "was ended during a request" in caplog.text
 
@@ -577,6 +580,24 @@ def test_a_backend_that_never_waits_is_asked_when_a_handler_looks_at_the_session
     assert kept.asked == []
     client.get("/look")
     assert kept.asked == [ID]
+
+
+def test_an_author_s_backend_may_have_its_data_in_the_cookie(make_client: MakeClient) -> None:
+    class InCookie(Quick):
+        in_cookie = True
+
+        def load(self, session_id: str) -> Any:
+            return json.loads(unquote(session_id))
+
+        def save(self, session_id: str, data: dict[str, Any], timeout: int) -> str:
+            assert session_id == ""  # the data has no id
+            return quote(json.dumps(data))
+
+    client = make_client(Root(InCookie()))
+    for path in ("/keep/a", "/keep/b"):
+        assert client.get(path).status_code == 200
+    assert client.cookies["session_id"] == quote('{"a": "1", "b": "1"}')
+    assert client.get("/look").json() == {"a": "1", "b": "1"}
 
 
 def test_a_backend_that_is_empty_counts(make_client: MakeClient) -> None:
