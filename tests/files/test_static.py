@@ -1320,6 +1320,19 @@ def test_a_file_that_is_too_large_is_not_kept(make_client: MakeClient, site: Pat
     assert looks == ["look", "open"] * 2
 
 
+def test_cached_files_share_a_memory_that_is_limited(
+    make_client: MakeClient, site: Path, looks: list[str], stays_fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = len(LARGE) + OVERHEAD + len(SMALL) + OVERHEAD
+    for missing, again in ((0, []), (1, ["look", "open"])):
+        monkeypatch.setattr(static, "CONTENTS", Recent(room - missing))
+        client = make_client(Files(site, cached=True))
+        looks.clear()
+        for name in ("a.txt", "large.bin", "a.txt"):
+            assert client.get(f"/static/{name}").content == SITE[name]
+        assert looks == ["look", "open"] * 2 + again
+
+
 @pytest.fixture
 def stays_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie.files.recent.FRESH_FOR", 60.0)
