@@ -446,7 +446,7 @@ def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Conver
     optional = type(None) in members
     inner = [converter_for(member, parameter, own) for member in members if member is not type(None)]
     if len(inner) == 1:
-        return _optional(inner[0]) if optional else inner[0]
+        return _optional(inner[0])  # a union has two members, and the other one is None
     # int before str in any union: every text is a str.
     inner.sort(key=lambda converter: converter.from_text is _identity)
     union = Converter(

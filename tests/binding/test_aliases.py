@@ -106,6 +106,17 @@ def test_aliases_are_described() -> None:
     assert answer == {"type": "array", "items": {"$ref": "#/components/schemas/Pie"}}
 
 
+@pytest.mark.parametrize("annotation", [Rows[int, str], Turned[int]])
+def test_an_alias_takes_as_many_types_as_it_has_parameters(annotation: Any) -> None:
+    def handler(value: Any) -> None: ...
+
+    handler.__annotations__["value"] = annotation
+    app = App()
+    app.get("/x")(handler)
+    with pytest.raises(SetupError):
+        app._micropie.compiled()
+
+
 class Unknown(Recursive):
     @property
     def __value__(self) -> Any:

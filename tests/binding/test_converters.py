@@ -16,6 +16,7 @@ from uuid import UUID
 import pytest
 
 from micropie import App, SetupError, route
+from micropie.binding import schemas
 from micropie.binding.converters import ANYTHING, _simple, converter_for
 from tests.conftest import MakeClient
 from tests.support.errors import said
@@ -371,6 +372,10 @@ def test_each_type_goes_in_and_out_and_is_described(make_client: MakeClient, kin
     assert parameter["schema"] == SCHEMAS[kind]
     page = (Path(__file__).parents[2] / "docs" / "binding.md").read_text()
     assert re.search(rf"^\|[^|]*`{kind.__name__}`[^|]*\|", page, re.MULTILINE)
+
+
+def test_each_type_has_a_schema() -> None:
+    assert schemas() == SCHEMAS
 
 
 # -- the same through every world --------------------------------------------------------------------------------------

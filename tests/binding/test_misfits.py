@@ -26,7 +26,7 @@ from micropie import (
     UploadFile,
     post,
 )
-from micropie.binding.misfits import problems_of
+from micropie.binding.misfits import MOST_VALUES, problems_of
 from micropie.binding.structures import MOST_ERRORS, Refused, structure_converter
 from micropie.http.forms.data import DEEPEST, nested
 from micropie.testing import TestClient
@@ -233,6 +233,39 @@ def test_every_field_that_does_not_fit_is_told(make_client: MakeClient, kind: ty
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_an_entry_that_is_left_empty_is_told_as_it_was_sent(kind: type) -> None:
+    with pytest.raises(Refused) as caught:
+        structure_converter(kind, "x").make({**_sent(GOOD), "day": [""], "numbers": ["1", ""]}, "form")
+    told = {one.field: (one.given, one.words) for one in problems_of(caught.value)}
+    assert told == {"day": ("", "Please fill in this field."), "numbers[1]": ("", "Please fill in this field.")}
+
+
+def _sent(fields: dict[str, Any]) -> dict[str, list[str]]:
+    return {name: [value] for name, value in fields.items()}
+
+
+class Options(msgspec.Struct):
+    colours: dict[str, str] = {}
+
+
+def test_a_dict_in_a_form_has_its_names(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/options")
+    def options(options: Annotated[Options, Form()]) -> Any:
+        return options
+
+    @app.get("/asked")
+    def asked(options: Annotated[Options, Query()]) -> Any:
+        return options
+
+    client = make_client(app)
+    sent = {"colours.dough": "brown", "colours.filling": "red"}
+    assert client.post("/options", data=sent).json() == {"colours": {"dough": "brown", "filling": "red"}}
+    assert client.get("/asked", params=sent).json() == {"colours": {}}  # a query has no fields inside others
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_json_is_told_alike(make_client: MakeClient, kind: type) -> None:
     client = make_client(form_app(kind))
     document = {"title": 3, "size": "x", "day": None, "when": "2026-01-31T13:45:00", "at": "13:45:00", "agree": "maybe"}
@@ -284,7 +317,7 @@ def test_no_more_is_asked_than_is_told() -> None:
         try:
             structure_converter(Many, "many").make(document, "json")
         except ValueError as error:
-            return [(one.sentence, one.field) for one in problems_of(error)]
+            return [(one.sentence, one.words) for one in problems_of(error)]
         raise AssertionError("it was made")
 
     assert len(problems({"numbers": ["x"] * 500})) == MOST_ERRORS
@@ -295,8 +328,14 @@ def test_no_more_is_asked_than_is_told() -> None:
     with pytest.raises(Refused) as caught:
         structure_converter(Deep, "deep").make(document, "json")
     assert [one.field for one in problems_of(caught.value)] == [".".join(["inner"] * 20 + ["number"])]
-    last = {"numbers": [*range(5000), "x"]}  # so far back that it is not looked for: msgspec has found it
-    assert problems(last) == [("Expected `int`, got `str` - at `$.numbers[5000]`", "numbers[5000]")]
+    last = MOST_VALUES - 2  # the list counts, too
+    for place, words in {
+        last: "Please enter a whole number.",
+        last + 1: "Please enter another value.",  # so far back that it is not looked for: msgspec has found it
+        5000: "Please enter another value.",
+    }.items():
+        sentence = f"Expected `int`, got `str` - at `$.numbers[{place}]`"
+        assert problems({"numbers": [*range(place), "x"]}) == [(sentence, words)]
 
 
 # -- which words -------------------------------------------------------------------------------------------------------
@@ -318,8 +357,12 @@ class Pet(pydantic.BaseModel):
     mail: Annotated[str, pydantic.BeforeValidator(lambda text: _mail(text)), Message(invalid="A mail, please.")] = "@"
     site: Annotated[str, pydantic.BeforeValidator(lambda text: _mail(text))] = pydantic.Field("@", alias="Site")
     tail: Annotated[str, pydantic.AfterValidator(lambda text: _tail(text))] = ""
+    pair: tuple[int, bool] = 1, True
     friend: Optional["Pet"] = None
     pets: dict[str, "Pet"] = {}
+
+
+NUMBER = "Please enter a whole number."
 
 
 def _mail(text: str) -> str:
@@ -349,6 +392,7 @@ def _tail(text: str) -> str:
         (Pet, {"kind": "pet", "even": 1}, {"even": "Please enter another value."}),
         (Pet, {"kind": "pet", "mail": "x", "Site": "y"}, {"mail": "A mail, please.", "Site": "No @."}),
         (Pet, {"kind": "pet", "tail": "long"}, {"tail": "A shorter tail."}),
+        (Pet, {"kind": "pet", "pair": ["x", "z"]}, {"pair[0]": NUMBER, "pair[1]": "Please choose yes or no."}),
         (Pet, {"kind": "pet", "friend": {"kind": 1}}, {"friend.kind": "Please choose one of pet."}),
         (Pet, {"kind": "pet", "pets": {"a": {}}}, {"pets.a.kind": "Please fill in this field."}),
         (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be a valid dictionary"}),
@@ -358,7 +402,9 @@ def _tail(text: str) -> str:
 def test_each_mistake_has_its_words(kind: Any, document: object, told: dict[str, str]) -> None:
     with pytest.raises(Refused) as caught:
         structure_converter(kind, "x").make(document, "json")
-    assert {one.field: one.words for one in problems_of(caught.value)} == told
+    problems = problems_of(caught.value)
+    assert {one.field: one.words for one in problems} == told
+    assert {(one.parameter, one.source) for one in problems} == {("", "")}  # who asks knows these
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
@@ -497,6 +543,28 @@ def test_no_sentence_has_a_client_s_markup(kind: type, name: str) -> None:
             assert not re.search(r'<[A-Za-z/!?]|"', told)
 
 
+def test_a_sentence_loses_only_its_markup() -> None:
+    with pytest.raises(Refused) as caught:
+        structure_converter(Keyed, "form").make({"lines": {"<b>": {"price": 1, "name": "x"}}}, "json")
+    (problem,) = problems_of(caught.value)
+    assert problem.sentence == "lines.b>.name: no name"
+    with pytest.raises(Refused) as caught:
+        structure_converter(Keyed, "form").make({"one": {"kind": '<"b>'}}, "json")
+    (problem,) = problems_of(caught.value)
+    assert problem.words.startswith("Input tag 'b>' found using 'kind' does not match")
+
+
+def test_a_check_without_words_has_those_of_any_value() -> None:
+    class Refusing(msgspec.Struct):
+        def __post_init__(self) -> None:
+            raise ValueError
+
+    with pytest.raises(Refused) as caught:
+        structure_converter(Refusing, "x").make({}, "json")
+    (problem,) = problems_of(caught.value)
+    assert (problem.sentence, problem.words) == ("", "Please enter another value.")
+
+
 def test_a_message_for_no_fault_is_a_mistake() -> None:
     with pytest.raises(SetupError, match="not for 'minimum'"):
         Message(minimum="More!")
@@ -538,6 +606,20 @@ def test_a_form_is_filled_the_first_time() -> None:
     sent = BindingErrors(given={"title": ""}, is_submitted=True)
     sent.fill({"title": "pie"})
     assert sent.given == {"title": ""}
+
+
+def test_a_form_is_filled_until_it_is_sent(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.route("/pie", methods=["GET", "POST"])
+    def pie(errors: BindingErrors, title: str = "") -> Any:
+        errors.fill({"title": "apple"})
+        return errors.given
+
+    client = make_client(app)
+    assert client.get("/pie").json() == {"title": "apple"}
+    assert client.post("/pie", data={"title": "plum"}).json() == {"title": "plum"}
+    assert client.post("/pie", data={"other": ""}).json() == {"other": ""}
 
 
 def test_names_of_fields_inside_others() -> None:

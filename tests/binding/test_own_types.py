@@ -188,6 +188,28 @@ def test_own_types_go_in_and_out(
     assert (found if not isinstance(expected, str) else found["detail"]) == expected
 
 
+def test_a_decoder_takes_another_own_type(make_client: MakeClient) -> None:
+    def paid_by(price: Money) -> Team:
+        team = Team()
+        vars(team)["paid"] = price
+        return team
+
+    app = App(decoders={Money: Money.parse, Team: paid_by})
+
+    @app.get("/paid")
+    def paid(team: Team) -> str:
+        return str(vars(team)["paid"])
+
+    client = make_client(app)
+    assert client.get("/paid?team=3 €").text == "3 EUR"
+    assert client.get("/paid?team=x").status_code == 400
+
+
+def test_a_visitor_reads_no_name_of_a_class(make_client: MakeClient) -> None:
+    (error,) = make_client(shop()).get("/buy?price=x").json()["errors"]
+    assert (error["detail"], error["expected"]) == ("Please enter another value.", "a Money")
+
+
 def test_own_types_are_written_in_events(make_client: MakeClient) -> None:
     with make_client(shop()).stream("GET", "/ticks") as answer:
         assert answer.read() == b'data: {"price":"1 EUR"}\n\nid: 1\ndata: ["SMALL"]\n\n'
@@ -278,6 +300,10 @@ def itself(team: Team) -> Team:
     return team
 
 
+def odd(number: complex) -> Team:
+    return Team()
+
+
 def hidden(text: Nowhere) -> Team:  # type: ignore[name-defined]  # noqa: F821
     return Team()
 
@@ -309,6 +335,7 @@ def handler_of(kind: Any) -> Any:
         (Team, {Team: two}, "decoders={Team: ...} takes a function of one value"),
         (Team, {Team: itself}, "decoders={Team: ...} takes a function of one value"),
         (Team, {Team: lambda: None}, "decoders={Team: ...} takes a function of one value"),
+        (Team, {Team: odd}, "parameter 'value' is annotated with <class 'complex'>"),
         (Body, {Price: str}, "'value' is a Body with a Price, which msgspec makes by itself there"),
         (Team, {}, "App(decoders={...: ...})"),
     ],
@@ -340,7 +367,35 @@ def test_a_provider_takes_own_types(make_client: MakeClient) -> None:
     def show(team: Team) -> str:
         return str(team)
 
-    assert make_client(app).get("/team?price=3 EUR").text == "team for 3 EUR"
+    client = make_client(app)
+    assert client.get("/team?price=3 EUR").text == "team for 3 EUR"
+    assert [one["parameter"] for one in client.get("/team?price=x").json()["errors"]] == ["price"]
+
+
+class Labels:
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    @classmethod
+    def parse(cls, text: str) -> Labels:
+        return cls(text.split())
+
+
+@dataclass
+class Labelled:
+    labels: Labels = field(default_factory=lambda: Labels(["new"]))
+
+
+def test_a_decoder_may_take_an_entry_that_is_left_empty(make_client: MakeClient) -> None:
+    app = App(decoders={Labels: Labels.parse})
+
+    @app.post("/labelled")
+    def labelled(given: Annotated[Labelled, Form()]) -> list[str]:
+        return given.labels.names
+
+    client = make_client(app)
+    sent = [{"labels": "a b"}, {"labels": ""}, {"other": ""}]
+    assert [client.post("/labelled", data=one).json() for one in sent] == [["a", "b"], [], ["new"]]
 
 
 def test_a_structure_with_an_optional_type_of_nobody_takes_only_null(make_client: MakeClient) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
+from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, List, Optional, TypedDict  # noqa: UP035
+from typing import TYPE_CHECKING, Annotated, Any, List, Optional, TypedDict  # noqa: UP035
 
 import msgspec
 import pydantic
@@ -78,6 +80,10 @@ class Priced(pydantic.BaseModel, arbitrary_types_allowed=True):
     price: Money
 
 
+class Dated(pydantic.BaseModel):
+    day: Annotated[date, pydantic.PlainSerializer(lambda day: day.year, when_used="json")]
+
+
 class Session:
     is_open = True
     thread = 0
@@ -136,6 +142,9 @@ class Users(App):
     @describe(include_in_schema=False)
     def priced(self) -> Priced:
         return {"price": Money(5)}  # type: ignore[return-value]
+
+    def dated(self) -> Dated:
+        return {"day": date(2026, 1, 31)}  # type: ignore[return-value]
 
     def optional(self, found: bool = True) -> Optional[UserOut]:
         return User("ann") if found else None
@@ -204,6 +213,7 @@ ANSWERS: dict[str, Any] = {
     "/some": [ANN, {"name": "bob", "admin": False}],
     "/nested": {"lead": ANN},
     "/priced": {"price": 5},
+    "/dated": {"day": 2026},
     "/optional": ANN,
     "/or_redirect": ANN,
     "/stated": ANN,
@@ -247,6 +257,16 @@ def test_a_result_that_does_not_fit_is_a_500_and_the_log_names_the_key(
     assert answer.status_code == 500
     assert problem in caplog.text
     assert "hidden" not in answer.text + caplog.messages[0] + str(caplog.records[0].exc_info)
+
+
+def test_a_handler_without_a_name_is_told_as_one(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    def made(name: object) -> UserOut:
+        return {"name": name}  # type: ignore[return-value]
+
+    app = App()
+    app.get("/made")(partial(made, 5))
+    assert make_client(app).get("/made").status_code == 500
+    assert "a handler returned a dict, which does not fit its annotation: Expected `str`" in caplog.text
 
 
 @pytest.mark.parametrize("is_on_loop", [False, True])

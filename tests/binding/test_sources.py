@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import annotated_types as at
 import pytest
 
-from micropie import App, BindingErrors, Body, Cookie, Form, Header, Query, SetupError, WebSocket, post
+from micropie import (
+    App,
+    BindingErrors,
+    Body,
+    Cookie,
+    Form,
+    Header,
+    Query,
+    Request,
+    SetupError,
+    WebSocket,
+    post,
+    reads_body,
+)
 from micropie.binding.sources import Source
 from tests.conftest import MakeClient
 
@@ -94,6 +107,7 @@ def test_cookies_and_the_query(make_client: MakeClient) -> None:
     assert client.get("/cookie", headers={"Cookie": "theme=dark; number=3"}).json() == ["dark", 3]
     assert client.get("/cookie", headers={"Cookie": "number=x"}).text == "Cookie 'number' must be a whole number."
     assert (client.get("/query?p=2&page=3").json(), client.get("/query?page=3").json()) == ([2, 2], [1])
+    assert client.get("/query?p=2&p=3").json() == [2, 2]
     assert client.get("/query/3").status_code == 404
     assert client.post("/both?a=1&b=2", data={"a": "3", "b": "4"}).json() == ["1", "4"]
     assert client.post("/both?a=1&b=2").text == "Form 'b' is missing; expected text."
@@ -121,6 +135,8 @@ def test_a_structure_may_have_a_default(make_client: MakeClient) -> None:
     assert client.get("/filtered?kind=apple").text == "apple"
     assert client.get("/filtered?most=5").status_code == 400
     assert (client.post("/filled").text, client.post("/filled", data={"kind": "pie"}).text) == ("cake", "pie")
+    is_form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert client.post("/filled", content=b"", headers=is_form).status_code == 400
 
 
 def test_R4_a_header_that_came_twice_is_one_value_in_every_world(make_client: MakeClient) -> None:
@@ -166,6 +182,10 @@ def test_openapi_says_where_they_are() -> None:
 def odd(token: Annotated[complex, Header()]) -> None: ...
 def odd_names(**names: complex) -> None: ...
 def early(token: Annotated[str, Header()], name: str) -> None: ...
+def early_request(request: Request, name: str) -> None: ...
+def early_whole(wanted: Annotated[Filter, Query()], name: str) -> None: ...
+@reads_body
+def read(wanted: Annotated[Filter, Form()]) -> None: ...
 def two(token: Annotated[str, Header(), Query()]) -> None: ...
 def whole(wanted: Annotated[Filter, Header()]) -> None: ...
 def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
@@ -177,6 +197,9 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
         (odd, "parameter 'token' is annotated with <class 'complex'>"),
         (odd_names, "parameter 'names' is annotated with <class 'complex'>"),
         (early, "the parameter 'name' comes after 'token', which states its source"),
+        (early_request, "the parameter 'name' comes after 'request', which states its source"),
+        (early_whole, "the parameter 'name' comes after 'wanted', which states its source"),
+        (read, "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler"),
         (two, r"states two sources, Header\(None\) and Query\(None\)"),
         (whole, r"'wanted': a structure takes a whole query, form or body: write Query\(\), Form\(\) or Body\(\)"),
         (many, "'wanted': a structure takes a whole query"),
@@ -201,6 +224,10 @@ class Places(App):
 
     @post
     def stated(self, n: Annotated[int, Form()], ns: Annotated[list[int], Form()], *, errors: BindingErrors) -> Any:
+        return _places(errors)
+
+    @post
+    def few(self, ns: Annotated[list[int], at.MinLen(2)], *, errors: BindingErrors) -> Any:
         return _places(errors)
 
     @post
@@ -230,6 +257,9 @@ def _places(errors: BindingErrors) -> list[tuple[str, str, str]]:
         ("/number", {"files": {"n": b"x"}}, [["n", "file", "n"]]),
         ("/number", {}, [["n", "", "n"]]),
         ("/stated", {"data": {"n": "x", "ns": ["1", "x"]}}, [["n", "form", "n"], ["ns", "form", "ns"]]),
+        ("/few?ns=1", {}, [["ns", "query", "ns"]]),
+        ("/few", {"data": {"ns": "1"}}, [["ns", "form", "ns"]]),
+        ("/few", {"data": {"other": "1"}}, [["ns", "form", "ns"]]),
         ("/body", {"json": {"kind": 1}}, [["wanted", "json", "kind"]]),
         ("/body", {"data": {"kind": "a", "most": "x"}}, [["wanted", "form", "most"]]),
         ("/form", {"data": {"kind": "a", "most": "x"}}, [["wanted", "form", "most"]]),
