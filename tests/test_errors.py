@@ -391,6 +391,21 @@ def test_a_key_that_is_none_is_a_mistake(key: Any) -> None:
         App().error(key)
 
 
+@pytest.mark.parametrize("key", [400, 599, Exception, Oops, ExceptionGroup])
+def test_a_status_of_an_error_and_a_class_of_exceptions_are_keys(key: Any) -> None:
+    app = App()
+    app.error(key)(lambda: "answered")
+    app._micropie.compiled()
+
+
+@pytest.mark.parametrize("function", [lambda error, other: "", lambda request, error, other: ""])
+def test_the_parameter_that_nothing_provides_is_named(function: Any) -> None:
+    app = App()
+    app.error(404)(function)
+    with pytest.raises(SetupError, match="nothing provides its parameter 'other'"):
+        app._micropie.compiled()
+
+
 @pytest.mark.parametrize("function", [lambda error, other: "", lambda error, extra=1: "", lambda *rest, request: ""])
 def test_a_handler_of_other_parameters_is_a_mistake(function: Any) -> None:
     app = App()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, SetupError, get, route, run_in, where
+from micropie import App, SetupError, get, reads_body, route, run_in, where
 from tests.conftest import MakeClient
 
 # The thread that answers: under WSGI the server's own, which is where a `def` runs whatever is said of it.
@@ -164,6 +164,12 @@ class Chunks(App):
         yield ""
 
 
+class ReadsBody(App):
+    @run_in("process")
+    @reads_body
+    def handler(self) -> None: ...
+
+
 class PartialWaiting(App):
     handler = functools.partialmethod(Waiting.handler)
 
@@ -175,6 +181,7 @@ class PartialWaiting(App):
         (WaitingChunks, "write def instead of async def"),
         (WaitingRoute, "write def instead of async def"),
         (PartialWaiting, "write def instead of async def"),
+        (ReadsBody, "@reads_body leaves the body to the handler, and a process has none"),
         (Chunks, "write async def to have them made on the event loop"),
     ],
 )

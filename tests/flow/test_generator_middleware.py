@@ -453,6 +453,23 @@ def test_a_generator_that_does_not_take_the_request_is_refused_at_set_up() -> No
         wrapped(around)._micropie.compiled()
 
 
+def test_an_object_that_is_called_is_named_by_its_repr() -> None:
+    class Around:
+        def __call__(self) -> Iterator[None]:
+            yield
+
+    with pytest.raises(SetupError, match=r"Around object at .* in middlewares takes one argument"):
+        wrapped(Around())._micropie.compiled()
+
+
+def test_a_generator_that_nothing_can_fill_is_named() -> None:
+    def around(request: Request, thing: complex) -> Iterator[None]:
+        yield
+
+    with pytest.raises(SetupError, match=r"^\S*around: nothing provides its parameter 'thing'"):
+        wrapped(around)._micropie.compiled()
+
+
 @every_kind
 @pytest.mark.parametrize("path", ["/", "/nowhere"])
 def test_a_generator_that_ends_before_its_yield_lets_nobody_in(

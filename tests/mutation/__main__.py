@@ -37,6 +37,7 @@ GROUPS = {
             "tests/flow",
             "tests/mounts",
             "tests/test_app.py",
+            "tests/test_errors.py",
             "tests/test_same_answer.py",
             "tests/sessions/test_store.py",
             "tests/execution/test_placement.py",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from micropie import App, post, run_in
+from micropie.channels import Channels
 from micropie.routing.config import config_of
 from tests.conftest import MakeClient
 
@@ -44,6 +46,7 @@ class Site(Page):
         ({"thread_queue": 5}, [7, 5, 2, 2]),
         ({"processes": 3}, [7, 9, 3, 3]),
         ({"threads": 3, "processes": 4}, [3, 9, 4, 4]),
+        ({"pool": ThreadPoolExecutor(1)}, [7, 9, None, 7]),
     ],
 )
 def test_threads_and_processes(make_client: MakeClient, own: dict[str, Any], numbers: list[int]) -> None:
@@ -55,8 +58,11 @@ def test_threads_and_processes(make_client: MakeClient, own: dict[str, Any], num
 def test_what_is_shared_is_the_same() -> None:
     site = Site(Page(), threads=7)
     site.other = Page(threads=7, processes=2)
+    own = site.other.channels = Channels()
     outer, inner, other = (config for config in site._micropie.compiled().config.tree)
     assert (inner.threads, inner.pool, inner.pool_threads) == (outer.threads, outer.pool, outer.pool_threads)
+    assert (inner.channels, other.channels) == (outer.channels, own)
+    assert outer.channels is not own
     assert other.threads is not outer.threads
     assert other.pool is not outer.pool
     assert other.pool_threads is not outer.pool_threads
@@ -71,3 +77,19 @@ def test_an_application_with_a_key_of_its_own_believes_no_other(make_client: Mak
     without = make_client(Site(Page(), secret_key=OUTER_KEY))
     without.post("/inner/remember")
     assert (without.get("/inner/known").text, without.get("/known").text) == ("ann", "ann")
+
+
+@pytest.mark.parametrize(
+    ("outer", "own", "types"),
+    [
+        ({}, {}, ["html", "html"]),
+        ({"text": "plain"}, {}, ["plain", "plain"]),
+        ({"text": "plain"}, {"text": "html"}, ["plain", "html"]),
+    ],
+)
+def test_text_has_the_type_of_the_nearest_setting(
+    make_client: MakeClient, outer: dict[str, str], own: dict[str, str], types: list[str]
+) -> None:
+    client = make_client(Site(Page(secret_key=INNER_KEY, **own), secret_key=OUTER_KEY, **outer))
+    found = [client.post(path).headers["content-type"] for path in ("/remember", "/inner/remember")]
+    assert found == [f"text/{one}; charset=utf-8" for one in types]

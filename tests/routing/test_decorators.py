@@ -218,6 +218,12 @@ def test_a_mistake_is_refused_where_it_is_written(arguments: tuple[Any, ...], se
         App().route(*arguments)
 
 
+@pytest.mark.parametrize("decorate", [websocket, App().websocket])
+def test_a_mistake_in_a_websocket_s_path_names_its_decorator(decorate: Any) -> None:
+    with pytest.raises(SetupError, match=r'websocket\("/path"\)'):
+        decorate(5)
+
+
 @pytest.mark.parametrize("methods", [[5], [None], 5])
 def test_methods_that_are_no_text_are_refused_with_a_sentence(methods: Any) -> None:
     with pytest.raises(SetupError, match="method"):

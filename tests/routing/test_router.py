@@ -1203,7 +1203,7 @@ def test_two_routes_that_state_one_name_are_a_conflict() -> None:
     app = App()
     app.get("/a", name="same")(lambda: None)
     app.get("/b", name="same")(lambda: None)
-    with pytest.raises(SetupError, match="same"):
+    with pytest.raises(SetupError, match="'same': /a and /b; give one of them"):
         set_up(app)
 
 

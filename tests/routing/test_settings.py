@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ def test_every_setting_is_documented(name: str) -> None:
 @pytest.mark.parametrize("name", ["session_backend", "debug", "max_body_size", "body_timeout"])
 def test_the_settings_that_everybody_needs_are_there(name: str) -> None:
     assert name in {*NAMES, *inspect.signature(App.__init__).parameters}
+
+
+def test_a_loop_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SetupError, match=r'^App\(portal_backend=...\) .*pip install "micropie-dual\[trio\]"'):
+        App(portal_backend="trio")
 
 
 def test_the_defaults_are_fine() -> None:
@@ -104,7 +111,8 @@ def test_an_unknown_setting_fails_and_lists_the_known_ones(name: str) -> None:
     value: Any = 1
     with pytest.raises(SetupError) as caught:
         App(**{name: value})
-    assert [known for known in (*NAMES, "session_backend", "lifespan") if known not in str(caught.value)] == []
+    known = set(re.findall(r"\w+", str(caught.value)))
+    assert {*NAMES, "session_backend", "lifespan", "channels", "security", "docs"} <= known
 
 
 class OnlyLoads:
