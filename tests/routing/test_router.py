@@ -6,11 +6,12 @@ import functools
 import importlib.util
 import os.path
 import sys
+import sysconfig
 import threading
 from collections import UserDict
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import MethodType
+from types import MethodType, ModuleType
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -686,6 +687,33 @@ def test_an_app_in_a_file_named_as_a_module_of_the_library_is_routable(
     monkeypatch.setitem(sys.modules, "turtle", module)
     spec.loader.exec_module(module)
     assert text(module.Root(), make_client, "/") == "turtles"
+
+
+def test_an_installed_package_answers_by_its_own_applications_alone(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = ModuleType("installed_shop")
+    installed.__file__ = f"{sysconfig.get_path('purelib')}/installed_shop.py"
+    monkeypatch.setitem(sys.modules, "installed_shop", installed)
+    source = """
+from micropie import App
+
+class Pages:
+    def page(self):
+        return "page"
+
+class Shop(Pages, App):
+    pass
+"""
+    exec(source, vars(installed))
+
+    class Root(installed.Pages, App):  # type: ignore[misc, name-defined]
+        def index(self) -> str:
+            return "index"
+
+    assert text(installed.Shop(), make_client, "/page") == "page"
+    client = make_client(Root())
+    assert (at(client, "/").text, at(client, "/page").status_code) == ("index", 404)
 
 
 def test_inherited_handlers_are_routable_and_overridden_ones_are_the_new_ones(make_client: MakeClient) -> None:
@@ -1613,3 +1641,10 @@ def test_a_setup_error_names_the_handler() -> None:
         Root()._micropie.compiled()
     with pytest.raises(SetupError, match="index has no parameter self"):
         Selfless()._micropie.compiled()
+    app: Any = App()
+    app.page = route()(functools.partial(odd))
+    with pytest.raises(SetupError, match=r"^page: parameter 'thing' is annotated with <class 'complex'>"):
+        app._micropie.compiled()
+
+
+def odd(thing: complex) -> None: ...
