@@ -50,6 +50,7 @@ GROUPS = {
         [
             "tests/binding",
             "tests/routing",
+            "tests/flow/test_asking.py",
             "tests/flow/test_resources.py",
             "tests/http/test_problems.py",
             "tests/openapi/test_document.py",

@@ -71,10 +71,10 @@ class Runner:
             name = module.as_posix()
             source = module.read_text()
             draw = Random(name)
-            rarity: Counter[str] = Counter()
-            for (path, _), nodes in reached.items():
-                for node in nodes if path == name else ():
-                    rarity[node] += 1 / len(nodes)
+            rarity: dict[str, float] = defaultdict(float)
+            for (path, _), those in reached.items():
+                for node in those if path == name else ():
+                    rarity[node] += 1 / len(those)
             before = compile(source, str(module.resolve()), "exec", dont_inherit=True)
             for mutant in mutants_of(source):
                 key = name, mutant.before, mutant.after

@@ -56,7 +56,7 @@ def test_threads_and_processes(make_client: MakeClient, own: dict[str, Any], num
 
 
 def test_what_is_shared_is_the_same() -> None:
-    site = Site(Page(), threads=7)
+    site: Any = Site(Page(), threads=7)
     site.other = Page(threads=7, processes=2)
     own = site.other.channels = Channels()
     outer, inner, other = (config for config in site._micropie.compiled().config.tree)
@@ -88,7 +88,7 @@ def test_an_application_with_a_key_of_its_own_believes_no_other(make_client: Mak
     ],
 )
 def test_text_has_the_type_of_the_nearest_setting(
-    make_client: MakeClient, outer: dict[str, str], own: dict[str, str], types: list[str]
+    make_client: MakeClient, outer: dict[str, Any], own: dict[str, Any], types: list[str]
 ) -> None:
     client = make_client(Site(Page(secret_key=INNER_KEY, **own), secret_key=OUTER_KEY, **outer))
     found = [client.post(path).headers["content-type"] for path in ("/remember", "/inner/remember")]
