@@ -62,6 +62,7 @@ def test_what_is_shared_is_the_same() -> None:
     outer, inner, other = (config for config in site._micropie.compiled().config.tree)
     assert (inner.threads, inner.pool, inner.pool_threads) == (outer.threads, outer.pool, outer.pool_threads)
     assert (inner.channels, other.channels) == (outer.channels, own)
+    assert isinstance(outer.channels, Channels)
     assert outer.channels is not own
     assert other.threads is not outer.threads
     assert other.pool is not outer.pool
