@@ -92,6 +92,7 @@ def run(group: str, budget: float, share: float, world: str | None, survivors: b
         "no:cacheprovider",
         "-p",
         "no:xdist",
+        "--assert=plain",  # pytest would rewrite micropie's functions with an ``assert``, whose mutants would not be found
         "-o",
         "addopts=--import-mode=importlib",
     ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from gettext import NullTranslations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from micropie import App, post, run_in
+from micropie import App, InMemorySessionBackend, Request, SetupError, post, run_in
 from micropie.channels import Channels
 from micropie.routing.config import config_of
 from tests.conftest import MakeClient
@@ -94,3 +97,41 @@ def test_text_has_the_type_of_the_nearest_setting(
     client = make_client(Site(Page(secret_key=INNER_KEY, **own), secret_key=OUTER_KEY, **outer))
     found = [client.post(path).headers["content-type"] for path in ("/remember", "/inner/remember")]
     assert found == [f"text/{one}; charset=utf-8" for one in types]
+
+
+@pytest.mark.parametrize(
+    ("outer", "own", "is_refused"),
+    [
+        ("__Host-id", {}, True),
+        ("__Host-id", {"session_cookie": "__Host-inner"}, False),
+        ("__Host-id", {"host": "inner.example.com"}, False),
+        ("id", {}, False),
+        (None, {}, False),
+    ],
+)
+def test_sessions_of_its_own_need_a_cookie_of_their_own(
+    outer: str | None, own: dict[str, Any], is_refused: bool
+) -> None:
+    """A cookie whose name begins with __Host- has the path /, so the browser keeps one alone."""
+    site = Site(Page(InMemorySessionBackend(), **own), session_cookie=outer)
+    with pytest.raises(SetupError, match="would replace") if is_refused else nullcontext():
+        site._micropie.compiled()
+
+
+class Shouting(NullTranslations):
+    def gettext(self, message: str) -> str:
+        return message.upper()
+
+
+def test_templates_are_translated_for_each_request(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("{{ _('hello') }}")
+
+    class Root(App):
+        async def page(self) -> str:
+            return await self.render_async("page.html")
+
+    def translations(request: Request) -> NullTranslations:
+        return Shouting() if "loud" in request.query else NullTranslations()
+
+    client = make_client(Root(templates=tmp_path, translations=translations))
+    assert [client.get(path).text for path in ("/page", "/page?loud=1")] == ["hello", "HELLO"]
