@@ -197,6 +197,7 @@ def test_a_json_body_that_is_no_object_fills_nothing(client: TestClient) -> None
 def test_the_query_goes_before_the_body(client: TestClient) -> None:
     assert client.post("/greet?name=query", data={"name": "form", "age": "3"}).json() == ["query", "3"]
     assert client.post("/greet?name=query", json={"name": "json", "age": "3"}).json() == ["query", "3"]
+    assert client.post("/bare?a=query&b=query", json={"a": "json", "b": "json"}).json() == ["query", "query"]
     assert client.post("/named?b=query", data={"b": ["1", "2"]}).json() == ["", {"b": "query"}]
 
 
@@ -610,6 +611,13 @@ def test_a_whole_number_may_have_a_point_in_json(make_client: MakeClient, kind: 
     assert answer(client.post("/page", json=sent)) == [name_of(kind), "Bob", 3, ["a", "b"], "2020-01-31", True]
     assert client.post("/page", json={**FULL, "age": 3.5}).status_code == 400
     assert client.post("/page", json={**FULL, "age": 3.0, "done": 2.5}).status_code == 400
+
+
+@pytest.mark.parametrize("kind", [ADataclass, ATypedDict])
+def test_a_text_is_no_number_in_json(make_client: MakeClient, kind: type) -> None:
+    client = make_client(structure_app(kind))
+    assert client.post("/page", json={**FULL, "age": "3"}).status_code == 400
+    assert client.post("/page", data={**FULL, "age": "3"}).status_code == 200
 
 
 @pytest.mark.parametrize("kind", STRUCTURES)
