@@ -39,7 +39,8 @@ from micropie.streams.source import END, LoopSource, ThreadSource
 
 CHUNKS_AHEAD = 32
 BYTES_AHEAD = 256 * 1024
-TURN = 0.005  # seconds
+# Seconds. The way to a thread costs as much as several chunks, so a source that waits a little keeps its thread.
+TURN = 0.05
 
 # The number of sync sources of events at a time: each occupies a thread while it is silent. These are not the handlers'
 # threads, of which none might be left.

@@ -17,7 +17,7 @@ from micropie.asgi.streaming import WATCH_AFTER
 from micropie.execution.placement import Threads
 from micropie.pool import RemoteChunks
 from micropie.streams.source import ThreadSource
-from micropie.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, TURN, MadeAhead
+from micropie.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, MadeAhead
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 
@@ -95,13 +95,14 @@ def test_R67_slow_clients_hold_no_threads(backend: str) -> None:
 
 
 @every_loop
-def test_R67_slow_sources_take_turns(backend: str) -> None:
+def test_R67_slow_sources_take_turns(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.streams.threaded.TURN", 0.005)
     log: list[str] = []
 
     class Root(App):
         def slow(self, name: str) -> Iterator[str]:
             for _ in range(5):
-                time.sleep(2 * TURN)
+                time.sleep(0.01)
                 log.append(name)
                 yield name
 
