@@ -105,14 +105,9 @@ async def in_thread(
     itself. The thread counts as busy until it ends.
     """
     holder = holder or await take_slot(threads)
-    slots, ended = _slots_of(threads), anyio.Event()
-
-    def end() -> None:
-        slots.limiter.release_on_behalf_of(holder)
-        ended.set()
-
+    slots = _slots_of(threads)
     claim: Future[None] = Future()  # the thread takes it, or a task that waits for the thread no longer
-    work = partial(_run, claim, partial(outcome_of, function, arguments), partial(slots.waker.call, end))
+    work = partial(_run, claim, partial(outcome_of, function, arguments))
     try:
         if HAS_THREADS:
             outcome = await anyio.to_thread.run_sync(
@@ -121,12 +116,19 @@ async def in_thread(
         else:
             outcome = work()
     except BaseException:  # no further thread can be started, or the task is cancelled
-        if claim.cancel():
-            end()
-        elif abandon_after:
+        ended = anyio.Event()
+
+        def end() -> None:
+            slots.limiter.release_on_behalf_of(holder)
+            ended.set()
+
+        claim.cancel()  # unless the thread has taken it
+        claim.add_done_callback(lambda _: slots.waker.call(end))
+        if abandon_after and not claim.cancelled():
             with anyio.move_on_after(abandon_after, shield=True):
                 await ended.wait()
         raise
+    slots.limiter.release_on_behalf_of(holder)
     try:
         result: Result = released(outcome)
     except CancelledError:  # of a ``from_thread.run`` in the thread, which is cancelled with this task
@@ -169,8 +171,8 @@ def lent(threads: Threads | None) -> Iterator[bool]:
         limiter.total_tokens -= may_wait
 
 
-def _run(claim: Future[None], call: Callable[[], Any], end: Callable[[], object]) -> Any:
-    """Make a call in this thread, unless its task has cancelled ``claim``. It must not raise. ``end`` follows it."""
+def _run(claim: Future[None], call: Callable[[], Any]) -> Any:
+    """Make a call in this thread, unless its task has cancelled ``claim``. It must not raise."""
     if not claim.set_running_or_notify_cancel():
         return None
     _RUNNING[claim] = current_thread()
@@ -178,7 +180,7 @@ def _run(claim: Future[None], call: Callable[[], Any], end: Callable[[], object]
         return call()
     finally:
         del _RUNNING[claim]
-        end()
+        claim.set_result(None)
 
 
 # -- the end of the process --------------------------------------------------------------------------------------------

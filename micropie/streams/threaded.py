@@ -168,23 +168,20 @@ class MadeAhead(LoopSource):
         until = monotonic() + TURN
         chunks_left, bytes_left = CHUNKS_AHEAD if self._may_make_ahead else 1, BYTES_AHEAD
         try:
-            while chunks_left > 0 and bytes_left > 0 and not self._is_over:
+            while not self._is_over:
                 chunk = next(self._source)
-                self._give(chunk)
+                self._made.append(chunk)
                 chunks_left -= 1
                 bytes_left -= len(chunk)
-                if monotonic() > until:
-                    break
+                if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
+                    return  # which wakes the task as well
+                if self._is_waiting:
+                    self._waker.call(self._progress.ring)
         except StopIteration:
-            self._give(None)
+            self._made.append(None)
         except BaseException as error:
             self._failures.append(error)
-            self._give(None)
-
-    def _give(self, chunk: bytes | None) -> None:
-        self._made.append(chunk)
-        if self._is_waiting:
-            self._waker.call(self._progress.ring)
+            self._made.append(None)
 
 
 class EventsFromThread(AsyncIterator[object]):

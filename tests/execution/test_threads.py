@@ -264,7 +264,7 @@ def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, cap
     guard = threading.Thread(target=workers._end_after, args=(main,), daemon=True)
     monkeypatch.setattr(workers, "enumerate_threads", lambda: [*workers._RUNNING.values(), server, guard])
     server.start()
-    thread = threading.Thread(target=workers._run, args=(Future(), call, int))
+    thread = threading.Thread(target=workers._run, args=(Future(), call))
     thread.start()
     guard.start()
     guard.join(PATIENCE)
@@ -280,5 +280,5 @@ def test_a_call_that_its_task_no_longer_waits_for_does_not_begin() -> None:
     calls: list[str] = []
     claim: Future[None] = Future()
     assert claim.cancel()
-    workers._run(claim, lambda: calls.append("made"), int)
+    workers._run(claim, lambda: calls.append("made"))
     assert calls == []
