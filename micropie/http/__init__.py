@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from micropie.errors import HeadersLike
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.body import Body
 from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
@@ -54,7 +55,6 @@ from micropie.http.types import (
     ChunkedBody,
     Environ,
     HeaderPairs,
-    HeadersLike,
     Message,
     Parameters,
     Receive,
