@@ -34,7 +34,7 @@ import anyio
 from micropie import streams
 from micropie.errors import ClientDisconnect, logger, raise_any
 from micropie.execution import TASKS, WAKERS
-from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
+from micropie.http import HTML, JSON, NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import config_of
 from micropie.streams import ASK_AFTER, END, HEART_BEAT, EarlyHead, Stream, ThreadSource, as_bytes
 
@@ -125,6 +125,7 @@ class SharedReceive:
 
 
 _ENCODED_NOSNIFF = NOSNIFF[0].encode(), NOSNIFF[1].encode()
+_ENCODED_TYPES = {usual: (b"content-type", usual.encode()) for usual in (HTML, JSON)}
 
 
 def encode_headers(
@@ -136,7 +137,7 @@ def encode_headers(
     else:
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
     if content_type is not None:
-        headers.append((b"content-type", content_type.encode("latin-1")))
+        headers.append(_ENCODED_TYPES.get(content_type) or (b"content-type", content_type.encode("latin-1")))
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
     return headers

@@ -132,11 +132,11 @@ class Exchange:
     broken_off: bool
 
     # The body, once it is received.
-    received: Body | bytes | None  # None until it is asked for, bytes if the flow found it in one piece
+    received: Body | bytes | None = None  # None until it is asked for, bytes if the flow found it in one piece
     put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
-    form_fields: Parameters | None
+    form_fields: Parameters | None = None
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
-    document: Any  # the JSON body, ``NULL`` for null
+    document: Any = None  # the JSON body, ``NULL`` for null
     parse: Callable[[Exchange, bytes], None] | None  # parses the form or JSON that was received, if not yet done
     received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
 
@@ -180,7 +180,7 @@ class Exchange:
 
     # Parsed values, kept.
     literal_path: str | None  # the decoded path as it came, if it came without escapes: the router's short cut
-    parsed_framing: tuple[str, dict[str, str], int | None] | None
+    parsed_framing: tuple[str, dict[str, str], int | None] | None = None
     parsed_query: Parameters | None
     known_headers: Headers | None = None
     known_scheme: str | None = None  # set by middleware, as the next two
@@ -195,8 +195,7 @@ class Exchange:
         ``super().__init__()`` takes longer in CPython 3.11.
         """
         self.route = self.pending = self.session = self.closers = self.literal_path = None
-        self.parsed_framing = self.parsed_query = self.received = self.form_fields = self.document = None
-        self.hooks = self.parse = None
+        self.parsed_query = self.hooks = self.parse = None
         self.broken_off = False
 
     # -- the head -----------------------------------------------------------------------------------------------
