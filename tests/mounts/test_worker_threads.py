@@ -262,7 +262,8 @@ def test_a_stream_is_made_two_chunks_ahead_and_no_further(backend: str) -> None:
 
         async def send(message: Any) -> None:
             await call.send(message)
-            ahead.append(len(made) - len(call.sent) + 1)
+            if "body" in message:
+                ahead.append(len(made) - len(call.sent) + 1)  # without the head
 
         await site(app)(http_scope("GET", "/m"), call.receive, send)
         return call.body
