@@ -392,7 +392,11 @@ class Connection:
             self._turn.release()
 
     async def _send_close(self, seconds: float | None) -> None:
+        """Send the close frame. Reading ahead ends before that: granian would wait for the client's next message."""
         progress = self.progress
+        if self._read_ahead is not None:
+            self._read_ahead.scope.cancel()
+            self._start_grace()  # nobody receives the disconnect now
         await self._send_last({"type": "websocket.close", "code": progress.code, "reason": progress.reason}, seconds)
 
     async def _send_last(self, message: Message, seconds: float | None) -> None:

@@ -32,6 +32,13 @@ class Sockets(App):
         await ws.accept()
         await ws.close(4321, "that's it")
 
+    async def ws_closing_later(self, ws: WebSocket) -> None:
+        """Close while the next message is read ahead."""
+        await ws.accept()
+        await ws.receive_text()
+        await anyio.sleep(0.02)
+        await ws.close(4321, "that's it")
+
     async def ws_failing(self, ws: WebSocket) -> None:
         await ws.accept()
         raise RuntimeError("secret")

@@ -84,8 +84,11 @@ def test_R52_the_own_origin_is_let_in(site_on: ServerOf, name: str) -> None:
 @every_asgi_server
 def test_R55_R56_R57_codes_arrive(site_on: ServerOf, name: str) -> None:
     server = site_on(name)
-    with open_socket(server, "/closing") as ws:
-        assert end_of(ws) == (4321, "" if name in WITHOUT_REASONS else "that's it")
+    for path in ("/closing", "/closing_later"):
+        with open_socket(server, path) as ws:
+            if path == "/closing_later":
+                ws.send("close")
+            assert end_of(ws) == (4321, "" if name in WITHOUT_REASONS else "that's it")
     if name in ONLY_APPLICATIONS_CODES:
         return
     with open_socket(server, "/failing") as ws:
