@@ -216,7 +216,7 @@ class App(Node):
     _micropie_class_names = frozenset[str]()  # a subclass's attributes that change what is compiled when assigned
     _micropie_tree: type[Tree] = Tree
 
-    def __new__(cls: type[Self], *args: object, **kwargs: object) -> Self:
+    def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
         if args and isinstance(args[0], dict) and not args[0].keys().isdisjoint({"asgi", "wsgi.version"}):
             raise TypeError(
                 f"the server was given the class {cls.__name__}: write app = {cls.__name__}() and give it this object"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 from urllib.parse import urlencode
 
 from micropie.errors import BadRequest, HTTPError, Sentence
 from micropie.http.request import current_request
 
 Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,10 @@ class Page(Generic[Item]):
             raise HTTPError(404, Sentence("There is no page {number}.", number=self.number))
 
     @classmethod
-    def of(cls, items: Sequence[Item], number: int = 1, size: int = 20) -> Page[Item]:
+    def of(cls, items: Sequence[Found], number: int = 1, size: int = 20) -> Page[Found]:
         """Return page ``number`` of a list that is whole at hand. Raises ``HTTPError``, see ``Page``."""
         start = (max(number, 1) - 1) * size
-        return cls(items[start : start + size], number, size, len(items))
+        return cast("type[Page[Found]]", cls)(items[start : start + size], number, size, len(items))
 
     @staticmethod
     def offset(number: int, size: int) -> int:

@@ -33,9 +33,9 @@ def failing() -> None:
     raise LookupError("postgres://admin:secret@db is unknown")
 
 
-def healthy(app: App | None = None, **options: Any) -> App:
+def healthy(app: App | None = None, timeout: float = PATIENCE, **options: Any) -> App:
     app = app or Root()
-    app.health("/healthz", **options)
+    app.health("/healthz", timeout=timeout, **options)
     return app
 
 
@@ -201,7 +201,7 @@ def test_backends_in_the_whole_tree_are_asked(make_client: MakeClient, redis_url
 def test_backends_out_of_reach_make_it_unready_also_for_a_client_with_a_session(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = healthy(backends(f"redis://127.0.0.1:{free_port()}/0"), timeout=PATIENCE)
+    app = healthy(backends(f"redis://127.0.0.1:{free_port()}/0"))
     client = make_client(app)
     answer = client.get("/healthz", headers={"Cookie": f"session_id={'a' * 43}"})
     assert answer.json() == {"status": "unavailable", "checks": dict.fromkeys(NAMES, "failed")}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, assert_type
 
-from micropie import App, HTTPError, Response, get, hidden, post, requires, route
+from micropie import App, HTTPError, Page, Response, get, hidden, post, requires, route
 from micropie.middleware import SecurityDefaults
 from micropie.sessions import Session, SQLiteSessionBackend
 
@@ -53,6 +53,17 @@ class Root(App):
         self.response.set_cookie("a", 5)  # type: ignore[arg-type]  # wrong
         self.request.quary("a")  # type: ignore[attr-defined]  # wrong
         return text
+
+
+class Shop(App):
+    def __init__(self) -> None:
+        super().__init__(errors="json")
+        self.pies = ["apple", "cherry"]
+
+    def pies_(self, page: int = 1) -> list[str]:
+        shown = Page.of(self.pies, page)
+        assert_type(shown, Page[str])
+        return [*shown]
 
 
 class Handlers(App):

@@ -36,7 +36,7 @@ def test_mypy_is_told_to_find_the_same_lines() -> None:
 def lines_of_pyright(folder: Path) -> set[int]:
     settings = {
         "include": [str(FILE)],
-        "typeCheckingMode": "standard",
+        "typeCheckingMode": "strict",
         "enableTypeIgnoreComments": False,  # they are for mypy
         "extraPaths": [str(ROOT)],
         "pythonPath": sys.executable,
