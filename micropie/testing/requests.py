@@ -7,6 +7,8 @@ from typing import Any
 
 from micropie import App, Request, request, run_in
 from micropie.asgi import ASGIExchange
+from micropie.execution import result_of
+from micropie.http import receive_body
 
 
 def make_request(
@@ -21,7 +23,7 @@ def make_request(
     """Return a request with a new session, and with the settings of ``app``, else with the defaults.
 
     ``method`` and ``path``: those of the request line. ``query``: as in a URL, without the "?". ``headers``: a dict or
-    (name, value) pairs. ``body``: its bytes.
+    (name, value) pairs. ``body``: its bytes, a form or JSON by its Content-Type.
     """
 
     async def receive() -> dict[str, Any]:
@@ -37,6 +39,9 @@ def make_request(
     }
     exchange = ASGIExchange(scope, receive)
     exchange.config = (app or App())._micropie.config()
+    if body:
+        exchange.received = body
+        result_of(receive_body(exchange, reads_body=False))  # form and JSON, as handlers find them
     return Request(exchange)
 
 

@@ -48,3 +48,22 @@ def test_its_settings_are_those_of_an_application() -> None:
     assert anyio.run(read, None) == b"text"
     with pytest.raises(HTTPError, match="3 bytes"):
         anyio.run(read, App(max_body_size=3))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "expected"),
+    [
+        ("application/x-www-form-urlencoded", b"a=1&a=2", (["1", "2"], None)),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n',
+            (["1"], None),
+        ),
+        ("application/json", b'{"a": "1"}', (["1"], {"a": "1"})),
+    ],
+)
+def test_a_body_is_a_form_or_json_by_its_type(content_type: str, body: bytes, expected: tuple[object, object]) -> None:
+    request = make_request("POST", headers={"Content-Type": content_type}, body=body)
+    assert request.form.getlist("a") == expected[0]
+    if expected[1] is not None:
+        assert request.json() == expected[1]
