@@ -28,12 +28,10 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 # Of all that is told to an operator.
 logger = logging.getLogger("micropie")
-
-HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 # By RFC 9110, which has renamed four of those that Python knew before 3.13.
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
@@ -78,11 +76,6 @@ def in_words_of(catalog: Catalog, sentence: str) -> str:
     return text.format(**values)
 
 
-def header_pairs(headers: HeadersLike) -> list[tuple[str, str]]:
-    """Return headers as a new list of (name, value) pairs; an empty one for None."""
-    return [*(headers.items() if isinstance(headers, Mapping) else headers)] if headers else []
-
-
 class HTTPError(Exception):
     """Answer with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict or list for JSON.
 
@@ -90,13 +83,15 @@ class HTTPError(Exception):
     along: ``{"Retry-After": "5"}``. Raises ``ValueError`` for any other status.
     """
 
-    def __init__(self, status: int, message: object = "", headers: HeadersLike = ()) -> None:
+    def __init__(
+        self, status: int, message: object = "", headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    ) -> None:
         if not is_count(status, 400) or status > 599:
             raise ValueError(f"HTTPError takes a status from 400 to 599, not {status!r}, then the message")
         self.args = (status, message)  # as ``super().__init__`` does, in a quarter of the time
         self.status = status
         self.message: Any = message or f"{status} {PHRASES.get(status, 'Error')}"
-        self.headers = header_pairs(headers)
+        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers) if headers else []
 
     def __str__(self) -> str:
         return str(self.message)
@@ -161,7 +156,7 @@ class Redirect(Exception):
         location: str,
         status: int = 303,
         *,
-        headers: HeadersLike = (),
+        headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
         allow_external: bool = False,
         allow_http: bool = False,
     ) -> None:
@@ -170,7 +165,7 @@ class Redirect(Exception):
         self.args = (location, status)  # as ``super().__init__`` does, in a quarter of the time
         self.location = location
         self.status = status
-        self.headers = header_pairs(headers)
+        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers) if headers else []
         self.allow_external = allow_external
         self.allow_http = allow_http
 

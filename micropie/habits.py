@@ -6,12 +6,14 @@ Each is another spelling of a name that the documentation shows, and docs/refere
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
-from micropie.errors import HeadersLike, Redirect, ResponseError
+from micropie.errors import Redirect, ResponseError
 from micropie.execution import Completed
+
+HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 def attribute_of(path: str, sets: str = "") -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.errors import HeadersLike
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.body import Body
 from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
@@ -55,6 +54,7 @@ from micropie.http.types import (
     ChunkedBody,
     Environ,
     HeaderPairs,
+    HeadersLike,
     Message,
     Parameters,
     Receive,

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from functools import lru_cache, wraps
 from typing import TypeVar
 
-from micropie.errors import HeadersLike, header_pairs
-from micropie.http.types import HeaderPairs
+from micropie.http.types import HeaderPairs, HeadersLike
 
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")
@@ -39,6 +38,10 @@ def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[
         return look_up
 
     return decorate
+
+
+def _pairs(headers: HeadersLike) -> Iterable[tuple[str, str]]:
+    return headers.items() if isinstance(headers, Mapping) else headers
 
 
 def _key_of(name: str) -> str:
@@ -97,7 +100,7 @@ class MutableHeaders(MutableMapping[str, str]):
     __slots__ = ("pairs",)
 
     def __init__(self, headers: HeadersLike = ()) -> None:
-        self.pairs: HeaderPairs = header_pairs(headers)
+        self.pairs: HeaderPairs = [] if headers == () else list(_pairs(headers))
 
     def __setitem__(self, name: str, value: str) -> None:
         self._remove(name)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from micropie.errors import PHRASES, HeadersLike, HTTPError, in_words_of
+from micropie.errors import PHRASES, HTTPError, in_words_of
 from micropie.http.binding_errors import BindingError
 from micropie.http.escaping import escape
 from micropie.http.headers import cached_if_short
 from micropie.http.media_types import choose_type
 from micropie.http.request import Request
 from micropie.http.response import HTML, Response, error_response
+from micropie.http.types import HeadersLike
 
 PROBLEM = "application/problem+json"
 

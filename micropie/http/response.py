@@ -16,13 +16,13 @@ from numbers import Number
 from typing import Any, Final, Protocol, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
-from micropie.errors import PHRASES, HeadersLike, HTTPError, Redirect, ResponseError, logger
+from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.escaping import html_body, is_html_type
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
-from micropie.http.types import ChunkedBody, HeaderPairs
+from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
 from micropie.lazily import pattern
 
 HTML: Final = "text/html; charset=utf-8"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
 from micropie.execution import Flow, Step
@@ -16,6 +16,7 @@ Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
 
 HeaderPairs: TypeAlias = list[tuple[str, str]]
+HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 Parameters: TypeAlias = dict[str, list[str]]
 
 
