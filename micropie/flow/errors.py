@@ -90,8 +90,13 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
 def _chosen_response(request: Request, failure: Exception) -> Flow[Response]:
     """Return the author's response or, if the error handler raises an ``HTTPError`` or ``Redirect``, the plain one."""
     try:
+        if isinstance(failure, Redirect):
+            return redirect_response(failure, request)
+    except HTTPError as error:  # it leads to another site, or the Host is malformed
+        failure = error.with_traceback(None)  # which refers to this frame
+    try:
         return (yield from _author_response(request, failure))
-    except (HTTPError, Redirect) as error:  # raised by the error handler, or for a malformed Host in a redirect
+    except (HTTPError, Redirect) as error:  # raised by the error handler
         del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle
         return _default_response(request, error)
 
@@ -109,7 +114,7 @@ def _author_response(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response of the author's error handler; the plain one if there is none, or it must not see this."""
     status = failure.status if isinstance(failure, HTTPError) else 500
     handler, expected, text_type = config_of(request._exchange).error_handler_for(failure, status)
-    if handler is None or isinstance(failure, ClientDisconnect | Redirect) or _is_options(request, failure):
+    if handler is None or isinstance(failure, ClientDisconnect) or _is_options(request, failure):
         return _default_response(request, failure)
     if handler.asking is not None and (yield from _is_refused(request, handler.asking, failure)):
         return _default_response(request, failure)

@@ -369,10 +369,17 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
     if stream is not None:
         for change in exchange.before_head:
             change(response)
+        if exchange.header("cookie") and stream.source.file is None and _may_read_session(exchange):
+            exchange.opened_session()  # for a later chunk, when no header can say any more that the answer is private
     session = exchange.session
     if session is not None:
         return (yield from _complete_with_session(request, session, response, stream))
     return _encode(request, response, stream)
+
+
+def _may_read_session(exchange: Exchange) -> bool:
+    """Return whether the client has a session, and a handler that may read it."""
+    return handlers_route(exchange) is not None and bool(exchange.config.sessions.find_id(exchange))
 
 
 def _complete_with_session(

@@ -267,7 +267,8 @@ class Config(MessageConfig):
         if base is None and request is not None and (states_host or there == here):
             base = f"{request.scheme}://{request.host}{root}"
         if base is None:
-            raise LookupError(f"the host of {name!r} is not known here: write App(base_url=...), or a host without *")
+            advice = "a host without *" if "*" in there else "App(base_url=...)"
+            raise LookupError(f"the host of {name!r} is not known here: write {advice}")
         return (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
 
     def static_url(self, request: Request | None, path: str, name: str) -> str:

@@ -60,15 +60,20 @@ def _without_app(directory: Path) -> Templates:
 
 
 def stream(templates: Templates, name: str, context: dict[str, object], block: str | None = None) -> Iterator[str]:
-    """Render a template in chunks. Its CSRF token is made first, because it can't be stored after the first chunk."""
+    """Render a template in chunks. After the first one the session can't be changed: so its CSRF token is made before,
+    and its messages are taken out.
+    """
     chunks = templates.stream(name, context, block)
     active_request = current.get(None)
     if active_request is not None and templates.mentions(name, _CSRF_NAMES - context.keys()):
         csrf.csrf_token(active_request)
+    if active_request is not None and templates.mentions(name, _MESSAGES - context.keys()):
+        get_flashed_messages()
     return chunks
 
 
 _CSRF_NAMES = frozenset({"csrf_token", "csrf_input"})
+_MESSAGES = frozenset({"get_flashed_messages"})
 
 
 def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import anyio
@@ -134,7 +135,8 @@ def around(request: Request, db: Database) -> Iterator[None]:
 
 async def around_async(request: Request, db: Database) -> AsyncIterator[None]:
     for _ in around(request, db):
-        with anyio.CancelScope():  # must not be left after a resource that was opened before
+        # It must not be left after a resource that was opened before. Under WSGI each part runs in a task of its own.
+        with anyio.CancelScope() if request.environ is None else nullcontext():
             yield
 
 

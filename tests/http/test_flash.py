@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,22 @@ def test_a_message_is_shown_once_and_escaped(make_client: MakeClient) -> None:
     client = make_client(Root())
     assert client.post("/save", follow_redirects=True).text == "success: Saved &lt;b&gt;.\nmessage: 5\n"
     assert client.get("/page").text == ""
+
+
+def test_a_page_in_chunks_shows_them_at_its_end(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("{% for n in rows %}row {{ n }}\n{% endfor %}" + PAGE)
+
+    class Pies(App):
+        @post
+        def save(self) -> None:
+            flash("Saved.")
+
+        def page(self) -> Any:
+            return self.render_stream("page.html", rows=range(500))
+
+    client = make_client(Pies(templates=tmp_path))
+    client.post("/save")
+    assert [client.get("/page").text[-20:].partition("message: ")[2] for _ in range(2)] == ["Saved.\n", ""]
 
 
 def test_R50_a_client_that_sees_no_page_keeps_the_newest(make_client: MakeClient) -> None:

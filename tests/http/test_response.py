@@ -707,6 +707,15 @@ def test_R16_a_redirect_to_another_host_is_refused(
     assert "\0" in to or "write Redirect(location, allow_external=True)" in caplog.text
 
 
+@pytest.mark.parametrize("key", [400, HTTPError, Exception])
+@pytest.mark.parametrize("path", ["/", "/raised"])
+def test_R16_the_author_s_page_answers_a_redirect_that_is_refused(make_client: MakeClient, key: Any, path: str) -> None:
+    app = Redirecting()
+    app.error(key)(lambda error: f"own page: {error}")
+    answer = make_client(app).get(path, params={"to": "https://evil.com"})
+    assert (answer.status_code, answer.text) == (400, "own page: The address to go to leaves this site.")
+
+
 @pytest.mark.parametrize("host", ["testserver", "testserver:8080", "TestServer"])
 @pytest.mark.parametrize(
     ("to", "location"),

@@ -7,7 +7,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, unquote
@@ -148,6 +149,10 @@ class Root(App):
         self.request.session["early"] = 1
         yield "a"
         yield str(self.request.session["early"])
+
+    def reads_at_the_end(self) -> Any:
+        yield "a"
+        yield str(self.request.session.get("x"))
 
     async def reads_later(self) -> Any:
         yield "a"
@@ -314,18 +319,33 @@ VARIES = {
     "/everything": ["*"],
     "/language": ["Accept-Language", "Cookie"],
     "/reads_late": ["Cookie"],
+    "/reads_at_the_end": ["Cookie"],
+    "/mounted": [],
+    "/files/file": [],
 }
+
+
+def streams(environ: Any, start_response: Any) -> Iterator[bytes]:
+    """A mounted application, whose headers are its own."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"a"
+    yield b"b"
 
 
 @pytest.mark.parametrize(("path", "backend"), paired(list(VARIES), [InMemorySessionBackend, *OWN]))
 @pytest.mark.parametrize("known", [True, False])
 def test_R48_an_answer_made_from_a_session_varies(
-    make_client: MakeClient, backend: Any, path: str, known: bool
+    make_client: MakeClient, backend: Any, path: str, known: bool, tmp_path: Path
 ) -> None:
-    client = make_client(Root(backend()))
+    app = Root(backend())
+    app.mount("/mounted", streams)
+    (tmp_path / "file").write_bytes(bytes(300_000))  # too large for one piece
+    app.static("/files", tmp_path)
+    client = make_client(app)
     if known:
         client.get("/keep/a")
-    assert client.get(path).headers.get_list("vary") == VARIES[path]
+    varies = [] if path == "/reads_at_the_end" and not known else VARIES[path]
+    assert client.get(path).headers.get_list("vary") == varies
 
 
 @every_loop
