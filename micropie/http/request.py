@@ -343,7 +343,8 @@ class Request(RequestHabits):
     @session.setter
     def session(self, values: dict[str, Any]) -> None:
         session, values = self.session, dict(values)
-        session.clear()
+        for key in session.keys() - values.keys():
+            del session[key]
         session.update(values)
 
     def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:

@@ -46,8 +46,9 @@ def check_size(data: Mapping[str, object], most: int, setting: str) -> None:
 class Changes:
     """One request's changes to its session, to apply to the stored data, which others may have changed meanwhile.
 
-    ``new_id`` is the id under which to store the result, with the old id deleted; None to keep the id. ``check`` is
-    called with the result, and raises ``ResponseError`` if it must not be stored.
+    ``emptied``: nothing of the stored data stays. ``new_id`` is the id under which to store the result, with the old id
+    deleted; None to keep the id. ``check`` is called with the result, and raises ``ResponseError`` if it must not be
+    stored.
     """
 
     values: dict[str, object]
@@ -62,9 +63,8 @@ class Changes:
 
         Functions given to ``update_atomic`` may change the values in ``stored``, so don't use it afterwards.
         """
-        if self.emptied:
-            return {}
-        data = {key: value for key, value in stored.items() if key not in self.deletions}
+        kept = {} if self.emptied else stored
+        data = {key: value for key, value in kept.items() if key not in self.deletions}
         data.update(self.values)
         for key, functions in self.updates.items():
             value = data.get(key)
@@ -101,6 +101,7 @@ class Session(dict[str, Any]):
     """
 
     __slots__ = (
+        "_is_cleared",
         "_loaded",
         "_refusal",
         "_updates",
@@ -117,6 +118,7 @@ class Session(dict[str, Any]):
         self._loaded = data or {}
         super().__init__(copy.deepcopy(data) if data else ())
         self._refusal = ""  # why nothing can be changed any longer
+        self._is_cleared = False  # whether nothing that is stored stays
         self.id = session_id
         self.accessed = False
         self.regenerated = False  # whether it is to get another id when it is saved
@@ -129,7 +131,7 @@ class Session(dict[str, Any]):
     @property
     def changed(self) -> bool:
         """Whether there is anything to save, changes inside the values included."""
-        return self != self._loaded or self.regenerated or bool(self._updates)
+        return self != self._loaded or self.regenerated or self._is_cleared or bool(self._updates)
 
     def regenerate(self) -> None:
         """Give the session a new id and delete the old one: call this at log-in, and whenever rights grow.
@@ -141,6 +143,17 @@ class Session(dict[str, Any]):
         self.pop(CSRF_FIELD, None)
         self.renewed = True
         self.regenerated = self.id is not None  # a session without an id gets a new one anyway
+
+    def clear(self) -> None:
+        """Remove everything, at a log-out: also keys that other requests add meanwhile.
+
+        Values that are set after that are in a session of another id, so no slower request can change them.
+        """
+        self._check()
+        super().clear()
+        self._loaded = {}
+        self._is_cleared = self.id is not None
+        self.regenerated = self._is_cleared and not self.has_sent_id
 
     def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:
         """Set ``key`` to ``function(value)``, called with None if there is no value; ``lambda n: (n or 0) + 1`` loses
@@ -170,12 +183,12 @@ class Session(dict[str, Any]):
             for key, value in self.items()
             if key not in updates and (key not in loaded or loaded[key] != value)
         }
-        return Changes(values, frozenset(loaded.keys() - self.keys()), updates, not self)
+        return Changes(values, frozenset(loaded.keys() - self.keys()), updates, self._is_cleared or not self)
 
     def mark_saved(self) -> None:
         """Note that the session is stored as it is now: only later changes count."""
         self._loaded = copy.deepcopy(dict(self))
-        self.regenerated = False
+        self.regenerated = self._is_cleared = False
         self._updates = _NO_UPDATES
 
     def keep_cookie(self, in_cookie: bool) -> None:
@@ -209,7 +222,6 @@ class Session(dict[str, Any]):
 
     __setitem__ = _checked(dict.__setitem__)
     __delitem__ = _checked(dict.__delitem__)
-    clear = _checked(dict.clear)
     pop = _checked(dict.pop)
     popitem = _checked(dict.popitem)
     setdefault = _checked(dict.setdefault)

@@ -145,7 +145,7 @@ class SessionStore:
             data = yield from self._ask("merge", session.id, changes, self._timeout)
         else:
             data = yield from self._load_and_save(session.id, changes)
-        if changes.emptied:
+        if not session:
             return ""
         if not data:
             # Another request ended the session meanwhile, by a log-out or with a new id. It stays ended, and the
@@ -157,7 +157,8 @@ class SessionStore:
 
     def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, object]]:
         """Merge changes in a backend without ``merge``. Only a change that is stored at the same moment is lost."""
-        stored = {} if changes.emptied else deepcopy((yield from self._ask("load", session_id)))
+        is_over = changes.emptied and not changes.values
+        stored = {} if is_over else deepcopy((yield from self._ask("load", session_id)))
         data = changes.apply(stored) if stored else {}
         if data:
             yield from self._ask("save", changes.new_id or session_id, data, self._timeout)

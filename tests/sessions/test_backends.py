@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import micropie
-from micropie import App, HttpMiddleware, SessionBackend
+from micropie import App, HttpMiddleware, SessionBackend, flash
 from micropie.sessions import Session
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -41,8 +41,10 @@ class Site(App):
         self.request.session["user"] = "me"
         return "in"
 
-    def logout(self) -> str:
+    def logout(self, message: str = "") -> str:
         self.request.session.clear()
+        if message:
+            flash(message)
         return "out"
 
     def look(self) -> Any:
@@ -70,6 +72,14 @@ class Site(App):
         session.get("user")
         type(self)._meanwhile()
         session.regenerate()
+
+    def slow_logout(self) -> None:
+        session = self.request.session
+        type(self)._meanwhile()
+        user = session["user"]
+        session.clear()
+        session["user"] = user  # as it was
+        session.update_atomic("bye", count)
 
     def fails(self) -> None:
         self.request.session["x"] = 1
@@ -126,19 +136,34 @@ def test_R43_requests_that_change_different_keys_lose_nothing(make_client: MakeC
     assert client.get("/look").json() == {"a": "1", "b": "2", "c": "3"}
 
 
+@pytest.mark.parametrize("logout", ["/logout", "/logout?message=bye"])
 @pytest.mark.parametrize("path", ["/slow/late/1", "/slow_rotation"])
 def test_R43_a_log_out_is_not_undone_by_a_slower_request(
-    make_client: MakeClient, shared: SessionBackend, path: str
+    make_client: MakeClient, shared: SessionBackend, path: str, logout: str
 ) -> None:
     app = Site(shared)
     client = make_client(app)
     client.get("/login")
     session_id = client.cookies["session_id"]
-    Site._meanwhile = lambda: other(app, session_id, "/logout")
+    others: list[Any] = []
+    Site._meanwhile = lambda: others.append(other(app, session_id, logout))
     answer = client.get(path)
     assert (answer.status_code, "set-cookie" in answer.headers) == (200, False)
     assert shared.load(session_id) == {}
+    if logout != "/logout":
+        assert shared.load(others[0].cookies["session_id"]) == {"_flashes": [["message", "bye"]]}
     assert client.get("/look").json() == {}
+
+
+def test_R43_a_log_out_takes_what_was_added_meanwhile(make_client: MakeClient, shared: SessionBackend) -> None:
+    app = Site(shared)
+    client = make_client(app)
+    client.get("/login")
+    session_id = client.cookies["session_id"]
+    Site._meanwhile = lambda: other(app, session_id, "/keep/cart/full")
+    client.get("/slow_logout")
+    assert client.cookies["session_id"] != session_id
+    assert (shared.load(session_id), client.get("/look").json()) == ({}, {"user": "me", "bye": 1})
 
 
 def test_R43_a_slower_request_does_not_revive_the_id_before_log_in(
