@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Optional, Union
 
 from micropie.binding.converters import hints_of
-from micropie.binding.structures import is_pydantic, members_of, with_fields_of
+from micropie.binding.structures import has_structures_inside, is_pydantic, members_of, with_fields_of
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
 from micropie.execution import layers
 from micropie.http import Response, dumps, loads
@@ -52,7 +52,9 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
         kind: Any = Optional[body] if NoneType in answers else body  # noqa: UP045
         adapter = sys.modules["pydantic"].TypeAdapter(kind) if all(map(is_pydantic, members)) else None
         name = getattr(function, "__qualname__", "a handler")
-        return ResultFilter(name, kind, adapter, {*members}, is_list)
+        # pydantic dumps what is inside an object by its annotations.
+        exact = {one for one in members if adapter is not None or not has_structures_inside(one)}
+        return ResultFilter(name, kind, adapter, exact, is_list)
     if stated is not None:
         raise SetupError(
             f"response_model={stated!r} names no fields: write a dataclass, TypedDict, Struct or pydantic model, or a "
@@ -62,7 +64,9 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
 
 
 class ResultFilter:
-    """Makes of a result what ``kind`` names: one of the classes ``exact``, or a list. ``adapter``: pydantic's."""
+    """Makes of a result what ``kind`` names, or a list of it. ``adapter``: pydantic's. Objects of the classes ``exact``
+    are that already.
+    """
 
     def __init__(self, name: str, kind: Any, adapter: Any, exact: set[type], is_list: bool) -> None:
         self._name, self._kind, self._adapter, self._exact, self._is_list = name, kind, adapter, exact, is_list

@@ -25,6 +25,7 @@ from typing import (
     NotRequired,
     Required,
     TypeGuard,
+    TypeVar,
     Union,
     get_args,
     get_origin,
@@ -89,12 +90,12 @@ _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "model_fields")
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
-    """Return whether a whole body becomes this: a dataclass, TypedDict, msgspec.Struct or pydantic model."""
-    return isinstance(annotation, type) and (
-        dataclasses.is_dataclass(annotation)
-        or is_typeddict(annotation)
-        or hasattr(annotation, "__struct_fields__")
-        or is_pydantic(annotation)
+    """Return whether a whole body becomes this: a dataclass, TypedDict, msgspec.Struct or pydantic model, also one of
+    these with type arguments, ``Page[User]``.
+    """
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and (
+        dataclasses.is_dataclass(kind) or is_typeddict(kind) or hasattr(kind, "__struct_fields__") or is_pydantic(kind)
     )
 
 
@@ -242,9 +243,41 @@ def with_fields_of(kind: Any, value: object) -> object:
     import msgspec
 
     try:  # not strictly: databases have 0 and 1 for booleans
-        return msgspec.convert(value, kind, strict=False, from_attributes=True)
+        return msgspec.convert(_with_attributes(value), kind, strict=False, from_attributes=True)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
+
+
+def _with_attributes(value: Any) -> Any:
+    """Return a value with plain objects in the place of dataclasses and Structs. msgspec takes an object of the right
+    class as it is, whatever is inside it.
+    """
+    kind: type = type(value)
+    if isinstance(value, list | tuple):
+        return [*map(_with_attributes, value)]
+    if isinstance(value, dict):
+        return {name: _with_attributes(one) for name, one in value.items()}
+    if not is_structure(kind) or is_pydantic(kind):
+        return value
+    import msgspec
+
+    names = next(getattr(kind, name) for name in _FIELD_NAMES if hasattr(kind, name))
+    fields = {name: _with_attributes(getattr(value, name, msgspec.UNSET)) for name in names}
+    config: Any = getattr(kind, "__struct_config__", None)
+    if config is not None and config.tag is not None:
+        fields[config.tag_field] = config.tag
+    return types.SimpleNamespace(**{name: one for name, one in fields.items() if one is not msgspec.UNSET})
+
+
+def has_structures_inside(structure: Any) -> bool:
+    """Return whether a field of a structure may be another one, as far as its annotations can be read."""
+    try:
+        waiting = [*get_type_hints(get_origin(structure) or structure).values()]
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return False
+    for kind in waiting:  # the list grows in the loop
+        waiting += get_args(kind)
+    return any(map(is_structure, waiting))
 
 
 # Types of parameters that msgspec does not know.
@@ -301,11 +334,22 @@ def fields_of(structure: Any) -> Sequence[Field]:
         ]
     from msgspec import inspect
 
-    hints = get_type_hints(structure, include_extras=True)
+    kind = get_origin(structure) or structure
+    given = dict(zip(getattr(kind, "__parameters__", ()), get_args(structure), strict=False))
+    hints = get_type_hints(kind, include_extras=True)
     needing = (Required, NotRequired)
     hints = {name: get_args(hint)[0] if get_origin(hint) in needing else hint for name, hint in hints.items()}
+    hints = {name: _given_in(without_aliases(hint), given) for name, hint in hints.items()}
     info: Any = inspect.type_info(structure)
-    return [_field(one.encode_name, without_aliases(hints[one.name]), one.required) for one in info.fields]
+    return [_field(one.encode_name, hints[one.name], one.required) for one in info.fields]
+
+
+def _given_in(hint: Any, given: Mapping[object, object]) -> Any:
+    """Return an annotation with types in the place of the type variables of a generic structure."""
+    free = getattr(hint, "__parameters__", ())
+    if isinstance(hint, TypeVar):
+        return given.get(hint, Any)
+    return hint[tuple(given.get(one, Any) for one in free)] if free else hint
 
 
 def _field(name: str, hint: Any, required: bool) -> Field:

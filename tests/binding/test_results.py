@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Annotated, Any, List, Optional, TypedDict  # noqa: UP035
+from typing import TYPE_CHECKING, Annotated, Any, Generic, List, Optional, TypedDict, TypeVar  # noqa: UP035
 
 import msgspec
 import pydantic
@@ -385,3 +387,65 @@ def test_an_object_that_is_html_by_itself_is_a_page(make_client: MakeClient) -> 
     page, document = client.get("/card"), client.get("/user")
     assert (page.text, page.headers["content-type"]) == ("<b>Ann</b>", "text/html; charset=utf-8")
     assert (document.json(), document.headers["content-type"]) == ({"name": "Ann", "admin": False}, "application/json")
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class Page(Generic[T]):
+    items: list[T]
+    first: T | None = None
+
+
+class StructPage(msgspec.Struct, Generic[T]):
+    by_name: dict[str, T]
+
+
+class Squad(msgspec.Struct):
+    users: tuple[UserOut, ...]
+    note: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Cat(msgspec.Struct, tag=True):
+    owner: UserOut
+
+
+class Dog(msgspec.Struct, tag=True):
+    owner: UserOut
+
+
+class Tree(TypedDict):
+    users: list[UserOut]
+
+
+class Found(pydantic.BaseModel):
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result", "sent"),
+    [
+        (Page[UserOut], Page([User("ann")], User("bob")), {"items": ["ann"], "first": "bob"}),
+        (list[StructPage[UserOut]], [StructPage({"a": User("ann")})], [{"by_name": {"a": "ann"}}]),
+        (Squad, Squad((User("ann"),)), {"users": ["ann"]}),
+        (Optional[Squad], Squad((User("ann"),), "x"), {"users": ["ann"], "note": "x"}),
+        (Cat | Dog, Dog(User("ann")), {"type": "Dog", "owner": "ann"}),
+        (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
+        (Page[UserOut], Page([Found(name="ann")]), {"items": ["ann"], "first": None}),
+    ],
+)
+def test_objects_inside_of_others_have_only_these_fields_too(
+    make_client: MakeClient, annotation: Any, result: Any, sent: Any
+) -> None:
+    def show() -> Any:
+        return result
+
+    show.__annotations__["return"] = annotation
+    app = App()
+    app.get("/")(show)
+    answer = make_client(app).get("/").text
+    expected = json.dumps(sent, separators=(",", ":"))
+    for name in ("ann", "bob"):
+        expected = re.sub(rf'(?<=[\[:]) ?"{name}"', f'{{"name":"{name}","admin":false}}', expected)
+    assert answer == expected
