@@ -27,6 +27,7 @@ from typing import (
     TypeGuard,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -243,27 +244,31 @@ def with_fields_of(kind: Any, value: object) -> object:
     import msgspec
 
     try:  # not strictly: databases have 0 and 1 for booleans
-        return msgspec.convert(_with_attributes(value), kind, strict=False, from_attributes=True)
+        return msgspec.convert(_with_attributes(value, kind), kind, strict=False, from_attributes=True)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
 
 
-def _with_attributes(value: Any) -> Any:
-    """Return a value with plain objects in the place of dataclasses and Structs. msgspec takes an object of the right
-    class as it is, whatever is inside it.
+def _with_attributes(value: Any, hint: Any) -> Any:
+    """Return a value with plain objects in the place of those that are to be structures. msgspec takes an object of the
+    right class as it is, whatever is inside it.
     """
-    kind: type = type(value)
+    kind, _ = bare(hint)
+    members = members_of(kind)
+    structure = next((one for one in members if (get_origin(one) or one) is type(value)), *members[:1] or (None,))
+    hints = {} if structure is None else _hints_of(structure)
     if isinstance(value, list | tuple):
-        return [*map(_with_attributes, value)]
+        elements = elements_of(kind) or repeat((*get_args(kind), Any)[0])
+        return [_with_attributes(one, inner) for one, inner in zip(value, elements, strict=False)]
     if isinstance(value, dict):
-        return {name: _with_attributes(one) for name, one in value.items()}
-    if not is_structure(kind) or is_pydantic(kind):
+        other = Any if hints else (Any, *get_args(kind))[-1]
+        return {name: _with_attributes(one, hints.get(name, other)) for name, one in value.items()}
+    if not hints or not is_structure(type(value)) or is_pydantic(type(value)):
         return value
     import msgspec
 
-    names = next(getattr(kind, name) for name in _FIELD_NAMES if hasattr(kind, name))
-    fields = {name: _with_attributes(getattr(value, name, msgspec.UNSET)) for name in names}
-    config: Any = getattr(kind, "__struct_config__", None)
+    fields = {name: _with_attributes(getattr(value, name, msgspec.UNSET), inner) for name, inner in hints.items()}
+    config: Any = getattr(structure, "__struct_config__", None)
     if config is not None and config.tag is not None:
         fields[config.tag_field] = config.tag
     return types.SimpleNamespace(**{name: one for name, one in fields.items() if one is not msgspec.UNSET})
@@ -334,14 +339,18 @@ def fields_of(structure: Any) -> Sequence[Field]:
         ]
     from msgspec import inspect
 
+    hints, info = _hints_of(structure), cast("Any", inspect.type_info(structure))
+    return [_field(one.encode_name, hints[one.name], one.required) for one in info.fields]
+
+
+def _hints_of(structure: Any) -> Mapping[str, Any]:
+    """Return the annotations of a structure's attributes."""
     kind = get_origin(structure) or structure
     given = dict(zip(getattr(kind, "__parameters__", ()), get_args(structure), strict=False))
     hints = get_type_hints(kind, include_extras=True)
     needing = (Required, NotRequired)
     hints = {name: get_args(hint)[0] if get_origin(hint) in needing else hint for name, hint in hints.items()}
-    hints = {name: _given_in(without_aliases(hint), given) for name, hint in hints.items()}
-    info: Any = inspect.type_info(structure)
-    return [_field(one.encode_name, hints[one.name], one.required) for one in info.fields]
+    return {name: _given_in(without_aliases(hint), given) for name, hint in hints.items()}
 
 
 def _given_in(hint: Any, given: Mapping[object, object]) -> Any:

@@ -407,6 +407,12 @@ class Squad(msgspec.Struct):
     note: str | msgspec.UnsetType = msgspec.UNSET
 
 
+@dataclass
+class Mixed:
+    user: UserOut
+    anything: Any
+
+
 class Cat(msgspec.Struct, tag=True):
     owner: UserOut
 
@@ -433,6 +439,8 @@ class Found(pydantic.BaseModel):
         (Cat | Dog, Dog(User("ann")), {"type": "Dog", "owner": "ann"}),
         (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
         (Page[UserOut], Page([Found(name="ann")]), {"items": ["ann"], "first": None}),
+        (Mixed, Mixed(User("ann"), Struct("x")), {"user": "ann", "anything": {"name": "x"}}),
+        (Sequence[Squad], (Squad((User("ann"),)),), [{"users": ["ann"]}]),
     ],
 )
 def test_objects_inside_of_others_have_only_these_fields_too(
@@ -449,3 +457,16 @@ def test_objects_inside_of_others_have_only_these_fields_too(
     for name in ("ann", "bob"):
         expected = re.sub(rf'(?<=[\[:]) ?"{name}"', f'{{"name":"{name}","admin":false}}', expected)
     assert answer == expected
+
+
+def test_annotations_that_can_t_be_read_are_taken_as_plain() -> None:
+    @dataclass
+    class Odd:
+        size: Sized
+
+    def odd() -> Any: ...
+
+    odd.__annotations__["return"] = Odd
+    convert = result_filter(odd)
+    assert convert is not None
+    assert convert.passes(Odd("x"))
