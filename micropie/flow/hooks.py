@@ -294,11 +294,10 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
     """
     exchange = request._exchange
     store = config_of(exchange).sessions
-    session_id = store.find_id(exchange) if store.opens_ahead else None
-    if session_id:
-        exchange.session = UnopenedSession(session_id)
+    if store.opens_ahead and exchange.header("cookie"):
+        exchange.session = UnopenedSession()
     for hook in hooks:
-        if session_id and hook.needs_session:
+        if hook.needs_session:
             yield from exchange.open_session()
         answer = hook.before(request)
         if type(answer) is GeneratorType:

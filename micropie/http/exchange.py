@@ -390,9 +390,10 @@ class Exchange:
 
     def open_session(self) -> Flow[None]:
         """Ask a backend that may wait for the session, if it was left unopened until now."""
-        session = self.session
-        if isinstance(session, UnopenedSession) and session.id is not None:
-            self.session = yield from self.config.sessions.open(session.id)
+        if isinstance(self.session, UnopenedSession):
+            # The cookie's name depends on the scheme, which a hook may have set by now.
+            session_id = self.config.sessions.find_id(self)
+            self.session = (yield from self.config.sessions.open(session_id)) if session_id else None
 
     def guard_session(self, session: Session) -> None:
         """Refuse changes to a session that can't be sent any longer."""

@@ -28,6 +28,7 @@ from micropie import (
 )
 from micropie.csrf import csrf_token
 from micropie.http.cookies import parse_cookies
+from micropie.middleware import ProxyHeaders
 from micropie.sessions import Session
 from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, get, run
@@ -202,6 +203,42 @@ def test_R42_over_https_a_session_of_the_plain_name_is_none(make_client: MakeCli
     for planted in ("", *{"__Host-", "__Secure-"} - {prefix}):
         assert client.get("/look", headers={"Cookie": planted + value.removeprefix(prefix)}).json() == {}
     assert client.get("/look", headers={"Cookie": value}).json() == {"a": "1"}
+
+
+@pytest.mark.parametrize("kind", [Own, OwnAsync, Quick])
+def test_R42_behind_a_proxy_that_ends_tls_the_cookie_has_its_name_over_https(
+    make_client: MakeClient, kind: Any
+) -> None:
+    """A hook says that the client speaks https, after the flow has looked whether there is a session."""
+    app = Root(kind())
+    app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"]))
+    client = make_client(app)
+    https = {"X-Forwarded-Proto": "https"}
+    value = client.get("/keep/a", headers=https).headers["set-cookie"].partition(";")[0]
+    assert value.startswith("__Host-session_id=")
+    client.cookies.clear()
+    planted = value.removeprefix("__Host-")
+    asked = [({**https, "Cookie": value}, {"a": "1"}), ({**https, "Cookie": planted}, {}), ({"Cookie": value}, {})]
+    for headers, session in asked:
+        assert client.get("/look", headers=headers).json() == session
+
+
+@pytest.mark.parametrize("kind", [Own, OwnAsync, Quick])
+def test_R42_a_websocket_behind_such_a_proxy_has_the_session(kind: Any) -> None:
+    class Chat(Root):
+        async def ws_look(self, ws: Any) -> None:
+            await ws.accept()
+            await ws.send_json(dict(ws.session))
+
+    app = Chat(kind())
+    app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"]))
+    https = {"X-Forwarded-Proto": "https"}
+    with TestClient(app) as client:
+        value = client.get("/keep/a", headers=https).headers["set-cookie"].partition(";")[0]
+        client.cookies.clear()
+        for cookie, session in ((value, {"a": "1"}), (value.removeprefix("__Host-"), {})):
+            with client.websocket("/look", headers={**https, "Cookie": cookie}) as ws:
+                assert ws.receive_json() == session
 
 
 def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_own(make_client: MakeClient) -> None:
