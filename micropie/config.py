@@ -33,7 +33,7 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     with the variables of ``.env`` that it has not. Raises ``SetupError``, which names each variable that is missing or
     does not fit, without its value: it may be a secret.
     """
-    if is_pydantic(kind) or typing.is_typeddict(kind) or not is_structure(kind):
+    if not isinstance(kind, type) or is_pydantic(kind) or typing.is_typeddict(kind) or not is_structure(kind):
         raise SetupError(f"config.read takes a dataclass or msgspec.Struct, not {kind!r}: call pydantic's BaseSettings")
     variables = {**read_env_file(), **os.environ} if environment is None else environment
     values: dict[str, Any] = {}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Generic, TypedDict, TypeVar
 
 import msgspec
 import pydantic
 import pytest
 
 from micropie import SetupError, config
+
+T = TypeVar("T")
 
 
 class Mode(Enum):
@@ -62,6 +64,10 @@ class Model(pydantic.BaseModel):
     name: str
 
 
+class Listed(msgspec.Struct, Generic[T]):
+    values: list[T]
+
+
 class Typed(TypedDict):
     name: str
 
@@ -71,6 +77,7 @@ class Typed(TypedDict):
     [
         (Model, "call pydantic's BaseSettings"),
         (Typed, "config.read takes a dataclass or msgspec.Struct, not"),
+        (Listed[int], "config.read takes a dataclass or msgspec.Struct, not"),
         (dict, "config.read takes a dataclass or msgspec.Struct, not <class 'dict'>"),
     ],
 )

@@ -295,6 +295,14 @@ def schemas() -> dict[object, Mapping[str, str]]:
 _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
+def with_types(annotation: Any, given: Mapping[Any, Any]) -> Any:
+    """Return an annotation with the types that are ``given`` for type variables."""
+    if get_origin(annotation) is None:
+        return given.get(annotation, annotation)
+    variables = annotation.__parameters__
+    return annotation[tuple(given.get(one, one) for one in variables)] if variables else annotation
+
+
 def without_aliases(annotation: Any, around: tuple[object, ...] = ()) -> Any:
     """Return an annotation with the types that ``type Alias = ...`` stands for. An alias inside itself is any value."""
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -303,11 +311,8 @@ def without_aliases(annotation: Any, around: tuple[object, ...] = ()) -> Any:
     if alias in around:
         return Any
     if hasattr(alias, "__value__") and hasattr(alias, "__type_params__"):
-        value = alias.__value__
-        if arguments:
-            given = dict(zip(alias.__type_params__, inner, strict=True))
-            value = value[tuple(given[one] for one in value.__parameters__)]
-        return without_aliases(value, (*around, alias))
+        given = dict(zip(alias.__type_params__, inner, strict=True)) if arguments else {}
+        return without_aliases(with_types(alias.__value__, given), (*around, alias))
     if origin is Literal or all(map(operator.is_, inner, arguments)):
         return annotation
     return (Union if origin is types.UnionType else origin)[inner] if origin is not Annotated else Annotated[inner]

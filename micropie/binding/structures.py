@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, time
 from functools import lru_cache, partial
+from inspect import get_annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import chain, repeat
 from pathlib import Path
@@ -25,9 +26,7 @@ from typing import (
     NotRequired,
     Required,
     TypeGuard,
-    TypeVar,
     Union,
-    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -46,6 +45,7 @@ from micropie.binding.converters import (
     converter_for,
     is_enum,
     is_moderate,
+    with_types,
     without_aliases,
 )
 from micropie.errors import SetupError
@@ -91,8 +91,9 @@ _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "model_fields")
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
-    """Return whether a whole body becomes this: a dataclass, TypedDict, msgspec.Struct or pydantic model, also one of
-    these with type arguments, ``Page[User]``.
+    """Return whether a whole body becomes this: a dataclass, TypedDict, msgspec.Struct or pydantic model.
+
+    ``Page[User]`` of a generic class is one, too, with the fields that ``fields_of`` returns.
     """
     kind = get_origin(annotation) or annotation
     return isinstance(kind, type) and (
@@ -244,45 +245,59 @@ def with_fields_of(kind: Any, value: object) -> object:
     import msgspec
 
     try:  # not strictly: databases have 0 and 1 for booleans
-        return msgspec.convert(_with_attributes(value, kind), kind, strict=False, from_attributes=True)
+        return msgspec.convert(_by_attributes(value, kind), kind, strict=False, from_attributes=True)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
 
 
-def _with_attributes(value: Any, hint: Any) -> Any:
-    """Return a value with plain objects in the place of those that are to be structures. msgspec takes an object of the
-    right class as it is, whatever is inside it.
+def _by_attributes(value: Any, hint: Any) -> Any:
+    """Return a value that has only attributes in the place of objects that are to be structures with others inside.
+
+    msgspec takes an object of the right class as it is, whatever is inside it.
     """
     kind, _ = bare(hint)
-    members = members_of(kind)
-    structure = next((one for one in members if (get_origin(one) or one) is type(value)), *members[:1] or (None,))
-    hints = {} if structure is None else _hints_of(structure)
-    if isinstance(value, list | tuple):
-        elements = elements_of(kind) or repeat((*get_args(kind), Any)[0])
-        return [_with_attributes(one, inner) for one, inner in zip(value, elements, strict=False)]
-    if isinstance(value, dict):
-        other = Any if hints else (Any, *get_args(kind))[-1]
-        return {name: _with_attributes(one, hints.get(name, other)) for name, one in value.items()}
-    if not hints or not is_structure(type(value)) or is_pydantic(type(value)):
+    kinds = [bare(one)[0] for one in get_args(kind)] if get_origin(kind) in (Union, types.UnionType) else [kind]
+    structures = [one for one in kinds if is_structure(one) and not is_pydantic(one)]
+    is_dict = isinstance(value, dict)
+    others = (one for one in kinds if one not in structures and get_args(one))
+    container = next((one for one in others if (get_origin(one) in (dict, Mapping)) is is_dict), list[Any])
+    if is_dict:
+        hints = {field.name: field.hint for one in structures for field in fields_of(one)}
+        return {name: _by_attributes(one, hints.get(name, get_args(container)[-1])) for name, one in value.items()}
+    if isinstance(value, list | tuple | Set):
+        elements = elements_of(container) or repeat(get_args(container)[0])
+        return [_by_attributes(one, inner) for one, inner in zip(value, elements, strict=False)]
+    nearest = [one for base in type(value).__mro__ for one in structures if (get_origin(one) or one) is base]
+    structure = next(iter([*nearest, *structures]), None)
+    if type(value).__module__ == "builtins" or not (get_origin(structure) or has_structures_inside(structure)):
         return value
-    import msgspec
-
-    fields = {name: _with_attributes(getattr(value, name, msgspec.UNSET), inner) for name, inner in hints.items()}
-    config: Any = getattr(structure, "__struct_config__", None)
-    if config is not None and config.tag is not None:
-        fields[config.tag_field] = config.tag
-    return types.SimpleNamespace(**{name: one for name, one in fields.items() if one is not msgspec.UNSET})
+    return _Attributes(structure, value)
 
 
+class _Attributes:
+    """The attributes of an object that become the fields of a structure."""
+
+    def __init__(self, structure: Any, value: Any) -> None:
+        self._hints, self._value = _hints_of(structure), value
+        config = getattr(get_origin(structure) or structure, "__struct_config__", None)
+        if config is not None and config.tag_field is not None:
+            setattr(self, config.tag_field, config.tag)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._value, name)
+        if type(value).__name__ == "UnsetType":  # of msgspec: a field that is left out
+            raise AttributeError(name)
+        return _by_attributes(value, self._hints.get(name, Any))
+
+
+@lru_cache(maxsize=256)
 def has_structures_inside(structure: Any) -> bool:
     """Return whether a field of a structure may be another one, as far as its annotations can be read."""
     try:
-        waiting = [*get_type_hints(get_origin(structure) or structure).values()]
+        inside = [kind for hint in _hints_of(structure).values() for kind in kinds_in(hint)]
     except (NameError, AttributeError, SyntaxError, TypeError):
         return False
-    for kind in waiting:  # the list grows in the loop
-        waiting += get_args(kind)
-    return any(map(is_structure, waiting))
+    return any(map(is_structure, inside))
 
 
 # Types of parameters that msgspec does not know.
@@ -319,7 +334,7 @@ def _explained(problem: str, structure: Any) -> str:
     """Return msgspec's sentence; where it quotes a value that is no tag, say which ones there are."""
     _, dash, place = problem.rpartition(" - at ")
     if problem.startswith("Invalid value "):
-        configs = [getattr(one, "__struct_config__", None) for one in members_of(structure)]
+        configs = [getattr(get_origin(one) or one, "__struct_config__", None) for one in members_of(structure)]
         tags = [str(one.tag) for one in configs if one is not None and place == f"`$.{one.tag_field}`"]
         return f"{'Expected one of ' + ', '.join(tags) if tags else 'Invalid value'}{dash}{place}"
     return problem
@@ -339,26 +354,32 @@ def fields_of(structure: Any) -> Sequence[Field]:
         ]
     from msgspec import inspect
 
-    hints, info = _hints_of(structure), cast("Any", inspect.type_info(structure))
+    hints = _hints_of(structure)
+    info: Any = inspect.type_info(structure)
     return [_field(one.encode_name, hints[one.name], one.required) for one in info.fields]
 
 
-def _hints_of(structure: Any) -> Mapping[str, Any]:
-    """Return the annotations of a structure's attributes."""
-    kind = get_origin(structure) or structure
-    given = dict(zip(getattr(kind, "__parameters__", ()), get_args(structure), strict=False))
-    hints = get_type_hints(kind, include_extras=True)
+@lru_cache(maxsize=256)
+def _hints_of(structure: Any) -> dict[str, Any]:
+    """Return the annotations of a structure's attributes, with types in the place of a generic class's variables."""
+    owner = get_origin(structure) or structure
+    given: dict[Any, dict[Any, Any]] = {owner: _types_for(structure, {})}
+    hints: dict[str, Any] = {}
+    for base in owner.__mro__:  # each before those that it is derived from
+        given |= {get_origin(one): _types_for(one, given.get(base, {})) for one in vars(base).get("__orig_bases__", ())}
+        found = get_type_hints(base, include_extras=True)
+        hints = {name: with_types(found[name], given.get(base, {})) for name in get_annotations(base)} | hints
     needing = (Required, NotRequired)
-    hints = {name: get_args(hint)[0] if get_origin(hint) in needing else hint for name, hint in hints.items()}
-    return {name: _given_in(without_aliases(hint), given) for name, hint in hints.items()}
+    return {
+        name: without_aliases(get_args(hint)[0] if get_origin(hint) in needing else hint)
+        for name, hint in hints.items()
+    }
 
 
-def _given_in(hint: Any, given: Mapping[object, object]) -> Any:
-    """Return an annotation with types in the place of the type variables of a generic structure."""
-    free = getattr(hint, "__parameters__", ())
-    if isinstance(hint, TypeVar):
-        return given.get(hint, Any)
-    return hint[tuple(given.get(one, Any) for one in free)] if free else hint
+def _types_for(alias: Any, given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the types that ``Page[User]`` has for the type variables of ``Page``."""
+    variables = getattr(get_origin(alias), "__parameters__", ())
+    return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
 
 
 def _field(name: str, hint: Any, required: bool) -> Field:
@@ -400,10 +421,9 @@ def kinds_in(annotation: object) -> list[object]:
         kind = waiting.pop()
         kinds.append(kind)
         origin = get_origin(kind)
-        for inner in (kind, origin):
-            if is_structure(inner) and inner not in structures:
-                structures.add(inner)
-                waiting.extend(without_aliases(field.hint) for field in fields_of(inner))
+        if is_structure(kind) and kind not in structures:
+            structures.add(kind)
+            waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
         if origin is not Literal:
             waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
         if isinstance(kind, NewType):

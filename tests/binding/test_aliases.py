@@ -20,6 +20,7 @@ U = TypeVar("U")
 Number = TypeAliasType("Number", int)
 Few = TypeAliasType("Few", Annotated[Number, msgspec.Meta(le=3)])
 Rows = TypeAliasType("Rows", list[T], type_params=(T,))
+Same = TypeAliasType("Same", T, type_params=(T,))
 Turned = TypeAliasType("Turned", dict[U, T], type_params=(T, U))
 Colour = TypeAliasType("Colour", Literal["red", "green"])
 
@@ -51,6 +52,7 @@ Order = TypeAliasType("Order", Pie)
     [
         (Number, int),
         (Rows[Number], list[int]),
+        (Same[Number], int),
         (Turned[Number, str], dict[str, int]),
         (Rows[Rows[str]] | None, list[list[str]] | None),
         (Annotated[Number, 1, [2]], Annotated[int, 1, [2]]),

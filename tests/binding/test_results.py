@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from threading import get_ident
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Generic, List, Optional, TypedDict, TypeVar  # noqa: UP035
 
 import msgspec
@@ -71,6 +72,32 @@ class Account(Model):
 
 class Team(TypedDict):
     lead: UserOut
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass
+class Page(Generic[T]):
+    items: list[T]
+
+
+class Shelf(msgspec.Struct, Generic[T], tag="shelf", rename="camel"):
+    all_items: Sequence[T]
+
+
+class Table(TypedDict, Generic[T]):
+    rows: list[T]
+
+
+class Book(msgspec.Struct, tag="book"):
+    pages: dict[str, Page[UserOut]]
+    first: tuple[Page[UserOut], int] | int | None = None
+
+
+class Thick(Book, tag="book"):
+    secret: str = "secret"
 
 
 class Money:
@@ -241,6 +268,52 @@ def test_none_redirects_and_streams_stay_as_they_are(make_client: MakeClient) ->
     assert [client.get(path).text for path in ("/streamed", "/streamed_with_status")] == ["ab", "ab"]
 
 
+PAGE = {"items": [ANN]}
+USER = User("ann")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result", "sent"),
+    [
+        (Page[UserOut], Page([USER]), PAGE),
+        (Page[UserOut], {"items": [USER], "secret": 1}, PAGE),
+        (Page[UserOut], SimpleNamespace(items=[USER], secret=1), PAGE),
+        (Page[UserOut] | None, Page([USER]), PAGE),
+        (list[Page[UserOut]], [Page([USER])], [PAGE]),
+        (Page[Page[UserOut]], Page([Page([USER])]), {"items": [PAGE]}),
+        (Page[Page[UserOut] | None], Page([Page([USER]), None]), {"items": [PAGE, None]}),
+        (Shelf[UserOut], Shelf((USER,)), {"type": "shelf", "allItems": [ANN]}),
+        (Shelf[UserOut] | Book, Shelf([USER]), {"type": "shelf", "allItems": [ANN]}),
+        (Shelf[UserOut] | Book, Book({}), {"type": "book", "pages": {}, "first": None}),
+        (Shelf[UserOut] | Book, Thick({"a": Page([USER])}), {"type": "book", "pages": {"a": PAGE}, "first": None}),
+        (Shelf[Page[UserOut]], {"type": "shelf", "allItems": [Page([USER])]}, {"type": "shelf", "allItems": [PAGE]}),
+        (Table[UserOut], {"rows": [USER], "secret": 1}, {"rows": [ANN]}),
+        (Table[Page[UserOut]], {"rows": [Page([USER])], "more": Page([USER])}, {"rows": [PAGE]}),
+        (Book, Thick({"a": Page([USER])}, (Page([USER]), 1)), {"type": "book", "pages": {"a": PAGE}, "first": [PAGE, 1]}),
+        (Book, Thick({}, 5), {"type": "book", "pages": {}, "first": 5}),
+    ],
+)  # fmt: skip
+def test_a_generic_class_has_the_fields_of_the_types_that_it_is_given(
+    make_client: MakeClient, annotation: Any, result: Any, sent: Any
+) -> None:
+    class Site(App):
+        @describe(response_model=annotation)
+        def found(self) -> Any:
+            return result
+
+    assert make_client(Site()).get("/found").json() == sent
+
+
+@pytest.mark.parametrize("result", [[USER], 5, SimpleNamespace(items=5)])
+def test_what_is_no_object_of_a_generic_class_is_a_500(make_client: MakeClient, result: Any) -> None:
+    class Site(App):
+        @describe(response_model=Page[UserOut])
+        def found(self) -> Any:
+            return result
+
+    assert make_client(Site()).get("/found").status_code == 500
+
+
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
@@ -389,11 +462,8 @@ def test_an_object_that_is_html_by_itself_is_a_page(make_client: MakeClient) -> 
     assert (document.json(), document.headers["content-type"]) == ({"name": "Ann", "admin": False}, "application/json")
 
 
-T = TypeVar("T")
-
-
 @dataclass
-class Page(Generic[T]):
+class Paged(Generic[T]):
     items: list[T]
     first: T | None = None
 
@@ -432,13 +502,13 @@ class Found(pydantic.BaseModel):
 @pytest.mark.parametrize(
     ("annotation", "result", "sent"),
     [
-        (Page[UserOut], Page([User("ann")], User("bob")), {"items": ["ann"], "first": "bob"}),
+        (Paged[UserOut], Paged([User("ann")], User("bob")), {"items": ["ann"], "first": "bob"}),
         (list[StructPage[UserOut]], [StructPage({"a": User("ann")})], [{"by_name": {"a": "ann"}}]),
         (Squad, Squad((User("ann"),)), {"users": ["ann"]}),
         (Optional[Squad], Squad((User("ann"),), "x"), {"users": ["ann"], "note": "x"}),
         (Cat | Dog, Dog(User("ann")), {"type": "Dog", "owner": "ann"}),
         (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
-        (Page[UserOut], Page([Found(name="ann")]), {"items": ["ann"], "first": None}),
+        (Paged[UserOut], Paged([Found(name="ann")]), {"items": ["ann"], "first": None}),
         (Mixed, Mixed(User("ann"), Struct("x")), {"user": "ann", "anything": {"name": "x"}}),
         (Sequence[Squad], (Squad((User("ann"),)),), [{"users": ["ann"]}]),
     ],

@@ -1,0 +1,137 @@
+"""Structures of generic classes, ``Page[Pie]``, as bodies: their fields have the types that are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, NotRequired, TypedDict, TypeVar
+
+import msgspec
+import pytest
+
+from micropie import App, Message, Query, SetupError
+from tests.conftest import MakeClient
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass
+class Pie:
+    name: str
+    hot: bool = True
+    slices: Annotated[int, msgspec.Meta(ge=1), Message("A slice, please.")] = 8
+
+
+@dataclass
+class Page(Generic[T]):
+    items: list[T]
+    first: T | None = None
+
+
+class Shelf(msgspec.Struct, Generic[T], tag="shelf"):
+    items: list[T]
+
+
+class Badge(msgspec.Struct, Generic[T]):
+    owner: T
+
+
+class Box(msgspec.Struct, tag="box"):
+    size: int
+
+
+class Row(TypedDict, Generic[T]):
+    items: list[T]
+    last: NotRequired[T]
+
+
+class Pies(Page[Pie]):
+    pass
+
+
+@dataclass
+class Menu(Page[U], Generic[T, U]):  # T is another one than that of Page
+    title: T | str = ""
+
+
+class Shop(msgspec.Struct):
+    items: list[Any]
+    page: Page[Pie]
+
+
+def posted(make_client: MakeClient, kind: Any, **sent: Any) -> Any:
+    def handler(given: Any) -> Any:
+        return given
+
+    handler.__annotations__["given"] = kind
+    app = App(errors="json")
+    app.post("/given")(handler)
+    answer = make_client(app).post("/given", **sent).json()
+    return answer if "errors" not in answer else {one["field"]: one["detail"] for one in answer["errors"]}
+
+
+KINDS = [Page[Pie], Shelf[Pie], Shelf[Pie] | Box, Row[Pie], Pies, Menu[int, Pie], Page[Annotated[Pie, Message("No.")]]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_document_has_the_fields_that_are_given(make_client: MakeClient, kind: Any) -> None:
+    tagged = {"type": "shelf"} if "Shelf" in repr(kind) else {}
+    sent: dict[str, Any] = {**tagged, "items": [{"name": "plum", "hot": False, "slices": 2}]}
+    found = posted(make_client, kind, json=sent)
+    assert found["items"] == sent["items"]
+    sent["items"] += [{"slices": 0}]
+    wrong = {"items[1].name": "Please fill in this field.", "items[1].slices": "A slice, please."}
+    if "Box" not in repr(kind) and "Message" not in repr(kind):
+        assert posted(make_client, kind, json=sent) == wrong
+
+
+@pytest.mark.parametrize("kind", [Page[Pie], Shelf[Pie], Row[Pie], Pies, Menu[int, Pie]])
+def test_a_form_has_them_as_well(make_client: MakeClient, kind: Any) -> None:
+    sent = {"items[0].name": "plum", "items[0].slices": ""}  # a box that is not ticked, and an entry left empty
+    tagged = {"type": "shelf"} if kind == Shelf[Pie] else {}
+    found = posted(make_client, kind, data={**sent, **tagged})
+    assert found["items"] == [{"name": "plum", "hot": False, "slices": 8}]
+
+
+def test_a_generic_class_is_a_field_or_in_a_list(make_client: MakeClient) -> None:
+    page = {"items": [{"name": "plum", "hot": True, "slices": 2}], "first": None}
+    assert posted(make_client, list[Page[Pie]], json=[page]) == [page]
+    assert posted(make_client, Shop, json={"items": [1], "page": page}) == {"items": [1], "page": page}
+    told = posted(make_client, Shop, json={"items": [1], "page": {"items": [{}]}})
+    assert told == {"page.items[0].name": "Please fill in this field."}
+    assert posted(make_client, Page[int], json={"items": [1, "x"]}) == {"items[1]": "Please enter a whole number."}
+    assert posted(make_client, Page, json={"items": [1, "x"]}) == {"items": [1, "x"], "first": None}
+
+
+def test_a_tag_that_is_none_is_told_with_those_that_there_are(make_client: MakeClient) -> None:
+    def handler(given: Any) -> Any:
+        return given
+
+    handler.__annotations__["given"] = Shelf[Pie] | Box
+    app = App(errors="json")
+    app.post("/given")(handler)
+    told = make_client(app).post("/given", json={"type": "bag"}).json()["errors"][0]
+    assert "one of shelf, box" in told["expected"]
+
+
+def test_a_whole_query_may_be_one(make_client: MakeClient) -> None:
+    def handler(given: Any) -> Any:
+        return given
+
+    handler.__annotations__["given"] = Annotated[Page[int], Query()]
+    app = App()
+    app.get("/given")(handler)
+    assert make_client(app).get("/given?items=1&items=2&first=3").json() == {"items": [1, 2], "first": 3}
+
+
+def test_what_no_body_can_fill_fails_at_set_up() -> None:
+    class Oven:
+        pass
+
+    def handler(given: Any) -> None: ...
+
+    handler.__annotations__["given"] = Badge[Oven]
+    app = App()
+    app.post("/given")(handler)
+    with pytest.raises(SetupError, match="is a Badge that needs a Oven"):
+        app._micropie.compiled()
