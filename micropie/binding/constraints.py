@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, get_origin
 
@@ -121,6 +121,12 @@ _FAULTS = ("required", "invalid", "predicate", *_KINDS)
 # Attributes that describe and do not restrict.
 _DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema", "extra"})
 
+# Metadata that describes, or says how a value is sent.
+_DESCRIPTIONS = frozenset({
+    "DocInfo", "Unit", "Discriminator", "Examples", "PlainSerializer", "SerializeAsAny", "SkipJsonSchema", "Tag",
+    "WithJsonSchema", "WrapSerializer",
+})  # fmt: skip
+
 _LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
 
 
@@ -170,6 +176,19 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Const
             yield Constraint("predicate", _passes, f"such that {getattr(func, '__name__', func)}", func)
         else:  # pydantic's AfterValidator returns a value
             raise SetupError(f"parameter {parameter!r}: {type(item).__name__} can't be enforced here")
+
+
+def restricts(item: object, libraries: Container[str]) -> bool:
+    """Return whether metadata of one of ``libraries`` restricts a value, and does not only describe it."""
+    kind = type(item)
+    library = kind.__module__.partition(".")[0]
+    if library not in libraries or kind.__name__ in _DESCRIPTIONS:
+        return False
+    if library == "msgspec":
+        names = {name for name in dir(item) if not name.startswith("_")} - _DESCRIBING
+        return any(getattr(item, name) is not None for name in names)
+    several = getattr(item, "metadata", None)  # of pydantic's Field
+    return several is None or any(restricts(one, _LIBRARIES) for one in several)
 
 
 def _bounds_of(item: object, parameter: str) -> Iterator[Constraint]:

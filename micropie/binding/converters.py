@@ -332,11 +332,7 @@ def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYP
     """Return the converter for an annotation. Raises ``SetupError`` for one without a conversion."""
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
-        constraints = [*constraints_of(metadata, parameter)]
-        check_type(constraints, annotation, parameter)
-        converter = _constrained(converter_for(annotation, parameter, own), constraints)
-        messages = [one for one in metadata if isinstance(one, Message)]
-        return converter._replace(message=messages[-1]) if messages else converter
+        return with_metadata(converter_for(annotation, parameter, own), annotation, metadata, parameter)
     if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
         return _BUILT_IN.get(annotation, ANYTHING)
     if annotation in own.decoders:
@@ -399,6 +395,14 @@ def taken_by(kind: type, own: OwnTypes) -> object:
     if len(required) > 1 or taken is kind:
         raise SetupError(f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str")
     return str if taken is Parameter.empty else taken
+
+
+def with_metadata(converter: Converter, kind: object, metadata: Sequence[object], parameter: str) -> Converter:
+    """Return a converter with the constraints and the ``Message`` of ``Annotated[kind, *metadata]``."""
+    constraints = [*constraints_of(metadata, parameter)]
+    check_type(constraints, kind, parameter)
+    messages = [one for one in metadata if isinstance(one, Message)]
+    return _constrained(converter._replace(message=messages[-1]) if messages else converter, constraints)
 
 
 def _constrained(converter: Converter, constraints: list[Constraint]) -> Converter:

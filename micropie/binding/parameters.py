@@ -14,7 +14,7 @@ from functools import partial
 from inspect import Parameter
 from typing import Any, NamedTuple, TypeVar
 
-from micropie.binding.converters import ANYTHING, NUMBERS, Converter, OwnTypes, converter_for
+from micropie.binding.converters import ANYTHING, NUMBERS, Converter, OwnTypes, converter_for, with_metadata
 from micropie.binding.sources import Body, Form, Query, Source, stated_source
 from micropie.binding.structures import StructureConverter, members_of, name_of, structure_converter, without_none
 from micropie.errors import HTTPError, SetupError
@@ -143,11 +143,13 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
 def _made(converter: StructureConverter, begin: str, parameter: BoundParameter, given: object, place: str) -> object:
     """Make a structure. The sentence of each error starts with ``begin``."""
     try:
-        return converter.make(given, place)
+        made = converter.make(given, place)
     except ValueError as error:
         from micropie.binding.misfits import problems_of  # not before something is wrong
 
         found = problems_of(error)
+    else:
+        return _from_json(parameter, made, place)  # it may be a list of so many
     raise BindingError(
         [replace(one, parameter=parameter.name, source=place, sentence=f"{begin}: {one.sentence}.") for one in found]
     )
@@ -239,9 +241,11 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if kind is UploadFile:
         many_files, required = (list if many else None), "Please choose a file."
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
+        converter = _with_metadata(converter, annotation, kind, many, name)
         return BoundParameter(name, name, converter, or_none, [FILES])
     if members_of(kind):
         converter = ANYTHING._replace(expected="a JSON array of objects" if many else "a JSON object or a form")
+        converter = _with_metadata(converter, annotation, kind, many, name)
         made = structure_converter(kind, name, own, many)
         places = _of_body(partial(_made, made, f"Parameter {name!r} does not fit"))
         return BoundParameter(name, name, converter, or_none, places, lists=made.lists)
@@ -249,6 +253,18 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if is_provider:
         return BoundParameter(name, name, converter._replace(empty=None), default, IN_URL)
     return BoundParameter(name, name, converter, default, BY_NAME)
+
+
+def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool, name: str) -> Converter:
+    """Return the converter of a file, a structure or a list of them with what the ``Annotated`` around them says."""
+    metadata = () if kind is annotation else getattr(annotation, "__metadata__", ())
+    found = with_metadata(converter, list if many else kind, metadata, name)
+    if not many and found.expected != converter.expected:
+        raise SetupError(
+            f"parameter {name!r}: what is not a list can't be {found.expected}: annotate its fields, check it in the "
+            "handler, or take a list"
+        )
+    return found
 
 
 def _of_body(read: Callable[[BoundParameter, Any, str], object]) -> Sequence[Place]:

@@ -33,7 +33,7 @@ from typing import (
     is_typeddict,
 )
 
-from micropie.binding.constraints import Message
+from micropie.binding.constraints import Message, restricts
 from micropie.binding.converters import (
     ANYTHING,
     COLLECTIONS,
@@ -154,6 +154,7 @@ def structure_converter(
             f"parameter {parameter!r} is a {name_of(structure)}, and a body must not set {outside[0]}, which has "
             "init=False: have a class with the fields that a body may set, or make it a property"
         )
+    _check_constraints(structure, filter(is_structure, kinds), is_all_pydantic, parameter)
     is_hashed = any(map(_has_chosen_hashes, kinds))
     has_numbers = Decimal in kinds or (float in kinds and is_all_pydantic)  # it takes the text "nan" for a float
 
@@ -300,6 +301,25 @@ def has_structures_inside(structure: Any) -> bool:
     return any(map(is_structure, inside))
 
 
+def _check_constraints(structure: Any, inside: Iterable[Any], is_all_pydantic: bool, parameter: str) -> None:
+    """Raise ``SetupError`` for a field's constraint that the library does not know: every value would be taken."""
+    known, unknown, advice = (
+        ("pydantic", ("msgspec",), "pydantic.Field(...)")
+        if is_all_pydantic
+        else ("msgspec", ("annotated_types", "pydantic"), "msgspec.Meta(...) in its place, or take a pydantic model")
+    )
+    fields = [(owner, field) for owner in inside for field in fields_of(owner)]
+    for owner, field in fields:
+        parts = kinds_in(without_aliases(field.hint), are_fields_in=False)
+        for item in chain.from_iterable(getattr(part, "__metadata__", ()) for part in parts):
+            if restricts(item, unknown):
+                constraint = type(item).__name__.removesuffix("Info")  # pydantic's Field makes a FieldInfo
+                raise SetupError(
+                    f"parameter {parameter!r} is a {name_of(structure)}, which {known} makes, and {known} does not "
+                    f"enforce the {constraint} of {owner.__name__}.{field.name}: write {advice}"
+                )
+
+
 # Types of parameters that msgspec does not know.
 _OF_PARAMETERS = (Path, IPv4Address, IPv6Address, IPv4Network, IPv6Network)
 
@@ -356,7 +376,12 @@ def fields_of(structure: Any) -> Sequence[Field]:
 
     hints = _hints_of(structure)
     info: Any = inspect.type_info(structure)
-    return [_field(one.encode_name, hints[one.name], one.required) for one in info.fields]
+    return [_field(one.encode_name, _with_default(hints[one.name], one.default), one.required) for one in info.fields]
+
+
+def _with_default(hint: Any, default: object) -> Any:
+    """Return an annotation with pydantic's ``Field`` in the place of a default: ``pieces: int = Field(gt=0)``."""
+    return Annotated[hint, default] if type(default).__name__ == "FieldInfo" else hint
 
 
 @lru_cache(maxsize=256)
@@ -412,7 +437,7 @@ def elements_of(kind: object) -> Iterator[Any] | None:
     return chain([first, *others], repeat(Any)) if is_fixed else repeat(first)
 
 
-def kinds_in(annotation: object) -> list[object]:
+def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
     """Return all types in an annotation, and in those of structures in it: ``set[int]``, ``int``, ..."""
     kinds: list[object] = []  # no set: the metadata of an ``Annotated`` may not be hashable
     structures: set[type] = set()
@@ -421,7 +446,7 @@ def kinds_in(annotation: object) -> list[object]:
         kind = waiting.pop()
         kinds.append(kind)
         origin = get_origin(kind)
-        if is_structure(kind) and kind not in structures:
+        if are_fields_in and is_structure(kind) and kind not in structures:
             structures.add(kind)
             waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
         if origin is not Literal:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import annotated_types as at
 import msgspec
 import pydantic
+import pydantic.dataclasses
 import pytest
 
-from micropie import App, SetupError
+from micropie import App, Message, Query, SetupError, UploadFile
 from micropie.binding.constraints import MOST_MATCHED, constraints_of
 from tests.conftest import MakeClient
 
@@ -146,6 +148,145 @@ def test_what_no_value_of_the_type_can_fulfil_fails_at_set_up(annotation: Any, s
     app.get("/")(page)
     with pytest.raises(SetupError, match=f"parameter 'n': {sentence}"):
         app._micropie.compiled()
+
+
+class Slice(msgspec.Struct):
+    size: int = 1
+
+
+class Part(pydantic.BaseModel):
+    size: int = 1
+
+
+@pytest.mark.parametrize("kind", [Slice, Part])
+@pytest.mark.parametrize(
+    "metadata", [msgspec.Meta(min_length=1, max_length=2), pydantic.Field(min_length=1, max_length=2)]
+)
+def test_a_list_of_structures_is_as_long_as_it_may_be(make_client: MakeClient, kind: Any, metadata: Any) -> None:
+    def handler(n: Any) -> int:
+        return len(n)
+
+    handler.__annotations__["n"] = Annotated[list[kind], metadata]
+    app = App()
+    app.post("/n")(handler)
+    client = make_client(app)
+    answers = [client.post("/n", json=[{}] * count) for count in range(4)]
+    assert [one.status_code for one in answers] == [400, 200, 200, 400]
+    told = "Parameter 'n' must be a JSON array of objects, of length 1 or more, of length 2 or less."
+    assert answers[0].json()["detail"] == told
+
+
+def test_a_list_of_files_is_as_long_as_it_may_be(make_client: MakeClient) -> None:
+    class Site(App):
+        def files(self, n: Annotated[list[UploadFile], at.Len(2, 2), Message("Two files.", required="Files!")]) -> int:
+            return len(n)
+
+    client = make_client(Site())
+    answers = [client.post("/files", files=[("n", ("a", b"1"))] * count) for count in (1, 2, 3)]
+    assert [one.text for one in answers] == ["Parameter 'n': Two files.", "2", "Parameter 'n': Two files."]
+    assert client.post("/files", data={"m": "1"}).text == "Parameter 'n': Files!"
+
+
+@pytest.mark.parametrize("kind", [UploadFile, Slice, Part | None])
+def test_what_is_no_list_has_no_length(kind: Any) -> None:
+    def page(n: Any) -> str:
+        return "never"
+
+    page.__annotations__["n"] = Annotated[kind, at.Len(1, 2)]
+    app = App()
+    app.post("/")(page)
+    with pytest.raises(SetupError, match=r"parameter 'n': what is not a list can't be .* of length 1 or more"):
+        app._micropie.compiled()
+
+
+@dataclass
+class Positional:
+    n: Annotated[int, pydantic.Field(gt=0)] = 1
+
+
+@dataclass
+class Inner:
+    n: list[Annotated[str, at.Len(1)] | None]
+
+
+class Outer(msgspec.Struct):
+    inner: list[Inner]
+
+
+class Dict(TypedDict):
+    n: NotRequired[pydantic.PositiveInt]
+
+
+class Validated(msgspec.Struct):
+    n: Annotated[int, pydantic.AfterValidator(abs)]
+
+
+@pydantic.dataclasses.dataclass
+class Defaulted:
+    n: int = pydantic.Field(gt=0)
+
+
+class Model(pydantic.BaseModel):
+    n: Annotated[int, msgspec.Meta(ge=1)]
+
+
+@dataclass
+class Deep:
+    n: dict[str, Annotated[int, msgspec.Meta(ge=1)]]
+
+
+class InModel(pydantic.BaseModel):
+    inner: Deep
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        (Positional, "msgspec does not enforce the Field of Positional.n: write msgspec.Meta"),
+        (list[Positional], "msgspec does not enforce the Field of Positional.n: write msgspec.Meta"),
+        (Annotated[Positional, Query()], "msgspec does not enforce the Field of Positional.n: write msgspec.Meta"),
+        (Inner, "msgspec does not enforce the Len of Inner.n: write msgspec.Meta"),
+        (Outer, "msgspec does not enforce the Len of Inner.n: write msgspec.Meta"),
+        (Dict, "msgspec does not enforce the Gt of Dict.n: write msgspec.Meta"),
+        (Validated, "msgspec does not enforce the AfterValidator of Validated.n: write msgspec.Meta"),
+        (Defaulted, "msgspec does not enforce the Field of Defaulted.n: write msgspec.Meta"),
+        (Model, r"pydantic does not enforce the Meta of Model.n: write pydantic.Field"),
+        (InModel, r"pydantic does not enforce the Meta of Deep.n: write pydantic.Field"),
+    ],
+)
+def test_a_field_s_constraint_that_its_library_does_not_know_fails_at_set_up(kind: Any, sentence: str) -> None:
+    def page(n: Any) -> str:
+        return "never"
+
+    page.__annotations__["n"] = kind
+    app = App()
+    app.post("/")(page)
+    with pytest.raises(SetupError, match=sentence):
+        app._micropie.compiled()
+
+
+@pydantic.dataclasses.dataclass
+class Described:
+    a: Annotated[int, pydantic.Field(title="a", description="one", examples=[1]), Message("So?")]
+    b: Annotated[int, msgspec.Meta(ge=1), at.DocInfo("b"), pydantic.PlainSerializer(str)] = 1
+    c: int = pydantic.Field(default=5, description="c")
+
+
+class DescribedModel(pydantic.BaseModel):
+    a: Annotated[int, msgspec.Meta(title="a", description="one", examples=[1], extra={"a": 1}), at.Ge(0)]
+    b: Annotated[int, "b", pydantic.AfterValidator(abs)] = 1
+    c: int = 5
+
+
+@pytest.mark.parametrize("kind", [Described, DescribedModel])
+def test_what_only_describes_a_field_may_be_any_library_s(make_client: MakeClient, kind: Any) -> None:
+    def page(n: Any) -> Any:
+        return n
+
+    page.__annotations__["n"] = kind
+    app = App()
+    app.post("/n")(page)
+    assert make_client(app).post("/n", json={"a": 1}).json() == {"a": 1, "b": 1, "c": 5}
 
 
 def test_an_expression_is_tried_on_short_texts_only() -> None:
