@@ -12,11 +12,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from inspect import Parameter
+from types import UnionType
 from typing import Any, NamedTuple, TypeVar
 
-from micropie.binding.converters import ANYTHING, NUMBERS, Converter, OwnTypes, converter_for, with_metadata
+from micropie.binding.converters import ANYTHING, NUMBERS, Converter, OwnTypes, converter_for, taken_by, with_metadata
 from micropie.binding.sources import Body, Form, Query, Source, stated_source
-from micropie.binding.structures import StructureConverter, members_of, name_of, structure_converter, without_none
+from micropie.binding.structures import (
+    StructureConverter,
+    bare,
+    elements_of,
+    members_of,
+    name_of,
+    structure_converter,
+    without_none,
+)
 from micropie.errors import HTTPError, SetupError
 from micropie.http import BindingError, BindingErrors, ParameterError, Request, UploadFile, WebSocketRequest
 
@@ -287,9 +296,28 @@ def _of_source(name: str, annotation: object, default: object, stated: Source, o
         converter = converter._replace(empty=None)
     if type(stated) is Body:
         return BoundParameter(name, key, converter, default, _of_body(_from_json)[:1], is_stated=True)
+    if not _takes_text(annotation, own):
+        raise SetupError(
+            f"the {stated.place} of {name!r} has texts, and none converts to {annotation!r}: write a class with a "
+            "field for each value"
+        )
     read = _from_joined if stated.is_joined and converter.many is None else _from_texts
     place = Place(stated.place, lambda request, values, key: stated.texts(request, key) or ABSENT, read)
     return BoundParameter(name, key, converter, default, [place], is_stated=True)
+
+
+def _takes_text(annotation: object, own: OwnTypes) -> bool:
+    """Return whether a text may convert to an annotation: none does to a dict, nor to what is made of one."""
+    kind, _ = bare(annotation)
+    if kind in own.decoders:
+        taken = taken_by(kind, own)
+        return elements_of(taken) is None and _takes_text(taken, own)
+    elements = elements_of(kind)
+    if elements is not None:
+        return _takes_text(next(elements), own)
+    if typing.get_origin(kind) in (typing.Union, UnionType):
+        return any(_takes_text(one, own) for one in typing.get_args(kind))
+    return (typing.get_origin(kind) or kind) is not dict
 
 
 def _of_whole_source(

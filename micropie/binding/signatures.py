@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, NewType, TypeAlias
 
 from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, hints_of
-from micropie.binding.parameters import BY_NAME, REQUIRED, BoundParameter, bound_parameter, from_path, unwrapped
+from micropie.binding.parameters import BY_NAME, PATH, REQUIRED, BoundParameter, bound_parameter, from_path, unwrapped
 from micropie.binding.sources import stated_source
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import layers
@@ -257,9 +257,10 @@ def _picker(names: Sequence[str]) -> _Picker:
 def _check_order(parameters: Sequence[BoundParameter]) -> None:
     """Raise ``SetupError`` for a parameter that a path may fill behind one that states its source."""
     stated = [one for one in parameters if one.is_stated]
-    if stated and not parameters[-1].is_stated:
+    of_path = [one for one in parameters if PATH in one.places]
+    if stated and of_path and parameters.index(of_path[-1]) > parameters.index(stated[0]):
         raise SetupError(
-            f"the parameter {parameters[-1].name!r} comes after {stated[0].name!r}, which states its "
+            f"the parameter {of_path[-1].name!r} comes after {stated[0].name!r}, which states its "
             "source: write those with a source last, or after *"
         )
 

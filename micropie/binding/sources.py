@@ -95,10 +95,15 @@ class Form(Source):
 class Body(Source):
     """The whole JSON document, or for a structure the whole form as well: ``order: Annotated[dict, Body()]``.
 
-    It takes no ``name``.
+    It takes no ``name``: that is a ``SetupError``.
     """
 
     place = "json"
+
+    def __init__(self, name: None = None) -> None:
+        if name is not None:
+            raise SetupError(f"Body({name!r}): it is the whole body: write Body(), and a class with a field {name!r}")
+        super().__init__()
 
 
 def stated_source(annotation: object) -> tuple[Source | None, Any]:

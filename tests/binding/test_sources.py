@@ -18,6 +18,7 @@ from micropie import (
     Query,
     Request,
     SetupError,
+    UploadFile,
     WebSocket,
     post,
     reads_body,
@@ -182,6 +183,7 @@ def test_openapi_says_where_they_are() -> None:
 def odd(token: Annotated[complex, Header()]) -> None: ...
 def odd_names(**names: complex) -> None: ...
 def early(token: Annotated[str, Header()], name: str) -> None: ...
+def between(token: Annotated[str, Header()], name: str, page: Annotated[int, Query()]) -> None: ...
 def early_request(request: Request, name: str) -> None: ...
 def early_whole(wanted: Annotated[Filter, Query()], name: str) -> None: ...
 @reads_body
@@ -197,6 +199,7 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
         (odd, "parameter 'token' is annotated with <class 'complex'>"),
         (odd_names, "parameter 'names' is annotated with <class 'complex'>"),
         (early, "the parameter 'name' comes after 'token', which states its source"),
+        (between, "the parameter 'name' comes after 'token', which states its source"),
         (early_request, "the parameter 'name' comes after 'request', which states its source"),
         (early_whole, "the parameter 'name' comes after 'wanted', which states its source"),
         (read, "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler"),
@@ -210,6 +213,74 @@ def test_what_can_not_be_bound_fails_at_set_up(function: Any, reason: str) -> No
     app.get("/")(function)
     with pytest.raises(SetupError, match=reason):
         app._micropie.compiled()
+
+
+class Boxed:
+    """An own type, made of an object."""
+
+
+class Packed:
+    """An own type, made of a list."""
+
+
+def box(given: dict[str, int]) -> Boxed: ...  # type: ignore[empty-body]
+def pack(given: list[int]) -> Packed: ...  # type: ignore[empty-body]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        dict,
+        dict[str, str],
+        dict[str, str] | None,
+        list[dict[str, str]],
+        dict[str, int] | list[dict[str, int]],
+        Boxed,
+        Packed,
+    ],
+)
+@pytest.mark.parametrize("source", [Query(), Form("b"), Header(), Cookie()])
+def test_what_no_text_converts_to_has_no_source_of_texts(kind: Any, source: Source) -> None:
+    def handler(a: Any = None) -> None: ...
+
+    handler.__annotations__["a"] = Annotated[kind, source]
+    app = App(decoders={Boxed: box, Packed: pack})
+    app.get("/")(handler)
+    with pytest.raises(SetupError, match=f"the {source.place} of 'a' has texts, and none converts to .* write a class"):
+        app._micropie.compiled()
+
+
+def test_a_text_may_be_one_of_several_types(make_client: MakeClient) -> None:
+    class Site(App):
+        def either(self, n: Annotated[dict[str, int] | int, Query()]) -> Any:
+            return [n]
+
+        def few(self, n: Annotated[list[int | None], Query()]) -> Any:
+            return n
+
+    client = make_client(Site())
+    assert (client.get("/either?n=5").json(), client.get("/few?n=5&n=").json()) == ([5], [5, None])
+
+
+def test_a_whole_body_has_no_name() -> None:
+    with pytest.raises(SetupError, match=r"Body\('order'\).*write Body\(\), and a class with a field 'order'"):
+        Body("order")  # type: ignore[arg-type]
+
+
+def test_what_no_path_fills_may_stand_behind_a_source(make_client: MakeClient) -> None:
+    class Site(App):
+        @post
+        def pies(self, page: Annotated[int, Query()], wanted: Annotated[Filter, Body()], errors: BindingErrors) -> Any:
+            return [page, wanted.kind, len(errors)]
+
+        @post
+        def photo(self, page: Annotated[int, Query()], photo: UploadFile) -> Any:
+            return [page, photo.filename]
+
+    client = make_client(Site())
+    assert client.post("/pies?page=2", json={"kind": "a"}).json() == [2, "a", 0]
+    assert client.post("/photo?page=2", files={"photo": ("a", b"1")}).json() == [2, "a"]
+    assert client.post("/pies/2", json={"kind": "a"}).status_code == 404
 
 
 def test_a_source_says_where_it_looks() -> None:
