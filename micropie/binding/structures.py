@@ -7,6 +7,7 @@ parameter of the same type may have.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import sys
 import types
@@ -130,7 +131,7 @@ def structure_converter(
         members = members_of(structure)
         is_all_pydantic = all(map(is_pydantic, members))
         if is_all_pydantic:  # which has been imported
-            validate = sys.modules["pydantic"].TypeAdapter(whole).validate_python
+            adapter = sys.modules["pydantic"].TypeAdapter(whole)
         else:
             convert = _by_msgspec(structure, parameter, own)
         kinds = kinds_in(structure)
@@ -159,7 +160,7 @@ def structure_converter(
     has_numbers = Decimal in kinds or (float in kinds and is_all_pydantic)  # it takes the text "nan" for a float
 
     def make(document: object, strict: bool, kind: object) -> object:
-        made = validate(document, strict=strict and None) if is_all_pydantic else convert(document, strict, kind)
+        made = _by_pydantic(adapter, document, strict) if is_all_pydantic else convert(document, strict, kind)
         if has_numbers or not strict:
             _check_numbers(made)
         return made
@@ -176,6 +177,25 @@ def structure_converter(
             raise Refused(error, document, whole, again, own) from None
 
     return StructureConverter(made_of, lists)
+
+
+def _by_pydantic(adapter: Any, document: object, is_json: bool) -> object:
+    """Make a structure of a document, or of a form's texts, which are never taken strictly.
+
+    A strict model takes "2026-01-31" for a date in JSON alone, so a refused document is read as JSON again.
+    """
+    try:
+        return adapter.validate_python(document, strict=is_json and None)
+    except ValueError as error:
+        if not is_json:
+            raise
+        refused = error
+    try:
+        return adapter.validate_json(json.dumps(document))
+    except ValueError as error:
+        again: Any = error
+    is_unreadable = again.error_count() == 1 and again.errors()[0]["type"] == "json_invalid"  # of half a surrogate
+    raise refused if is_unreadable else again
 
 
 def _by_msgspec(structure: Any, parameter: str, own: OwnTypes) -> Callable[[object, bool, Any], object]:

@@ -395,8 +395,8 @@ def _tail(text: str) -> str:
         (Pet, {"kind": "pet", "pair": ["x", "z"]}, {"pair[0]": NUMBER, "pair[1]": "Please choose yes or no."}),
         (Pet, {"kind": "pet", "friend": {"kind": 1}}, {"friend.kind": "Please choose one of pet."}),
         (Pet, {"kind": "pet", "pets": {"a": {}}}, {"pets.a.kind": "Please fill in this field."}),
-        (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be a valid dictionary"}),
-        (Pet, 5, {"": "Input should be a valid dictionary or instance of Pet"}),
+        (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be an object"}),
+        (Pet, 5, {"": "Input should be an object"}),
     ],
 )
 def test_each_mistake_has_its_words(kind: Any, document: object, told: dict[str, str]) -> None:

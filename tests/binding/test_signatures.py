@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from micropie import App, Form, SetupError, UploadFile, get, post, reads_body, route
-from micropie.binding.structures import structure_converter
+from micropie.binding.structures import Refused, structure_converter
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.errors import said
@@ -670,6 +670,37 @@ def test_a_body_that_does_not_fit_is_400_and_says_where(
     assert [word for word in ("'item'", *words) if word not in response.text] == []
     assert "\n" not in response.text
     assert ": :" not in response.text
+
+
+class Strict(pydantic.BaseModel, strict=True):
+    day: date
+    many: tuple[int, ...] = ()
+    name: str = ""
+
+
+def test_a_strict_model_takes_of_json_what_pydantic_takes_of_it(make_client: MakeClient) -> None:
+    handled: list[Any] = []
+
+    def page(item: Strict) -> str:
+        handled.append(item)
+        return "taken"
+
+    page.__annotations__["item"] = Strict
+    client = make_client(app_of(page))
+    assert client.post("/page", json={"day": "2026-01-31", "many": [1]}).status_code == 200
+    assert client.post("/page", data={"day": "2026-01-31"}).status_code == 200
+    assert handled == [Strict(day=date(2026, 1, 31), many=(1,)), Strict(day=date(2026, 1, 31))]
+    wrong = client.post("/page", json={"day": "2026-01-31", "many": ["1"], "name": 5})
+    assert wrong.json()["detail"] == (
+        "Parameter 'item' does not fit: many.0: Input should be a valid integer. "
+        "Parameter 'item' does not fit: name: Input should be a valid string."
+    )
+
+
+def test_a_text_that_no_json_has_is_refused_as_what_it_is() -> None:
+    with pytest.raises(Refused) as caught:
+        structure_converter(Strict, "item").make({"day": 5, "name": "\ud800"}, "json")
+    assert [one["loc"] for one in caught.value.args[0].errors()] == [("day",)]
 
 
 def test_a_refusal_does_not_repeat_what_the_client_sent(make_client: MakeClient) -> None:
