@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection, Container, Iterator, Mapping, 
 from dataclasses import replace
 from inspect import Parameter
 from operator import itemgetter
-from typing import Any, NamedTuple, NewType, TypeAlias
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, NewType, TypeAlias, Union, get_origin
 
 from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, hints_of
 from micropie.binding.parameters import BY_NAME, PATH, REQUIRED, BoundParameter, bound_parameter, from_path, unwrapped
@@ -283,9 +284,16 @@ def _provided_parameters(parameters: Sequence[Parameter], provided: Container[ob
         key, many, _ = unwrapped(parameter.annotation)
         metadata = getattr(parameter.annotation, "__metadata__", ())
         stated = next((item for item in metadata if inspect.isfunction(item) or inspect.ismethod(item)), None)
-        is_provided = stated is not None or (not many and isinstance(key, type | NewType) and key in provided)
-        if is_provided and parameter.kind not in _VARIABLE and stated_source(parameter.annotation)[0] is None:
-            yield ProvidedParameter(parameter.name, stated or key, index if parameter.kind in _POSITIONAL else None)
+        keys = () if many else filter(is_key, (key, get_origin(key)))  # that of Repository[User], else of Repository
+        key = stated or next((one for one in keys if one in provided), None)
+        if key is not None and parameter.kind not in _VARIABLE and stated_source(parameter.annotation)[0] is None:
+            yield ProvidedParameter(parameter.name, key, index if parameter.kind in _POSITIONAL else None)
+
+
+def is_key(annotation: object) -> bool:
+    """Return whether a provider can be one of this: a class, with types for its variables or without, or a NewType."""
+    origin = get_origin(annotation)
+    return origin not in (Annotated, Union, UnionType) and isinstance(origin or annotation, type | NewType)
 
 
 def asked_behind(

@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, NewType, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast, get_origin
 
-from micropie.binding import OwnTypes, Plan, asked_behind, check_filled
+from micropie.binding import OwnTypes, Plan, asked_behind, check_filled, is_key
 from micropie.errors import SetupError, takes
 from micropie.execution import AWAIT, BLOCK, INLINE, LOOP, MARK, CallKind, layers
 from micropie.http import BindingErrors, Request, UploadFile, WebSocketRequest
@@ -146,11 +146,11 @@ class Providers:
 
 def checked_key(key: object) -> object:
     """Return ``key`` if a parameter can be annotated with it to ask for a resource. Raises ``SetupError``."""
-    if not isinstance(key, type | NewType):
+    if not is_key(key):
         raise SetupError(f"provides takes the type that parameters are annotated with, not {key!r}")
     if key in _OF_REQUESTS:
         raise SetupError(f"{name_of(key)} can't be provided: every request has its own")
-    if getattr(key, "__module__", "") == "builtins":
+    if getattr(get_origin(key) or key, "__module__", "") == "builtins":
         name = name_of(key)
         raise SetupError(
             f"provides({name}) would take over every parameter that is annotated with {name}: write "
@@ -183,4 +183,4 @@ def in_place_of(key: object, fake: object) -> Callable[..., object]:
 
 def name_of(key: object) -> str:
     """Return a type's name for messages."""
-    return getattr(key, "__name__", repr(key))
+    return getattr(key, "__name__", repr(key)) if get_origin(key) is None else repr(key)

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from inspect import signature
 from threading import get_ident
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any, Generic, NewType, TypeVar
 
 import anyio
 import pytest
@@ -46,11 +46,20 @@ from tests.conftest import MakeClient
 from tests.support.decorators import foreign
 from tests.support.errors import said
 
+T = TypeVar("T")
+
 
 class Thing:
     """What is provided."""
 
     def __init__(self, name: str = "thing") -> None:
+        self.name = name
+
+
+class Shelf(Generic[T]):
+    """A thing of a generic class."""
+
+    def __init__(self, name: str = "") -> None:
         self.name = name
 
 
@@ -1370,6 +1379,22 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
         lambda: mistake(("thing", Thing)),
         "provides takes the type that parameters are annotated with, not 't",
     ),
+    "one of several types": (
+        lambda: mistake((Thing | Part, Thing)),
+        "provides takes the type that parameters are annotated with, not .*Thing | .*Part",
+    ),
+    "an annotated type": (
+        lambda: mistake((Annotated[Thing, "a thing"], Thing)),
+        "provides takes the type that parameters are annotated with, not ",
+    ),
+    "two of a generic class": (
+        lambda: mistake((Shelf[int], Shelf), (Shelf[int], Shelf)),
+        r"Shelf\[int\] has a provider already: one type has one in each",
+    ),
+    "a generic type of everybody's": (
+        lambda: mistake((dict[str, int], dict)),
+        r"provides\(dict\[str, int\]\) would take over every",
+    ),
     "a type of everybody's": (
         lambda: mistake((str, str)),
         r'provides\(str\) would take over every.*NewType\("Token", str',
@@ -1379,6 +1404,32 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     "the errors": (lambda: mistake((BindingErrors, Thing)), "BindingErrors can't be provided"),
     "no function": (lambda: mistake((Thing, Thing())), "provides stands above a function or takes a callable, not <"),
 }
+
+
+def test_a_generic_class_is_asked_for_with_its_types_or_without(make_client: MakeClient) -> None:
+    class Site(App):
+        def names(self, plain: Shelf, ints: Shelf[int], texts: Shelf[str] | None = None) -> list[str]:  # type: ignore[type-arg]
+            return [plain.name, ints.name, texts.name if texts else ""]
+
+    Site.names.__annotations__ |= {"plain": Shelf, "ints": Shelf[int], "texts": Shelf[str] | None}
+    app = Site()
+    app.provides(Shelf)(lambda: Shelf("any"))
+    app.provides(Shelf[int])(lambda: Shelf("ints"))
+    client = make_client(app)
+    assert client.get("/names").json() == ["any", "ints", "any"]
+    with client.override(Shelf[int], Shelf("fake")):
+        assert client.get("/names").json() == ["any", "fake", "any"]
+
+
+def test_the_types_of_a_generic_class_are_those_that_are_provided() -> None:
+    def page(shelf: Any) -> None: ...
+
+    page.__annotations__["shelf"] = Shelf[str]
+    app = App()
+    app.provides(Shelf[int])(Shelf)
+    app.get("/")(page)
+    with pytest.raises(SetupError, match="parameter 'shelf' is annotated with"):
+        app._micropie.compiled()
 
 
 @pytest.mark.parametrize(("make", "sentence"), MISTAKES.values(), ids=MISTAKES)
