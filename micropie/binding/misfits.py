@@ -81,6 +81,9 @@ _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 
 
+_WORDLESS = "Invalid value"  # of a check that raises ``ValueError()``
+
+
 class _Search:
     """Looks for all mistakes of a document that msgspec has refused."""
 
@@ -120,7 +123,7 @@ class _Search:
         before, dash, after = str(error).rpartition(" - at `")
         text, place = (before, after.removesuffix("`")) if dash else (after, "")
         if error.__cause__ is not None and is_structure(bare(hint)[0]):  # of a ``__post_init__``
-            return _problem(self._own, hint, path, value, "", written=text)
+            return _problem(self._own, hint, path, value, _at(_WORDLESS, path), written=text)
         if text.startswith("Invalid enum value"):  # msgspec quotes it
             choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
             told = [converter_for(one, "", self._own).expected for one in choices]
@@ -160,9 +163,11 @@ def _of_pydantic(reason: Any, structure: object = None, own: OwnTypes = NO_OWN_T
         return
     for one in reason.errors(include_url=False, include_context=False):
         path, text, kind = one["loc"], one["msg"], one["type"]
-        value, unknown = (None, REQUIRED_FIELD) if kind == "missing" else (one["input"], _MARKUP.sub("", text))
         is_written = kind in ("value_error", "assertion_error")  # by a validator of the author's
         written = text.removeprefix("Value error, ").removeprefix("Assertion failed, ") if is_written else ""
+        text = _WORDLESS if is_written and not written else text
+        value, unknown = (None, REQUIRED_FIELD) if kind == "missing" else (one["input"], _MARKUP.sub("", text))
+        unknown = INVALID if text is _WORDLESS else unknown
         text = _MARKUP.sub("", _worded(path, text))
         yield _problem(own, _hint_at(structure, path), path, value, text, written, unknown)
 
@@ -182,4 +187,4 @@ def _hint_at(structure: object, path: Path) -> object:
 
 def described(error: Exception) -> str:
     """Return what is wrong with a result of the author's, by the library that has refused it."""
-    return next(_of_pydantic(error)).sentence if hasattr(error, "error_count") else str(error)
+    return next(_of_pydantic(error)).sentence if hasattr(error, "error_count") else str(error) or _WORDLESS

@@ -562,7 +562,7 @@ def test_a_check_without_words_has_those_of_any_value() -> None:
     with pytest.raises(Refused) as caught:
         structure_converter(Refusing, "x").make({}, "json")
     (problem,) = problems_of(caught.value)
-    assert (problem.sentence, problem.words) == ("", "Please enter another value.")
+    assert (problem.sentence, problem.words) == ("Invalid value", "Please enter another value.")
 
 
 def test_a_message_for_no_fault_is_a_mistake() -> None:
@@ -734,3 +734,69 @@ def test_the_token_of_a_form_is_no_unknown_field(
     assert answer.status_code == status
     if status == 200:
         assert answer.text in sent.values()
+
+
+@dataclasses.dataclass
+class Wordless:
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise ValueError
+
+
+class WordlessStruct(msgspec.Struct):
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        Wordless(self.number)
+
+
+class WordlessModel(pydantic.BaseModel):
+    number: int = 0
+
+    @pydantic.model_validator(mode="after")
+    def check(self) -> "WordlessModel":
+        assert Wordless(abs(self.number))
+        if self.number < 0:
+            raise AssertionError
+        return self
+
+
+class Around(msgspec.Struct):
+    inner: Wordless
+
+
+@pytest.mark.parametrize("kind", [Wordless, WordlessStruct, WordlessModel])
+def test_a_check_without_words_gets_some(make_client: MakeClient, kind: Any) -> None:
+    def page(item: Any) -> Any:
+        return item
+
+    page.__annotations__["item"] = kind
+    app = App(errors="json")
+    app.post("/page")(page)
+    answer = make_client(app).post("/page", json={"number": -1}).json()
+    assert answer["detail"] == "Parameter 'item' does not fit: Invalid value."
+    assert [one["detail"] for one in answer["errors"]] == ["Please enter another value."]
+
+
+def test_a_check_without_words_inside_a_structure_is_told_with_its_place(make_client: MakeClient) -> None:
+    class Site(App):
+        @post
+        def page(self, item: Around) -> Any:
+            return [item]
+
+    client = make_client(Site(errors="json"))
+    answer = client.post("/page", json={"inner": {"number": -1}}).json()
+    assert answer["detail"] == "Parameter 'item' does not fit: Invalid value - at `$.inner`."
+
+
+def test_the_log_says_that_a_result_fails_a_check_without_words(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Site(App):
+        def page(self) -> Wordless:
+            return {"number": -1}  # type: ignore[return-value]
+
+    assert make_client(Site()).get("/page").status_code == 500
+    assert "does not fit its annotation: Invalid value" in caplog.text
