@@ -89,7 +89,8 @@ class ResultFilter:
                 return with_fields_of(self._kind, result)
             made = self._adapter.validate_python(result, from_attributes=True)
             # It is dumped by the annotation: what was made of a derived class may still be an object of that.
-            return self._adapter.dump_python(made, mode="json", fallback=lambda value: loads(dumps(value)))
+            write: Any = self._adapter.dump_python
+            return write(made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value)))
         except (ValueError, TypeError, ImportError) as error:
             from micropie.binding.misfits import described
 

@@ -6,10 +6,11 @@ exponents of floats alone: 1e-7 is written 1e-07 without orjson.
 
 Written: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences, datetime, date
 and time (``isoformat()``; a naive one stays naive), timedelta (ISO 8601, ``P1DT7200S``), UUID, paths, IP addresses and
-Decimal (strings: a float would lose digits), bytes (base64), Enum (its value), dataclasses, msgspec structs, pydantic
-models; before all these, the types that an application has encoders for. A subclass counts as its base, a mapping by
-its ``items()``. A dict's keys may be anything that becomes a string, number, bool or None by these rules. Compact
-UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254 levels raise ``CodecError``, which names the key.
+Decimal (strings: a float would lose digits), bytes (base64), Enum (its value), dataclasses, msgspec structs and
+pydantic models by the aliases of their fields; before all these, the types that an application has encoders for. A
+subclass counts as its base, a mapping by its ``items()``. A dict's keys may be anything that becomes a string, number,
+bool or None by these rules. Compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254 levels raise
+``CodecError``, which names the key.
 
 Read: RFC 8259. The last of equal keys wins; integers are exact at any size. Refused with ``BadRequest``: malformed
 text, a byte order mark, NaN and Infinity, a float too large for a double, a number of more than 4300 characters, an
@@ -179,7 +180,8 @@ class Codec:
         if hasattr(kind, "__struct_fields__"):
             return _struct(value)
         if hasattr(kind, "model_dump"):
-            dumped: object = value.model_dump(mode="json", **({"fallback": self._step} if self._own else {}))
+            own: dict[str, Any] = {"fallback": self._step} if self._own else {}
+            dumped: object = value.model_dump(mode="json", by_alias=True, **own)  # as a body has them
             return _refuse(value) if type(dumped) is kind else dumped
         return (_conversion_of(value.__class__) or _refuse)(value)  # a proxy names the class that it stands for
 

@@ -113,6 +113,20 @@ class Dated(pydantic.BaseModel):
     day: Annotated[date, pydantic.PlainSerializer(lambda day: day.year, when_used="json")]
 
 
+class Collar(pydantic.BaseModel):
+    is_new: bool = pydantic.Field(alias="isNew")
+
+
+class Dog(pydantic.BaseModel):
+    is_loud: bool = pydantic.Field(alias="isLoud")
+    size: int = pydantic.Field(5, serialization_alias="cm")
+    collars: list[Collar] = pydantic.Field([Collar(isNew=True)], alias="allCollars")
+
+
+class Puppy(Dog):
+    weeks: int = 6
+
+
 class Session:
     is_open = True
     thread = 0
@@ -175,6 +189,18 @@ class Users(App):
     def dated(self) -> Dated:
         return {"day": date(2026, 1, 31)}  # type: ignore[return-value]
 
+    def aliased(self) -> Dog:
+        return Dog.model_validate({"isLoud": True})
+
+    def aliased_of_derived(self) -> Dog | None:
+        return Puppy.model_validate({"isLoud": True})
+
+    def aliased_of_dicts(self) -> list[Dog]:
+        return [{"isLoud": True}]  # type: ignore[list-item]
+
+    def aliased_inside(self) -> dict[str, object]:
+        return {"dogs": (Dog.model_validate({"isLoud": True}),)}
+
     def optional(self, found: bool = True) -> Optional[UserOut]:
         return User("ann") if found else None
 
@@ -232,6 +258,7 @@ class Users(App):
 
 
 ANN = {"name": "ann", "admin": False}
+DOG = {"isLoud": True, "cm": 5, "allCollars": [{"isNew": True}]}
 ANSWERS: dict[str, Any] = {
     "/from_object": {"name": "ann", "admin": True},
     "/from_dict": {"name": "ann"},
@@ -243,6 +270,10 @@ ANSWERS: dict[str, Any] = {
     "/nested": {"lead": ANN},
     "/priced": {"price": 5},
     "/dated": {"day": 2026},
+    "/aliased": DOG,
+    "/aliased_of_derived": DOG,
+    "/aliased_of_dicts": [DOG],
+    "/aliased_inside": {"dogs": [DOG]},
     "/optional": ANN,
     "/or_redirect": ANN,
     "/stated": ANN,

@@ -112,7 +112,7 @@ class Model(pydantic.BaseModel):
 
 
 class Selfish:
-    def model_dump(self, mode: str) -> Any:
+    def model_dump(self, mode: str, by_alias: bool) -> Any:
         return self
 
 
@@ -526,7 +526,7 @@ def test_R77_an_orjson_that_is_too_old_is_not_asked() -> None:
 
 def test_R77_an_error_inside_a_model_is_the_model_s_own() -> None:
     class Broken:
-        def model_dump(self, mode: str) -> Any:
+        def model_dump(self, mode: str, by_alias: bool) -> Any:
             raise KeyError(mode)
 
     for dumps, _ in CODECS.values():
