@@ -106,7 +106,7 @@ def build_document(site: Site, config: Config, docs: Docs) -> dict[str, Any]:
         tags = {own: {}, **dict(sorted(builder.tags.items()))}
         document["tags"] = [{"name": name, **about} for name, about in tags.items()]
     components: dict[str, Mapping[str, object]] = {
-        "schemas": builder.schemas.components,
+        "schemas": builder.components,
         "securitySchemes": builder.security_schemes,
     }
     if builder.paths:
@@ -119,8 +119,9 @@ class _Builder:
         self.config = config
         self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        self.schemas = Schemas(config.own_types)
-        self.schemas.components["Problem"] = PROBLEM_SCHEMA  # before an author's own, which then has its module's name
+        self.components = {"Problem": PROBLEM_SCHEMA}  # before an author's own, which then has its module's name
+        self.inputs = Schemas(config.own_types, self.components, "validation")
+        self.answers = Schemas(config.own_types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
         self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> its names
         self._ids: set[str] = set()
@@ -128,7 +129,7 @@ class _Builder:
     def add(self, entry: RouteEntry) -> None:
         """Add the operations of a route."""
         route, function = entry.route, entry.route.plan.function
-        self.schemas.own = route.config.own_types
+        self.inputs.own = self.answers.own = route.config.own_types
         marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
         description: describe = next((mark for mark in marks if mark is not None), describe())
         is_own = getattr(inspect.unwrap(function), "__module__", "").partition(".")[0] == "micropie"  # static files
@@ -216,7 +217,7 @@ class _Builder:
         known = {one.name: one for one in placed.path}
         for own, name in names.items():
             rule = route.wildcards.get(own, "")
-            schema, _ = _without_null(self.schemas.of(known[own].annotation) if own in known else {})
+            schema, _ = _without_null(self.inputs.of(known[own].annotation) if own in known else {})
             number = _KINDS.get(rule)
             if number is not None:  # with the constraints of the annotation
                 schema = {**schema, **number} if schema.get("type") in ("integer", "number") else dict(number)
@@ -235,7 +236,7 @@ class _Builder:
         return {**described, "allowEmptyValue": True} if is_nullable and place == "query" else described
 
     def _with_default(self, parameter: Parameter) -> Schema:
-        schema = self.schemas.of(parameter.annotation)
+        schema = self.inputs.of(parameter.annotation)
         if isinstance(parameter.default, str | int | float) and "$ref" not in schema:  # a bool is an int
             schema["default"] = parameter.default.value if hasattr(parameter.default, "value") else parameter.default
         return schema
@@ -249,7 +250,7 @@ class _Builder:
                 kinds = [_FORM]
             elif typing.get_origin(annotation) is list or not _is_document(annotation):
                 kinds = [_JSON]
-            schema = self.schemas.of(annotation)
+            schema = self.inputs.of(annotation)
             required = placed.document.default is Parameter.empty
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
         if not placed.fields:
@@ -313,7 +314,7 @@ class _Builder:
         if is_text:
             media_type = route.config.text_type.partition(";")[0]
             return status, {**answer, "content": {media_type: {"schema": {"type": "string"}}}}
-        return status, {**answer, "content": {_JSON: {"schema": self.schemas.of(annotation)}}}
+        return status, {**answer, "content": {_JSON: {"schema": self.answers.of(annotation)}}}
 
     def _stated(self, route: Route, number: int, given: object) -> dict[str, object]:
         """Return an answer that is stated: by a sentence, a type, or (type, sentence) in either order.
@@ -324,7 +325,7 @@ class _Builder:
         sentence = next((part for part in parts if isinstance(part, str)), PHRASES.get(number, str(number)))
         types = [part for part in parts if not isinstance(part, str)]
         if types:
-            return {"description": sentence, "content": {_JSON: {"schema": self.schemas.of(types[0])}}}
+            return {"description": sentence, "content": {_JSON: {"schema": self.answers.of(types[0])}}}
         is_error = number >= 400 and route.config.settings.errors == "json"
         return self._error(route, sentence) if is_error else {"description": sentence}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import sys
 import types
 from collections.abc import Collection, Mapping
 from decimal import Decimal
@@ -18,6 +19,7 @@ from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, is_structure, sche
 from micropie.http import BUILTINS, UploadFile, encoder_of
 
 Schema: TypeAlias = dict[str, Any]
+Mode: TypeAlias = Literal["validation", "serialization"]
 
 _SCALARS: Mapping[object, Mapping[str, Any]] = schemas() | {
     UploadFile: {"type": "string", "format": "binary"},
@@ -34,12 +36,14 @@ _KEYWORDS = {**KEYWORDS, "title": "title", "description": "description"}
 class Schemas:
     """The schemas of one document. ``components`` has those that have a name, which others refer to.
 
-    ``own``: the types of the application whose routes are described.
+    ``own``: the types of the application whose routes are described. ``mode``: pydantic's; a model's "validation" is of
+    a body, its "serialization" of an answer.
     """
 
-    def __init__(self, own: OwnTypes) -> None:
+    def __init__(self, own: OwnTypes, components: dict[str, Schema], mode: Mode) -> None:
         self.own = own
-        self.components: dict[str, Schema] = {}
+        self.components = components
+        self._mode = mode
         self._known: dict[type, Schema] = {}
 
     def of(self, annotation: object) -> Schema:
@@ -99,7 +103,7 @@ class Schemas:
     def _structure(self, structure: type) -> Schema:
         """Add the named schemas of a structure, with its module in their names if another has the name already."""
         if structure not in self._known:
-            describe = partial(_by_pydantic if is_pydantic(structure) else self._by_msgspec, structure)
+            describe = partial(self._by_pydantic if is_pydantic(structure) else self._by_msgspec, structure)
             schema, components = describe("#/components/schemas/{name}")
             prefix = ""
             if any(self.components.get(name, found) != found for name, found in components.items()):
@@ -121,17 +125,20 @@ class Schemas:
         own = {kind.__name__: kind for kind in (*self.own.encoders, *self.own.decoders)}
         return schema, {name: self.of(own[name]) if name in own else found for name, found in components.items()}
 
+    def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
+        models_json_schema = sys.modules["pydantic"].json_schema.models_json_schema  # imported, as there is a model
+        body, answer = (model.model_json_schema(mode=mode) for mode in get_args(Mode))
+        # Asked for both modes, pydantic makes two names of each model that differs: Dog-Input and Dog-Output.
+        modes = [self._mode] if body == answer else get_args(Mode)
+        template = template.replace("{name}", "{model}")
+        schemas, document = models_json_schema([(model, mode) for mode in modes], ref_template=template)
+        others = "-Output" if self._mode == "validation" else "-Input"
+        named = document.get("$defs", {})
+        return schemas[model, self._mode], {name: one for name, one in named.items() if not name.endswith(others)}
+
 
 def _choice(values: Collection[object]) -> Schema:
     kinds = {_JSON_NAMES.get(type(value)) for value in values}
     schema: Schema = {"enum": [value if type(value) in _JSON_NAMES else str(value) for value in values]}
     kind = kinds.pop()
     return {"type": kind, **schema} if kind is not None and not kinds else schema
-
-
-def _by_pydantic(model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
-    schema: Schema = model.model_json_schema(ref_template=template.replace("{name}", "{model}"))
-    components = schema.pop("$defs", {})
-    if "$ref" in schema:  # a model that refers to itself
-        return schema, components
-    return {"$ref": template.format(name=model.__name__)}, {**components, model.__name__: schema}

@@ -274,12 +274,12 @@ def unknown(team):  # type: ignore[no-untyped-def]
     ],
 )
 def test_the_schema_of_a_type_that_is_only_written(encoders: Any, expected: Any) -> None:
-    schemas = Schemas(OwnTypes(encoders, {}))
+    schemas = Schemas(OwnTypes(encoders, {}), {}, "serialization")
     assert schemas.of(Team) == expected
 
 
 def test_an_own_type_in_a_structure_that_msgspec_knows_is_described_as_it_is_written() -> None:
-    schemas = Schemas(OwnTypes({Price: str, Team: stars}, {}))
+    schemas = Schemas(OwnTypes({Price: str, Team: stars}, {}), {}, "serialization")
     schemas.of(Rated)
     assert schemas.components["Price"] == {"type": "string"}
     assert {"type": "integer"} in schemas.components["Rated"]["properties"]["team"]["anyOf"]

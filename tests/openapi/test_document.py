@@ -6,8 +6,9 @@ import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
+import pydantic
 import pytest
 from markupsafe import Markup
 from msgspec import Meta
@@ -20,6 +21,8 @@ from micropie.openapi.schemas import Schemas
 from tests.openapi.kitchen import Kitchen
 from tests.support.templatelib import Template
 from tests.support.waiting import PATIENCE
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -442,7 +445,7 @@ def test_ids_are_unique() -> None:
 
 
 def test_two_classes_of_one_name_are_two_components() -> None:
-    schemas = Schemas(OwnTypes({}, {}))
+    schemas = Schemas(OwnTypes({}, {}), {}, "validation")
     first, second = make_dataclass("Twin", [("a", int)]), make_dataclass("Twin", [("b", str)])
     second.__module__ = "two"
     assert schemas.of(first) == {"$ref": "#/components/schemas/Twin"}
@@ -451,9 +454,62 @@ def test_two_classes_of_one_name_are_two_components() -> None:
     assert schemas.components["two.Twin"]["properties"] == {"b": {"type": "string"}}
 
 
+class Owner(pydantic.BaseModel):
+    name: str = pydantic.Field(alias="fullName")
+
+
+class Dog(pydantic.BaseModel):
+    size: int = pydantic.Field(5, validation_alias="cm", serialization_alias="inches")
+    owner: Owner
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def noise(self) -> int:
+        return self.size
+
+
+class Boxed(pydantic.BaseModel, Generic[T]):
+    pets: list[T]
+
+
+def test_a_model_is_described_as_a_body_has_it_and_as_an_answer_has_it() -> None:
+    class Root(App):
+        @post
+        @describe(responses={409: Dog, 410: Owner})
+        def bathe(self, dogs: list[Dog]) -> Boxed[Dog]:
+            return Boxed(pets=dogs)
+
+        @get
+        def find(self, owner: Annotated[Owner, Query()]) -> Owner:
+            return owner
+
+        @get
+        def bare(self) -> Boxed[int]:
+            return Boxed(pets=[])
+
+    document = Root().openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    schemas = document["components"]["schemas"]
+    assert {*schemas} == {"Boxed_Dog_-Output", "Boxed_int_", "Dog-Input", "Dog-Output", "Owner", "Problem"}
+    assert [*schemas["Dog-Input"]["properties"]] == ["cm", "owner"]
+    assert [*schemas["Dog-Output"]["properties"]] == ["inches", "owner", "noise"]
+    assert [*schemas["Owner"]["properties"]] == ["fullName"]
+    taken, given = {"$ref": "#/components/schemas/Dog-Input"}, {"$ref": "#/components/schemas/Dog-Output"}
+    owner = {"$ref": "#/components/schemas/Owner"}
+    assert body(document, "/bathe")[2] == {"type": "array", "items": taken}
+    assert schemas["Boxed_Dog_-Output"]["properties"]["pets"]["items"] == given
+    assert content(document, "/bathe", "post", "409")[JSON]["schema"] == given
+    assert schemas["Dog-Output"]["properties"]["owner"] == schemas["Dog-Input"]["properties"]["owner"] == owner
+    assert [content(document, "/find")[JSON]["schema"], parameters(document, "/find")["owner"][2]] == [owner, owner]
+
+
 def test_without_msgspec_a_structure_has_its_fields_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    assert Schemas(OwnTypes({}, {})).of(Lone) == {"type": "object", "title": "Lone", "properties": {"a": {}}}
+    assert Schemas(OwnTypes({}, {}), {}, "validation").of(Lone) == {
+        "type": "object",
+        "title": "Lone",
+        "properties": {"a": {}},
+    }
 
 
 @pytest.mark.parametrize("wrong", [{"status": 99}, {"status": 600}, {"responses": {True: "yes"}}])
