@@ -16,6 +16,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, NewType, TypeAlias, Union, get_args, get_origin
 
 from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, is_structure, schemas, taken_by
+from micropie.errors import logger
 from micropie.http import BUILTINS, UploadFile, encoder_of
 
 Schema: TypeAlias = dict[str, Any]
@@ -77,7 +78,10 @@ class Schemas:
         encode = encoder_of(kind, self.own.encoders)
         if encode is None or isinstance(encode, type):
             return None if encode is None else self.of(encode)
-        return self.of(inspect.signature(encode, eval_str=True).return_annotation)
+        try:
+            return self.of(inspect.signature(encode, eval_str=True).return_annotation)
+        except (ValueError, NameError):  # a built-in, or a name that only type checkers see
+            return {}
 
     def _constrained(self, annotation: object, metadata: tuple[object, ...]) -> Schema:
         schema = self.of(annotation)
@@ -126,15 +130,33 @@ class Schemas:
         return schema, {name: self.of(own[name]) if name in own else found for name, found in components.items()}
 
     def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
-        models_json_schema = sys.modules["pydantic"].json_schema.models_json_schema  # imported, as there is a model
-        body, answer = (model.model_json_schema(mode=mode) for mode in get_args(Mode))
+        pydantic = sys.modules["pydantic"].json_schema  # imported, as there is a model
+        unknown: dict[Mode, set[str]] = {mode: set() for mode in get_args(Mode)}
+        by_encoders = {
+            "handle_invalid_for_json_schema": lambda one, *found: self._beyond_pydantic(unknown[one.mode], *found)
+        }
+        options = {"schema_generator": type("_Generator", (pydantic.GenerateJsonSchema,), by_encoders)}
+        body, answer = (model.model_json_schema(mode=mode, **options) for mode in get_args(Mode))
+        if unknown[self._mode]:
+            problem = "%s: pydantic can't describe %s, so the OpenAPI document has any value there"
+            logger.warning(problem, model.__qualname__, ", ".join(sorted(unknown[self._mode])))
         # Asked for both modes, pydantic makes two names of each model that differs: Dog-Input and Dog-Output.
         modes = [self._mode] if body == answer else get_args(Mode)
         template = template.replace("{name}", "{model}")
-        schemas, document = models_json_schema([(model, mode) for mode in modes], ref_template=template)
+        schemas, document = pydantic.models_json_schema(
+            [(model, mode) for mode in modes], ref_template=template, **options
+        )
         others = "-Output" if self._mode == "validation" else "-Input"
         named = document.get("$defs", {})
         return schemas[model, self._mode], {name: one for name, one in named.items() if not name.endswith(others)}
+
+    def _beyond_pydantic(self, unknown: set[str], found: Schema, about: str) -> Schema:
+        """Return the schema of a type that pydantic can't describe, by its encoder; add others to ``unknown``."""
+        schema = self.of(found.get("cls", Any))
+        if schema and "$ref" not in str(schema):  # pydantic takes no references but its own
+            return schema
+        unknown.add(about)
+        return {}
 
 
 def _choice(values: Collection[object]) -> Schema:

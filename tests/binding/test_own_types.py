@@ -10,15 +10,19 @@ from enum import Enum, auto
 from ipaddress import IPv4Address
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import msgspec
+import pydantic
 import pytest
 
 from micropie import App, Cookie, EventStream, Form, HTTPError, Message, Response, SetupError, event, post
 from micropie.binding import OwnTypes
 from micropie.openapi.schemas import Schemas
 from tests.conftest import MakeClient
+
+if TYPE_CHECKING:
+    from collections.abc import Sized  # which is not there at run time
 
 
 class Money:
@@ -264,18 +268,70 @@ def unknown(team):  # type: ignore[no-untyped-def]
     return "?"
 
 
+def unreadable(team: Team) -> Sized:
+    return "?"
+
+
 @pytest.mark.parametrize(
     ("encoders", "expected"),
     [
         ({Team: stars}, {"type": "integer"}),
         ({object: str}, {"type": "string"}),
         ({Team: unknown}, {}),
+        ({Team: unreadable}, {}),
+        ({Team: attrgetter("stars")}, {}),
         ({}, {}),
     ],
 )
 def test_the_schema_of_a_type_that_is_only_written(encoders: Any, expected: Any) -> None:
     schemas = Schemas(OwnTypes(encoders, {}), {}, "serialization")
     assert schemas.of(Team) == expected
+
+
+class Match(pydantic.BaseModel, arbitrary_types_allowed=True):
+    home: Team
+    guest: Team | None = None
+    price: Price
+
+
+def test_what_pydantic_can_t_describe_is_described_by_its_encoder() -> None:
+    schemas = Schemas(OwnTypes({Team: stars, Price: str}, {}), {}, "serialization")
+    schemas.of(Match)
+    properties = schemas.components["Match"]["properties"]
+    assert properties["home"] == {"type": "integer", "title": "Home"}
+    assert properties["guest"]["anyOf"] == [{"type": "integer"}, {"type": "null"}]
+    assert properties["price"] == {"type": "string", "title": "Price"}
+
+
+class Printed(pydantic.BaseModel, arbitrary_types_allowed=True):
+    team: Annotated[Team, pydantic.PlainSerializer(stars)]
+
+
+@pytest.mark.parametrize(("mode", "told"), [("validation", 1), ("serialization", 0)])
+def test_pydantic_may_know_one_side_of_a_type(caplog: pytest.LogCaptureFixture, mode: Any, told: int) -> None:
+    Schemas(OwnTypes({}, {}), {}, mode).of(Printed)
+    assert len(caplog.messages) == told
+
+
+class Stars(TypedDict):
+    count: int
+
+
+def counted(team: Team) -> Stars:
+    return {"count": 5}
+
+
+@pytest.mark.parametrize("encoders", [{Price: str}, {Price: str, Team: counted}])
+def test_what_nothing_describes_is_any_value_and_the_log_names_it(
+    caplog: pytest.LogCaptureFixture, encoders: Any
+) -> None:
+    schemas = Schemas(OwnTypes(encoders, {}), {}, "serialization")
+    schemas.of(Match)
+    assert schemas.components["Match"]["properties"]["home"] == {"title": "Home"}
+    (told,) = caplog.messages
+    assert told.startswith("Match: pydantic can't describe core_schema.IsInstanceSchema (<class ")
+    assert told.count("Team'>)") == 1
+    assert told.endswith(", so the OpenAPI document has any value there")
 
 
 def test_an_own_type_in_a_structure_that_msgspec_knows_is_described_as_it_is_written() -> None:
