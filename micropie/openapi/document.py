@@ -269,15 +269,15 @@ class _Builder:
         return {"required": bool(needed), "content": content}
 
     def _responses(self, route: Route, description: describe, errors: Mapping[str, str]) -> dict[str, object]:
-        responses: dict[str, Any] = {}
+        answers: dict[str, list[dict[str, Any]]] = {}  # by their statuses
         is_known = True
         for annotation in answers_of(route.plan.function, description.response_model):
             found = self._response(route, annotation, description.status)
             is_known = is_known and found is not None
             if found is not None:
                 status, response = found
-                known = responses.setdefault(status, response)
-                known.get("content", {}).update(response.get("content", {}))
+                answers.setdefault(status, []).append(response)
+        responses = {status: _any_of(found) for status, found in answers.items()}
         for number, given in (description.responses or {}).items():
             responses[str(number)] = self._stated(route, number, given)
         if not is_known and description.status is not None:
@@ -356,6 +356,25 @@ class _Builder:
         name = next(name for name in names if self.security_schemes.get(name, scheme) == scheme)
         self.security_schemes[name] = scheme
         return name
+
+
+def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the description of several answers of one status."""
+    contents: dict[str, list[Schema]] = {}
+    for answer in answers:
+        for kind, media in answer.get("content", {}).items():
+            if media not in contents.setdefault(kind, []):
+                contents[kind].append(media)
+    if not contents:
+        return answers[0]
+    is_empty = any("content" not in answer for answer in answers)
+    return {
+        "description": answers[0]["description"] + ("; the body may be empty" if is_empty else ""),
+        "content": {
+            kind: found[0] if len(found) == 1 else {"schema": {"anyOf": [media["schema"] for media in found]}}
+            for kind, found in contents.items()
+        },
+    }
 
 
 # RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.

@@ -14,7 +14,21 @@ from markupsafe import Markup
 from msgspec import Meta
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from micropie import App, Body, Form, Header, Query, Request, SetupError, describe, get, post, reads_body, requires
+from micropie import (
+    App,
+    Body,
+    Form,
+    Header,
+    Query,
+    Redirect,
+    Request,
+    SetupError,
+    describe,
+    get,
+    post,
+    reads_body,
+    requires,
+)
 from micropie.binding import OwnTypes
 from micropie.middleware import BearerAuth, RateLimit, Timeout
 from micropie.openapi.schemas import Schemas
@@ -291,6 +305,34 @@ def test_answers(document: dict[str, Any]) -> None:
     assert baked["413"]["content"]["application/problem+json"] == {"schema": {"$ref": "#/components/schemas/Problem"}}
     assert "errors" in document["components"]["schemas"]["Problem"]["properties"]
     assert set(operation(document, "/invite", "post")["responses"]) == {"201", "400", "413", "415", "default"}
+
+
+def test_several_answers_of_one_status_are_all_described() -> None:
+    class Root(App):
+        @get
+        def pet(self) -> Lone | Owner | Lone:
+            return Lone(1)
+
+        @get
+        def maybe(self) -> None | Lone | str | Markup:  # noqa: RUF036 - in any order
+            return None
+
+        @get
+        def moved(self) -> Redirect | None:
+            return None
+
+    document = Root().openapi()
+    lone, owner = {"$ref": "#/components/schemas/Lone"}, {"$ref": "#/components/schemas/Owner"}
+    ok = {path: operation(document, path)["responses"]["200"] for path in document["paths"]}
+    assert ok == {
+        "/pet": {"description": "OK", "content": {JSON: {"schema": {"anyOf": [lone, owner]}}}},
+        "/maybe": {
+            "description": "OK; the body may be empty",
+            "content": {JSON: {"schema": lone}, "text/html": {"schema": {"type": "string"}}},
+        },
+        "/moved": {"description": "OK"},
+    }
+    assert "content" not in operation(document, "/moved")["responses"]["303"]
 
 
 def test_plain_errors_are_described_unless_the_author_answers_them(document: dict[str, Any]) -> None:
