@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from micropie.binding import Body, Cookie, Form, Header, Query, answers_of, is_structure, stated_source
-from micropie.errors import PHRASES, Redirect
+from micropie.errors import PHRASES, BadRequest, HTTPError, MethodNotAllowed, Redirect
 from micropie.execution import layers
 from micropie.http import (
     PROBLEM,
@@ -284,15 +284,14 @@ class _Builder:
             responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
         for status, about in errors.items():
             is_of_guards = status in ("401", "403")  # which may answer as they like
-            answer: dict[str, Any] = (
-                self._stated(route, int(status), about) if is_of_guards else self._error(route, about)
-            )
+            stated = self._stated if is_of_guards else self._error
+            answer: dict[str, Any] = stated(route, int(status), about)
             if status in _HEADERS:
                 answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
             known = responses.setdefault(status, answer)
             if "content" in known and "content" in answer:  # the author's own, and the framework's
                 known["content"] = {**answer["content"], **known["content"]}
-        other = self._error(route, "Any other error") if is_known else {"description": "Any other answer"}
+        other = self._error(route, None, "Any other error") if is_known else {"description": "Any other answer"}
         return {**dict(sorted(responses.items())), "default": other}
 
     def _response(self, route: Route, annotation: object, stated: int | None) -> tuple[str, dict[str, object]] | None:
@@ -327,11 +326,14 @@ class _Builder:
         if types:
             return {"description": sentence, "content": {_JSON: {"schema": self.answers.of(types[0])}}}
         is_error = number >= 400 and route.config.settings.errors == "json"
-        return self._error(route, sentence) if is_error else {"description": sentence}
+        return self._error(route, number, sentence) if is_error else {"description": sentence}
 
-    def _error(self, route: Route, sentence: str) -> dict[str, object]:
-        """Return a plain error's description. An author's own error handlers may answer anything."""
-        if any(handlers for handlers, _ in route.config.error_handlers):
+    def _error(self, route: Route, number: int | None, sentence: str) -> dict[str, object]:
+        """Return the description of a plain error, of any status for None.
+
+        An author's own error handlers may answer anything.
+        """
+        if any(_may_answer(key, number) for handlers, _ in route.config.error_handlers for key in handlers):
             return {"description": sentence}
         text, problem = {"schema": {"type": "string"}}, {"schema": {"$ref": "#/components/schemas/Problem"}}
         forms: dict[str, object] = {"text/plain": text, "text/html": text, PROBLEM: problem}
@@ -358,6 +360,15 @@ class _Builder:
         return name
 
 
+def _may_answer(key: int | type[Exception], number: int | None) -> bool:
+    """Return whether an author's handler for ``key`` may answer an error of a status, or of any for None."""
+    if number is None or isinstance(key, int):
+        return number in (None, key)
+    if not issubclass(key, HTTPError):
+        return key is Exception
+    return all(number == status for kind, status in _STATUSES if issubclass(key, kind))
+
+
 def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the description of several answers of one status."""
     contents: dict[str, list[Schema]] = {}
@@ -379,6 +390,8 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 # RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.
 _HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
+# Of the exceptions that have one status only.
+_STATUSES = ((BadRequest, 400), (MethodNotAllowed, 405))
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _STREAMS = (Iterator, AsyncIterable)
 

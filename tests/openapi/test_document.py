@@ -19,6 +19,7 @@ from micropie import (
     Body,
     Form,
     Header,
+    HTTPError,
     Query,
     Redirect,
     Request,
@@ -30,6 +31,8 @@ from micropie import (
     requires,
 )
 from micropie.binding import OwnTypes
+from micropie.errors import BadRequest, MethodNotAllowed
+from micropie.http import BindingError
 from micropie.middleware import BearerAuth, RateLimit, Timeout
 from micropie.openapi.schemas import Schemas
 from tests.openapi.kitchen import Kitchen
@@ -340,9 +343,40 @@ def test_plain_errors_are_described_unless_the_author_answers_them(document: dic
     assert {*content(document, "/refused", status="400")} == {*content(document, "/refused", status="default")} == plain
     for errors, kinds in (("json", ["application/problem+json"]), ("text", ["text/plain"])):
         assert [*content(Kitchen(errors=errors).openapi(), "/refused", status="400")] == kinds
-    app = Kitchen()
-    app.error(404)(lambda: "gone")
-    assert content(app.openapi(), "/refused", status="400") is None
+
+
+class Gone(HTTPError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("key", "answered"),
+    [
+        (404, {"404"}),
+        (KeyError, set()),
+        (BadRequest, {"400"}),
+        (BindingError, {"400"}),
+        (MethodNotAllowed, set()),
+        (Gone, {"400", "404", "413"}),
+        (HTTPError, {"400", "404", "413"}),
+        (Exception, {"400", "404", "413"}),
+        (409, set()),
+    ],
+)
+def test_an_error_has_no_description_where_a_handler_of_the_author_s_may_answer_it(
+    key: int | type[Exception], answered: set[str]
+) -> None:
+    app = App(errors="json")
+    app.error(key)(lambda: "own")
+
+    @app.post("/pies/<number:int>")
+    @describe(responses={404: "There is none."})
+    def bake(number: int, name: str) -> str:
+        return name
+
+    responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
+    bare = {status for status in ("400", "404", "413", "default") if "content" not in responses[status]}
+    assert bare == {*answered, "default"}  # any other error may be one of the handler's
 
 
 def test_errors_that_can_be_told() -> None:
