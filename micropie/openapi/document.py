@@ -229,11 +229,17 @@ class _Builder:
         stated, annotation = stated_source(parameter.annotation)
         name = parameter.name if stated is None else stated.name_for(parameter.name)
         place = "query" if stated is None else stated.place
-        required = parameter.default is Parameter.empty
         schema = self._with_default(parameter.replace(annotation=annotation))
+        required = self._is_required(parameter, schema)
         members, is_nullable = _without_null(schema)
         described = {"name": name, "in": place, "required": required, "schema": members}
         return {**described, "allowEmptyValue": True} if is_nullable and place == "query" else described
+
+    def _is_required(self, parameter: Parameter, schema: Schema) -> bool:
+        """Return whether a query or a form needs a parameter: not a structure whose fields all have defaults."""
+        structure = self.components.get(_without_null(schema)[0].get("$ref", "").rpartition("/")[2])
+        has_needed = structure is None or bool(structure.get("required"))
+        return has_needed and parameter.default is Parameter.empty
 
     def _with_default(self, parameter: Parameter) -> Schema:
         schema = self.inputs.of(parameter.annotation)
@@ -251,7 +257,9 @@ class _Builder:
             elif typing.get_origin(annotation) is list or not _is_document(annotation):
                 kinds = [_JSON]
             schema = self.inputs.of(annotation)
-            required = placed.document.default is Parameter.empty
+            required = placed.document.default is Parameter.empty  # for JSON, if only {}
+            if kinds == [_FORM]:
+                required = self._is_required(placed.document, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
         if not placed.fields:
             return None

@@ -35,11 +35,17 @@ from micropie.errors import BadRequest, MethodNotAllowed
 from micropie.http import BindingError
 from micropie.middleware import BearerAuth, RateLimit, Timeout
 from micropie.openapi.schemas import Schemas
+from tests.conftest import MakeClient
 from tests.openapi.kitchen import Kitchen
 from tests.support.templatelib import Template
 from tests.support.waiting import PATIENCE
 
 T = TypeVar("T")
+
+
+@dataclass
+class Paged:
+    page: int = 1
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +221,40 @@ def test_a_stated_source_is_where_a_value_is() -> None:
     assert [*parameters(document, "/whole_query", "post")] == ["guest"]
     assert [*body(document, "/whole_query")[2]["properties"]] == ["name"]
     assert operation(document, "/none").keys().isdisjoint({"parameters", "requestBody"})
+
+
+def test_a_query_or_a_form_of_defaults_is_not_required(make_client: MakeClient) -> None:
+    class Root(App):
+        @get
+        def query(self, paged: Annotated[Paged, Query()]) -> Paged:
+            return paged
+
+        @get
+        def query_or_none(self, paged: Annotated[Paged | None, Query()]) -> Paged | None:
+            return paged
+
+        @get
+        def lone_query(self, lone: Annotated[Lone, Query()]) -> Lone:
+            return lone
+
+        @post
+        def form(self, paged: Annotated[Paged, Form()]) -> Paged:
+            return paged
+
+        @post
+        def lone_form(self, lone: Annotated[Lone, Form()]) -> Lone:
+            return lone
+
+        @post
+        def document(self, paged: Paged) -> Paged:
+            return paged
+
+    app = Root(errors="json")
+    client, document = make_client(app), app.openapi()
+    for path in document["paths"]:
+        ((method, found),) = document["paths"][path].items()
+        (given,) = found.get("parameters") or [found["requestBody"]]
+        assert given["required"] is (client.request(method.upper(), path).status_code == 400), path
 
 
 def test_an_error_of_the_author_s_and_the_framework_s_has_the_contents_of_both() -> None:
