@@ -124,8 +124,9 @@ class Schemas:
             describe = msgspec.json.schema_components
             (schema,), components = describe([structure], schema_hook=self.of, ref_template=template)
         except (ImportError, TypeError):  # it is not installed, or a field is none of the types that it knows
-            names = getattr(structure, "__dataclass_fields__", structure.__annotations__)
-            return {"type": "object", "title": structure.__name__, "properties": {name: {} for name in names}}, {}
+            kind = get_origin(structure) or structure
+            names = getattr(kind, "__dataclass_fields__", kind.__annotations__)
+            return {"type": "object", "title": kind.__name__, "properties": {name: {} for name in names}}, {}
         own = {kind.__name__: kind for kind in (*self.own.encoders, *self.own.decoders)}
         return schema, {name: self.of(own[name]) if name in own else found for name, found in components.items()}
 

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypedDict, TypeVar
 
 import pydantic
 import pytest
 from markupsafe import Markup
-from msgspec import Meta
+from msgspec import Meta, Struct
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from micropie import (
@@ -617,6 +617,39 @@ def test_a_model_is_described_as_a_body_has_it_and_as_an_answer_has_it() -> None
     assert content(document, "/bathe", "post", "409")[JSON]["schema"] == given
     assert schemas["Dog-Output"]["properties"]["owner"] == schemas["Dog-Input"]["properties"]["owner"] == owner
     assert [content(document, "/find")[JSON]["schema"], parameters(document, "/find")["owner"][2]] == [owner, owner]
+
+
+@dataclass
+class Shelf(Generic[T]):
+    items: list[T]
+
+
+class Crate(Struct, Generic[T]):
+    items: list[T]
+
+
+class Row(TypedDict, Generic[T]):
+    items: list[T]
+
+
+@pytest.mark.parametrize("kind", [Shelf, Crate, Row])
+def test_a_generic_structure_is_described_with_its_types(kind: Any) -> None:
+    app = App()
+
+    def move(items: Any) -> Any:
+        raise NotImplementedError
+
+    move.__annotations__ |= {"items": kind[int], "return": list[kind[Lone]]}
+    app.post("/move")(move)
+    document = app.openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    taken, given = (f"{kind.__name__}_{name}_" for name in ("int", "Lone"))
+    assert body(document, "/move")[2] == {"$ref": f"#/components/schemas/{taken}"}
+    assert content(document, "/move", "post")[JSON]["schema"]["items"] == {"$ref": f"#/components/schemas/{given}"}
+    items = [document["components"]["schemas"][name]["properties"]["items"]["items"] for name in (taken, given)]
+    assert items == [{"type": "integer"}, {"$ref": "#/components/schemas/Lone"}]
+    unknown = Schemas(OwnTypes({}, {}), {}, "serialization").of(kind[Session])
+    assert unknown == {"type": "object", "title": kind.__name__, "properties": {"items": {}}}
 
 
 def test_without_msgspec_a_structure_has_its_fields_names(monkeypatch: pytest.MonkeyPatch) -> None:
