@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Collection, Mapping
 from decimal import Decimal
-from functools import partial
+from itertools import chain, count
 from typing import Annotated, Any, Literal, NewType, TypeAlias, Union, get_args, get_origin
 
 from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, is_structure, schemas, taken_by
@@ -105,16 +105,20 @@ class Schemas:
         return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
 
     def _structure(self, structure: type) -> Schema:
-        """Add the named schemas of a structure, with its module in their names if another has the name already."""
-        if structure not in self._known:
-            describe = partial(self._by_pydantic if is_pydantic(structure) else self._by_msgspec, structure)
-            schema, components = describe("#/components/schemas/{name}")
-            prefix = ""
-            if any(self.components.get(name, found) != found for name, found in components.items()):
-                prefix = f"{structure.__module__}."
-                schema, components = describe(f"#/components/schemas/{prefix}{{name}}")
-            self.components |= {prefix + name: found for name, found in components.items()}
-            self._known[structure] = schema
+        """Add the named schemas of a structure, with its module in their names if others have the names already.
+
+        A number follows where that is not enough, as for two classes of one module.
+        """
+        describe = self._by_pydantic if is_pydantic(structure) else self._by_msgspec
+        long = f"{structure.__module__}.{{name}}"
+        forms = chain(("{name}", long), (f"{long}{number}" for number in count(2)))
+        while structure not in self._known:
+            form = next(forms)
+            schema, found = describe(structure, f"#/components/schemas/{form}")
+            named = {form.format(name=name): one for name, one in found.items()}
+            if all(self.components.get(name, one) == one for name, one in named.items()):
+                self.components |= named
+                self._known[structure] = schema
         return dict(self._known[structure])
 
     def _by_msgspec(self, structure: type, template: str) -> tuple[Schema, dict[str, Schema]]:

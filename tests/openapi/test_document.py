@@ -568,6 +568,20 @@ def test_two_classes_of_one_name_are_two_components() -> None:
     assert schemas.of(second) == {"$ref": "#/components/schemas/two.Twin"}
     assert schemas.of(first) == {"$ref": "#/components/schemas/Twin"}
     assert schemas.components["two.Twin"]["properties"] == {"b": {"type": "string"}}
+    third = make_dataclass("Twin", [("c", str)])
+    third.__module__ = "two"
+    assert schemas.of(third) == {"$ref": "#/components/schemas/two.Twin2"}
+    assert schemas.components["two.Twin2"]["properties"] == {"c": {"type": "string"}}
+    assert [*schemas.components] == ["Twin", "two.Twin", "two.Twin2"]
+
+
+def test_a_dataclass_with_a_model_is_described_as_a_body_has_it_and_as_an_answer_has_it() -> None:
+    components: dict[str, Any] = {}
+    for mode, name in (("validation", "Pack"), ("serialization", f"{__name__}.Pack")):
+        schemas = Schemas(OwnTypes({}, {}), components, mode)  # type: ignore[arg-type]
+        assert schemas.of(Pack) == {"$ref": f"#/components/schemas/{name}"}
+    leaders = [components[name]["properties"]["leader"]["$ref"] for name in ("Pack", f"{__name__}.Pack")]
+    assert leaders == [f"#/components/schemas/{name}" for name in ("Dog-Input", "Dog-Output")]
 
 
 class Owner(pydantic.BaseModel):
@@ -582,6 +596,11 @@ class Dog(pydantic.BaseModel):
     @property
     def noise(self) -> int:
         return self.size
+
+
+@dataclass
+class Pack:
+    leader: Dog
 
 
 class Boxed(pydantic.BaseModel, Generic[T]):
