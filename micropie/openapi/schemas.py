@@ -37,8 +37,8 @@ _KEYWORDS = {**KEYWORDS, "title": "title", "description": "description"}
 class Schemas:
     """The schemas of one document. ``components`` has those that have a name, which others refer to.
 
-    ``own``: the types of the application whose routes are described. ``mode``: pydantic's; a model's "validation" is of
-    a body, its "serialization" of an answer.
+    ``own``: the types of the application whose routes are described. ``mode``: by pydantic's words, "validation" for
+    parameters and bodies, "serialization" for answers.
     """
 
     def __init__(self, own: OwnTypes, components: dict[str, Schema], mode: Mode) -> None:
@@ -71,11 +71,11 @@ class Schemas:
 
     def _own(self, kind: type) -> Schema | None:
         """Return the schema of an enumeration or of one of the application's own types, None for another type."""
-        if kind in self.own.decoders:
+        encode = encoder_of(kind, self.own.encoders)
+        if kind in self.own.decoders and (encode is None or self._mode == "validation"):
             return self.of(taken_by(kind, self.own))
         if issubclass(kind, enum.Enum):
             return _choice(self.own.choices(kind))
-        encode = encoder_of(kind, self.own.encoders)
         if encode is None or isinstance(encode, type):
             return None if encode is None else self.of(encode)
         try:

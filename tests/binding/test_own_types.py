@@ -334,6 +334,23 @@ def test_what_nothing_describes_is_any_value_and_the_log_names_it(
     assert told.endswith(", so the OpenAPI document has any value there")
 
 
+@pytest.mark.parametrize(
+    ("mode", "encoders", "expected"),
+    [
+        ("validation", {Team: stars}, "string"),
+        ("serialization", {Team: stars}, "integer"),
+        ("serialization", {}, "string"),
+    ],
+)
+def test_a_body_is_described_by_the_decoder_and_an_answer_by_the_encoder(
+    mode: Any, encoders: Any, expected: str
+) -> None:
+    def team(name: str) -> Team:
+        raise NotImplementedError
+
+    assert Schemas(OwnTypes(encoders, {Team: team}), {}, mode).of(Team) == {"type": expected}
+
+
 def test_an_own_type_in_a_structure_that_msgspec_knows_is_described_as_it_is_written() -> None:
     schemas = Schemas(OwnTypes({Price: str, Team: stars}, {}), {}, "serialization")
     schemas.of(Rated)
