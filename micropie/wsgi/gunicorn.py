@@ -6,36 +6,28 @@ off. A configuration of your own imports the function: ``from micropie.wsgi.guni
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from importlib import import_module
-from queue import SimpleQueue
 from threading import Thread
-from types import FrameType
+from time import sleep
 from typing import Any
 
 from micropie.wsgi.state import end_streams
 
+_LOOK_EVERY = 0.1  # seconds
 
-def post_worker_init(worker: object) -> None:
-    """Have SIGTERM end the streams and subscriptions of this worker, and then do what it did before.
 
-    gunicorn calls this in the main thread, the only one that can handle signals; no request is ever there.
+def post_worker_init(worker: Any) -> None:
+    """Have the streams and subscriptions of this gunicorn worker end when it ends: by a signal, or after so many
+    requests as ``--max-requests`` says, of which no signal tells.
     """
-    told: SimpleQueue[None] = SimpleQueue()  # its ``put`` may interrupt any code, another ``put`` as well
-    end_gracefully: Any = signal.getsignal(signal.SIGTERM)
 
     def wait_for_end() -> None:
-        told.get()
+        while worker.alive:
+            sleep(_LOOK_EVERY)
         end_streams()
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        told.put(None)
-        end_gracefully(number, frame)
-
     Thread(target=wait_for_end, name="micropie-end", daemon=True).start()
-    signal.signal(signal.SIGTERM, handle)
-    signal.siginterrupt(signal.SIGTERM, False)
 
 
 def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:

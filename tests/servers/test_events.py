@@ -87,3 +87,19 @@ def streams_end_with_the_server(server: Server, name: str) -> None:
     server.process.wait(STOP_WITHIN)
     for lines in streams:
         lines.close()
+
+
+def test_R62_streams_end_with_a_worker_that_has_answered_enough() -> None:
+    """gunicorn ends such a worker without a signal."""
+    kind = KINDS["gunicorn-gthread"]
+    with tempfile.TemporaryFile() as log:
+        options = "-c python:micropie.wsgi.gunicorn --max-requests 20"
+        server = start(kind._replace(command=f"{kind.command} {options}"), "tests.servers.events:app", log)
+        try:
+            lines = lines_of(server, "silent")
+            assert next(lines) == "head"
+            for _ in range(20):
+                httpx.get(url(server, ""), timeout=ANSWER_WITHIN)
+            assert set(lines) == {": ", ""}  # to its end
+        finally:
+            server.end()
