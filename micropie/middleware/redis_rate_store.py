@@ -50,8 +50,9 @@ class RedisRates(RateStore):
         return quota_of(bool(allowed), ahead, limit, interval)
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is out of reach; for ``App.health``."""
-        self._redis.ping()
+        """Raise ``ConnectionError`` if Redis is out of reach, full or a replica; for ``App.health``."""
+        with self._redis.reached() as client:
+            client.set(self._prefix, "", px=1)
 
     def close(self) -> None:
         """Close this process's connections. The next request opens new ones."""

@@ -79,8 +79,9 @@ class RedisSessionBackend(SessionBackend):
         return {}
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is out of reach; for ``App.health``."""
-        self._redis.ping()
+        """Raise ``ConnectionError`` if Redis is out of reach, full or a replica; for ``App.health``."""
+        with self._redis.reached() as client:
+            client.set(self._prefix, "", px=1)  # no session has this key
 
     def close(self) -> None:
         """Close this process's connections; the next request opens new ones."""

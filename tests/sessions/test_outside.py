@@ -13,15 +13,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 import micropie.sessions
 from micropie import App, SetupError
 from micropie.execution import redis_client as redisclient
 from micropie.http import signing
+from micropie.middleware import RedisRates
 from micropie.sessions import RedisSessionBackend, Session, SignedCookieSessionBackend, SQLiteSessionBackend, sqlite
 from micropie.sessions import redis as rediscache
 from tests.conftest import MakeClient
@@ -349,6 +352,19 @@ def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
     assert client.get("/keep/1").status_code == 503
     assert client.get("/look", headers={"Cookie": f"session_id={'x' * 43}"}).status_code == 503
     assert client.get("/look").status_code == 200
+
+
+@pytest.mark.parametrize(("command", "values"), [("config set maxmemory", (1, 0)), ("replicaof", ("::1 1", "no one"))])
+def test_redis_that_is_full_or_a_replica_is_not_ready(tmp_path: Path, command: str, values: Any) -> None:
+    with redis_server(tmp_path) as url, redis.Redis.from_url(url) as server:
+        services = RedisSessionBackend(url), RedisRates(url)
+        for value, is_ready in zip((values[1], *values), (True, False, True), strict=True):
+            server.execute_command(*f"{command} {value}".split())
+            for service in services:
+                with nullcontext() if is_ready else pytest.raises(ConnectionError):
+                    service.ping()
+        for service in services:
+            service.close()
 
 
 def test_a_file_that_is_there_for_reading_only_is_out_of_reach(tmp_path: Path) -> None:
