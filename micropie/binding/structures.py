@@ -50,7 +50,7 @@ from micropie.binding.converters import (
     without_aliases,
 )
 from micropie.errors import SetupError
-from micropie.http import CSRF_FIELD, nested, rows
+from micropie.http import CSRF_FIELD, UploadFile, nested, rows
 
 MOST_ERRORS = 100  # in one body, to be described
 
@@ -141,21 +141,9 @@ def structure_converter(
         raise SetupError(
             f"parameter {parameter!r} is a {name_of(structure)}, which can't be made: {error}{advice}"
         ) from None
-    from decimal import Decimal  # these two only applications with structures need
-    from fractions import Fraction
+    from decimal import Decimal  # only applications with structures need it
 
-    if Fraction in kinds:
-        raise SetupError(
-            f"parameter {parameter!r} is a {name_of(structure)} with a Fraction, which takes minutes to make of "
-            '"1e99999999": use a Decimal'
-        )
-    outside = [] if is_all_pydantic else [*_fields_outside_init(kinds)]
-    if outside:  # msgspec would set it all the same
-        raise SetupError(
-            f"parameter {parameter!r} is a {name_of(structure)}, and a body must not set {outside[0]}, which has "
-            "init=False: have a class with the fields that a body may set, or make it a property"
-        )
-    _check_constraints(structure, filter(is_structure, kinds), is_all_pydantic, parameter)
+    _check_fields(structure, kinds, is_all_pydantic, parameter)
     is_hashed = any(map(_has_chosen_hashes, kinds))
     has_numbers = Decimal in kinds or (float in kinds and is_all_pydantic)  # it takes the text "nan" for a float
 
@@ -177,6 +165,26 @@ def structure_converter(
             raise Refused(error, document, whole, again, own) from None
 
     return StructureConverter(made_of, lists)
+
+
+def _check_fields(structure: Any, kinds: Sequence[object], is_all_pydantic: bool, parameter: str) -> None:
+    """Raise ``SetupError`` for a field that no body may set, or whose constraint nothing would check."""
+    from fractions import Fraction  # only applications with structures need it
+
+    about = f"parameter {parameter!r} is a {name_of(structure)}"
+    if UploadFile in kinds:
+        raise SetupError(
+            f"{about} with an UploadFile, and only parameters are files: write photo: UploadFile beside {parameter}"
+        )
+    if Fraction in kinds:
+        raise SetupError(f'{about} with a Fraction, which takes minutes to make of "1e99999999": use a Decimal')
+    outside = [] if is_all_pydantic else [*_fields_outside_init(kinds)]
+    if outside:  # msgspec would set it all the same
+        raise SetupError(
+            f"{about}, and a body must not set {outside[0]}, which has init=False: have a class with the fields that a "
+            "body may set, or make it a property"
+        )
+    _check_constraints(structure, filter(is_structure, kinds), is_all_pydantic, parameter)
 
 
 def _by_pydantic(adapter: Any, document: object, is_json: bool) -> object:
@@ -217,7 +225,7 @@ def _by_msgspec(structure: Any, parameter: str, own: OwnTypes) -> Callable[[obje
                 "or type of the standard library"
             )
     converters = {kind: converter_for(kind, parameter, own) for kind in (*decoded, *_OF_PARAMETERS)}
-    _check_required_fields(structure, parameter, converters)
+    _check_required_fields(structure, parameter, {*converters, UploadFile})  # of which ``_check_fields`` tells more
 
     def from_custom(kind: type, given: object) -> object:
         converter = converters.get(kind)

@@ -1270,6 +1270,26 @@ def test_a_fraction_in_a_structure_fails_at_set_up() -> None:
         app_of(handler)._micropie.compiled()
 
 
+@dataclass
+class Picture:
+    photo: UploadFile
+
+
+class Pictures(msgspec.Struct):
+    photos: list[UploadFile]
+    cover: Picture | None = None
+
+
+class Framed(pydantic.BaseModel, arbitrary_types_allowed=True):
+    photo: UploadFile | None = None
+
+
+@pytest.mark.parametrize("kind", [Picture, Pictures, Framed])
+def test_a_file_in_a_structure_fails_at_set_up(kind: Any) -> None:
+    with pytest.raises(SetupError, match=r"with an UploadFile.*write photo: UploadFile beside item"):
+        structure_app(kind)._micropie.compiled()
+
+
 @dataclasses.dataclass
 class Member:
     name: str
