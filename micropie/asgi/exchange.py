@@ -184,6 +184,9 @@ class ASGIExchange(StreamedExchange):
 
     async def receive_message(self) -> Message:
         """Return the next message, for a mounted application."""
+        if self.put_back is not None:
+            (piece, more), self.put_back = self.put_back, None
+            return {"type": "http.request", "body": piece, "more_body": more}
         self.in_flight = in_flight = anyio.Event()
         try:
             return await self._receive()

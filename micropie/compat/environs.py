@@ -50,6 +50,8 @@ def own_environ(exchange: Exchange) -> Environ:
         environ["REMOTE_ADDR"] = exchange.known_client.host
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
+    elif exchange.put_back is not None:  # a hook has looked at its beginning
+        environ["wsgi.input"] = body_of(exchange)
     return environ
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from micropie.csrf import is_csrf_token
 from micropie.errors import HTTPError, Sentence, check, refuse_text
 from micropie.execution import Flow
-from micropie.http import CSRF_FIELD, Request, checked_origins, normal_origin, receive_form
+from micropie.http import CSRF_FIELD, Request, checked_origins, find_field, normal_origin
 from micropie.middleware.base import FlowMiddleware
 
 # Methods that change nothing (RFC 9110, section 9.2.1).
@@ -31,8 +31,8 @@ class CSRFMiddleware(FlowMiddleware):
     sender by other means, such as a webhook with a signature; the paths below them are exempt as well.
 
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of ``micropie.csrf.csrf_token``, as
-    ``X-CSRF-Token`` or as a form's field ``csrf_token`` (only the header for a handler with ``@reads_body``). It
-    passes without a token if it has no cookie and no log-in that a browser adds by itself: it acts for no user.
+    ``X-CSRF-Token`` or as a form's field ``csrf_token``. It passes without a token if it has no cookie and no log-in
+    that a browser adds by itself: it acts for no user.
     Raises ``SetupError`` for a malformed origin or path.
     """
 
@@ -71,8 +71,7 @@ class CSRFMiddleware(FlowMiddleware):
 def _check_token(request: Request) -> Flow[None]:
     token = request.headers.get("x-csrf-token")
     if token is None:
-        yield from receive_form(request._exchange)
-        token = (request._exchange.form_fields or {}).get(CSRF_FIELD, [""])[0]
+        token = yield from find_field(request._exchange, CSRF_FIELD)
     yield from request._exchange.open_session()
     if not is_csrf_token(request, token):
         raise HTTPError(403, "This form is out of date; please load its page again and send it once more.")

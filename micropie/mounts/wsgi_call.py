@@ -186,6 +186,8 @@ def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
     received = exchange.body_so_far()
     if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))
+    elif exchange.put_back is not None:  # a hook has looked at its beginning
+        environ["wsgi.input"] = io.BufferedReader(RawBody(lambda: exchange.receive_piece()[0]))
     return environ
 
 

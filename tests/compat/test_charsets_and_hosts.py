@@ -1,4 +1,4 @@
-"""Forms in other charsets than UTF-8, hosts with applications of their own, rare methods."""
+"""Forms in other charsets than UTF-8, hosts with applications of their own, rare methods, a guard around all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+import micropie
 from micropie.compat import bottle as our_bottle
 from micropie.compat import cherrypy as ours
+from micropie.csrf import csrf_token
+from micropie.middleware import CSRFMiddleware
 from micropie.testing import TestClient
 from tests.compat.asking import digest
 from tests.compat.conftest import Serve
@@ -220,3 +223,60 @@ def test_what_is_not_here_says_what_to_write(module: str, name: str, advice: str
         getattr(found, name)
     with pytest.raises(AttributeError, match=f"module 'cherrypy.{module}' has no attribute 'none'"):
         found.none  # noqa: B018
+
+
+# -- a guard around both halves ----------------------------------------------------------------------------------------
+
+
+def bottle_forms() -> Any:
+    app = our_bottle.Bottle()
+
+    @app.post("/form")
+    def form() -> str:
+        return str(sorted((name, len(value)) for name, value in our_bottle.request.forms.allitems()))
+
+    @app.post("/later")
+    async def later() -> str:
+        upload = our_bottle.request.files.f
+        return f"{our_bottle.request.forms.t} {upload.filename} {len(upload.file.read())}"
+
+    @app.post("/upload")
+    def upload() -> str:
+        file = our_bottle.request.files.f
+        return f"{our_bottle.request.forms.t} {file.filename} {len(file.file.read())}"
+
+    return app
+
+
+def cherrypy_forms() -> Any:
+    class Root:
+        @ours.expose
+        def form(self, **fields: Any) -> str:
+            return str(sorted((name, len(value)) for name, value in fields.items()))
+
+        @ours.expose
+        def upload(self, f: Any, t: str, **_: Any) -> str:
+            return f"{t} {f.filename} {len(f.file.read())}"
+
+        @ours.expose
+        async def later(self, f: Any, t: str, **_: Any) -> str:
+            return self.upload(f, t)
+
+    return ours.Application(Root(), "")
+
+
+@pytest.mark.parametrize("make_app", [bottle_forms, cherrypy_forms])
+@pytest.mark.parametrize("size", [3_000_000, 80_000, 5])
+def test_a_token_in_a_field_opens_old_handlers_too(make_client: MakeClient, make_app: Any, size: int) -> None:
+    app = make_app()
+    app.native.get("/token")(lambda: csrf_token(micropie.request))
+    app.native.middlewares.append(CSRFMiddleware())
+    client = make_client(app)
+    token = client.get("/token").text
+    for fields, status in (({"csrf_token": token}, 200), ({"csrf_token": "x"}, 403), ({}, 403)):
+        answer = client.post("/form", data={**fields, "a": "a" * min(size, 90_000)})
+        assert answer.status_code == status
+        assert status != 200 or answer.text == str([("a", min(size, 90_000)), ("csrf_token", len(token))])
+        for path in ("/upload", "/later"):
+            answer = client.post(path, data={**fields, "t": "T"}, files={"f": ("a.txt", b"1" * size)})
+            assert (answer.status_code, status != 200 or answer.text) == (status, status != 200 or f"T a.txt {size}")

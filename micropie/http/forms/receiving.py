@@ -10,7 +10,7 @@ from typing import Final, Literal
 from micropie.execution import IO, RECEIVE_STEP, Flow
 from micropie.http import json as codec
 from micropie.http.exchange import FORM, NULL, Exchange
-from micropie.http.forms.data import MULTIPART, parse_query, require_utf8
+from micropie.http.forms.data import MULTIPART, Limits, parse_query, require_utf8
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.media_types import is_json
 
@@ -60,19 +60,57 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     exchange.parse = accept
 
 
-def receive_form(exchange: Exchange) -> Flow[None]:
-    """Receive a form ahead of the handler, for a hook: ``exchange.form_fields``. A second call does nothing more.
+def find_field(exchange: Exchange, name: str) -> Flow[str]:
+    """Return the text of a form's first field of this name, for a hook; "" without one.
 
-    Any other body is left alone, and that of a handler that reads it itself. Raises as ``receive_body`` does.
+    The form is received ahead of the handler. For a handler that receives the body itself the first ``max_data_size``
+    bytes are put back. Raises as ``receive_body`` does.
     """
-    if exchange.route is not None and exchange.route.reads_body:
-        return
-    if exchange.framing()[0] in (FORM, MULTIPART):
+    (media_type, parameters, _), limits = exchange.framing(), exchange.config.limits
+    if media_type not in (FORM, MULTIPART):
+        return ""
+    if exchange.route is None or not exchange.route.reads_body:
         yield from receive_body(exchange, False)
         if has_large_body(exchange):
             yield IO, exchange.parsed_document, ()
         else:
             exchange.parsed_document()
+        return (exchange.form_fields or {}).get(name, [""])[0]
+    beginning = exchange.body_so_far()
+    if beginning is None:
+        beginning = yield from _receive_beginning(exchange, limits.max_data_size)
+    beginning = beginning[: limits.max_data_size]  # however it was cut into pieces
+    if media_type == FORM:  # other fields may be in any charset: they are not parsed
+        return (b"&" + beginning).partition(f"&{name}=".encode())[2].partition(b"&")[0].decode("latin-1")
+    return _field_of_part(beginning, parameters, limits, name)
+
+
+def _receive_beginning(exchange: Exchange, least: int) -> Flow[bytes]:
+    pieces, size, more = [], 0, True
+    while more and size < least:
+        piece, more = yield RECEIVE_STEP
+        pieces.append(piece)
+        size += len(piece)
+    beginning = b"".join(pieces)
+    if more:
+        exchange.put_back = beginning, True
+    else:
+        exchange.received = beginning
+    return beginning
+
+
+def _field_of_part(data: bytes, parameters: dict[str, str], limits: Limits, name: str) -> str:
+    from micropie.http.forms.multipart import PartHead, PartParser
+
+    value = None
+    for event in PartParser(parameters.get("boundary", ""), limits, any_charset=True, needs_names=False).events(data):
+        if isinstance(event, PartHead):
+            value = b"" if event.name == name and event.raw_filename is None else None
+        elif value is not None and event is not None:
+            value += event
+        elif value is not None:
+            return value.decode("latin-1")
+    return ""
 
 
 def has_large_body(exchange: Exchange) -> bool:
