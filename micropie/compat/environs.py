@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from io import BufferedReader, BytesIO
 
@@ -50,11 +51,22 @@ def own_environ(exchange: Exchange) -> Environ:
         environ["REMOTE_ADDR"] = exchange.known_client.host
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
-    elif exchange.put_back is not None:  # a hook has looked at its beginning
+    elif exchange.method not in ("GET", "HEAD"):  # the server's has no bytes any more once the flow has received them
         environ["wsgi.input"] = body_of(exchange)
     return environ
 
 
 def body_of(exchange: Exchange) -> BufferedReader:
-    """Return the body as a file that ends where the body ends. Each read waits for what it needs."""
-    return BufferedReader(RawBody(partial(next, Request(exchange).chunks(), b"")))
+    """Return the body as a file that ends where the body ends. Each read waits for what it needs.
+
+    A hook may ask for it before the flow has received the body, and a handler read it after that.
+    """
+    return BufferedReader(RawBody(partial(next, _pieces(exchange), b"")))
+
+
+def _pieces(exchange: Exchange) -> Iterator[bytes]:
+    received = exchange.body_so_far()
+    if received is None and not exchange.has_short_body:
+        yield from Request(exchange).chunks()
+    else:  # kept for the flow and for the handler
+        yield Request(exchange).read() if received is None else received

@@ -205,6 +205,30 @@ def test_a_native_route_is_no_part_of_the_application(app: bottle.Bottle, make_c
     assert "self.response" in client.get("/response").text
 
 
+@pytest.mark.parametrize("path", ["/old", "/old/later", "/new", "/new/later"])
+@pytest.mark.parametrize(("asks", "size"), [("cookies", 80_000), ("forms", 9), ("cookies", 9)])
+def test_a_hook_may_ask_before_the_body_is_received(
+    app: bottle.Bottle, make_client: MakeClient, path: str, asks: str, size: int
+) -> None:
+    class Asks(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            getattr(bottle.request, asks).get("x")
+
+    def form() -> str:
+        return f"{len(bottle.request.forms.a)} {len(bottle.request.body.read())}"
+
+    async def form_later() -> str:
+        return form()
+
+    app.post("/old")(form)
+    app.post("/old/later")(form_later)
+    app.native.post("/new")(form)
+    app.native.post("/new/later")(form_later)
+    app.native.middlewares.append(Asks())
+    client = make_client(app)
+    assert client.post(path, data={"a": "x" * size}).text == f"{size} {size + 2}"
+
+
 def test_signed_cookies_in_native_handlers(app: bottle.Bottle, make_client: MakeClient) -> None:
     @app.post("/old")
     def old() -> str:
