@@ -14,7 +14,7 @@ import bottle as original_bottle
 import pytest
 
 import micropie
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, SetupError
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, SetupError, UploadFile
 from micropie.compat import bottle
 from micropie.http import current_request
 from micropie.middleware import ProxyHeaders
@@ -203,6 +203,26 @@ def test_a_native_route_is_no_part_of_the_application(app: bottle.Bottle, make_c
     read = client.post("/native/é?a=1", data={"b": "2"}).json()
     assert read == ["é", "/native/é", "1", "2", "127.0.0.1", "http://testserver/native/%C3%A9?a=1"]
     assert "self.response" in client.get("/response").text
+
+
+@pytest.mark.parametrize("size", [80_000, 3, 0])
+def test_uploads_in_functions_of_both_halves(app: bottle.Bottle, make_client: MakeClient, size: int) -> None:
+    def described(*_: Any) -> str:
+        request = bottle.request
+        upload = request.files["f"]
+        tags = request.forms.getall("tag") + request.params.getall("tag")
+        return f"{tags} {upload.name} {upload.filename} {upload.content_type} {len(upload.file.read())} {len(request.POST)}"
+
+    async def typed(f: UploadFile) -> str:
+        return described(await later(f))
+
+    app.post("/old")(described)
+    app.native.post("/new")(lambda: described())
+    app.native.post("/later")(typed)
+    client = make_client(app)
+    sent: Any = {"data": {"tag": ["a", "é"]}, "files": {"f": ("my pie.txt", b"x" * size)}}
+    answers = [client.post(path, **sent).text for path in ("/old", "/new", "/later")]
+    assert answers == [f"['a', 'é', 'a', 'é'] f my-pie.txt text/plain {size} 2"] * 3
 
 
 @pytest.mark.parametrize("path", ["/old", "/old/later", "/new", "/new/later"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
@@ -16,7 +16,7 @@ from micropie.compat.bottle.responses import HTTPError
 from micropie.errors import BadRequest
 from micropie.errors import HTTPError as NativeError
 from micropie.files import in_ascii
-from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, codec_of, content_type
+from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, UploadFile, codec_of, content_type
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
 
@@ -152,9 +152,11 @@ def parse_multipart(
     except NativeError as error:
         refused = error.status, str(error)
     else:
-        fields = (
-            (name, part if isinstance(part, str) else FileUpload(part.file, name, part.raw_filename, part.headers))
-            for name, part in form.parts
-        )
-        return fields, parser
+        return as_uploads(form.parts), parser
     raise MultipartError(*refused)
+
+
+def as_uploads(parts: Iterable[tuple[str, str | UploadFile]]) -> Iterator[tuple[str, str | FileUpload]]:
+    """Yield the fields and files of a form that micropie has parsed."""
+    for name, part in parts:
+        yield name, part if isinstance(part, str) else FileUpload(part.file, name, part.raw_filename, part.headers)

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, quote
 from micropie.compat.addresses import join
 from micropie.compat.bottle.cookies import Digest, read_cookies, unsign
 from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
-from micropie.compat.bottle.forms import FileUpload, fields_of, is_multipart, parse_multipart, parse_pairs
+from micropie.compat.bottle.forms import FileUpload, as_uploads, fields_of, is_multipart, parse_multipart, parse_pairs
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import current_exchange, outside, readable_environ
 from micropie.errors import HTTPError as NativeError
@@ -267,12 +267,15 @@ class BaseRequest:
     @_kept("bottle.request.post")
     def POST(self) -> FormsDict:  # noqa: N802
         """The fields and files of the form. A body that is not multipart is read as urlencoded."""
-        header = self.environ.get("CONTENT_TYPE", "")
+        header, exchange = self.environ.get("CONTENT_TYPE", ""), self.environ.get("micropie.exchange")
         if not is_multipart(header):
             return parse_pairs(self._short_body().decode("latin-1"))
+        if exchange is not None and exchange.form_fields is not None:  # it has been received for a native handler
+            parts = as_uploads(exchange.received_parts)
+        else:
+            parts, parser = parse_multipart(header, self.body, self.MEMFILE_MAX)
+            _release_with(self.environ, parser.close)
         fields = FormsDict()
-        parts, parser = parse_multipart(header, self.body, self.MEMFILE_MAX)
-        _release_with(self.environ, parser.close)
         for name, part in parts:
             fields.append(name, part)
         return fields
