@@ -14,6 +14,8 @@ from micropie.mounts import MountedPath, RawBody, environ_of
 # proportion to the header: for a backslash before Python 3.11.10, for an equals sign if no cookie can end as this one.
 _MOST_ESCAPES, _MOST_EQUALS = 100, 20
 
+_USUALLY_EMPTY = frozenset({"GET", "HEAD"})
+
 
 def is_read_quickly(cookies: str) -> bool:
     """Return whether ``http.cookies`` can be given a Cookie header. Others are for ``parse_cookies``."""
@@ -51,7 +53,7 @@ def own_environ(exchange: Exchange) -> Environ:
         environ["REMOTE_ADDR"] = exchange.known_client.host
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
-    elif exchange.method not in ("GET", "HEAD"):  # the server's has no bytes any more once the flow has received them
+    elif exchange.method not in _USUALLY_EMPTY:  # the server's has no bytes any more once the flow has received them
         environ["wsgi.input"] = body_of(exchange)
     return environ
 
@@ -66,7 +68,9 @@ def body_of(exchange: Exchange) -> BufferedReader:
 
 def _pieces(exchange: Exchange) -> Iterator[bytes]:
     received = exchange.body_so_far()
-    if received is None and not exchange.has_short_body:
-        yield from Request(exchange).chunks()
-    else:  # kept for the flow and for the handler
-        yield Request(exchange).read() if received is None else received
+    if received is not None:
+        yield received
+    elif exchange.has_short_body:
+        yield Request(exchange).read()  # and keep it for the flow and the handler
+    elif exchange.method not in _USUALLY_EMPTY or exchange.framing()[2] or "transfer-encoding" in exchange.headers:
+        yield from Request(exchange).chunks()  # which an ``async def`` can't wait for

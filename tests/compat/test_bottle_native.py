@@ -22,6 +22,8 @@ from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support import moved_shop
 
+JSON_TYPE = {"Content-Type": "application/json"}
+
 
 @pytest.fixture
 def app() -> bottle.Bottle:
@@ -223,6 +225,27 @@ def test_uploads_in_functions_of_both_halves(app: bottle.Bottle, make_client: Ma
     sent: Any = {"data": {"tag": ["a", "é"]}, "files": {"f": ("my pie.txt", b"x" * size)}}
     answers = [client.post(path, **sent).text for path in ("/old", "/new", "/later")]
     assert answers == [f"['a', 'é', 'a', 'é'] f my-pie.txt text/plain {size} 2"] * 3
+
+
+@pytest.mark.parametrize("path", ["/old", "/old/later", "/new", "/new/later"])
+def test_a_get_has_the_fields_of_its_query_everywhere(app: bottle.Bottle, make_client: MakeClient, path: str) -> None:
+    def fields() -> str:
+        request = bottle.request
+        return f"{request.params.a} {request.forms.a} {request.json} {request.body.read()!r}"
+
+    async def fields_later() -> str:
+        return fields()
+
+    app.get("/old")(fields)
+    app.get("/old/later")(fields_later)
+    app.native.get("/new")(fields)
+    app.native.get("/new/later")(fields_later)
+    client = make_client(app)
+    assert client.get(f"{path}?a=1").text == "1  None b''"
+    assert client.get(f"{path}?a=1", headers=JSON_TYPE).text == "1  None b''"
+    if "later" not in path:
+        assert client.request("GET", f"{path}?a=1", content=b"a=2").text == "2 2 None b'a=2'"
+        assert client.request("GET", f"{path}?a=1", content=iter([b"a=", b"2"])).text == "2 2 None b'a=2'"
 
 
 @pytest.mark.parametrize("path", ["/old", "/old/later", "/new", "/new/later"])
