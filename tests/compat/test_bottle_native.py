@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import bottle as original_bottle
@@ -205,6 +206,127 @@ def test_a_native_route_is_no_part_of_the_application(app: bottle.Bottle, make_c
     read = client.post("/native/é?a=1", data={"b": "2"}).json()
     assert read == ["é", "/native/é", "1", "2", "127.0.0.1", "http://testserver/native/%C3%A9?a=1"]
     assert "self.response" in client.get("/response").text
+
+
+@pytest.fixture
+def raising(app: bottle.Bottle) -> bottle.Bottle:
+    """Answers at ``/old/x``, ``/new/x`` and ``/new/later/x`` with the same functions, all of which raise."""
+
+    def away() -> None:
+        bottle.redirect("../there?a=1")
+
+    def moved() -> None:
+        bottle.redirect("/there", 301)
+
+    def conflict() -> None:
+        bottle.abort(409, "<taken>")
+
+    def gone() -> None:
+        bottle.request.user = "Ann"
+        bottle.abort(410)
+
+    def teapot() -> None:
+        raise bottle.HTTPResponse("short and stout", 418, {"X-A": "1", "Content-Type": "text/plain"})
+
+    def nothing() -> None:
+        raise bottle.HTTPResponse(status=204)
+
+    def stream() -> None:
+        raise bottle.HTTPResponse(iter(["a", "b"]), 201)
+
+    def file() -> None:
+        raise bottle.static_file(Path(__file__).name, Path(__file__).parent)
+
+    def document() -> None:
+        raise bottle.HTTPResponse(str(bottle.request.json))
+
+    def refused() -> None:
+        raise bottle.HTTPError(401, "who?", **{"WWW-Authenticate": "Basic"})
+
+    @app.error(410)
+    def page(error: bottle.HTTPError) -> Any:
+        bottle.response.set_header("X-User", bottle.request.user)
+        return ["gone: ", str(error.body)]
+
+    def in_both_halves(function: Any) -> None:
+        async def waits() -> None:
+            await later(None)
+            function()
+
+        name = function.__name__
+        app.route(f"/old/{name}", ["GET", "POST"])(function)
+        app.native.route(f"/new/{name}", methods=["GET", "POST"])(function)
+        app.native.route(f"/async/{name}", methods=["GET", "POST"])(waits)
+
+    for function in (away, moved, conflict, gone, teapot, nothing, stream, file, document, refused):
+        in_both_halves(function)
+    return app
+
+
+@pytest.mark.parametrize("has_hook", [False, True])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(
+    "name", ["stream", "away", "moved", "conflict", "gone", "teapot", "nothing", "file", "document", "refused"]
+)
+def test_what_is_raised_is_answered_alike_in_both_halves(
+    raising: bottle.Bottle, make_client: MakeClient, name: str, method: str, has_hook: bool
+) -> None:
+    if has_hook:
+        raising.native.middlewares.append(HttpMiddleware())
+    client = make_client(raising)
+    answers = [
+        client.request(
+            method,
+            f"/{half}/{name}",
+            content=b"{" if method == "POST" else b"",
+            headers=JSON_TYPE,
+            follow_redirects=False,
+        )
+        for half in ("old", "new", "async")
+    ]
+    for answer in answers:
+        answer.headers.pop("x-content-type-options", None)  # old answers have it only with middleware
+    seen = [(answer.status_code, answer.text, sorted(answer.headers.items())) for answer in answers]
+    assert seen[1:] == seen[:1] * 2
+    assert seen[0][0] in (200, 201, 204, 301, 303, 400, 401, 409, 410, 418)
+
+
+def test_what_is_raised_natively_keeps_session_and_cookies(raising: bottle.Bottle, make_client: MakeClient) -> None:
+    @raising.native.post("/login")
+    def login(name: str) -> None:
+        micropie.request.session["user"] = name
+        micropie.request.response.set_cookie("seen", "1")
+        bottle.redirect("/name")
+
+    raising.get("/name")(lambda: micropie.request.session["user"] + micropie.request.cookies["seen"])
+    assert make_client(raising).post("/login", data={"name": "Ann"}, follow_redirects=True).text == "Ann1"
+
+
+def test_a_hook_around_both_halves_may_redirect_and_abort(raising: bottle.Bottle, make_client: MakeClient) -> None:
+    class Members(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            if "out" in request.query_string:
+                bottle.redirect("/login")
+            if "none" in request.query_string:
+                bottle.abort(410, "no")
+
+    raising.get("/old")(lambda: "")
+    raising.native.get("/new")(lambda: "")
+    raising.native.middlewares.append(Members())
+    raising.hook("before_request")(lambda: setattr(bottle.request, "user", "Bob"))
+    client = make_client(raising)
+    for path in ("/old", "/new", "/nowhere"):
+        answer = client.get(f"{path}?out", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "http://testserver/login")
+        assert client.get(f"{path}?none").status_code == 500  # the page wants a user
+        assert client.get("/old/conflict").status_code == 409
+
+
+def test_an_author_answers_what_is_raised_natively(raising: bottle.Bottle, make_client: MakeClient) -> None:
+    raising.native.error(bottle.HTTPError)(lambda error: (error.status_code, f"mine: {error.body}"))
+    client = make_client(raising)
+    assert client.get("/new/conflict").text == "mine: <taken>"
+    assert "mine" not in client.get("/old/conflict").text
 
 
 @pytest.mark.parametrize("size", [80_000, 3, 0])

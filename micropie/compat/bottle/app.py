@@ -12,14 +12,14 @@ from micropie.app import App
 from micropie.compat.addresses import join
 from micropie.compat.bottle.config import ConfigDict
 from micropie.compat.bottle.mounting import wsgi_mount
-from micropie.compat.bottle.native import BottleSite
+from micropie.compat.bottle.native import BottleSite, answer_raised
 from micropie.compat.bottle.plugins import JSONPlugin, TemplatePlugin
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.resources import ResourceManager
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, response
 from micropie.compat.bottle.routing import Arguments, Route, Router, yieldroutes
 from micropie.compat.bottle.server import load
-from micropie.compat.bottle.state import face
+from micropie.compat.bottle.state import face, is_native
 from micropie.compat.bottle.templates import template
 from micropie.compat.carrier import Carried, may_see_tracebacks
 from micropie.compat.stand_in import refuse_original
@@ -63,6 +63,7 @@ class Bottle(Carried):
         self.error_handler: dict[int, Callable[[HTTPError], object]] = {}
         self.plugins: list[object] = []
         self._mounts: list[Bottle] = []
+        self.native.error(HTTPResponse)(partial(answer_raised, self))
         if autojson:
             self.install(JSONPlugin())
         self.install(TemplatePlugin())
@@ -337,7 +338,7 @@ def redirect(url: str, code: int | None = None) -> NoReturn:
 
     ``code``: by default 303, 302 for HTTP/1.0.
     """
-    answer = response.copy(HTTPResponse)
+    answer = HTTPResponse() if is_native() else response.copy(HTTPResponse)
     answer.status = code or (303 if request.get("SERVER_PROTOCOL") != "HTTP/1.0" else 302)
     answer.body = ""
     answer.set_header("Location", join(request.url, url))

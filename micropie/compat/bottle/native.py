@@ -11,8 +11,9 @@ from inspect import isawaitable
 from io import BytesIO
 from types import GeneratorType, NoneType
 
-from micropie.compat.bottle.exchange import Answer, Application, Exchange, Found, end, text_answer
+from micropie.compat.bottle.exchange import Answer, Application, Exchange, Found, end, text_answer, to_response
 from micropie.compat.bottle.plugins import Encoder
+from micropie.compat.bottle.requests import request as current_request
 from micropie.compat.bottle.responses import HTML, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Route
 from micropie.compat.bottle.state import decoded
@@ -20,7 +21,7 @@ from micropie.compat.carrier import CarriedRoute, CarryingSite
 from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import AWAIT, RouteKind
-from micropie.http import JSON, EncodedAnswer, Request
+from micropie.http import JSON, EncodedAnswer, Request, Response, as_response, merge_pending
 from micropie.routing import NO_VALUES, Config, Handover, RouteMatch, Site
 
 # Results that nothing has to be awaited for, as nearly all are.
@@ -168,3 +169,14 @@ async def _finish(request: Request, limited: Config, exchange: Exchange, out: ob
         return end(exchange, out, failure, dumps)
     finally:
         del failure  # its traceback refers to this frame
+
+
+def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Response:
+    """Return the answer for what ``abort`` and ``redirect`` have raised in native code: that of the old handlers."""
+    pending = request._exchange.response()  # with it no stream is sent without micropie's response
+    exchange = getattr(request, "bottle_exchange", None)
+    if exchange is None:
+        environ = current_request.environ
+        exchange = Exchange(app, request)
+        exchange.environ = environ
+    return merge_pending(as_response(to_response(exchange, error)), pending, keeps_status=True)

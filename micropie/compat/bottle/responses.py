@@ -15,8 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from micropie.compat.bottle.cookies import Digest, sign
 from micropie.compat.bottle.dicts import HeaderDict, header_name, header_value
 from micropie.compat.bottle.properties import HeaderProperty
-from micropie.compat.bottle.state import BottleException, current_exchange, outside
-from micropie.execution import current
+from micropie.compat.bottle.state import BottleException, current_exchange, is_native, outside
 
 HTTP_CODES: dict[int, str] = {**responses, 418: "I'm a teapot"}
 
@@ -288,7 +287,7 @@ def _current() -> Any:
     exchange = current_exchange()
     if exchange is not None:
         return exchange.response
-    if current.get(None) is not None:
+    if is_native():
         raise RuntimeError(
             "bottle.response is of Bottle's handlers: in a native one write self.response.set_cookie(...)"
         )

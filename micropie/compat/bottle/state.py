@@ -46,6 +46,11 @@ def current_exchange() -> Any:
     return exchange
 
 
+def is_native() -> bool:
+    """Return whether this code is part of a native handler, or of a hook around one."""
+    return current.get(None) is not None and current_exchange() is None
+
+
 def readable_environ(exchange: Exchange) -> Environ:
     """Return an environ of a request, whose path is decoded. ``exchange`` is micropie's."""
     environ = own_environ(exchange)
