@@ -12,6 +12,9 @@ from micropie.http import as_browsers_read
 # Scheme, authority, path, query and fragment: RFC 3986, appendix B.
 _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 
+# What clients drop, and ``urllib.parse`` as well: WHATWG URL, section 4.4.
+_BLANKS, _DROPPED = "".join(map(chr, range(33))), dict.fromkeys(map(ord, "\t\r\n"))
+
 
 def join(base: str, reference: str) -> str:
     """Return an address that may be relative to ``base`` as an absolute one, as ``urllib.parse.urljoin`` does.
@@ -48,7 +51,7 @@ def leads_away(reference: str, base: str) -> bool:
 
 
 def _parts(address: str) -> tuple[str, str, str, str, str]:
-    found = _PARTS.fullmatch(address)
+    found = _PARTS.fullmatch(address.lstrip(_BLANKS).translate(_DROPPED))
     scheme, host, path, query, fragment = found.groups("") if found else ("", "", address, "", "")
     return scheme.lower(), host, path, query, fragment
 

@@ -98,6 +98,8 @@ CONVERSATIONS = [
         "errors and redirects",
         "tutorial",
         gets("/restricted", "/refused", "/teapot", "/wrong", "/wrong/301", "/wrong/307", "/relative/here", "/absolute"),
+        gets("/to?x=/a%0D%0AX-Evil:1", "/to?x=%0A/a%09b", "/to?x=//other%0D.example", "/to?x=https://a/%0D%0AX-Evil:1"),
+        gets("/header?x=a%0D%0AX-Evil:1", "/header?x=%0D", "/header?x=a%09b", "/to?x=%20"),
         gets("/cookie-and-redirect", "/right", "/raised", "/returned", "/error-raised", "/error-returned", "/lost"),
         gets("/crash"),
         asks("POST", "/wrong", "/crash"),

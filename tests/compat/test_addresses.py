@@ -11,7 +11,27 @@ from hypothesis import strategies as st
 
 from micropie.compat.addresses import join, leads_away
 
-PIECES = ["/", "a", "b", "//", "?", "q=1", "#", "f", "http:", "https:", "h.example", "mailto:", "./", "x:y", ";p"]
+PIECES = [
+    "/",
+    "a",
+    "b",
+    "//",
+    "?",
+    "q=1",
+    "#",
+    "f",
+    "http:",
+    "https:",
+    "h.example",
+    "mailto:",
+    "./",
+    "x:y",
+    ";p",
+    "\t",
+    "\r\n",
+    " ",
+    "\x01",
+]
 BASES = ["http://h.example/a/b", "http://h.example/", "http://h.example", "https://h.example/a/b/?q=1", "/a/b", "/a/"]
 BASES += ["http://h.example/a?x#y", "a/b", "/", "a", "", "news:a"]
 

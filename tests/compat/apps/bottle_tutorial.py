@@ -198,6 +198,16 @@ def wrong_code(code):
     redirect("/right?a=1", code)
 
 
+@app.get("/to")
+def to():
+    redirect(request.query.x)
+
+
+@app.get("/header")
+def header():
+    response.set_header("X-Given", request.query.x)
+
+
 @app.get("/relative/here")
 def relative():
     redirect("there")
