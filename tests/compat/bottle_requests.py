@@ -152,6 +152,8 @@ CONVERSATIONS = [
         upload("/form", ("name", None, "", "é".encode())),
         upload("/form-raw", ("name", None, "", "é".encode())),
         upload("/post", ("a", None, "", b"1"), ("f", "f.txt", "text/plain", b"2")),
+        upload("/post", ("a", None, "", b"1"), ("f", "", "application/octet-stream", b"")),
+        upload("/form", ("name", "", "application/octet-stream", b"")),
         sent("/upload", b"--x\r\nbroken", "multipart/form-data; boundary=x"),
         sent("/upload", b"anything", "multipart/form-data"),
         form("/upload", "file=text"),

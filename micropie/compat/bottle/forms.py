@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
@@ -131,7 +132,8 @@ def parse_multipart(
     """Return the fields and files of a multipart form, and the parser, which closes the files.
 
     ``memory``: bytes that all fields may have, and a file before it goes to the disk. A field is read in its own
-    charset, else in that of the form, else in UTF-8. Raises ``MultipartError`` 400 and 413.
+    charset, else in that of the form, else in UTF-8. A file input that was left empty is a field without text.
+    Raises ``MultipartError`` 400 and 413.
     """
     try:
         stated = content_type(header)[1]
@@ -152,7 +154,7 @@ def parse_multipart(
     except NativeError as error:
         refused = error.status, str(error)
     else:
-        return as_uploads(form.parts), parser
+        return chain(as_uploads(form.parts), ((name, "") for name in form.unselected)), parser
     raise MultipartError(*refused)
 
 
