@@ -185,6 +185,14 @@ class Session(dict[str, Any]):
         }
         return Changes(values, frozenset(loaded.keys() - self.keys()), updates, self._is_cleared or not self)
 
+    def reload(self, stored: dict[str, object]) -> None:
+        """Take over what is stored by now, which must not change from now on; this request's changes stay."""
+        changes = self.changes()
+        self._loaded = stored
+        super().clear()
+        super().update(changes.apply(copy.deepcopy(stored)))
+        self._updates = {key: (functions, copy.deepcopy(self[key])) for key, functions in changes.updates.items()}
+
     def mark_saved(self) -> None:
         """Note that the session is stored as it is now: only later changes count."""
         self._loaded = copy.deepcopy(dict(self))

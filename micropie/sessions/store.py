@@ -43,7 +43,8 @@ class SessionStore:
 
     ``prefix`` is the path of the application that has this backend: browsers send the cookie only below it.
     ``opens_ahead``: the backend may wait, so the flow opens the session before the handler. ``saves_on_error``: whether
-    a session is also saved with an answer of status 500 to 599.
+    a session is also saved with an answer of status 500 to 599. ``make_id`` returns an id for a new session, ``is_id``
+    whether a text may be one.
     """
 
     def __init__(self, backend: SessionBackend, settings: MessageSettings, prefix: str = "") -> None:
@@ -54,7 +55,7 @@ class SessionStore:
         self._check_size = partial(check_size, most=settings.max_session_size, setting="App(max_session_size={})")
         self._plain_cookie = without_prefix(settings.session_cookie or "session_id")
         self._timeout = settings.session_timeout
-        self._make_id = settings.session_id_factory or _new_id
+        self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
         # Else it is copied: an author's backend may return a dict that it changes later, at another request's save.
@@ -70,7 +71,7 @@ class SessionStore:
         }
         # No backend is asked for an id that can't be one, as that of a file or of another program's key.
         made_here = _OWN_ID if settings.session_id_factory is None else _ANY_ID
-        self._is_id = settings.session_id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
+        self.is_id = settings.session_id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
         self.opens_ahead = self._methods["load"][1] != INLINE
 
     def find_id(self, exchange: Exchange) -> str | None:
@@ -85,12 +86,12 @@ class SessionStore:
 
     def reserve(self, session: Session, exchange: Exchange, root_path: str) -> str:
         """Choose the id of a session that may be stored later, and return the cookie that gives it to the client."""
-        session.reserved_id = self._make_id()
+        session.reserved_id = self.make_id()
         return self.cookie(session.reserved_id, exchange.scheme, root_path)
 
     def open(self, session_id: str | None) -> Flow[Session]:
         """Return the session of an id; a new one if there is no id or it is unknown. Yields only if ``opens_ahead``."""
-        if not session_id or not self._is_id(session_id):
+        if not session_id or not self.is_id(session_id):
             return Session()
         data = yield from self._ask("load", session_id)
         # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
@@ -134,13 +135,13 @@ class SessionStore:
     def _save(self, session: Session) -> Flow[str | None]:
         """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie must stay."""
         if session.id is None:
-            new_id = session.reserved_id or self._make_id()
+            new_id = session.reserved_id or self.make_id()
             yield from self._store(new_id, dict(session))
             session.id = new_id
             return new_id
         changes = session.changes()
         changes.check = self._check_size
-        changes.new_id = self._make_id() if session.regenerated else None
+        changes.new_id = self.make_id() if session.regenerated else None
         if "merge" in self._methods:
             data = yield from self._ask("merge", session.id, changes, self._timeout)
         else:

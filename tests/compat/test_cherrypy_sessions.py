@@ -16,8 +16,10 @@ from typing import Any
 import cherrypy as original
 import pytest
 
+from micropie import App, HttpMiddleware, Request
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import sessions
+from micropie.csrf import csrf_token
 from micropie.http.request import current_request
 from micropie.sessions import InMemorySessionBackend, SQLiteSessionBackend
 from micropie.testing import TestClient
@@ -62,7 +64,7 @@ def build(cherrypy: Any, **options: Any) -> Any:
             return json.dumps(dict(cherrypy.session.items()), sort_keys=True, default=str)
 
         @cherrypy.expose
-        def put(self, key: str, value: str) -> str:
+        def put(self, key: str, value: str, native: str = "") -> str:
             cherrypy.session[key] = value
             return str(cherrypy.session.id)
 
@@ -76,6 +78,17 @@ def build(cherrypy: Any, **options: Any) -> Any:
             cherrypy.session.load()
             cherrypy.session.regenerate()
             return str(cherrypy.session.id)
+
+        @cherrypy.expose
+        def renew_and_put(self, key: str, value: str) -> str:
+            cherrypy.session.regenerate()
+            cherrypy.session[key] = value
+            return str(cherrypy.session.id)
+
+        @cherrypy.expose
+        def clear(self) -> str:
+            cherrypy.session.clear()
+            return "cleared"
 
         @cherrypy.expose
         def renew_by_tool(self) -> str:
@@ -665,6 +678,161 @@ def test_native_handlers_share_the_session(
     assert client.get("/native").json() == {"a": "1", "native": 1}
     assert json.loads(client.get("/").text) == {"a": "1", "native": 1}
     assert [*client.cookies] == [cookie]
+
+
+class Visits(HttpMiddleware):
+    """A hook that writes the session of each visitor, before the page or after it."""
+
+    def __init__(self, after: bool = False) -> None:
+        self.after = after
+
+    def _count(self, request: Request) -> None:
+        request.session["visits"] = request.session.get("visits", 0) + 1
+
+    def before_request(self, request: Request) -> None:
+        if not self.after:
+            self._count(request)
+
+    def after_request(self, request: Request, *answer: object) -> None:
+        if self.after:
+            self._count(request)
+
+
+def shared(backend: Any, *hooks: HttpMiddleware, **settings: Any) -> Any:
+    """Return an application both halves of which have one session."""
+    app: Any = ours.Application(build(ours, backend=backend), None)
+    app.native.configure(session_backend=backend, **settings)
+    app.native.middlewares += hooks
+
+    @app.native.get("/native")
+    def native() -> dict[str, Any]:
+        return dict(ours.session.items())
+
+    @app.native.post("/cart")
+    def cart(pie: str) -> None:
+        current_request().session["cart"] = pie
+
+    @app.native.get("/form")
+    def form() -> str:
+        return csrf_token(current_request())
+
+    return app
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("first", ["", "/native", "/"])
+@pytest.mark.parametrize("path", ["/put?key=user&value=Ann", "/renew_and_put?key=user&value=Ann"])
+def test_a_native_hook_and_a_page_write_one_session(
+    world: str, connect: MakeClient, backend: Any, first: str, path: str, after: bool
+) -> None:
+    client = connect(shared(backend, Visits(after)), world)
+    if first:
+        client.get(first)
+    cookies = client.get(path).headers.get_list("Set-Cookie")
+    assert len({cookie.partition(";")[0] for cookie in cookies}) == 1
+    count = 1 + bool(first)
+    assert client.get("/native").json() == {"user": "Ann", "visits": count + (not after)}
+    assert json.loads(client.get("/").text) == {"user": "Ann", "visits": count + 2 - after}
+    assert client.get("/plain").text == "untouched"
+    assert client.get("/native").json()["visits"] == count + 4 - after
+
+
+def test_a_hook_alone_has_the_cookie_of_the_page(world: str, connect: MakeClient, backend: Any) -> None:
+    client = connect(shared(backend, Visits()), world)
+    assert len(client.get("/plain").headers.get_list("Set-Cookie")) == 1
+    assert client.get("/native").json() == {"visits": 2}
+
+
+def test_an_atomic_update_counts_once(world: str, connect: MakeClient) -> None:
+    backend = InMemorySessionBackend()
+
+    class Root:
+        _cp_config = {"tools.sessions.on": True, "tools.sessions.backend": backend}
+
+        @ours.expose
+        def index(self) -> str:
+            others = backend.load(str(ours.serving.session.id))
+            backend.save(ours.serving.session.id, {**others, "n": others.get("n", 0) + 10, "other": 1}, 60)
+            return str(ours.session.get("n"))
+
+    class Count(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            request.session.update_atomic("n", lambda n: (n or 0) + 1)
+
+    app: Any = ours.Application(Root(), "")
+    app.native.configure(session_backend=backend)
+    app.native.middlewares.append(Count())
+    app.native.get("/native")(lambda: dict(ours.session.items()))
+    client = connect(app, world)
+    assert client.get("/native").json() == {"n": 1}
+    assert client.get("/").text == "12"
+    assert client.get("/native").json() == {"n": 13, "other": 1}
+
+
+class Native(HttpMiddleware):
+    """A hook that ends the session, or gives it another id."""
+
+    def before_request(self, request: Request) -> None:
+        method = request.query("native")
+        if method:
+            getattr(request.session, method)()
+
+
+@pytest.mark.parametrize(("method", "left"), [("clear", {"b": "2"}), ("regenerate", {"a": "1", "b": "2"})])
+def test_another_id_by_a_native_hook(
+    world: str, connect: MakeClient, backend: Any, method: str, left: dict[str, str]
+) -> None:
+    client = connect(shared(backend, Native()), world)
+    first = client.get("/put?key=a&value=1").text
+    client.get(f"/put?key=b&value=2&native={method}")
+    assert client.cookies["session_id"] != first
+    assert not backend.load(first)
+    assert client.get("/native").json() == left
+    client.get("/clear")
+    assert not backend.load(client.cookies["session_id"])
+    assert client.get("/native").json() == {}
+
+
+def test_a_new_id_ends_a_visitor_s_token(world: str, connect: MakeClient, backend: Any) -> None:
+    client = connect(shared(backend), world)
+    client.get("/form")
+    assert "csrf_token" in client.cookies
+    client.get("/renew_and_put?key=user&value=Ann")
+    assert [*client.cookies] == ["session_id"]
+
+
+def test_a_stream_of_a_shared_session(world: str, connect: MakeClient, backend: Any) -> None:
+    client = connect(shared(backend, Visits()), world)
+    assert client.get("/streamed").text == "ab"
+    assert client.get("/native").json() == {"before": "1", "during": "2", "visits": 2}
+    assert client.get("/generated").text == "ab"
+
+
+@pytest.mark.parametrize("prefix", ["", "/shop"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_one_cookie_below_a_prefix(world: str, connect: MakeClient, scheme: str, prefix: str) -> None:
+    app = App()
+    app.mount("/old", shared(InMemorySessionBackend(), session_timeout=300, session_cookie_samesite="Strict"))
+    client = connect(app, world, base_url=f"{scheme}://testserver", root_path=prefix)
+    native = client.post("/old/cart", data={"pie": "plum"}).headers["Set-Cookie"]
+    old = client.get("/old/put?key=user&value=Ann").headers["Set-Cookie"]
+    assert {*old.split("; ")} == {*native.split("; ")}
+    assert f"Path={prefix}/old;" in old
+    assert client.get("/old/native").json() == {"cart": "plum", "user": "Ann"}
+    assert json.loads(client.get("/old/").text) == {"cart": "plum", "user": "Ann"}
+    new = client.get("/old/renew_by_tool").headers["Set-Cookie"]
+    assert {*new.split("; ")} - {*new.split("; ")[:1]} == {*native.split("; ")[1:]}
+    assert len(client.cookies.jar) == 1
+
+
+def test_ids_of_the_author_s_own(world: str, connect: MakeClient, backend: Any) -> None:
+    ids = iter(f"shop:{number}" for number in range(9))
+    settings = {"session_id_factory": lambda: next(ids), "session_id_validator": lambda text: text.startswith("shop:")}
+    client = connect(shared(backend, **settings), world)
+    first = client.get("/put?key=a&value=1").text
+    assert first.startswith("shop:")
+    assert client.get("/native").json() == {"a": "1"}
+    assert client.get("/put?key=b&value=2").text == first
 
 
 def test_native_handlers_without_a_shared_session(connect: MakeClient) -> None:

@@ -28,7 +28,7 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any, ClassVar, Final, Protocol, TypeAlias
+from typing import IO, Any, ClassVar, Final, Protocol, TypeAlias, cast
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import is_iterator
@@ -37,12 +37,13 @@ from micropie.compat.cherrypy.process.plugins import Monitor
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.missing import tell
+from micropie.csrf import deleting_cookie
 from micropie.errors import ResponseError
 from micropie.execution import current
-from micropie.http import check_size
+from micropie.http import check_size, current_request
 from micropie.routing import config_of
 from micropie.sessions import Session as NativeSession
-from micropie.sessions import SessionBackend
+from micropie.sessions import SessionBackend, SessionStore
 
 _logger = logging.getLogger("cherrypy.error")
 _MISSING: Final = object()
@@ -117,6 +118,8 @@ class Session:
     originalid: str | None = None
     """The id that the client has sent."""
     debug = False
+    store: SessionStore | None = None
+    """The store of native sessions, if native handlers share this session."""
     _prepared: ClassVar[tuple[Mapping[str, object], ...]]
     # The name that was locked: a session may get another id while it is locked.
     _locked_id: str | None = None
@@ -130,7 +133,7 @@ class Session:
         self.originalid = id
         if id is not None:
             self._id = id
-            if not _ID.fullmatch(id) or not self._exists():
+            if not self._is_id(id) or not self._exists():
                 self._id = None
                 self.missing = True
         if self._id is None:
@@ -158,6 +161,9 @@ class Session:
     def generate_id(self) -> str:
         """Return a new id."""
         return secrets.token_hex(20)
+
+    def _is_id(self, text: str) -> bool:
+        return _ID.fullmatch(text) is not None
 
     def regenerate(self) -> None:
         """Give the session another id, with the data that was loaded; what was stored is deleted."""
@@ -483,7 +489,26 @@ class BackendSession(Session):
 
     def generate_id(self) -> str:
         """Return an id as native sessions have it."""
-        return secrets.token_urlsafe(32)
+        return secrets.token_urlsafe(32) if self.store is None else self.store.make_id()
+
+    def _is_id(self, text: str) -> bool:
+        return super()._is_id(text) if self.store is None else bool(self.store.is_id(text))
+
+    def regenerate(self) -> None:
+        """Give the session another id, with its data; what was stored is deleted."""
+        native = self._loaded_data()
+        super().regenerate()
+        native.regenerate()
+
+    def save(self) -> None:
+        """Store it, if old pages, native hooks or both have used it, and unlock it."""
+        native = None if self.store is None else current.get()._exchange.session
+        if native is not None and native.changed:
+            self._loaded_data()
+        super().save()
+
+    def _loaded_data(self) -> NativeSession:
+        return cast(NativeSession, super()._loaded_data())
 
     def _stored(self) -> Data:
         try:
@@ -496,19 +521,32 @@ class BackendSession(Session):
         return bool(self._stored())
 
     def _load(self) -> tuple[Data, datetime] | None:
-        self._before = self._stored()
-        self._native = NativeSession(self._id, self._before)
-        return self._native, self.now() + timedelta(minutes=self.timeout)
+        stored = self._stored()
+        if self.store is None:
+            native = NativeSession(self._id if stored else None, stored)
+        else:
+            # It may have been opened before this request had its lock.
+            native = current_request().session
+            native.reload(stored)
+        return native, self.now() + timedelta(days=1)  # the backend itself knows when it expires
 
     def _save(self, expiration_time: datetime) -> None:
-        seconds = int(self.timeout * 60)
+        native = self._loaded_data()
+        if native.regenerated and native.id == self._id:  # by a native hook, or by ``clear``
+            self.regenerate()
+        seconds = round(self.timeout * 60)
         merge = getattr(self.backend, "merge", None)
-        if merge is not None and self._before and not self.regenerated:
-            changes = self._native.changes()
+        if merge is not None and native.id == self._id:
+            changes = native.changes()
             changes.check = self._check_size
             merge(self._id, changes, seconds)  # a session that another request has ended stays ended
         else:
-            self.backend.save(self._id or "", dict(self._data), seconds)
+            self.backend.save(self._id or "", dict(native), seconds)
+        native.id = self._id if native else None
+        native.mark_saved()
+        token = deleting_cookie(current_request()) if self.store is not None and native.renewed else None
+        if token is not None:
+            serving.response.cookie.load(token)
 
     def _delete(self) -> None:
         self.backend.save(self._id or "", {}, 0)
@@ -546,17 +584,25 @@ def init(
         return
     request._session_init_flag = True
     native = current.get(None)
+    store = None
     if native is not None and kwargs.get("backend") is not None and not (name or path or path_header or domain):
-        name = config_of(native._exchange).sessions.cookie_name(native.scheme, native.root_path)
+        config = config_of(native._exchange)
+        name = config.sessions.cookie_name(native.scheme, native.root_path)
+        if config.sessions.backend is kwargs["backend"]:
+            store, timeout = config.sessions, config.settings.session_timeout / 60
+            kwargs.setdefault("max_session_size", config.settings.max_session_size)
     serving.cookie_name = name = name or "session_id"
     morsel = request.cookie.get(name)
+    sent = None if morsel is None else morsel.value
     kwargs.update(timeout=timeout, clean_freq=clean_freq)
     cls = storage_class or _class_for(storage_type, kwargs)
     prepared = vars(cls).get("_prepared", ())
     if kwargs not in prepared:
         cls.setup(**kwargs)
         cls._prepared = (*prepared, kwargs)
-    serving.session = session = cls(None if morsel is None else morsel.value, **kwargs)
+    if store is not None:
+        sent, kwargs["store"] = store.find_id(native._exchange), store
+    serving.session = session = cls(sent, **kwargs)
     session.debug = debug
     if native is not None:
         native.on_close(partial(_unlock, session))  # also if the client has left, and no hook is called any more
@@ -587,8 +633,12 @@ def set_response_cookie(
     samesite: str | None = "Lax",
 ) -> None:
     """Set the session's cookie; see ``init``. ``timeout`` None: it ends with the browser. Over https it is secure."""
-    cookie = serving.response.cookie
-    cookie[name] = serving.session.id
+    cookie, session = serving.response.cookie, serving.session
+    if session.store is not None:  # the one cookie of both halves
+        native = current.get()
+        cookie.load(session.store.cookie(session.id, native.scheme, native.root_path))
+        return
+    cookie[name] = session.id
     morsel = cookie[name]
     morsel["path"] = path or (path_header and serving.request.headers.get(path_header)) or "/"
     if timeout is not None:
@@ -629,6 +679,8 @@ def save() -> None:
         session.save()
         return
     session.save()
+    if session.store is not None:  # the native session is saved with the head: the pieces of a stream have their own
+        session.store, session.loaded = None, False
     response.body = _saved_at_its_end(session, response.body)
 
 
