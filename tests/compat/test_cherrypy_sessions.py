@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import sessions
 from micropie.csrf import csrf_token
 from micropie.http.request import current_request
-from micropie.sessions import InMemorySessionBackend, SQLiteSessionBackend
+from micropie.sessions import InMemorySessionBackend, SignedCookieSessionBackend, SQLiteSessionBackend
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.commands import environment
@@ -835,6 +836,86 @@ def test_ids_of_the_author_s_own(world: str, connect: MakeClient, backend: Any) 
     assert client.get("/put?key=b&value=2").text == first
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "advice", "settings"),
+    [
+        ("timeout", 5, "write native.configure(session_timeout=300)", {"session_timeout": 300}),
+        ("timeout", 60, "write native.configure(session_timeout=3600)", {"session_timeout": 3600}),
+        ("max_session_size", 9000, "write native.configure(max_session_size=9000)", {"max_session_size": 9000}),
+        ("secure", True, "write native.configure(session_cookie_secure=True)", {"session_cookie_secure": True}),
+        (
+            "samesite",
+            "Strict",
+            "write native.configure(session_cookie_samesite='Strict')",
+            {"session_cookie_samesite": "Strict"},
+        ),
+        ("httponly", False, "leave it out", None),
+        ("persistent", False, "leave it out", None),
+        ("backend", InMemorySessionBackend(), "give both the same one", None),
+    ],
+)
+@pytest.mark.parametrize("place", ["section", "path", "global", "root", "tree"])
+def test_an_option_for_old_pages_alone(
+    connect: MakeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    option: str,
+    value: Any,
+    advice: str,
+    settings: Any,
+) -> None:
+    backend = InMemorySessionBackend()
+
+    def built(**settings: Any) -> Any:
+        root = build(ours, backend=backend)
+        config = {f"tools.sessions.{option}": value}
+        if place == "global":
+            for name, each in {**root._cp_config, **config}.items():
+                monkeypatch.setitem(ours.config, name, each)
+            root._cp_config = {}
+        elif place == "root":
+            root._cp_config.update(config)
+        sections = {"section": {"/": config}, "path": {"/put": config}, "tree": {"/": config}}.get(place, {})
+        app: Any = ours.Application(root, "", sections)
+        if place == "tree":
+            tree = ours.Tree()
+            tree.mount(app)
+            tree.graft(lambda environ, start_response: [], "/other")
+            app = tree
+        app.native.configure(session_backend=backend, **settings)
+        return app
+
+    with pytest.raises(Exception, match=re.escape(advice)):
+        connect(built(), "asyncio")
+    if settings is not None:
+        assert connect(built(**settings), "asyncio").get("/put?key=a&value=1").status_code == 200
+
+
+def test_an_option_of_a_handler_for_old_pages_alone(
+    world: str, connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = InMemorySessionBackend()
+
+    class Root:
+        @ours.expose
+        @ours.tools.sessions(backend=backend, timeout=5)
+        def index(self) -> str:
+            return "x"
+
+    app: Any = ours.Application(Root(), "")
+    app.native.configure(session_backend=backend)
+    assert connect(app, world).get("/").status_code == 500
+    assert "write native.configure(session_timeout=300)" in caplog.text
+
+
+def test_options_of_a_cookie_of_its_own(world: str, connect: MakeClient) -> None:
+    for options in ({"name": "own"}, {"path": "/x"}, {"domain": "example.org"}, {"path_header": "X-Path"}):
+        backend = InMemorySessionBackend()
+        app: Any = ours.Application(build(ours, backend=backend, timeout=5, **options), "")
+        app.native.configure(session_backend=backend)
+        assert "Max-Age=300" in connect(app, world).get("/").headers["Set-Cookie"]
+
+
 def test_native_handlers_without_a_shared_session(connect: MakeClient) -> None:
     app: Any = ours.Application(build(ours), "")
     app.native.get("/session")(lambda: ours.session["a"])
@@ -861,6 +942,14 @@ def test_a_backend_that_has_to_be_awaited(world: str, connect: MakeClient) -> No
             return {}
 
     assert connected(ours, world, connect, backend=Waiting()).get("/").status_code == 500
+
+
+def test_a_backend_that_stores_nothing_itself(
+    world: str, connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connected(ours, world, connect, backend=SignedCookieSessionBackend("x" * 32))
+    assert client.get("/").status_code == 500
+    assert "tools.sessions needs a backend on the server" in caplog.text
 
 
 def test_without_the_tool_there_is_no_session(world: str, connect: MakeClient) -> None:

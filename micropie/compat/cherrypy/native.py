@@ -20,7 +20,7 @@ from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import IO_THREADS, RouteKind, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
 from micropie.mounts import Mount, kind_of_target, mounted_path_of
-from micropie.routing import NO_VALUES, Handover, MountRoute, RouteMatch, Site
+from micropie.routing import NO_VALUES, Config, Handover, MountRoute, RouteMatch, Site
 from micropie.streams import FileRange, ThreadSource
 
 _Answer: TypeAlias = EncodedAnswer | Response
@@ -34,6 +34,9 @@ class Applications(Protocol):
     def find(self, path: str) -> Any:
         """Return what answers a path: an ``Application``, another application, or None."""
 
+    def check(self, config: Config) -> None:
+        """Raise ``SetupError`` for configuration that does not fit that of native handlers."""
+
 
 class CherryPySite(CarryingSite):
     """Asks the tree, or the one application, after the native router."""
@@ -43,6 +46,7 @@ class CherryPySite(CarryingSite):
     def __init__(self, owner: Applications, inner: Site, blocking: RouteKind) -> None:
         super().__init__(inner)
         warn_of_originals("cherrypy")
+        owner.check(inner.config)
         self._owner = owner
         # The one route of all handlers that CherryPy's dispatchers find.
         self._route = CarriedRoute(inner.config, blocking, _call, 3)

@@ -8,11 +8,13 @@ from typing import Any, ClassVar, NoReturn
 
 from micropie.compat.carrier import Carried
 from micropie.compat.cherrypy.config import NamespaceSet, Source, merge
+from micropie.compat.cherrypy.config import config as global_config
+from micropie.compat.cherrypy.lib import sessions
 from micropie.compat.cherrypy.lib.httputil import urljoin
 from micropie.compat.cherrypy.log import LogManager
 from micropie.compat.cherrypy.messages import Response, ServedRequest
 from micropie.compat.cherrypy.native import CherryPySite
-from micropie.compat.cherrypy.plans import Plans
+from micropie.compat.cherrypy.plans import Plans, merged_from
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import current_exchange
 from micropie.compat.cherrypy.toolbox import Toolbox
@@ -21,6 +23,7 @@ from micropie.compat.cherrypy.types import Section
 from micropie.compat.missing import ADVICE
 from micropie.compat.stand_in import refuse_original
 from micropie.execution import current
+from micropie.routing import Config
 
 tools = default_toolbox()
 
@@ -35,6 +38,10 @@ class _Servable(Carried):
 
     def find(self, path: str) -> Any:
         """Return what answers a path below the server's root, None if nothing does."""
+        raise NotImplementedError
+
+    def check(self, config: Config) -> None:
+        """Raise ``SetupError`` for old configuration that does not fit the settings of native handlers."""
         raise NotImplementedError
 
 
@@ -103,6 +110,16 @@ class Application(_Servable):
     def find(self, path: str) -> Application:
         """Return this application, which answers every path."""
         return self
+
+    def check(self, config: Config) -> None:
+        """See ``_Servable``. That of handlers and classes is checked when a path leads to them."""
+        above = merged_from([global_config, getattr(self.root, "_cp_config", {}), self.config.get("/", {})])
+        for section in ({}, *self.config.values()):
+            merged = {**above, **section}
+            if merged.get("tools.sessions.on"):
+                start = "tools.sessions."
+                options = {key.removeprefix(start): value for key, value in merged.items() if key.startswith(start)}
+                sessions.check_options(options, config)
 
     def _directory_section(self, path: str) -> dict[str, str]:
         """Return the configuration that names the path at which a static directory is configured."""
@@ -182,6 +199,12 @@ class Tree(_Servable):
         """Return the application that answers a path, None if there is none."""
         found = self.script_name(path)
         return None if found is None else self.apps[found]
+
+    def check(self, config: Config) -> None:
+        """See ``_Servable``."""
+        for app in self.apps.values():
+            if isinstance(app, Application):
+                app.check(config)
 
 
 tree = Tree()

@@ -38,10 +38,10 @@ from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.missing import tell
 from micropie.csrf import deleting_cookie
-from micropie.errors import ResponseError
+from micropie.errors import ResponseError, SetupError
 from micropie.execution import current
 from micropie.http import check_size, current_request
-from micropie.routing import config_of
+from micropie.routing import Config, config_of
 from micropie.sessions import Session as NativeSession
 from micropie.sessions import SessionBackend, SessionStore
 
@@ -482,10 +482,12 @@ class BackendSession(Session):
 
     @classmethod
     def setup(cls, **kwargs: Any) -> None:
-        """Check the backend. Raises ``ValueError`` for one that has to be awaited."""
+        """Check the backend. Raises ``ValueError`` for one that has to be awaited, or that stores nothing itself."""
         backend = kwargs["backend"]
         if inspect.iscoroutinefunction(backend.load) or inspect.iscoroutinefunction(backend.save):
             raise ValueError("tools.sessions needs a backend whose load and save are def, not async def")
+        if getattr(backend, "in_cookie", False):
+            raise ValueError("tools.sessions needs a backend on the server: SQLiteSessionBackend, RedisSessionBackend")
 
     def generate_id(self) -> str:
         """Return an id as native sessions have it."""
@@ -554,13 +556,49 @@ class BackendSession(Session):
 
 # -- the tool ----------------------------------------------------------------------------------------------------------
 
+# Options that old pages alone would obey, with their defaults, and the settings that hold for both halves.
+_OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
+    "timeout": (None, "session_timeout", lambda minutes: round(minutes * 60)),
+    "max_session_size": (None, "max_session_size", int),
+    "secure": (False, "session_cookie_secure", bool),
+    "samesite": ("Lax", "session_cookie_samesite", str),
+    "httponly": (True, "", bool),
+    "persistent": (True, "", bool),
+}
+
+
+def check_options(options: Mapping[str, Any], config: Config) -> None:
+    """Check the tool's options against the settings of native handlers, if these have the tool's backend and cookie.
+
+    Raises ``SetupError`` for an option that says something else than they, and for a backend that is not theirs.
+    """
+    backend = options.get("backend")
+    if backend is None or any(options.get(name) for name in ("name", "path", "path_header", "domain")):
+        return
+    if config.sessions.backend is not backend:
+        if config.app.session_backend is not None:
+            raise SetupError(
+                "tools.sessions.backend and native.session_backend are two objects, so the halves would end each "
+                "other's sessions: give both the same one"
+            )
+        return
+    for option, (default, setting, converted) in _OF_BOTH.items():
+        stated = options.get(option, default)
+        if stated == default or converted(stated) == getattr(config.settings, setting, None):
+            continue
+        advice = f"write native.configure({setting}={converted(stated)!r}) in its place" if setting else "leave it out"
+        raise SetupError(
+            f"tools.sessions.{option} = {stated!r} holds for old pages alone, and native handlers share their session: "
+            f"{advice}"
+        )
+
 
 def init(
     storage_type: str | None = None,
     path: str | None = None,
     path_header: str | None = None,
     name: str | None = None,
-    timeout: float = 60,
+    timeout: float | None = None,
     domain: str | None = None,
     secure: bool = False,
     clean_freq: float = 5,
@@ -575,9 +613,9 @@ def init(
 
     ``storage_class``: by default ``RamSession``; ``backend``: a backend of ``micropie.sessions`` in its place.
     ``storage_type``: "ram" or "file"; "redis" for a class that a program has set here as ``RedisSession``.
-    ``timeout``: in minutes. ``path``, or the one in the header ``path_header``, ``name``, ``domain``, ``secure``,
-    ``httponly``, ``samesite``: of the cookie; its name is "session_id", or with a ``backend`` that of native sessions.
-    ``persistent``: whether the cookie outlives the browser. Other options are the storage's.
+    ``timeout``: in minutes, by default 60. ``path``, or the one in the header ``path_header``, ``name``, ``domain``,
+    ``secure``, ``httponly``, ``samesite``: of the cookie; its name is "session_id", or with a ``backend`` that of
+    native sessions. ``persistent``: whether the cookie outlives the browser. Other options are the storage's.
     """
     request = serving.request
     if getattr(request, "_session_init_flag", False):
@@ -588,9 +626,12 @@ def init(
     if native is not None and kwargs.get("backend") is not None and not (name or path or path_header or domain):
         config = config_of(native._exchange)
         name = config.sessions.cookie_name(native.scheme, native.root_path)
+        stated = {"timeout": timeout, "secure": secure, "persistent": persistent}
+        check_options({**kwargs, **stated, "httponly": httponly, "samesite": samesite}, config)
         if config.sessions.backend is kwargs["backend"]:
             store, timeout = config.sessions, config.settings.session_timeout / 60
             kwargs.setdefault("max_session_size", config.settings.max_session_size)
+    timeout = 60 if timeout is None else timeout
     serving.cookie_name = name = name or "session_id"
     morsel = request.cookie.get(name)
     sent = None if morsel is None else morsel.value
