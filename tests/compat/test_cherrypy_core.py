@@ -1096,6 +1096,42 @@ def test_an_application_where_the_server_puts_it(serve_ours: Serve) -> None:
     assert app.script_name == ""
 
 
+@pytest.mark.parametrize(
+    ("served", "by"),
+    [
+        ("application", "server"),
+        ("any prefix", "server"),
+        ("application", "mount"),
+        ("any prefix", "mount"),
+        ("tree", "mount"),
+    ],
+)
+def test_the_bare_prefix_is_redirected(cherrypy: Any, serve: Serve, served: str, by: str) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            return '<a href="item/1">one</a>'
+
+        @cherrypy.expose
+        @cherrypy.tools.trailing_slash(on=False)
+        def default(self, name: str) -> str:
+            return f"{cherrypy.request.script_name} {cherrypy.request.path_info}"
+
+    tree = tree_of(cherrypy)
+    tree.mount(Root(), "/old")
+    mounted = tree
+    if served != "tree":
+        mounted = cherrypy.Application(Root(), "/old" if served == "application" else None)
+    outer = App()
+    outer.mount("/old", mounted)
+    client = serve(outer) if by == "mount" else serve(mounted, root_path="/old")
+    for query in ("", "?a=1"):
+        response = client.get(f"http://testserver/old{query}")
+        assert (response.status_code, response.headers["Location"]) == (301, f"http://testserver/old/{query}")
+    assert client.get("http://testserver/old/").text == '<a href="item/1">one</a>'
+    assert client.get("http://testserver/old/x").text == "/old /x"
+
+
 def test_grafted_applications(cherrypy: Any, serve: Serve) -> None:
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])

@@ -15,7 +15,7 @@ from micropie.compat.carrier import CarriedRoute, CarryingSite, status_of
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
-from micropie.compat.environs import path_of
+from micropie.compat.environs import is_at_prefix, path_of
 from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import IO_THREADS, RouteKind, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
@@ -67,7 +67,8 @@ class CherryPySite(CarryingSite):
         # Hooks see the path by which a handler is found: empty segments lead nowhere.
         is_bare = path[-1] != "/" and "//" not in path
         request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
-        path = root + path
+        # At the bare prefix relative links would lead elsewhere, so the tool ``trailing_slash`` has to see that.
+        path = root if root and is_at_prefix(request._exchange) else root + path
         if app is not None and not hasattr(app, "request_class"):
             return self._graft(request, app, path)
         return self._route, (request, app, path), NO_VALUES
