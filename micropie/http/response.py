@@ -210,6 +210,8 @@ def states_status(result: object) -> bool:
     """Return whether a handler's result states its status. A file does not: it may be an error's page."""
     if isinstance(result, Response):
         return type(result.body) is not FileReference or result.status != 200
+    if type(result) is EncodedAnswer:
+        return True
     return isinstance(result, tuple) and 2 <= len(result) <= 3 and _states_status(result)
 
 

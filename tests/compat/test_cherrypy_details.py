@@ -18,7 +18,7 @@ import anyio.lowlevel
 import pytest
 from cherrypy.lib import locking as original_locking
 
-from micropie import App, HTTPError, Request, SetupError, requires
+from micropie import App, HTTPError, HttpMiddleware, Request, SetupError, requires
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.hooks import of_all_requests
 from micropie.compat.cherrypy.lib import locking
@@ -409,6 +409,30 @@ def test_a_native_application_inside_refuses_its_own(serve_ours: Serve) -> None:
     assert client.get("/inner/").text == "inner"
     assert client.get("/inner/none/at/all").status_code == 404
     assert client.get("/other").text == "('other',)"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("missing", 404), ("go", 303), ("made", 201), ("nothing", 204), ("", 200)]
+)
+def test_a_hook_that_sets_a_header_leaves_the_status(serve_ours: Serve, path: str, status: int) -> None:
+    class Hook(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            request.response.headers["X-Seen"] = "yes"
+            request.response.set_cookie("seen", "1")
+
+    def answer(path: str = "") -> str:
+        if path == "missing":
+            raise ours.NotFound
+        if path == "go":
+            raise ours.HTTPRedirect("/")
+        if path:
+            ours.response.status = {"made": 201, "nothing": 204}[path]
+        return path
+
+    app = ours.Application(page(ours, answer), "")
+    app.native.middlewares.append(Hook())
+    response = serve_ours(app).get(f"/{path}")
+    assert (response.status_code, response.headers["X-Seen"], response.cookies["seen"]) == (status, "yes", "1")
 
 
 # -- locks of sessions -----------------------------------------------------------------------------------------------------
