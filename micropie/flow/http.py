@@ -132,7 +132,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         else:
             answer = yield from _answer(request, result)
     except Exception as error:
-        failure = error
+        failure = site.error_of(error)
     # 6. Errors.
     if failure is not None:
         try:

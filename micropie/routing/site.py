@@ -96,6 +96,10 @@ class Site:
                 return websockets_need_asgi()
         return error
 
+    def error_of(self, failure: Exception) -> Exception:
+        """Return the exception to answer in the place of ``failure``, which may be of a framework that has moved in."""
+        return failure
+
     def config_of(self, request: Request) -> Config:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
         try:

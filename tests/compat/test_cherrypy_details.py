@@ -18,7 +18,7 @@ import anyio.lowlevel
 import pytest
 from cherrypy.lib import locking as original_locking
 
-from micropie import App, HTTPError, HttpMiddleware, Request, SetupError, requires
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, SetupError, requires
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.hooks import of_all_requests
 from micropie.compat.cherrypy.lib import locking
@@ -433,6 +433,116 @@ def test_a_hook_that_sets_a_header_leaves_the_status(serve_ours: Serve, path: st
     app.native.middlewares.append(Hook())
     response = serve_ours(app).get(f"/{path}")
     assert (response.status_code, response.headers["X-Seen"], response.cookies["seen"]) == (status, "yes", "1")
+
+
+# -- functions of both halves ----------------------------------------------------------------------------------------------
+
+
+def both_halves(prefix: str) -> Any:
+    """Return an application that calls the same functions in old handlers, in native ones and in a native hook."""
+
+    def go(to: str = "", status: str = "") -> str:
+        raise ours.HTTPRedirect(to, int(status) if status else None)
+
+    def refuse() -> None:
+        raise ours.HTTPError("409 Odd", "no <pie>")
+
+    def miss() -> None:
+        raise ours.NotFound
+
+    def address() -> str:
+        return f"{ours.url('/log-in')} {ours.url('x')} {ours.url(qs={'a': 1})}"
+
+    functions: dict[str, Callable[..., Any]] = {"go": go, "refuse": refuse, "miss": miss, "address": address}
+
+    class Root:
+        @ours.expose
+        def default(self, name: str, **values: str) -> Any:
+            return functions[name](**values)
+
+    class Inner(App):
+        def index(self) -> None:
+            refuse()
+
+    class Hook(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            request.response.headers["X-Seen"] = "yes"
+            called = request.query("hook")
+            if called:
+                functions[called]()
+
+    app: Any = ours.Application(Root(), None)
+    native = app.native
+    native.get("/native/go")(lambda to="", status="": go(to, status))
+    for name in ("refuse", "miss", "address"):
+        native.get(f"/native/{name}")(functions[name])
+    native.mount("/inner", Inner())
+    native.middlewares.append(Hook())
+    native.error(409)(lambda error: f"sorry, {error}")
+    if not prefix:
+        return app
+    outer = App()
+    outer.mount(prefix, app)
+    return outer
+
+
+@pytest.mark.parametrize("prefix", ["", "/shop"])
+@pytest.mark.parametrize(
+    ("query", "status", "location"),
+    [
+        ("to=/log-in", 303, "/log-in"),
+        ("to=log-in%3Fnext%3D1&status=302", 302, "{}log-in?next=1"),
+        ("to=%3Fa%3D1", 303, "{}go?a=1"),
+        ("status=307", 307, "{}go?status=307"),
+        ("to=https://other.example/x&status=301", 301, "https://other.example/x"),
+        ("to=/a&status=300", 300, "/a"),
+    ],
+)
+def test_a_redirect_of_both_halves(serve_ours: Serve, prefix: str, query: str, status: int, location: str) -> None:
+    client = serve_ours(both_halves(prefix), base_url="https://testserver")
+    for half in ("/", "/native/"):
+        response = client.get(f"{prefix}{half}go?{query}")
+        expected = location.format(prefix + half)
+        assert response.status_code == status
+        assert response.headers["Location"] == f"{'' if '//' in expected else 'https://testserver'}{expected}"
+        assert response.headers["X-Seen"] == "yes"
+
+
+@pytest.mark.parametrize("prefix", ["", "/shop"])
+def test_errors_and_addresses_of_both_halves(serve_ours: Serve, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = serve_ours(both_halves(prefix))
+    assert client.get(f"{prefix}/refuse").status_code == 409
+    for path in ("/native/refuse", "/go?hook=refuse", "/native/go?hook=refuse", "/inner"):
+        response = client.get(prefix + path)
+        assert (response.status_code, response.text) == (409, "sorry, no <pie>")
+        assert response.headers["X-Seen"] == "yes"
+    for path in ("/miss", "/native/miss"):
+        response = client.get(prefix + path)
+        assert response.status_code == 404
+        assert f"The path '{prefix}{path}' was not found." in response.text
+    site = f"http://testserver{prefix}"
+    assert client.get(f"{prefix}/address").text == f"{site}/log-in {site}/x {site}/address?a=1"
+    assert client.get(f"{prefix}/native/address").text == f"{site}/log-in {site}/native/x {site}/native/address?a=1"
+    assert client.get(f"{prefix}/go?hook=go").headers["Location"] == f"{site}/go?hook=go"
+    assert "Traceback" not in caplog.text
+
+
+def test_outside_of_requests_the_page_is_the_root() -> None:
+    assert "The path '/' was not found." in ours.NotFound().args
+    assert ours.HTTPRedirect("/x").urls == [ours.url("/x")]
+
+
+def test_a_redirect_of_micropie_in_an_old_handler(serve_ours: Serve) -> None:
+    def go(to: str, **options: Any) -> None:
+        ours.response.cookie["seen"] = "1"
+        raise Redirect(to, 302, headers={"X-Why": "moved"}, allow_external=bool(options))
+
+    client = serve_ours(ours.Application(page(ours, lambda *_, **values: go(**values)), ""))
+    response = client.get("/a/b?to=/c")
+    assert (response.status_code, response.headers["Location"]) == (302, "http://testserver/c")
+    assert (response.headers["X-Why"], response.cookies["seen"]) == ("moved", "1")
+    assert client.get("/?to=https://other.example/").status_code == 400
+    assert client.get("/?to=https://other.example/&allow=1").headers["Location"] == "https://other.example/"
 
 
 # -- locks of sessions -----------------------------------------------------------------------------------------------------

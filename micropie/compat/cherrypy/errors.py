@@ -15,7 +15,9 @@ from micropie.compat.addresses import join
 from micropie.compat.carrier import may_see_tracebacks
 from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.compat.cherrypy.serving import serving
-from micropie.compat.cherrypy.urls import url
+from micropie.compat.cherrypy.urls import place, url
+from micropie.errors import HTTPError as NativeError
+from micropie.errors import Redirect
 
 __version__ = "18.10.0"
 
@@ -62,7 +64,8 @@ class HTTPRedirect(CherryPyException):
     encoding = "utf-8"
 
     def __init__(self, urls: str | list[str], status: int | str | None = None, encoding: str | None = None) -> None:
-        page = url(qs=serving.request.query_string)
+        here = place()
+        page = url(qs="" if here is None else here.query_string)
         given = [urls] if isinstance(urls, str | bytes) else urls
         texts = [each.decode(encoding or self.encoding) if isinstance(each, bytes) else str(each) for each in given]
         self.urls = [join(page, text) for text in texts]
@@ -96,6 +99,12 @@ class HTTPRedirect(CherryPyException):
                 response.headers.pop(name, None)
         elif status == 305:
             response.headers["Location"] = self.urls[0]
+
+    def as_native(self) -> Redirect:
+        """Return micropie's redirect to the same address, for a native handler."""
+        redirect = Redirect(self.urls[0], allow_external=True, allow_http=True)
+        redirect.status = self.status
+        return redirect
 
     def __call__(self) -> NoReturn:
         raise self
@@ -153,6 +162,10 @@ class HTTPError(CherryPyException):
         response.headers.pop("Content-Length", None)
         response.body = self.get_error_page(self.status, traceback=shown_traceback(), message=self._message)
 
+    def as_native(self) -> NativeError:
+        """Return micropie's error with the same status and message, for a native handler."""
+        return NativeError(self.code, self._message)
+
     def get_error_page(self, status: int | str, **kwargs: object) -> bytes | Iterator[bytes]:
         """Return the page: see the function ``get_error_page``."""
         return get_error_page(status, **kwargs)
@@ -180,8 +193,8 @@ class NotFound(HTTPError):
 
     def __init__(self, path: str | None = None) -> None:
         if path is None:
-            request = serving.request
-            path = request.script_name + request.path_info
+            here = place()
+            path = "/" if here is None else here.script_name + here.path_info
         self.args = (path,)
         super().__init__(404, f"The path '{path}' was not found.")
 

@@ -3,7 +3,7 @@
     1. The dispatcher finds the handler and the configuration; tools and hooks are attached.
     2. ``on_start_resource``; the query is parsed; ``before_request_body``; the body is processed.
     3. ``before_handler``; the handler runs, unless a tool has answered.
-    4. ``before_finalize``; status and length are settled. ``HTTPError`` and ``HTTPRedirect`` come here, too.
+    4. ``before_finalize``; status and length are settled. ``HTTPError`` and redirects come here, too.
     5. ``on_end_resource``, in any case. An exception that nothing has answered: ``before_error_response``, the page
        of the error, ``after_error_response``.
     6. The answer is sent; ``on_end_request``.
@@ -29,9 +29,10 @@ from micropie.compat.cherrypy.plans import Plan
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.results import then
-from micropie.errors import ClientDisconnect
+from micropie.errors import ClientDisconnect, Redirect
 from micropie.errors import HTTPError as NativeError
 from micropie.http import Request as NativeRequest
+from micropie.http import redirect_response
 
 # The tool ``encode`` as it is by default.
 encoded_plainly = ResponseEncoder.__new__(ResponseEncoder).encode
@@ -179,8 +180,8 @@ def _respond(request: Any, response: Response, begun: Begun) -> Generator[Awaita
                     response.body = encoded_plainly(body) if begun.is_called else body
                 _run(request, plan, "before_finalize")
                 response.finalize()
-            except (HTTPRedirect, HTTPError) as error:
-                error.set_response()
+            except (HTTPRedirect, HTTPError, Redirect) as error:
+                (_as_ours(error, request, response) if isinstance(error, Redirect) else error).set_response()
                 request.stage = "before_finalize (HTTPError)"
                 (request.__dict__.get("hooks") or plan.hooks).run("before_finalize")
                 response.finalize()
@@ -193,6 +194,14 @@ def _respond(request: Any, response: Response, begun: Begun) -> Generator[Awaita
         if request.throw_errors:
             raise
         _handle_error(request, response)
+
+
+def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRedirect:
+    """Return CherryPy's redirect for micropie's, which a function of both halves may raise. Raises 400 as that does."""
+    redirect_response(redirect, NativeRequest(request.native))
+    for name, value in redirect.headers:
+        response.headers[name] = value
+    return HTTPRedirect(redirect.location, redirect.status)
 
 
 def _run(request: Request, plan: Plan, point: str) -> None:

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from micropie.compat.addresses import join
 from micropie.compat.cherrypy.serving import serving
+from micropie.execution import current
 
 bases: list[Callable[[], str]] = []
 """Returns scheme and host where no request is answered; ``cherrypy.server`` puts its own here."""
+
+
+class Place(NamedTuple):
+    """Where a page is. Functions of both halves ask in native handlers, too."""
+
+    base: str
+    script_name: str
+    path_info: str
+    query_string: str
+
+
+def place() -> Place | None:
+    """Return the place of the current request, None outside of requests."""
+    request = serving.request
+    if request.app is not None:
+        return Place(request.base, request.script_name, request.path_info, request.query_string)
+    native = current.get(None)
+    if native is None:
+        return None
+    return Place(f"{native.scheme}://{native.host}", native.root_path, native.path, native._exchange.query_string)
 
 
 def url(
@@ -29,10 +51,11 @@ def url(
     if isinstance(qs, dict) or (qs and not isinstance(qs, str)):
         qs = urlencode(qs, doseq=True)
     query = f"?{qs}" if qs else ""
-    if request.app is None:  # outside of requests
+    here = place()
+    if here is None:
         address = _normal(join((script_name or "").rstrip("/") + "/", path.lstrip("/")))
         return f"{bases[-1]() if base is None else base}{address}{query}"
-    page = request.path_info
+    page = here.path_info
     if not path.startswith("/"):
         # A page is relative to its directory; the index of a directory is the directory.
         if request.is_index is True and not page.endswith("/"):
@@ -41,9 +64,9 @@ def url(
             page = page[:-1]
         path = join(page, path) if path else page
     if script_name is None:
-        script_name = request.script_name
+        script_name = here.script_name
     if base is None:
-        base = request.base
+        base = here.base
     address = f"{base}{_normal(f'{script_name}{path}')}{query}"
     if relative is None:
         relative = getattr(request.app, "relative_urls", False)
