@@ -139,6 +139,7 @@ class Exchange:
     document: Any = None  # the JSON body, ``NULL`` for null
     parse: Callable[[Exchange, bytes], None] | None  # parses the form or JSON that was received, if not yet done
     received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
+    unselected: Sequence[str] = ()  # the names of its file inputs that were left empty
 
     # The answer.
     pending: Response | None  # what was set on ``self.response``

@@ -349,6 +349,21 @@ def test_uploads_in_functions_of_both_halves(app: bottle.Bottle, make_client: Ma
     assert answers == [f"['a', 'é', 'a', 'é'] f my-pie.txt text/plain {size} 2"] * 3
 
 
+def test_a_file_input_that_was_left_empty_is_text_in_both_halves(app: bottle.Bottle, make_client: MakeClient) -> None:
+    def described() -> str:
+        request = bottle.request
+        return f"{request.POST['f']!r} {request.forms.get('f')!r} {request.files.get('f')!r} {[*request.POST]}"
+
+    app.post("/old")(described)
+    app.native.post("/new")(described)
+    client = make_client(app)
+    part = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n\r\n'
+    sent = part.format("f", '; filename=""') + part.format("a", "") + "--x--\r\n"
+    for path in ("/old", "/new"):
+        answer = client.post(path, content=sent.encode(), headers={"Content-Type": "multipart/form-data; boundary=x"})
+        assert answer.text == "'' '' None ['a', 'f']"
+
+
 @pytest.mark.parametrize("path", ["/old", "/old/later", "/new", "/new/later"])
 def test_a_get_has_the_fields_of_its_query_everywhere(app: bottle.Bottle, make_client: MakeClient, path: str) -> None:
     def fields() -> str:

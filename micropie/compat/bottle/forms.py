@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
@@ -154,11 +153,15 @@ def parse_multipart(
     except NativeError as error:
         refused = error.status, str(error)
     else:
-        return chain(as_uploads(form.parts), ((name, "") for name in form.unselected)), parser
+        return as_uploads(form.parts, form.unselected), parser
     raise MultipartError(*refused)
 
 
-def as_uploads(parts: Iterable[tuple[str, str | UploadFile]]) -> Iterator[tuple[str, str | FileUpload]]:
-    """Yield the fields and files of a form that micropie has parsed."""
+def as_uploads(
+    parts: Iterable[tuple[str, str | UploadFile]], unselected: Iterable[str]
+) -> Iterator[tuple[str, str | FileUpload]]:
+    """Yield the fields and files of a form that micropie has parsed, and the file inputs that were left empty."""
     for name, part in parts:
         yield name, part if isinstance(part, str) else FileUpload(part.file, name, part.raw_filename, part.headers)
+    for name in unselected:
+        yield name, ""

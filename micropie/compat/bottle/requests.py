@@ -271,7 +271,7 @@ class BaseRequest:
         if not is_multipart(header):
             return parse_pairs(self._short_body().decode("latin-1"))
         if exchange is not None and exchange.form_fields is not None:  # it has been received for a native handler
-            parts = as_uploads(exchange.received_parts)
+            parts = as_uploads(exchange.received_parts, exchange.unselected)
         else:
             parts, parser = parse_multipart(header, self.body, self.MEMFILE_MAX)
             _release_with(self.environ, parser.close)

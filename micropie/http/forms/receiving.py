@@ -156,4 +156,5 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     if waiting:
         yield IO, parser.feed, waiting
     form = parser.finish()
-    exchange.form_fields, exchange.uploads, exchange.received_parts = form.fields, form.files, form.parts
+    exchange.form_fields, exchange.uploads = form.fields, form.files
+    exchange.received_parts, exchange.unselected = form.parts, form.unselected
