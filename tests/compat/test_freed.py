@@ -30,6 +30,9 @@ def bottle_app() -> Any:
     app.route("/fails", callback=lambda: FORMER["name"])
     app.route("/stream", callback=lambda: iter([b"a", b"", b"b"]))
     app.route("/texts", callback=lambda: (text for text in "ab"))
+    app.native.post("/native")(lambda: bottle.request.forms.name)
+    app.native.get("/native-refused")(lambda: bottle.abort(403))
+    app.native.get("/native-redirect")(lambda: bottle.redirect("/text"))
     app.route("/breaks", callback=lambda: (b"a" * (1 // number) for number in (1, 0)))
     return app
 
@@ -67,10 +70,11 @@ def cherrypy_app() -> Any:
 
 
 PATHS = ["text", "seen?n=1", "stream", "texts", "form", "body"]
-FAILING = ["refused", "redirect", "fails", "missing"]
+FAILING = ["refused", "redirect", "fails", "missing", "native-refused", "native-redirect"]
 BODIES = {
     "form": (b"name=a", "application/x-www-form-urlencoded"),
     "body": (b"{}", "application/json"),
+    "native": (b"name=a", "application/x-www-form-urlencoded"),
 }
 
 
@@ -81,7 +85,7 @@ def test_with_bottle(hooked: bool) -> None:
     if hooked:
         app.add_hook("before_request", lambda: bottle.request.environ.update(begun=True))
         app.add_hook("after_request", lambda: bottle.response.set_header("X-Hook", "after"))
-    assert kept_after(app, [*PATHS, "breaks", *FAILING]) == []
+    assert kept_after(app, [*PATHS, "breaks", "native", *FAILING]) == []
 
 
 @pytest.mark.usefixtures("no_collector")
