@@ -629,7 +629,9 @@ def moved_request(data: bytes) -> None:
 
 
 class _Releasing:
-    """What ``compat.bottle`` asks of the native exchange: to close files with it."""
+    """What ``compat.bottle`` asks of the native exchange: to close files with it. No form has been received."""
+
+    form_fields = None
 
     def __init__(self) -> None:
         self.releases: list[Callable[[], object]] = []
