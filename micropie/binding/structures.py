@@ -285,6 +285,8 @@ def _by_attributes(value: Any, hint: Any) -> Any:
     msgspec takes an object of the right class as it is, whatever is inside it.
     """
     kind, _ = bare(hint)
+    if _is_flat(kind):
+        return value
     kinds = [bare(one)[0] for one in get_args(kind)] if get_origin(kind) in (Union, types.UnionType) else [kind]
     structures = [one for one in kinds if is_structure(one) and not is_pydantic(one)]
     is_dict = isinstance(value, dict)
@@ -297,10 +299,8 @@ def _by_attributes(value: Any, hint: Any) -> Any:
         elements = elements_of(container) or repeat(get_args(container)[0])
         return [_by_attributes(one, inner) for one, inner in zip(value, elements, strict=False)]
     nearest = [one for base in type(value).__mro__ for one in structures if (get_origin(one) or one) is base]
-    structure = next(iter([*nearest, *structures]), None)
-    if type(value).__module__ == "builtins" or not (get_origin(structure) or has_structures_inside(structure)):
-        return value
-    return _Attributes(structure, value)
+    found = [*nearest, *structures]
+    return _Attributes(found[0], value) if found and type(value).__module__ != "builtins" else value
 
 
 class _Attributes:
@@ -319,14 +319,22 @@ class _Attributes:
         return _by_attributes(value, self._hints.get(name, Any))
 
 
-@lru_cache(maxsize=256)
-def has_structures_inside(structure: Any) -> bool:
-    """Return whether a field of a structure may be another one, as far as its annotations can be read."""
+def _is_flat(annotation: Any) -> bool:
     try:
-        inside = [kind for hint in _hints_of(structure).values() for kind in kinds_in(hint)]
+        return not has_structures_inside(annotation)
+    except TypeError:  # it can't be hashed
+        return False
+
+
+@lru_cache(maxsize=256)
+def has_structures_inside(annotation: Any) -> bool:
+    """Return whether a structure in an annotation may have others inside, as far as its fields can be read."""
+    try:
+        found = [kind for kind in kinds_in(annotation) if is_structure(kind)]
+        inside = [kind for one in found for hint in _hints_of(one).values() for kind in kinds_in(hint)]
     except (NameError, AttributeError, SyntaxError, TypeError):
         return False
-    return any(map(is_structure, inside))
+    return any(map(is_structure, inside)) or any(get_origin(one) is not None for one in found)
 
 
 def _check_constraints(structure: Any, inside: Iterable[Any], is_all_pydantic: bool, parameter: str) -> None:

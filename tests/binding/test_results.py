@@ -522,6 +522,11 @@ class Bird(msgspec.Struct, tag=True):
     owner: UserOut
 
 
+@dataclass
+class Noted:
+    users: list[Annotated[UserOut, {"note": "which has no hash"}]]
+
+
 class Tree(TypedDict):
     users: list[UserOut]
 
@@ -539,6 +544,7 @@ class Found(pydantic.BaseModel):
         (Optional[Squad], Squad((User("ann"),), "x"), {"users": ["ann"], "note": "x"}),
         (Fish | Bird, Bird(User("ann")), {"type": "Bird", "owner": "ann"}),
         (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
+        (Noted, Noted([User("ann")]), {"users": ["ann"]}),
         (Paged[UserOut], Paged([Found(name="ann")]), {"items": ["ann"], "first": None}),
         (Mixed, Mixed(User("ann"), Struct("x")), {"user": "ann", "anything": {"name": "x"}}),
         (Sequence[Squad], (Squad((User("ann"),)),), [{"users": ["ann"]}]),
