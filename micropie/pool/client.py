@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from micropie.errors import HTTPError, logger
 from micropie.execution import HandlerName, TookTooLong, current, handler_named
-from micropie.http import NULL, Address, Exchange, Limits, Request, Session
+from micropie.http import NULL, Address, Exchange, Limits, Request, Session, dumps_with
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError
@@ -164,6 +164,8 @@ class PooledRequest(Request):
 
 class PooledConfig:
     """The configuration of a ``PooledRequest``: its limits. The application stays in the server's process."""
+
+    dumps = staticmethod(dumps_with({}))  # of an event, or of a message to a channel of the handler's own
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits

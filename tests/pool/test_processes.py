@@ -311,6 +311,10 @@ def test_a_stream_is_all_there(client: Any) -> None:
     assert client.get("/process").status_code == 200
 
 
+def test_a_process_makes_json_for_events_and_messages(client: Any) -> None:
+    assert client.get("/events").text == 'data: {"number":1}\n\n'
+
+
 def test_it_is_only_a_few_chunks_ahead_and_stops_when_the_client_leaves(client: Any, tmp_path: Path) -> None:
     file = tmp_path / "made"
     with client.stream("GET", f"/chunks/100000?file={file}") as answer:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import micropie
-from micropie import App, HTTPError, MethodNotAllowed, Redirect, Response, get, post, run_in, where
+from micropie import App, HTTPError, MethodNotAllowed, Redirect, Response, event, get, post, run_in, where
+from micropie.channels import Channels
 
 
 class Unpicklable(Exception):
@@ -260,6 +261,11 @@ class Pooled(App):
         while not Path(file).exists():
             time.sleep(0.01)
         yield "g"
+
+    @run_in("process")
+    def events(self) -> Iterator[Any]:
+        Channels().publish("room", {"number": 1})
+        yield event({"number": 1})
 
     @run_in("process")
     def module_state(self) -> Any:
