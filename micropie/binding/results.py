@@ -54,7 +54,7 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
         name = getattr(function, "__qualname__", "a handler")
         # pydantic dumps what is inside an object by its annotations.
         exact = {one for one in members if adapter is not None or not has_structures_inside(one)}
-        return ResultFilter(name, kind, adapter, exact, is_list)
+        return ResultFilter(name, kind, adapter, {typing.get_origin(one) or one for one in members}, exact, is_list)
     if stated is not None:
         raise SetupError(
             f"response_model={stated!r} names no fields: write a dataclass, TypedDict, Struct or pydantic model, or a "
@@ -68,8 +68,9 @@ class ResultFilter:
     are that already.
     """
 
-    def __init__(self, name: str, kind: Any, adapter: Any, exact: set[type], is_list: bool) -> None:
-        self._name, self._kind, self._adapter, self._exact, self._is_list = name, kind, adapter, exact, is_list
+    def __init__(self, name: str, kind: Any, adapter: Any, classes: set[type], exact: set[type], is_list: bool) -> None:
+        self._name, self._kind, self._adapter = name, kind, adapter
+        self._classes, self._exact, self._is_list = classes, exact, is_list
 
     @property
     def bodies(self) -> Sequence[type]:
@@ -78,15 +79,19 @@ class ResultFilter:
 
     def passes(self, result: Any) -> bool:
         """Return whether a result is sent as it is: objects of exactly the classes, and not of derived ones."""
+        return self._has_only(self._exact, result)
+
+    def _has_only(self, classes: set[type], result: Any) -> bool:
         if isinstance(result, list) is not self._is_list:
             return False
-        return self._exact.issuperset(map(type, result if self._is_list else (result,)))
+        return classes.issuperset(map(type, result if self._is_list else (result,)))
 
     def make(self, result: Any) -> object:
         """Return a result with the fields of ``kind``. Raises ``ResponseError``, which names the key."""
         try:
             if self._adapter is None:
-                return with_fields_of(self._kind, result)
+                is_flat = len(self._exact) == len(self._classes)
+                return with_fields_of(self._kind, result, self._has_only(self._classes, result), is_flat)
             made = self._adapter.validate_python(result, from_attributes=True)
             # It is dumped by the annotation: what was made of a derived class may still be an object of that.
             write: Any = self._adapter.dump_python

@@ -6,11 +6,13 @@ parameter of the same type may have.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, time
 from functools import lru_cache, partial
@@ -50,7 +52,7 @@ from micropie.binding.converters import (
     without_aliases,
 )
 from micropie.errors import SetupError
-from micropie.http import CSRF_FIELD, UploadFile, nested, rows
+from micropie.http import CSRF_FIELD, UploadFile, dumps, loads, nested, rows
 
 MOST_ERRORS = 100  # in one body, to be described
 
@@ -269,72 +271,113 @@ def _with_whole_numbers(document: object) -> object:
     return [*map(_with_whole_numbers, document)] if isinstance(document, list) else document
 
 
-def with_fields_of(kind: Any, value: object) -> object:
-    """Return a value with the fields of a structure alone, at any depth. Raises ``ValueError`` if it does not fit."""
+def with_fields_of(kind: Any, value: object, is_made: bool, is_flat: bool) -> object:
+    """Return a value with the fields of a structure alone, at any depth. Raises ``ValueError`` if it does not fit.
+
+    ``is_made``: it is an object of the structure's class, or a list of such objects. ``is_flat``: the structure has no
+    others inside.
+    """
     import msgspec
 
-    try:  # not strictly: databases have 0 and 1 for booleans
-        return msgspec.convert(_by_attributes(value, kind), kind, strict=False, from_attributes=True)
+    try:
+        if not is_made:
+            value = _made_of(value, kind)
+        return value if is_flat else _annotated_part(value, kind)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
 
 
-def _by_attributes(value: Any, hint: Any) -> Any:
-    """Return a value that has only attributes in the place of objects that are to be structures with others inside.
+def _annotated_part(value: Any, hint: Any) -> Any:
+    """Return a value without the fields that objects in it have beside those of their annotations.
 
-    msgspec takes an object of the right class as it is, whatever is inside it.
+    An object of exactly the class stays as it is, and is copied if one inside of it loses something: an author's
+    ``__post_init__`` does not run again. Any other object becomes one of the class, by msgspec, which takes an object
+    of the right class as it is, whatever is inside it.
     """
-    kind, _ = bare(hint)
-    if _is_flat(kind):
-        return value
-    kinds = [bare(one)[0] for one in get_args(kind)] if get_origin(kind) in (Union, types.UnionType) else [kind]
+    kinds = _alternatives(hint)
+    own = next((one for one in kinds if (get_origin(one) or one) is type(value)), None)
     structures = [one for one in kinds if is_structure(one) and not is_pydantic(one)]
-    is_dict = isinstance(value, dict)
-    others = (one for one in kinds if one not in structures and get_args(one))
-    container = next((one for one in others if (get_origin(one) in (dict, Mapping)) is is_dict), list[Any])
-    if is_dict:
-        hints = {field.name: field.hint for one in structures for field in fields_of(one)}
-        return {name: _by_attributes(one, hints.get(name, get_args(container)[-1])) for name, one in value.items()}
-    if isinstance(value, list | tuple | Set):
+    if own in structures:
+        inside = _structures_inside(own)
+        parts = ((name, getattr(value, name, None), inner) for name, inner in inside.items())
+        return _copied(
+            value, {name: new for name, old, inner in parts if (new := _annotated_part(old, inner)) is not old}
+        )
+    typed_dict = next((one for one in structures if is_typeddict(get_origin(one) or one)), None)
+    container = next((one for one in kinds if one not in structures and get_args(one)), None)
+    if isinstance(value, dict) and (typed_dict or container):
+        hints = _hints_of(typed_dict) if typed_dict else dict.fromkeys(value, get_args(container)[-1])
+        return {name: _annotated_part(one, hints[name]) for name, one in value.items() if name in hints}
+    if isinstance(value, list | tuple | Set | deque) and container:
         elements = elements_of(container) or repeat(get_args(container)[0])
-        return [_by_attributes(one, inner) for one, inner in zip(value, elements, strict=False)]
-    nearest = [one for base in type(value).__mro__ for one in structures if (get_origin(one) or one) is base]
-    found = [*nearest, *structures]
-    return _Attributes(found[0], value) if found and type(value).__module__ != "builtins" else value
+        return [_annotated_part(one, inner) for one, inner in zip(value, elements, strict=False)]
+    model = next((base for base in type(value).__mro__ if base in kinds and is_pydantic(base)), None)
+    if model is not None and model is not own:
+        write = _adapter(model).dump_python
+        return write(value, mode="json", by_alias=True, warnings=False, fallback=lambda one: loads(dumps(one)))
+    if (
+        own
+        or not any(map(is_structure, kinds))
+        or (type(value).__module__ == "builtins" and not isinstance(value, dict))
+    ):
+        return value
+    return _annotated_part(_made_of(value, hint), hint)
 
 
-class _Attributes:
-    """The attributes of an object that become the fields of a structure."""
-
-    def __init__(self, structure: Any, value: Any) -> None:
-        self._hints, self._value = _hints_of(structure), value
-        config = getattr(get_origin(structure) or structure, "__struct_config__", None)
-        if config is not None and config.tag_field is not None:
-            setattr(self, config.tag_field, config.tag)
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._value, name)
-        if type(value).__name__ == "UnsetType":  # of msgspec: a field that is left out
-            raise AttributeError(name)
-        return _by_attributes(value, self._hints.get(name, Any))
-
-
-def _is_flat(annotation: Any) -> bool:
-    try:
-        return not has_structures_inside(annotation)
-    except TypeError:  # it can't be hashed
-        return False
+def _alternatives(hint: Any) -> list[Any]:
+    """Return the members of a union but None, or the one annotation."""
+    kind, _ = bare(hint)
+    return [bare(one)[0] for one in get_args(kind)] if get_origin(kind) in (Union, types.UnionType) else [kind]
 
 
 @lru_cache(maxsize=256)
-def has_structures_inside(annotation: Any) -> bool:
-    """Return whether a structure in an annotation may have others inside, as far as its fields can be read."""
+def _adapter(model: type) -> Any:
+    return sys.modules["pydantic"].TypeAdapter(model)
+
+
+def _made_of(value: Any, hint: Any) -> Any:
+    """Return a structure made of an object of another class, or of a dict. A derived object needs no tag."""
+    import msgspec
+
+    kinds = _alternatives(hint)
+    nearest = (one for base in type(value).__mro__[:-1] for one in kinds if (get_origin(one) or one) is base)
+    # Not strictly: databases have 0 and 1 for booleans.
+    return msgspec.convert(value, next(nearest, hint), strict=False, from_attributes=True, dec_hook=_model_of)
+
+
+def _model_of(kind: Any, given: object) -> object:
+    """Return a pydantic model made of attributes or of a dict. msgspec checks the class of anything else."""
+    if is_pydantic(kind) and not isinstance(given, kind):
+        return _adapter(kind).validate_python(given, from_attributes=True)
+    return given
+
+
+def _copied(value: Any, changes: Mapping[str, object]) -> Any:
+    if not changes:
+        return value
+    copied = copy.copy(value)
+    change: Callable[[Any, str, Any], None] = object.__setattr__  # a frozen dataclass has another
+    if hasattr(value, "__struct_fields__"):
+        import msgspec
+
+        change = msgspec.structs.force_setattr
+    for name, part in changes.items():
+        change(copied, name, part)
+    return copied
+
+
+@lru_cache(maxsize=256)
+def _structures_inside(structure: Any) -> Mapping[str, Any]:
+    """Return the annotations of a structure's attributes that have structures, as far as they can be read."""
     try:
-        found = [kind for kind in kinds_in(annotation) if is_structure(kind)]
-        inside = [kind for one in found for hint in _hints_of(one).values() for kind in kinds_in(hint)]
+        return {name: hint for name, hint in _hints_of(structure).items() if any(map(is_structure, kinds_in(hint)))}
     except (NameError, AttributeError, SyntaxError, TypeError):
-        return False
-    return any(map(is_structure, inside)) or any(get_origin(one) is not None for one in found)
+        return {}
+
+
+def has_structures_inside(structure: Any) -> bool:
+    """Return whether a field of a structure may be another one, as far as its annotations can be read."""
+    return bool(_structures_inside(structure))
 
 
 def _check_constraints(structure: Any, inside: Iterable[Any], is_all_pydantic: bool, parameter: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from threading import get_ident
@@ -527,6 +528,36 @@ class Noted:
     users: list[Annotated[UserOut, {"note": "which has no hash"}]]
 
 
+@dataclass
+class Answered:
+    found: Model | None
+    last: deque[UserOut]
+    either: UserOut | Mixed | str
+    made: int = 1
+
+    def __post_init__(self) -> None:
+        self.made *= 2
+
+
+@dataclass(frozen=True)
+class Frozen:
+    user: UserOut
+    made: int = field(init=False, default=0)
+
+
+class Listed(TypedDict):
+    user: UserOut
+
+
+@dataclass
+class Deep:
+    listed: Listed
+    any_size: Mapping[str, list[UserOut]]
+
+
+EVES = {"items": [{"name": "eve"}], "first": {"name": "eve"}}
+
+
 class Tree(TypedDict):
     users: list[UserOut]
 
@@ -545,6 +576,29 @@ class Found(pydantic.BaseModel):
         (Fish | Bird, Bird(User("ann")), {"type": "Bird", "owner": "ann"}),
         (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
         (Noted, Noted([User("ann")]), {"users": ["ann"]}),
+        (
+            Answered,
+            Answered(Account(name="eve"), deque([User("ann")]), User("bob")),
+            {"found": {"name": "eve"}, "last": ["ann"], "either": "bob", "made": 2},
+        ),
+        (
+            list[Answered],
+            [Answered(Model(name="eve"), deque(), "x"), Answered(None, deque(), User("ann"), 2)],
+            [
+                {"found": {"name": "eve"}, "last": [], "either": "x", "made": 2},
+                {"found": None, "last": [], "either": "ann", "made": 4},
+            ],
+        ),
+        (Frozen, Frozen(User("ann")), {"user": "ann", "made": 0}),
+        (Paged[Model], {"items": [{"name": "eve"}], "first": SimpleNamespace(name="eve")}, EVES),
+        (Paged[Model], Paged[Any]([SimpleNamespace(name="eve")], Account(name="eve")), EVES),
+        (Paged[Model], SimpleNamespace(items=[Account(name="eve")], first=Model(name="eve")), EVES),
+        (
+            Deep,
+            Deep({"user": User("ann"), "more": 1}, {"a": [User("bob")]}),  # type: ignore[typeddict-unknown-key]
+            {"listed": {"user": "ann"}, "any_size": {"a": ["bob"]}},
+        ),
+        (Mixed, Mixed({"name": "ann", "more": 1}, None), {"user": "ann", "anything": None}),  # type: ignore[arg-type]
         (Paged[UserOut], Paged([Found(name="ann")]), {"items": ["ann"], "first": None}),
         (Mixed, Mixed(User("ann"), Struct("x")), {"user": "ann", "anything": {"name": "x"}}),
         (Sequence[Squad], (Squad((User("ann"),)),), [{"users": ["ann"]}]),
