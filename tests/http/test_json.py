@@ -279,6 +279,7 @@ def test_R77_keys_are_told_apart_by_what_is_written(value: Any) -> None:
         assert json.loads(dumps(value)) == dict(pairs)
 
 
+@pytest.mark.usefixtures("no_collector")  # it would call finalizers at the recursion limit
 @pytest.mark.parametrize(("value", "words"), REFUSED, ids=[f"{n}-{w}" for n, (_, w) in enumerate(REFUSED)])
 def test_R77_refuses_to_write_the_same_values(value: Any, words: str) -> None:
     for dumps, _ in CODECS.values():
@@ -369,6 +370,7 @@ def test_an_application_writes_its_own_types(own: Any, value: Any, text: str) ->
         assert make_codec(module, own)[0](value).decode() == text
 
 
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("own", [{Team: lambda team: team}, {Team: lambda team: Money(1), Money: lambda money: Team()}])
 def test_encoders_that_go_round_in_circles_end(own: Any) -> None:
     for module in (orjson, None):

@@ -15,6 +15,7 @@ from typing import Any
 import micropie
 from micropie import App, HTTPError, MethodNotAllowed, Redirect, Response, event, get, post, run_in, where
 from micropie.channels import Channels
+from micropie.middleware import Timeout
 
 
 class Unpicklable(Exception):
@@ -196,6 +197,11 @@ class Pooled(App):
     def sleeps(self, seconds: float) -> str:
         time.sleep(seconds)
         return "slept"
+
+    @Timeout(1)
+    @run_in("process")
+    def sleeps_a_second(self, seconds: float) -> str:
+        return self.sleeps(seconds)
 
     @run_in("process")
     def chunks(self, count: int, file: str = "") -> Iterator[str]:
