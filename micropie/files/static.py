@@ -238,11 +238,10 @@ def _described(
     """
     answer = Response(body, selection.status, response.headers.pairs, response.content_type)
     headers = answer.headers
-    headers.setdefault("Cache-Control", cache_control)
+    own = [("Cache-Control", cache_control)]
     if response.status == 200:  # not for an error page
-        headers.setdefault("ETag", resolved.etag)
-        headers.setdefault("Last-Modified", http_date(resolved.modified))
-        headers.setdefault("Accept-Ranges", "bytes")
+        own += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
+    headers.add_missing(own)
     if selection.status == 304:
         headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
     else:

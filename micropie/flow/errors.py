@@ -128,8 +128,7 @@ def _author_response(request: Request, failure: Exception) -> Flow[Response]:
     if response.content_type is None and (isinstance(response.body, str | bytes) or is_stream(response.body)):
         response.content_type = text_type
     if isinstance(failure, HTTPError):  # Allow, WWW-Authenticate, Retry-After: part of what the status means
-        for name, value in failure.headers:
-            response.headers.setdefault(name, value)
+        response.headers.add_missing(failure.headers)
     return response
 
 

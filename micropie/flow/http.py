@@ -412,7 +412,7 @@ def _keep_private(request: Request, session: Session, response: Response, saves:
     exchange = request._exchange
     if session.accessed:
         add_vary(response.headers, "Cookie")
-        response.headers.setdefault("cache-control", "private")
+        response.headers.add_missing([("cache-control", "private")])
     if (saves or exchange.csrf_salt is not None) and make_private(response.headers):
         logger.warning(
             "%s: an answer with a client's own cookie or token can't be public: it is sent as private", exchange.label

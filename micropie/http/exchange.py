@@ -207,7 +207,7 @@ class Exchange:
         headers = self.known_headers
         if headers is None:
             headers = self.open_headers()
-            if len(headers.pairs) > MAX_HEADERS:
+            if len(headers.raw) > MAX_HEADERS:
                 raise HTTPError(431, "The request has too many headers.")
             self.known_headers = headers
         return headers
@@ -297,7 +297,7 @@ class Exchange:
         if framing is None:
             named, length = self.body_headers()
             # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
-            if length is not None and not (length.isdigit() and len(length) <= 18):
+            if length is not None and not (length.isdecimal() and len(length) <= 18):
                 raise BadRequest("The Content-Length header must be one whole number.")
             self.parsed_framing = framing = *_media_type(named), None if length is None else int(length)
         return framing
@@ -503,16 +503,18 @@ class Exchange:
         raise NotImplementedError
 
     def header(self, name: str) -> str | None:
-        """Return the value of one header, its name in lower case, or None; without parsing all headers if possible."""
+        """Return the value of one header, its name in lower case, or None."""
         return self.headers.get(name)
 
-    def body_headers(self) -> tuple[bytes | str, bytes | None]:
-        """Return Content-Type or "", and Content-Length or None; without parsing all headers if possible."""
+    def body_headers(self) -> tuple[str, str | None]:
+        """Return Content-Type or "", and Content-Length or None. One that is stated twice in the same words counts."""
         length = self.header("content-length")
-        return self.header("content-type") or "", None if length is None else length.encode("latin-1")
+        if length is not None and "," in length and len(stated := {*self.headers.get_all("content-length")}) == 1:
+            length = stated.pop()
+        return self.header("content-type") or "", length
 
     def open_headers(self) -> Headers:
-        """Return the headers, not parsed yet."""
+        """Return the headers as the server gives them."""
         raise NotImplementedError
 
     def _server_path(self) -> bytes:
@@ -566,6 +568,5 @@ class FlowIterator(Generic[Value]):
         return item
 
 
-@cached_if_short(256)  # browsers send one of three values, but each multipart form has its own boundary
-def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
-    return parse_content_type(value if isinstance(value, str) else value.decode("latin-1"))
+# Browsers send one of three values, but each multipart form has its own boundary.
+_media_type = cached_if_short(256)(parse_content_type)

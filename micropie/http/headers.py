@@ -6,9 +6,9 @@ unchanged under both protocols. Only ``response.py`` decides whether a value may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache, wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from micropie.http.types import HeaderPairs, HeadersLike
 
@@ -44,38 +44,39 @@ def _pairs(headers: HeadersLike) -> Iterable[tuple[str, str]]:
     return headers.items() if isinstance(headers, Mapping) else headers
 
 
-def _key_of(name: str) -> str:
-    return name.lower() if name.isascii() else name  # the Kelvin sign in lower case would be a "k"
-
-
 class Headers(Mapping[str, str]):
-    """The request's headers: a mapping of lower-case names to values.
+    """The request's headers: a mapping of lower-case names to values. ``raw``: the pairs, with names in lower case.
 
     The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section 8.2.3).
     ``get_all`` gives them one by one, unless the server has joined them, as WSGI servers do.
     """
 
-    __slots__ = ("_joined", "pairs")
+    __slots__ = ("_joined", "raw")
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self.pairs = [(name.lower(), value) for name, value in pairs]
-        self._joined = dict(self.pairs)
-        if len(self._joined) < len(self.pairs):
-            values: dict[str, list[str]] = {}
-            for name, value in self.pairs:
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self.raw = raw
+        self._joined = dict(raw)  # of bytes: few values are read, and each is decoded then
+        if len(self._joined) < len(raw):
+            values: dict[bytes, list[bytes]] = {}
+            for name, value in raw:
                 values.setdefault(name, []).append(value)
-            self._joined = {name: ("; " if name == "cookie" else ", ").join(values[name]) for name in values}
+            self._joined = {name: (b"; " if name == b"cookie" else b", ").join(values[name]) for name in values}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, or ``default``. This is what the framework asks, and the mixin's way takes three times as long."""
+        value = self._joined.get(_key_of(name))
+        return default if value is None else value.decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
         if name not in self:
             raise KeyError(name)
-        return self._joined[_key_of(name)]
+        return self._joined[_key_of(name)].decode("latin-1")
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and _key_of(name) in self._joined
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._joined)
+        return (name.decode("latin-1") for name in self._joined)
 
     def __len__(self) -> int:
         return len(self._joined)
@@ -83,15 +84,14 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Return every value of ``name``, in order; ``[]`` if there is none."""
         wanted = _key_of(name)
-        return [value for key, value in self.pairs if key == wanted]
-
-    @property
-    def raw(self) -> list[tuple[bytes, bytes]]:
-        """The headers as bytes, names in lower case."""
-        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.pairs]
+        return [value.decode("latin-1") for key, value in self.raw if key == wanted]
 
     def __repr__(self) -> str:
-        return f"Headers({self.pairs!r})"
+        return f"Headers({self.raw!r})"
+
+
+def _key_of(name: str) -> bytes:
+    return name.encode("latin-1", "replace").lower()  # not before: the Kelvin sign in lower case is a "k"
 
 
 class MutableHeaders(MutableMapping[str, str]):
@@ -138,6 +138,11 @@ class MutableHeaders(MutableMapping[str, str]):
     def add(self, name: str, value: str) -> None:
         """Add a value for ``name`` beside those it has (Set-Cookie, Link, Vary)."""
         self.pairs.append((name, value))
+
+    def add_missing(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Add the headers whose names are not there yet."""
+        stated = {name.lower() for name, _ in self.pairs}
+        self.pairs += [pair for pair in pairs if pair[0].lower() not in stated]
 
     def _remove(self, name: str) -> None:
         unwanted = name.lower()

@@ -233,11 +233,9 @@ def merge_pending(response: Response, pending: Response, keeps_status: bool) -> 
     Set-Cookie and Vary are kept from both.
     """
     merged = Response(response.body, response.status if keeps_status else pending.status)
-    merged.headers.pairs = list(pending.headers.pairs)
-    for name in response.headers:
-        if name.lower() not in _KEPT_FROM_BOTH and name in merged.headers:
-            del merged.headers[name]
-    merged.headers.pairs += response.headers.pairs
+    stated = {name.lower() for name, _ in response.headers.pairs} - _KEPT_FROM_BOTH
+    kept = [pair for pair in pending.headers.pairs if pair[0].lower() not in stated]
+    merged.headers.pairs = kept + response.headers.pairs
     is_stated = response.content_type is not None and response.content_type is not _HTML_BY_ITSELF
     merged.content_type = response.content_type if is_stated or pending.content_type is None else pending.content_type
     return merged

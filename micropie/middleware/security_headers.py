@@ -85,8 +85,7 @@ class SecurityHeaders(FlowMiddleware):
             headers["Content-Security-Policy"] = policy
         if self._hsts is not None and request.scheme == "https":
             headers["Strict-Transport-Security"] = self._hsts
-        present = {name.lower() for name in response.headers}
-        response.headers.pairs += [pair for pair in headers.items() if pair[0].lower() not in present]
+        response.headers.add_missing(headers.items())
 
 
 def _new_nonce() -> str:

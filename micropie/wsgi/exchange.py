@@ -122,20 +122,21 @@ class WSGIExchange(Exchange):
     def open_headers(self) -> Headers:
         environ = self.environ
         pairs = [
-            (key[5:].replace("_", "-"), value)
+            (key[5:].replace("_", "-").lower(), value)
             for key, value in environ.items()
             if key.startswith("HTTP_") and key not in _BODY_KEYS
         ]
-        return Headers(pairs + [(name, environ[key]) for name, key in _UNPREFIXED.items() if environ.get(key)])
+        pairs += [(name, environ[key]) for name, key in _UNPREFIXED.items() if environ.get(key)]
+        return Headers([(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs])
 
     def header(self, name: str) -> str | None:
         return self.environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}") or None
 
-    def body_headers(self) -> tuple[str, bytes | None]:
+    def body_headers(self) -> tuple[str, str | None]:
         length = self.environ.get("CONTENT_LENGTH")
         if "HTTP_TRANSFER_ENCODING" in self.environ and self.environ.get("wsgi.input_terminated"):
             length = None  # the chunks end the body: RFC 9112, section 6.3
-        return self.environ.get("CONTENT_TYPE", ""), length.encode() if length else None
+        return self.environ.get("CONTENT_TYPE", ""), length or None
 
     @property
     def query_string(self) -> str:  # type: ignore[override]

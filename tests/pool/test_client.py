@@ -37,7 +37,7 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
         "raw_path": lambda: b"/a%20b",
         "root_path": "",
         "path_params": ["x"],
-        "headers": Headers(list(headers)),
+        "headers": Headers([(name.lower().encode(), value.encode()) for name, value in headers]),
         "query_string": "q=1",
         "config": SimpleNamespace(limits=DEFAULT_LIMITS),
         "form_fields": None,
