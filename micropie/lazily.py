@@ -1,4 +1,4 @@
-"""What is made when it is first asked for: the names of a package's face, modules, and regular expressions.
+"""What is made when it is first asked for: names of a package's face, modules, regular expressions, and attributes.
 
     __getattr__ = lazily(__name__, {"module": "Name other_name"})
 
@@ -13,7 +13,9 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, AnyStr, cast
+from typing import Any, AnyStr, Generic, TypeVar, cast
+
+Value = TypeVar("Value")
 
 
 def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
@@ -51,3 +53,18 @@ def pattern(expression: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
 def module(name: str) -> Any:
     """Return a module that is imported when one of its names is first asked for. For type checkers import it, too."""
     return _Later(import_module, name)
+
+
+class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
+    """A method that is an attribute: it is called when that is first read, and from then on the result is there.
+
+    ``functools.cached_property`` takes a lock before Python 3.12, which costs as much as most of these methods.
+    """
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self._compute, self._name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+    def __get__(self, owner: object, _: type) -> Value:
+        value = self._compute(owner)
+        setattr(owner, self._name, value)
+        return value

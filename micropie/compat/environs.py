@@ -79,5 +79,5 @@ def _pieces(exchange: Exchange) -> Iterator[bytes]:
         yield received
     elif exchange.has_short_body:
         yield Request(exchange).read()  # and keep it for the flow and the handler
-    elif exchange.method not in _USUALLY_EMPTY or exchange.framing()[2] or "transfer-encoding" in exchange.headers:
+    elif exchange.method not in _USUALLY_EMPTY or exchange.framing[2] or "transfer-encoding" in exchange.headers:
         yield from Request(exchange).chunks()  # which an ``async def`` can't wait for

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote_to_bytes
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
 from micropie.execution import Flow, RunningGenerator, Step, Task, Threads, result_of
 from micropie.http.body import UNREAD, Body
+from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import MAX_HEADERS, Headers, cached_if_short
@@ -29,6 +30,7 @@ from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
+from micropie.lazily import computed
 
 if TYPE_CHECKING:
     from micropie.http.signing import CookieSigner
@@ -181,9 +183,6 @@ class Exchange:
 
     # Parsed values, kept.
     literal_path: str | None  # the decoded path as it came, if it came without escapes: the router's short cut
-    parsed_framing: tuple[str, dict[str, str], int | None] | None = None
-    parsed_query: Parameters | None
-    known_headers: Headers | None = None
     known_scheme: str | None = None  # set by middleware, as the next two
     known_client: Address | None = None
     known_host: str | None = None
@@ -196,21 +195,23 @@ class Exchange:
         ``super().__init__()`` takes longer in CPython 3.11.
         """
         self.route = self.pending = self.session = self.closers = self.literal_path = None
-        self.parsed_query = self.hooks = self.parse = None
+        self.hooks = self.parse = None
         self.broken_off = False
 
     # -- the head -----------------------------------------------------------------------------------------------
 
-    @property
+    @computed
     def headers(self) -> Headers:
         """The headers. Raises 431 if there are more than 1000."""
-        headers = self.known_headers
-        if headers is None:
-            headers = self.open_headers()
-            if len(headers.raw) > MAX_HEADERS:
-                raise HTTPError(431, "The request has too many headers.")
-            self.known_headers = headers
-        return headers
+        raw = self.raw_headers()
+        if len(raw) > MAX_HEADERS:
+            raise HTTPError(431, "The request has too many headers.")
+        return Headers(raw)
+
+    @computed
+    def cookies(self) -> dict[str, str]:
+        """The cookies: name -> value."""
+        return parse_cookies(self.header("cookie") or "")
 
     @property
     def scheme(self) -> str:
@@ -222,14 +223,10 @@ class Exchange:
         """The client's address, None if the server does not know it (a UNIX socket)."""
         return self.known_client or self.server_client()
 
-    @property
+    @computed
     def query(self) -> Parameters:
         """The query's parameters: name -> values, in order. Raises 400 for a malformed query."""
-        query = self.parsed_query
-        if query is None:
-            raw = self.query_string
-            self.parsed_query = query = parse_query(raw, self.config.limits) if raw else {}
-        return query
+        return parse_query(self.query_string, self.config.limits)
 
     @property
     def signer(self) -> CookieSigner:
@@ -291,16 +288,14 @@ class Exchange:
 
     # -- the body ------------------------------------------------------------------------------------------------
 
+    @computed
     def framing(self) -> tuple[str, dict[str, str], int | None]:
-        """Return the body's media type, its parameters and its length. Raises 400 for a malformed length."""
-        framing = self.parsed_framing
-        if framing is None:
-            named, length = self.body_headers()
-            # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
-            if length is not None and not (length.isdecimal() and len(length) <= 18):
-                raise BadRequest("The Content-Length header must be one whole number.")
-            self.parsed_framing = framing = *_media_type(named), None if length is None else int(length)
-        return framing
+        """The body's media type, its parameters and its length. Raises 400 for a malformed length."""
+        named, length = self.body_headers()
+        # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
+        if length is not None and not (length.isdecimal() and len(length) <= 18):
+            raise BadRequest("The Content-Length header must be one whole number.")
+        return *_media_type(named), None if length is None else int(length)
 
     @property
     def incoming(self) -> Body:
@@ -308,7 +303,7 @@ class Exchange:
         received = self.received
         if isinstance(received, Body):
             return received
-        self.received = body = Body(self.config.settings.max_body_size, self.framing()[2])
+        self.received = body = Body(self.config.settings.max_body_size, self.framing[2])
         if received is not None:
             body.keep(received)
         return body
@@ -337,7 +332,7 @@ class Exchange:
         """Return the status and the words for a body that is neither JSON nor a form; None if there is none."""
         if self.method in ("GET", "HEAD") or (self.route is not None and self.route.reads_body):
             return None
-        media_type, _, length = self.framing()
+        media_type, _, length = self.framing
         if is_json(media_type):
             return EMPTY_JSON if self.document is None else None
         has_body = length or (length is None and "transfer-encoding" in self.headers)
@@ -353,7 +348,7 @@ class Exchange:
 
         The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed length.
         """
-        return 0 < (self.framing()[2] or 0) <= _SHORT_BODY and "expect" not in self.headers
+        return 0 < (self.framing[2] or 0) <= _SHORT_BODY and "expect" not in self.headers
 
     def body_so_far(self) -> bytes | None:
         """Return the body as far as it was received and kept: all of it, or b"" if it was streamed; None if unread."""
@@ -513,8 +508,8 @@ class Exchange:
             length = stated.pop()
         return self.header("content-type") or "", length
 
-    def open_headers(self) -> Headers:
-        """Return the headers as the server gives them."""
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Return the headers as the server gives them, with names in lower case."""
         raise NotImplementedError
 
     def _server_path(self) -> bytes:

@@ -44,11 +44,17 @@ def _pairs(headers: HeadersLike) -> Iterable[tuple[str, str]]:
     return headers.items() if isinstance(headers, Mapping) else headers
 
 
+_UNDERSCORE = ord("_")
+
+
 class Headers(Mapping[str, str]):
     """The request's headers: a mapping of lower-case names to values. ``raw``: the pairs, with names in lower case.
 
     The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section 8.2.3).
     ``get_all`` gives them one by one, unless the server has joined them, as WSGI servers do.
+
+    WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must not pass for a
+    proxy by sending "X_Forwarded_For". So they are dropped here as well.
     """
 
     __slots__ = ("_joined", "raw")
@@ -56,15 +62,16 @@ class Headers(Mapping[str, str]):
     def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
         self.raw = raw
         self._joined = dict(raw)  # of bytes: few values are read, and each is decoded then
-        if len(self._joined) < len(raw):
+        if len(self._joined) < len(raw) or _UNDERSCORE in b"".join(self._joined):
+            self.raw = [pair for pair in raw if _UNDERSCORE not in pair[0]]
             values: dict[bytes, list[bytes]] = {}
-            for name, value in raw:
+            for name, value in self.raw:
                 values.setdefault(name, []).append(value)
             self._joined = {name: (b"; " if name == b"cookie" else b", ").join(values[name]) for name in values}
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value, or ``default``. This is what the framework asks, and the mixin's way takes three times as long."""
-        value = self._joined.get(_key_of(name))
+        value = self._joined.get(name.encode("latin-1", "replace").lower())  # ``_key_of``
         return default if value is None else value.decode("latin-1")
 
     def __getitem__(self, name: str) -> str:

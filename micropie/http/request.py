@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Unpack, cast
 from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.execution import Task, current
 from micropie.habits import RequestHabits, attribute_of
-from micropie.http.cookies import CookieAttributes, parse_cookies
+from micropie.http.cookies import CookieAttributes
 from micropie.http.exchange import EMPTY_JSON, NULL, Address, Exchange, FlowIterator, RouteInfo
 from micropie.http.forms.data import MULTIPART
 from micropie.http.forms.uploads import UploadFile
@@ -35,7 +35,6 @@ class Request(RequestHabits):
     """The client's request, which handlers see as ``self.request``. Authors may set attributes of their own on it."""
 
     _exchange: Exchange
-    _cookies: dict[str, str] | None = None
     _state: State | None = None
 
     def __init__(self, exchange: Exchange) -> None:
@@ -74,12 +73,8 @@ class Request(RequestHabits):
     Raises 431 if there are more than 1000.
     """
 
-    @property
-    def cookies(self) -> dict[str, str]:
-        """The cookies: name -> value. Of two with one name the first counts (RFC 6265, section 5.4)."""
-        if self._cookies is None:
-            self._cookies = parse_cookies(self._exchange.header("cookie") or "")
-        return self._cookies
+    cookies: Final[dict[str, str]] = attribute_of("_exchange.cookies")
+    """The cookies: name -> value. Of two with one name the first counts (RFC 6265, section 5.4)."""
 
     def signed_cookie(self, name: str, default: Any = None, max_age: float | None = None) -> Any:
         """Return the value that ``set_signed_cookie`` gave to the cookie ``name``, or ``default``.
@@ -110,17 +105,17 @@ class Request(RequestHabits):
     @property
     def content_type(self) -> str:
         """The body's media type in lower case, without parameters; "" if there is none."""
-        return self._exchange.framing()[0]
+        return self._exchange.framing[0]
 
     @property
     def content_type_parameters(self) -> dict[str, str]:
         """The parameters of the body's media type, such as ``charset`` and ``boundary``."""
-        return dict(self._exchange.framing()[1])
+        return dict(self._exchange.framing[1])
 
     @property
     def content_length(self) -> int | None:
         """The announced length of the body in bytes, or None. Raises 400 if it is not a number."""
-        return self._exchange.framing()[2]
+        return self._exchange.framing[2]
 
     @property
     def raw_path(self) -> bytes:
@@ -317,7 +312,7 @@ class Request(RequestHabits):
         from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 
         exchange = self._exchange
-        media_type, parameters, _ = exchange.framing()
+        media_type, parameters, _ = exchange.framing
         if media_type != MULTIPART:
             raise HTTPError(415, "This resource wants a multipart form: Content-Type: multipart/form-data.")
         source: PartSource = ReceivedParts(exchange.received_parts)

@@ -114,7 +114,7 @@ class PooledExchange(Exchange):
         self.enter_in_pool = exchange.enter_in_pool
         has_session = exchange.session is not None or exchange.config.sessions.find_id(exchange)
         self.values = dict(exchange.opened_session()) if has_session else {}
-        self.known_headers = exchange.headers
+        self.headers = exchange.headers
         self.query_string, self.sent_path = exchange.query_string, exchange.raw_path()
         self.server = exchange.server_name()
         self.config: Any = PooledConfig(exchange.config.limits)

@@ -38,7 +38,7 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: RouteKin
     site = others = _compiled(root, config, blocking, hosts)
     if root.hosts:
         hosts += [(host, site) for host in root.hosts]
-        others = Site(config, Router(config), Router(config))
+        others = Site(config, Router(config).freeze(), Router(config).freeze())
     return HostSite(hosts, others) if hosts else site
 
 
@@ -55,9 +55,7 @@ def _compiled(registered: Registrations, config: Config, blocking: RouteKind, ho
     routers = Router(config), Router(config)
     compiler = _Compiler(blocking, config, (routers[0].root, routers[1].root), hosts)
     compiler.compile(registered)
-    for router in routers:
-        router.freeze()
-    return Site(config, *routers, compiler.mounted)
+    return Site(config, *(router.freeze() for router in routers), compiler.mounted)
 
 
 @dataclass(slots=True)

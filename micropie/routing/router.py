@@ -28,7 +28,7 @@ No attribute of an object is ever looked up by a name that a client sent.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.http import DOTS_AND_EMPTY
@@ -144,14 +144,16 @@ class Router:
 
     def __init__(self, config: Config) -> None:
         self.root = Node(config)
+        self.has_fallbacks = False  # whether an application is mounted at the root of one in the tree
         self.exact: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
 
-    def freeze(self) -> None:
+    def freeze(self) -> Self:
         """Prepare for the search, when the tree is complete: sort the ways from each node, fill the short cuts."""
         nodes: list[tuple[str | None, Node]] = [("", self.root)]  # with their paths, None where no short cut leads
         while nodes:
             path, node = nodes.pop()
+            self.has_fallbacks = self.has_fallbacks or (node.config is not None and node.config.fallback is not None)
             node.branches = dict(sorted(node.branches.items(), key=lambda item: item[1].rank))
             nodes += [(None, branch.node) for branch in node.branches.values()]
             for text, child in node.literals.items():
@@ -159,6 +161,7 @@ class Router:
                 nodes.append((None if is_cut else f"{path}/{text}", child))
             if path is not None:
                 self._add_short_cuts(path, node)
+        return self
 
     def _add_short_cuts(self, path: str, node: Node) -> None:
         taker: Resource | None = node.arguments  # of one more segment, if nothing more specific can be there

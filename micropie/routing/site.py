@@ -75,7 +75,7 @@ class Site:
         try:
             found = router.find(exchange.method, self._segments(request))
         except HTTPError:
-            fallback = self._fallback(request, router)
+            fallback = self._fallback(request, router) if self.router.has_fallbacks else None
             if fallback is None:
                 raise
             return fallback.take_over(request, takes_socket)
@@ -91,9 +91,9 @@ class Site:
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Return the error of a request without a route: ``error``, or 426 for a WebSocket sent as a plain request."""
         with suppress(HTTPError):  # there is none; or the path, the host or the headers are malformed
-            is_mounts = isinstance(self.find_socket(request), Handover)
-            if not is_mounts and "websocket" in request.headers.get("upgrade", "").lower():  # which takes longer
-                return websockets_need_asgi()
+            if "websocket" in (request._exchange.header("upgrade") or "").lower():
+                if not isinstance(self.find_socket(request), Handover):
+                    return websockets_need_asgi()
         return error
 
     def error_of(self, failure: Exception) -> Exception:
@@ -103,7 +103,7 @@ class Site:
     def config_of(self, request: Request) -> Config:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
         try:
-            entry = self._inside(request)
+            entry = self._inside(request) if self.has_mounts else None
             if isinstance(entry, Site):
                 return entry.config_of(request)
             return self.router.config_of(self._segments(request))

@@ -18,7 +18,6 @@ from micropie.http import (
     Session,
     check_size,
     format_cookie,
-    parse_cookies,
     without_prefix,
 )
 from micropie.lazily import pattern
@@ -76,8 +75,7 @@ class SessionStore:
 
     def find_id(self, exchange: Exchange) -> str | None:
         """Return the session id in a request's cookie, or None."""
-        cookies = parse_cookies(exchange.header("cookie") or "")
-        return cookies.get(self.cookie_name(exchange.scheme, exchange.root_path))
+        return exchange.cookies.get(self.cookie_name(exchange.scheme, exchange.root_path))
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""

@@ -92,7 +92,7 @@ class WSGIExchange(Exchange):
             "raw_path": quote_from_bytes(root).encode() + self._server_path(),
             "query_string": self.query_string.encode("latin-1"),
             "root_path": root_path,
-            "headers": self.open_headers().raw,
+            "headers": self.raw_headers(),
             "client": self.client,
             "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
             "extensions": {},
@@ -119,7 +119,7 @@ class WSGIExchange(Exchange):
         absolute = _ABSOLUTE.match(raw)
         return raw if absolute is None else raw[absolute.end() :] or b"/"
 
-    def open_headers(self) -> Headers:
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
         environ = self.environ
         pairs = [
             (key[5:].replace("_", "-").lower(), value)
@@ -127,7 +127,7 @@ class WSGIExchange(Exchange):
             if key.startswith("HTTP_") and key not in _BODY_KEYS
         ]
         pairs += [(name, environ[key]) for name, key in _UNPREFIXED.items() if environ.get(key)]
-        return Headers([(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs])
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
 
     def header(self, name: str) -> str | None:
         return self.environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}") or None
@@ -158,7 +158,7 @@ class WSGIExchange(Exchange):
             return given
         left = self._left
         if left is None:
-            left = self.framing()[2]
+            left = self.framing[2]
             if left is None:
                 # Only if the server ends the input itself (a chunked body) may it be read without a length.
                 piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""

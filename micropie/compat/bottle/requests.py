@@ -425,7 +425,7 @@ _LATER = object()
 
 def _early_forms(exchange: NativeExchange) -> object:
     data = exchange.received
-    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX or exchange.framing()[0][:10] == "multipart/":
+    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX or exchange.framing[0][:10] == "multipart/":
         return _LATER
     return parse_pairs(data.decode("latin-1"))
 
@@ -434,7 +434,7 @@ def _early_json(exchange: NativeExchange) -> object:
     data = exchange.received
     if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX:
         return _LATER
-    return _from_json(data) if exchange.framing()[0] in _JSON_TYPES else None
+    return _from_json(data) if exchange.framing[0] in _JSON_TYPES else None
 
 
 class LocalRequest(BaseRequest):

@@ -234,7 +234,7 @@ class RequestBody(Entity):
     @lazy
     def content_type(self) -> HeaderElement:
         """The media type: ``value`` and ``params``."""
-        kind, parameters, _ = self._request.native.framing()
+        kind, parameters, _ = self._request.native.framing
         return HeaderElement(kind, parameters)
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
@@ -260,7 +260,7 @@ class RequestBody(Entity):
     def process(self) -> None:
         """Process the body, and add its parameters to the request's. Raises ``HTTPError`` 411 without a length."""
         native = self._request.native
-        if native.framing()[2] is None and "transfer-encoding" not in native.headers:
+        if native.framing[2] is None and "transfer-encoding" not in native.headers:
             raise HTTPError(411)
         self.fp = self.reader
         super().process()

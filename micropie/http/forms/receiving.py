@@ -31,7 +31,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
 
     Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415 for a bad body.
     """
-    media_type, parameters, length = exchange.framing()
+    media_type, parameters, length = exchange.framing
     if length is not None and length > exchange.config.settings.max_body_size:
         exchange.incoming  # noqa: B018 - raises 413
     accept, most = None, LARGE
@@ -66,7 +66,7 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     The form is received ahead of the handler. For a handler that receives the body itself the first ``max_data_size``
     bytes are put back. Raises as ``receive_body`` does.
     """
-    (media_type, parameters, _), limits = exchange.framing(), exchange.config.limits
+    (media_type, parameters, _), limits = exchange.framing, exchange.config.limits
     if media_type not in (FORM, MULTIPART):
         return ""
     if exchange.route is None or not exchange.route.reads_body:
@@ -120,7 +120,7 @@ def has_large_body(exchange: Exchange) -> bool:
 
 def accept_form(exchange: Exchange, body: bytes) -> None:
     """Parse an urlencoded form into the request's fields. Raises 400, 413 and 415."""
-    require_utf8(exchange.framing()[1].get("charset", ""))
+    require_utf8(exchange.framing[1].get("charset", ""))
     exchange.form_fields = parse_query(body, exchange.config.limits)
 
 
