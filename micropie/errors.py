@@ -86,7 +86,7 @@ class HTTPError(Exception):
     def __init__(
         self, status: int, message: object = "", headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
     ) -> None:
-        if not is_count(status, 400) or status > 599:
+        if not (isinstance(status, int) and 400 <= status <= 599):
             raise ValueError(f"HTTPError takes a status from 400 to 599, not {status!r}, then the message")
         self.args = (status, message)  # as ``super().__init__`` does, in a quarter of the time
         self.status = status

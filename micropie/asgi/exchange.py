@@ -108,6 +108,12 @@ class ASGIExchange(StreamedExchange):
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
         return self.scope["headers"]  # type: ignore[no-any-return]
 
+    def header(self, name: str) -> str | None:
+        wanted = name.encode()
+        values = [value for key, value in self.scope["headers"] if key == wanted]
+        # HTTP/2 may bring several cookies (RFC 9113, section 8.2.3).
+        return (b"; " if name == "cookie" else b", ").join(values).decode("latin-1") if values else None
+
     @property
     def query_string(self) -> str:  # type: ignore[override]
         return self.scope["query_string"].decode("latin-1")  # type: ignore[no-any-return]

@@ -28,7 +28,7 @@ from micropie.http import (
     redirect_response,
     states_status,
 )
-from micropie.routing import Asking, config_of, handlers_route
+from micropie.routing import Asking, ErrorHandler, config_of, handlers_route
 from micropie.streams import is_stream, stream_of
 
 
@@ -39,9 +39,10 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """
     exchange = request._exchange
     try:
-        response = yield from _chosen_response(request, failure)
-        if isinstance(failure, HTTPError | Redirect):
-            response = _with_pending(request, response)
+        chosen, failure = _without_handler(request, failure)
+        response = chosen if isinstance(chosen, Response) else (yield from _author_response(request, failure, *chosen))
+        if exchange.pending is not None and isinstance(failure, HTTPError | Redirect):
+            response = _with_pending(response, exchange.pending)
         if type(response.body) is FileReference:  # the author's page for this error
             response = yield from files.open_file(request, response)
         if exchange.stream is None:
@@ -87,44 +88,45 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
     return ""
 
 
-def _chosen_response(request: Request, failure: Exception) -> Flow[Response]:
-    """Return the author's response or, if the error handler raises an ``HTTPError`` or ``Redirect``, the plain one."""
-    try:
-        if isinstance(failure, Redirect):
-            return redirect_response(failure, request)
-    except HTTPError as error:  # it leads to another site, or the Host is malformed
-        failure = error.with_traceback(None)  # which refers to this frame
-    try:
-        return (yield from _author_response(request, failure))
-    except (HTTPError, Redirect) as error:  # raised by the error handler
-        del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle
-        return _default_response(request, error)
-
-
-def _with_pending(request: Request, response: Response) -> Response:
-    """Return an error's response with the headers of ``self.response``, except those that describe another body."""
-    exchange = request._exchange
-    if exchange.pending is None:
-        return response
-    pairs = [pair for pair in exchange.pending.headers.pairs if not pair[0].lower().startswith("content-")]
-    return merge_pending(response, Response(headers=pairs), keeps_status=True)
-
-
-def _author_response(request: Request, failure: Exception) -> Flow[Response]:
-    """Return the response of the author's error handler; the plain one if there is none, or it must not see this."""
+def _without_handler(
+    request: Request, failure: Exception
+) -> tuple[Response | tuple[ErrorHandler, bool, str], Exception]:
+    """Return the response that needs no error handler of the author's, or that handler; and the exception it is for."""
+    if isinstance(failure, Redirect):
+        try:
+            return redirect_response(failure, request), failure
+        except HTTPError as error:  # it leads to another site, or the Host is malformed
+            failure = error.with_traceback(None)  # which refers to this frame
     status = failure.status if isinstance(failure, HTTPError) else 500
     handler, expected, text_type = config_of(request._exchange).error_handler_for(failure, status)
     if handler is None or isinstance(failure, ClientDisconnect) or _is_options(request, failure):
-        return _default_response(request, failure)
-    if handler.asking is not None and (yield from _is_refused(request, handler.asking, failure)):
-        return _default_response(request, failure)
-    if not expected and not isinstance(failure, HTTPError):
-        log_failure(request, failure)
-    function = partial(_call_once, handler.function, [*handler.arguments(request, failure)])
-    result = yield from call_asking(request, handler.asking, handler.kind, function)
-    response = as_response(result)
+        return _default_response(request, failure), failure
+    return (handler, expected, text_type), failure
+
+
+def _with_pending(response: Response, pending: Response) -> Response:
+    """Return an error's response with the headers of ``self.response``, except those that describe another body."""
+    pairs = [pair for pair in pending.headers.pairs if not pair[0].lower().startswith("content-")]
+    return merge_pending(response, Response(headers=pairs), keeps_status=True)
+
+
+def _author_response(
+    request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
+) -> Flow[Response]:
+    """Return the response of the author's error handler; the plain one if it must not see this, or raises an error."""
+    try:
+        if handler.asking is not None and (yield from _is_refused(request, handler.asking, failure)):
+            return _default_response(request, failure)
+        if not expected and not isinstance(failure, HTTPError):
+            log_failure(request, failure)
+        function = partial(_call_once, handler.function, [*handler.arguments(request, failure)])
+        result = yield from call_asking(request, handler.asking, handler.kind, function)
+        response = as_response(result)
+    except (HTTPError, Redirect) as error:  # raised by the error handler
+        del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle
+        return _default_response(request, error)
     if not states_status(result):
-        response.status = status
+        response.status = failure.status if isinstance(failure, HTTPError) else 500
     if response.content_type is None and (isinstance(response.body, str | bytes) or is_stream(response.body)):
         response.content_type = text_type
     if isinstance(failure, HTTPError):  # Allow, WWW-Authenticate, Retry-After: part of what the status means

@@ -34,11 +34,12 @@ from micropie import files, streams
 from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect, logger, raise_any
 from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
-from micropie.flow.errors import internal_error
+from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, open_resources
 from micropie.http import (
     CSRF_FIELD,
+    ERRORS,
     JSON,
     NO_OTHER_HEADERS,
     Answer,
@@ -149,16 +150,23 @@ def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str
     """Return a request's route, with the arguments and values in its path. Set the configuration and the route.
 
     If there is no route, the last value takes its place: a mounted application that answers by itself, or the
-    exception to raise once hooks have seen the request.
+    exception to raise once hooks have seen the request. Where there are none, it is raised now.
     """
-    exchange = request._exchange
+    exchange, refusal = request._exchange, None
     try:
         found = site.find(request)
     except Exception as error:
-        exchange.config = site.config_of(request)
-        if exchange.config.settings.debug:
+        exchange.config = config = site.config_of(request)
+        if config.settings.debug:
             exchange.list_routes = site.entries
-        return None, (), {}, site.refusal(request, error)
+        refusal = site.refusal(request, error)
+        if config.middlewares or config.sessions.opens_ahead:
+            return None, (), {}, refusal
+    if refusal is not None:
+        try:
+            raise refusal
+        finally:
+            del refusal
     if type(found) is Handover:
         exchange.config = found.config
         return None, (), {}, found
@@ -276,7 +284,7 @@ def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
     exchange = request._exchange
     if isinstance(result, Handover):
         return result
-    if isinstance(result, HTTPError | Redirect):  # as if it were raised, without a traceback that refers to it
+    if isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it
         return (yield from _failed(request, result))
     if isawaitable(result):  # of a decorated ``async def``
         result = yield AWAIT, itself, (result,)
@@ -318,8 +326,12 @@ def _complete(request: Request, response: Response | None, failure: Exception | 
     exchange.stream = stream
     exchange.before_head = ()
     try:
-        if response is None or exchange.hooks is not None:
+        if exchange.hooks is not None:
             response, stream = yield from _changed_by_hooks(request, response, stream, failure)
+        elif response is None:
+            assert failure is not None  # noqa: S101
+            response = yield from respond_to(request, failure)
+            exchange.stream = stream = stream_of(response.body)
         if stream is not None:
             early = EarlyHead(exchange, response, stream, partial(_complete_head, request, response, stream))
             yield from stream.fetch_first(exchange.is_on_loop, early)
@@ -345,8 +357,7 @@ def _changed_by_hooks(
     """
     exchange = request._exchange
     body = None if response is None else response.body
-    hooks = () if exchange.hooks is None else exchange.hooks.after
-    response = yield from run_after(hooks, request, response, failure)
+    response = yield from run_after(exchange.hooks.after, request, response, failure)
     if type(response.body) is FileReference:
         response = yield from files.open_file(request, response)
     if response.body is not body:
@@ -374,7 +385,7 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
     session = exchange.session
     if session is not None:
         return (yield from _complete_with_session(request, session, response, stream))
-    return _encode(request, response, stream)
+    return _encode(exchange, response, stream)
 
 
 def _may_read_session(exchange: Exchange) -> bool:
@@ -390,7 +401,7 @@ def _complete_with_session(
     store = config_of(exchange).sessions
     saves = session.changed and (response.status not in _FAILURES or store.saves_on_error)
     _keep_private(request, session, response, saves)
-    answer = _encode(request, response, stream)
+    answer = _encode(exchange, response, stream)
     if saves:
         if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
             _warn_of_change(request, session)
@@ -435,12 +446,11 @@ def _warn_of_change(request: Request, session: Session) -> None:
     )
 
 
-def _encode(request: Request, response: Response, stream: ChunkedBody | None) -> Answer:
-    """Return the answer; keep its status and length on the request for functions of ``on_close``."""
-    exchange = request._exchange
-    answer = encode(response, stream, request.method == "HEAD", exchange.config.text_type)
+def _encode(exchange: Exchange, response: Response, stream: ChunkedBody | None) -> Answer:
+    """Return the answer; keep its status and length on the exchange for functions of ``on_close``."""
+    answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
     if exchange.closers is not None:
-        exchange.status = None if request.broken_off else answer[0]
+        exchange.status = None if exchange.broken_off else answer[0]
         exchange.length = answer[2]
     return answer
 
@@ -471,7 +481,7 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
         exchange.session = None
         # An HTTPError is a session backend's 503, which is in the log, or from an error page's own stream.
         last = error_answer(request, error) if isinstance(error, HTTPError) else internal_error(request, error)
-        return _encode(request, last, None)
+        return _encode(exchange, last, None)
     else:
         if is_server_s:
             raise failure

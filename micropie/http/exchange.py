@@ -226,7 +226,8 @@ class Exchange:
     @computed
     def query(self) -> Parameters:
         """The query's parameters: name -> values, in order. Raises 400 for a malformed query."""
-        return parse_query(self.query_string, self.config.limits)
+        raw = self.query_string
+        return parse_query(raw, self.config.limits) if raw else {}
 
     @property
     def signer(self) -> CookieSigner:
@@ -498,7 +499,7 @@ class Exchange:
         raise NotImplementedError
 
     def header(self, name: str) -> str | None:
-        """Return the value of one header, its name in lower case, or None."""
+        """Return the value of one header, its name in lower case, or None: faster than ``headers`` for a few of them."""
         return self.headers.get(name)
 
     def body_headers(self) -> tuple[str, str | None]:

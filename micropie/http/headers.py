@@ -40,10 +40,6 @@ def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[
     return decorate
 
 
-def _pairs(headers: HeadersLike) -> Iterable[tuple[str, str]]:
-    return headers.items() if isinstance(headers, Mapping) else headers
-
-
 _UNDERSCORE = ord("_")
 
 
@@ -60,10 +56,9 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_joined", "raw")
 
     def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
-        self.raw = raw
-        self._joined = dict(raw)  # of bytes: few values are read, and each is decoded then
-        if len(self._joined) < len(raw) or _UNDERSCORE in b"".join(self._joined):
-            self.raw = [pair for pair in raw if _UNDERSCORE not in pair[0]]
+        self.raw = [pair for pair in raw if _UNDERSCORE not in pair[0]]
+        self._joined = dict(self.raw)  # of bytes: few values are read, and each is decoded then
+        if len(self._joined) < len(self.raw):
             values: dict[bytes, list[bytes]] = {}
             for name, value in self.raw:
                 values.setdefault(name, []).append(value)
@@ -107,7 +102,7 @@ class MutableHeaders(MutableMapping[str, str]):
     __slots__ = ("pairs",)
 
     def __init__(self, headers: HeadersLike = ()) -> None:
-        self.pairs: HeaderPairs = [] if headers == () else list(_pairs(headers))
+        self.pairs: HeaderPairs = [*(headers.items() if isinstance(headers, Mapping) else headers)] if headers else []
 
     def __setitem__(self, name: str, value: str) -> None:
         self._remove(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 
 from micropie.errors import PHRASES, HTTPError, in_words_of
 from micropie.http.binding_errors import BindingError
@@ -44,9 +45,12 @@ body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh a
 @media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #ddd }} }}
 </style>
 <h1>{title}</h1>
-<p>{message}</p>
-</html>
-"""
+<p>"""
+
+
+@lru_cache(maxsize=256)  # a few statuses, each in a few languages
+def _page_head(title: str) -> str:
+    return _PAGE.format(title=escape(title))
 
 
 def error_answer(request: Request, error: HTTPError) -> Response:
@@ -84,10 +88,10 @@ def translated(request: Request, sentence: str) -> str:
 
 def wanted_form(request: Request) -> str:
     """Return the form of an error that the client can use: "html", "json" or "text"."""
-    with suppress(HTTPError):  # too many headers, a malformed Content-Length
-        accept = request.headers.get("accept") or "*/*"
-        if accept != "*/*":
-            return _wanted_of(accept)
+    accept = request._exchange.header("accept") or "*/*"
+    if accept != "*/*":
+        return _wanted_of(accept)
+    with suppress(HTTPError):  # a malformed Content-Length
         if request.method not in ("GET", "HEAD") and request.is_json:
             return "json"
     return "text"
@@ -104,7 +108,7 @@ def _as_page(error: HTTPError, title: str, message: str, headers: HeadersLike) -
     message = "" if message == title else escape(message)
     if isinstance(error, BindingError):  # a visitor may have filled in a form
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
-    return Response(_PAGE.format(title=escape(title), message=message), error.status, headers, HTML)
+    return Response(f"{_page_head(title)}{message}</p>\n</html>\n", error.status, headers, HTML)
 
 
 def problem_members(status: int, message: str) -> dict[str, object]:

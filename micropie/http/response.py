@@ -194,15 +194,15 @@ def _as_it_is(result: object) -> Response:
             raise ResponseError(
                 f"a handler returned {result!r:.200}: a status comes first, return status, body; for JSON return a list"
             )
-    if isinstance(result, _ERRORS):
+    if isinstance(result, ERRORS):
         raise result
     return Response(result)
 
 
 _WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
-_ERRORS = (HTTPError, Redirect)  # not ``HTTPError | Redirect``, which would make a union with each call
-_WITH_STATUS = (Response, *_ERRORS)
+ERRORS = (HTTPError, Redirect)  # not ``HTTPError | Redirect``, which would make a union with each call
+_WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
 

@@ -23,7 +23,7 @@ from micropie.routing.checks import (
     takes_first,
 )
 from micropie.routing.compiler import build_site
-from micropie.routing.config import Config, ErrorKey, Registrations, check_error_key, config_of, placed
+from micropie.routing.config import Config, ErrorHandler, ErrorKey, Registrations, check_error_key, config_of, placed
 from micropie.routing.decorators import (
     COMMAND,
     DESCRIPTION,
@@ -82,7 +82,7 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 # fmt: off
 __all__ = [
     "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES", "WILDCARD",
-    "Asking", "Check", "Checking", "Config", "ErrorKey", "Function",
+    "Asking", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
     "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Registrations", "Route", "RouteEntry",
     "RouteMark", "RouteMatch", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site", "check_error_key",
     "check_middlewares",

@@ -216,7 +216,7 @@ class Config(MessageConfig):
         inherited: Sequence[ErrorHandlers] = outer.error_handlers if outer else ()
         if "errors" in own:  # it has decided how its errors look
             inherited = handlers_of_classes(inherited)
-        self.error_handlers: Sequence[ErrorHandlers] = [(handlers, self.text_type), *inherited]
+        self.error_handlers = [(handlers, self.text_type), *inherited] if handlers else inherited
         """This application's own, then those of the applications around it that answer for it, too."""
         self.dumps = dumps_with(settings.encoders)
         """Writes JSON, with its own encoders."""
@@ -284,9 +284,9 @@ class Config(MessageConfig):
         classes, then its status, then ``HTTPError`` and ``Exception``, which mean any error. An error is expected if
         the handler names its class or a base class of it other than these two.
         """
-        kinds = type(error).__mro__
-        own = [kind for kind in kinds if kind not in _CATCH_ALL]
         for handlers, text_type in self.error_handlers:
+            kinds = type(error).__mro__
+            own = [kind for kind in kinds if kind not in _CATCH_ALL]
             for key in (*own, status, *_CATCH_ALL):
                 if key in handlers and (key is status or key in kinds):
                     return handlers[key], key in own, text_type
