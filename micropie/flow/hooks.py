@@ -76,7 +76,7 @@ class _ClassHook(_Hook):
         self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
 
     def before(self, request: Request, **given: object) -> Flow[object]:
-        changes = yield from call(self._before_kind, partial(self._before, **given), request)
+        changes = yield from call(self._before_kind, _with(self._before, given), request)
         return None if changes is None else _changed(Response(""), changes, self._name)
 
     def after(
@@ -84,8 +84,12 @@ class _ClassHook(_Hook):
     ) -> Flow[_Outcome]:
         assert response is not None  # noqa: S101
         arguments = request, response.status, response.body, response.headers.pairs
-        changes = yield from call(self._after_kind, partial(self._after, **given), *arguments)
+        changes = yield from call(self._after_kind, _with(self._after, given), *arguments)
         return response if changes is None else _changed(response, changes, self._name), failure
+
+
+def _with(function: Callable[..., object], given: dict[str, object]) -> Callable[..., object]:
+    return partial(function, **given) if given else function
 
 
 class _FlowHook(_Hook):

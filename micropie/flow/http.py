@@ -27,13 +27,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from inspect import isawaitable
 from typing import Any
 
 from micropie import files, streams
 from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect, logger, raise_any
-from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
+from micropie.execution import (
+    ANSWER,
+    AWAIT,
+    INLINE,
+    IO,
+    MOUNT,
+    POOL,
+    Flow,
+    Limited,
+    TookTooLong,
+    is_awaitable,
+    itself,
+    no_function,
+)
 from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, open_resources
@@ -57,7 +69,6 @@ from micropie.http import (
     make_private,
     merge_pending,
     receive_body,
-    states_status,
     with_html,
 )
 from micropie.routing import (
@@ -156,14 +167,14 @@ def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str
     try:
         found = site.find(request)
     except Exception as error:
-        exchange.config = config = site.config_of(request)
-        if config.settings.debug:
+        exchange.config = site.config_of(request)
+        if exchange.config.settings.debug:
             exchange.list_routes = site.entries
         refusal = site.refusal(request, error)
-        if config.middlewares or config.sessions.opens_ahead:
-            return None, (), {}, refusal
     if refusal is not None:
         try:
+            if exchange.config.middlewares or exchange.config.sessions.opens_ahead:
+                return None, (), {}, refusal
             raise refusal
         finally:
             del refusal
@@ -266,7 +277,7 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
         return (yield POOL, route.call, arguments)
     try:
         result = yield Limited(route.limited_step_kind, seconds), route.call, arguments
-        if isawaitable(result):  # a decorated ``async def`` has done nothing yet
+        if is_awaitable(result):  # a decorated ``async def`` has done nothing yet
             result = yield Limited(AWAIT, seconds), itself, (result,)
     except TookTooLong:
         label = request._exchange.label
@@ -286,16 +297,13 @@ def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
         return result
     if isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it
         return (yield from _failed(request, result))
-    if isawaitable(result):  # of a decorated ``async def``
+    if is_awaitable(result):  # of a decorated ``async def``
         result = yield AWAIT, itself, (result,)
     if type(result) is EncodedAnswer and exchange.hooks is None and exchange.session is None:
         return result
     if exchange.config.settings.debug and (result is None or type(result) is int):
         _warn_of_result(exchange, result)
-    response = as_response(result)
-    if exchange.pending is not None:
-        response = merge_pending(response, exchange.pending, states_status(result))
-        exchange.pending = None  # a generator may set headers anew before its first chunk
+    response, exchange.pending = as_response(result, exchange.pending), None  # a generator may set headers anew
     if type(response.body) is FileReference:
         response = yield from files.open_file(request, response)
     return (yield from _complete(request, response, None))

@@ -152,13 +152,20 @@ class EncodedAnswer(tuple[int, "str | None", "int | None", Sequence[tuple[str, s
     __slots__ = ()
 
 
-def as_response(result: object) -> Response:
+def as_response(result: object, pending: Response | None = None) -> Response:
     """Return a handler's result as a new ``Response``, because an author may return the same object twice.
 
-    A template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was
+    ``pending`` is what was set on ``self.response``. A mere body becomes its body; another answer is merged with it. A
+    template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was
     returned, and ``ResponseError`` for a body before its status, or an answer with a second status beside it.
     """
-    return with_html(_as_it_is(result))
+    response = _as_it_is(result)
+    if response is None:
+        response = pending or Response()
+        response.body = result
+    elif pending is not None:
+        response = merge_pending(response, pending, states_status(result))
+    return with_html(response)
 
 
 def with_html(response: Response) -> Response:
@@ -171,7 +178,8 @@ def with_html(response: Response) -> Response:
     return response
 
 
-def _as_it_is(result: object) -> Response:
+def _as_it_is(result: object) -> Response | None:
+    """Return a result that is an answer as a new ``Response``; None for one that is a body."""
     if isinstance(result, Response):
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
     if type(result) is EncodedAnswer:
@@ -196,7 +204,7 @@ def _as_it_is(result: object) -> Response:
             )
     if isinstance(result, ERRORS):
         raise result
-    return Response(result)
+    return None
 
 
 _WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
