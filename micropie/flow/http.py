@@ -293,16 +293,18 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
     """Return the answer for any result, with the values set on ``self.response``."""
     exchange = request._exchange
-    if isinstance(result, Handover):
-        return result
-    if isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it
-        return (yield from _failed(request, result))
-    if is_awaitable(result):  # of a decorated ``async def``
-        result = yield AWAIT, itself, (result,)
-    if type(result) is EncodedAnswer and exchange.hooks is None and exchange.session is None:
-        return result
-    if exchange.config.settings.debug and (result is None or type(result) is int):
+    config = config_of(exchange)
+    if config.settings.debug and (result is None or type(result) is int):
         _warn_of_result(exchange, result)
+    if type(result) not in config.body_encoders:  # nothing more than a body
+        if isinstance(result, Handover):
+            return result
+        if isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it
+            return (yield from _failed(request, result))
+        if is_awaitable(result):  # of a decorated ``async def``
+            result = yield AWAIT, itself, (result,)
+        if type(result) is EncodedAnswer and exchange.hooks is None and exchange.session is None:
+            return result
     response, exchange.pending = as_response(result, exchange.pending), None  # a generator may set headers anew
     if type(response.body) is FileReference:
         response = yield from files.open_file(request, response)
@@ -391,9 +393,17 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
         if exchange.header("cookie") and stream.source.file is None and _may_read_session(exchange):
             exchange.opened_session()  # for a later chunk, when no header can say any more that the answer is private
     session = exchange.session
-    if session is not None:
-        return (yield from _complete_with_session(request, session, response, stream))
-    return _encode(exchange, response, stream)
+    if session is None:
+        return _encode(exchange, response, stream)
+    saves = session.changed and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)
+    _keep_private(exchange, session, response, saves)
+    answer = _encode(exchange, response, stream)
+    if saves:
+        answer = yield from _save_session(request, session, answer)
+    if stream is not None or exchange.tasks:
+        session.seal()
+        exchange.session = session
+    return answer
 
 
 def _may_read_session(exchange: Exchange) -> bool:
@@ -401,34 +411,24 @@ def _may_read_session(exchange: Exchange) -> bool:
     return handlers_route(exchange) is not None and bool(exchange.config.sessions.find_id(exchange))
 
 
-def _complete_with_session(
-    request: Request, session: Session, response: Response, stream: ChunkedBody | None
-) -> Flow[Answer]:
-    """Encode the answer, then save the session: an answer that can't be sent must not leave a session behind."""
+def _save_session(request: Request, session: Session, answer: Answer) -> Flow[Answer]:
+    """Save the session, and return the answer with its cookie. An answer that can't be sent must not leave a session
+    behind, so it is encoded before.
+    """
     exchange = request._exchange
-    store = config_of(exchange).sessions
-    saves = session.changed and (response.status not in _FAILURES or store.saves_on_error)
-    _keep_private(request, session, response, saves)
-    answer = _encode(exchange, response, stream)
-    if saves:
-        if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
-            _warn_of_change(request, session)
-        exchange.session = None  # if saving fails, the error's answer must not try again
-        cookies = [(yield from store.close(session, request.scheme, request.root_path))]
-        if session.renewed:
-            cookies.append(deleting_cookie(request))
-        status, content_type, length, pairs, body, stream = answer
-        added = [("set-cookie", cookie) for cookie in cookies if cookie is not None]
-        answer = status, content_type, length, [*pairs, *added], body, stream
-    if stream is not None or exchange.tasks:
-        session.seal()
-        exchange.session = session
-    return answer
+    if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
+        _warn_of_change(request, session)
+    exchange.session = None  # if saving fails, the error's answer must not try again
+    cookies = [(yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path))]
+    if session.renewed:
+        cookies.append(deleting_cookie(request))
+    status, content_type, length, pairs, body, stream = answer
+    added = [("set-cookie", cookie) for cookie in cookies if cookie is not None]
+    return status, content_type, length, [*pairs, *added], body, stream
 
 
-def _keep_private(request: Request, session: Session, response: Response, saves: bool) -> None:
+def _keep_private(exchange: Exchange, session: Session, response: Response, saves: bool) -> None:
     """Set the headers that keep caches from giving the answer to another client (RFC 9111, section 4.1)."""
-    exchange = request._exchange
     if session.accessed:
         add_vary(response.headers, "Cookie")
         response.headers.add_missing([("cache-control", "private")])

@@ -21,6 +21,7 @@ from micropie.http.multidict import MultiDict
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated, wanted_form
 from micropie.http.request import Request, WebSocketRequest, bound_request, current_request
 from micropie.http.response import (
+    BODIES,
     ERRORS,
     HTML,
     JSON,
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AHEAD", "BUILTINS", "CHUNK", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "ERRORS", "FORM", "HTML", "JSON",
+    "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "ERRORS", "FORM", "HTML", "JSON",
     "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PROBLEM",
     "PROBLEM_SCHEMA", "TEXT", "TOKEN", "Address", "Answer", "BindingError", "BindingErrors", "Body", "Changes",
     "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference", "GivenStatus",

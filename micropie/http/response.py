@@ -159,7 +159,7 @@ def as_response(result: object, pending: Response | None = None) -> Response:
     template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was
     returned, and ``ResponseError`` for a body before its status, or an answer with a second status beside it.
     """
-    response = _as_it_is(result)
+    response = None if type(result) in BODIES else _as_it_is(result)
     if response is None:
         response = pending or Response()
         response.body = result
@@ -206,6 +206,9 @@ def _as_it_is(result: object) -> Response | None:
         raise result
     return None
 
+
+# The types of most results. They are a body, and neither HTML by itself nor a stream.
+BODIES = frozenset({str, bytes, dict, list, type(None)})
 
 _WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
@@ -286,7 +289,7 @@ def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text
         # Otherwise this object itself stays, by which drivers know the usual head.
         pairs = pairs if len(headers) == 1 and headers[0] is NOSNIFF else headers
     if content_type is None and response.content_type:
-        content_type = check_value("content-type", response.content_type)
+        content_type = _checked_type(response.content_type)
     body, is_json = encode_body(response.body if stream is None else None, content_type)
     if not has_content:
         return status, None, None, pairs, b"", stream
@@ -316,11 +319,11 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
     8.1). Raises ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
     """
     if isinstance(body, str):
-        charset = content_type and _CHARSET.search(content_type)
-        if not charset or charset[1].lower() in ("utf-8", "utf8"):
+        charset = None if content_type is None else _charset_of(content_type)
+        if charset is None:
             return body.encode(), False
         try:
-            return body.encode(codec_of(charset[1])), False
+            return body.encode(codec_of(charset)), False
         except (LookupError, UnicodeEncodeError) as error:
             problem = str(error)
         raise ResponseError(f"text can't be sent as {content_type!r}: {problem}")
@@ -332,6 +335,18 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
 
 
 _CHARSET = pattern(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
+
+
+@lru_cache(maxsize=256)  # types are few and the same in every answer
+def _charset_of(content_type: str) -> str | None:
+    """Return the charset that a content type states; None for none, and for UTF-8."""
+    charset = _CHARSET.search(content_type)
+    return None if charset is None or charset[1].lower() in ("utf-8", "utf8") else charset[1]
+
+
+@lru_cache(maxsize=256)
+def _checked_type(content_type: str) -> str:
+    return check_value("content-type", content_type)
 
 
 def checked_headers(

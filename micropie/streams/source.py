@@ -96,7 +96,7 @@ import anyio
 
 from micropie.errors import ClientDisconnect, ResponseError
 from micropie.execution import CHUNK, CLEAN_UP_WITHIN, CLOSE, Flow, Step, current, no_function
-from micropie.http import Answer, Exchange, Response, html, is_html
+from micropie.http import BODIES, Answer, Exchange, Response, html, is_html
 from micropie.pool import RemoteChunks
 from micropie.streams.files import FILE_CHUNK, FileRange
 
@@ -421,19 +421,16 @@ def as_bytes(chunk: object) -> bytes:
     raise ResponseError(f"a stream's chunks are text or bytes, not {type(chunk).__name__}")
 
 
-_NO_STREAMS = frozenset({str, bytes, dict, list, type(None)})
-
-
 def is_stream(body: object) -> bool:
     """Return whether ``body`` comes in chunks that are yet to be made: an iterator or a file object."""
-    if type(body) in _NO_STREAMS:
+    if type(body) in BODIES:
         return False
     return hasattr(body, "__aiter__") or isinstance(body, Iterator) or callable(getattr(body, "read", None))
 
 
 def source_of(body: object) -> LoopSource | ThreadSource | None:
     """Return the source that an iterator or a file is; None for any other body. A list is JSON and no source."""
-    if type(body) in _NO_STREAMS:  # the checks below take as long as encoding such a body
+    if type(body) in BODIES:  # the checks below take as long as encoding such a body
         return None
     if isinstance(body, LoopSource | ThreadSource):
         return body
@@ -455,7 +452,7 @@ async def entered(subscription: Any) -> AsyncIterator[object]:
 
 def stream_of(body: object) -> Stream | None:
     """Return ``body`` as a stream if it is an iterator or a file, else None."""
-    source = source_of(body)
+    source = None if type(body) in BODIES else source_of(body)
     return None if source is None else Stream(source)
 
 
