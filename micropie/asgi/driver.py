@@ -13,7 +13,7 @@ from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import encode_headers, head_message, send_streamed
 from micropie.errors import logger
-from micropie.execution import ANSWER, AWAIT, AnyStep, LoopLocal, current
+from micropie.execution import ANSWER, AWAIT, RECEIVE, LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
 from micropie.http import Receive, Request, Scope, Send, start_failed
 from micropie.routing import Handover, Site
@@ -82,15 +82,17 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     failure: BaseException | None = None
     try:
         exchange.send = send
-        step: AnyStep = flow.send(None)
-        kind, function, arguments = step
-        if kind is AWAIT:  # most requests have no other step: without a coroutine around it
+        kind, function, arguments = flow.send(None)
+        while kind is AWAIT or kind is RECEIVE:  # most requests have no other steps: without a coroutine around them
             try:
-                result = await function(*arguments)
+                result = await (function(*arguments) if kind is AWAIT else exchange.receive_piece())
             except BaseException as error:
                 failure = error
-            step = flow.send(result) if failure is None else flow.throw(failure)
-        answer: Any = step[2] if step[0] is ANSWER else await perform(flow, exchange, step)
+            kind, function, arguments = flow.send(result) if failure is None else flow.throw(failure)
+            failure = None
+        answer: Any = arguments
+        if kind is not ANSWER:
+            answer = await perform(flow, exchange, (kind, function, arguments))
         next(flow, None)  # ends it: to close it takes longer
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own

@@ -114,6 +114,15 @@ class ASGIExchange(StreamedExchange):
         # HTTP/2 may bring several cookies (RFC 9113, section 8.2.3).
         return (b"; " if name == "cookie" else b", ").join(values).decode("latin-1") if values else None
 
+    def body_headers(self) -> tuple[str, str | None]:
+        media_type, length = b"", None
+        for name, value in self.scope["headers"]:
+            if name == b"content-type":
+                media_type = media_type + b"," + value if media_type else value  # two are no type
+            elif name == b"content-length":
+                length = value if length is None or length == value else b"two that differ"
+        return media_type.decode("latin-1"), None if length is None else length.decode("latin-1")
+
     @property
     def query_string(self) -> str:  # type: ignore[override]
         return self.scope["query_string"].decode("latin-1")  # type: ignore[no-any-return]

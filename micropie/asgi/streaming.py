@@ -300,7 +300,7 @@ class StreamSender:
     async def _send_items(self, send: Send) -> None:
         source, left = self._source, CHUNKS_PER_CHECK
         encode, events = source.encoder, source.events
-        takes_bytes = encode is as_bytes
+        is_plain = encode is as_bytes
         self._is_advancing = True
         self._silent_since = monotonic()
         if self._outcome is not None:
@@ -308,7 +308,10 @@ class StreamSender:
         async for item in source.items_left:
             if events is not None and events.shutdown.is_over:
                 return
-            chunk = item if takes_bytes and item.__class__ is bytes else encode(item)
+            if is_plain and item.__class__ is str:
+                chunk = item.encode()
+            else:
+                chunk = item if is_plain and item.__class__ is bytes else encode(item)
             if chunk:  # some servers take an empty one for the end
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})

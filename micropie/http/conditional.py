@@ -51,7 +51,7 @@ def http_date(seconds: int) -> str:
 
 def parse_http_date(value: str) -> int | None:
     """Parse a date in any of HTTP's three formats into seconds since 1970. Returns None for anything else."""
-    if not _DATE.fullmatch(value.strip()):
+    if not value or not _DATE.fullmatch(value.strip()):
         return None
     try:
         from email.utils import mktime_tz, parsedate_tz
@@ -95,6 +95,8 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     known = headers.get("if-none-match")
     if known is not None:
         opaque = etag.removeprefix("W/")
+        if known == opaque:  # as browsers send it
+            return True
         return known.strip() == "*" or any(tag == opaque for _, tag in _ENTITY_TAG.findall(known))
     date = parse_http_date(headers.get("if-modified-since", ""))
     return date is not None and modified <= date

@@ -503,11 +503,8 @@ class Exchange:
         return self.headers.get(name)
 
     def body_headers(self) -> tuple[str, str | None]:
-        """Return Content-Type or "", and Content-Length or None. One that is stated twice in the same words counts."""
-        length = self.header("content-length")
-        if length is not None and "," in length and len(stated := {*self.headers.get_all("content-length")}) == 1:
-            length = stated.pop()
-        return self.header("content-type") or "", length
+        """Return Content-Type or "", and Content-Length or None; without parsing all headers if possible."""
+        return self.header("content-type") or "", self.header("content-length")
 
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
         """Return the headers as the server gives them, with names in lower case."""

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.escaping import html_body, is_html_type
-from micropie.http.headers import MutableHeaders
+from micropie.http.headers import MutableHeaders, cached_if_short
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
@@ -337,14 +337,14 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
 _CHARSET = pattern(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
 
 
-@lru_cache(maxsize=256)  # types are few and the same in every answer
+@cached_if_short(256)  # types are few and the same in every answer
 def _charset_of(content_type: str) -> str | None:
     """Return the charset that a content type states; None for none, and for UTF-8."""
     charset = _CHARSET.search(content_type)
     return None if charset is None or charset[1].lower() in ("utf-8", "utf8") else charset[1]
 
 
-@lru_cache(maxsize=256)
+@cached_if_short(256)
 def _checked_type(content_type: str) -> str:
     return check_value("content-type", content_type)
 

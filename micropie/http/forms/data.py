@@ -81,7 +81,9 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     """
     text = query if isinstance(query, str) else query.decode("latin-1")
     # Nearly all queries are so short that they can't pass a limit: nothing has to be counted.
-    is_short = len(text) <= min(limits.max_fields, limits.max_form_field_size, limits.max_data_size)
+    size = len(text)
+    is_short = size <= limits.max_fields and size <= limits.max_form_field_size and size <= limits.max_data_size
+    is_plain = is_short and "%" not in text and "+" not in text and text.isascii() and "\0" not in text
     budget = None if is_short else Budget(limits)
     fields: dict[str, list[str]] = {}
     text = text.removesuffix("&")
@@ -91,7 +93,9 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
             budget.begin()
         if pair:
             name, _, value = pair.partition("=")
-            fields.setdefault(_decoded(name, budget), []).append(_decoded(value, budget))
+            if not is_plain:
+                name, value = _decoded(name, budget), _decoded(value, budget)
+            fields.setdefault(name, []).append(value)
     return fields
 
 
