@@ -78,7 +78,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     exchange = ASGIExchange(scope, receive)
     request = Request(exchange)
     token = current.set(request)
-    flow = respond(site, request)
+    flow: Any = respond(site, request)
     failure: BaseException | None = None
     try:
         exchange.send = send

@@ -72,17 +72,19 @@ class ResolvedFile(NamedTuple):
     version: Facts
     """Of the file that is not compressed, also where this is a compressed one."""
 
+    @property
+    def etag(self) -> str:
+        """A strong entity tag, made of the time of the last change in nanoseconds, the size and the coding.
 
-@lru_cache(maxsize=1024)
-def validators_of(resolved: ResolvedFile) -> tuple[str, int]:
-    """Return a strong entity tag, made of the time of the last change in nanoseconds, the size and the coding; and the
-    time of the last change in seconds since 1970, never in the future (RFC 9110, section 8.8.2.1).
+        Machines that keep the files' times have the same tags. A change of a file's bytes that leaves its size and its
+        time alone is not noticed.
+        """
+        return f'"{self.modified_ns:x}-{self.size:x}{self.coding and "-" + self.coding}"'
 
-    Machines that keep the files' times have the same tags. A change of a file's bytes that leaves its size and its time
-    alone is not noticed.
-    """
-    tag = f"{resolved.modified_ns:x}-{resolved.size:x}{resolved.coding and '-' + resolved.coding}"
-    return f'"{tag}"', max(0, min(resolved.modified_ns // 1_000_000_000, int(time.time())))
+    @property
+    def modified(self) -> int:
+        """The time of the last change in seconds since 1970, never in the future (RFC 9110, section 8.8.2.1)."""
+        return max(0, min(self.modified_ns, time.time_ns())) // 1_000_000_000
 
 
 @cached_if_short(256)  # browsers send few different ones

@@ -19,16 +19,7 @@ from micropie.errors import HTTPError, ResponseError, SetupError, is_count
 from micropie.execution import IO, Flow
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.fingerprints import KNOWN, LARGEST_ASKED, Fingerprint, fingerprint, fingerprint_for_url
-from micropie.files.lookup import (
-    Key,
-    ResolvedFile,
-    codings_for,
-    find,
-    is_still,
-    open_resolved,
-    resolved_root,
-    validators_of,
-)
+from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent import CONTENTS, LARGEST, LONGEST_PATH, OVERHEAD, RECENT
 from micropie.http import (
     DOTS_AND_EMPTY,
@@ -233,8 +224,9 @@ def _selection(request: Request, response: Response, resolved: ResolvedFile) -> 
     """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1)."""
     if response.status != 200 or request.method not in ("GET", "HEAD"):
         return Selection(response.status, 0, resolved.size)
-    stated, (etag, modified) = response.headers.get_all("ETag"), validators_of(resolved)  # the author's goes first
-    return select(request.headers, request.method, stated[0] if stated else etag, modified, resolved.size)
+    stated = response.headers.get_all("ETag")  # the author's goes first
+    etag = stated[0] if stated else resolved.etag
+    return select(request.headers, request.method, etag, resolved.modified, resolved.size)
 
 
 def _described(
@@ -249,8 +241,7 @@ def _described(
     headers = answer.headers
     own = [("Cache-Control", cache_control)]
     if response.status == 200:  # not for an error page
-        etag, modified = validators_of(resolved)
-        own += ("ETag", etag), ("Last-Modified", http_date(modified)), ("Accept-Ranges", "bytes")
+        own += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
     headers.add_missing(own)
     if selection.status == 304:
         headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]

@@ -31,7 +31,7 @@ from typing import Any
 
 from micropie import files, streams
 from micropie.csrf import deleting_cookie
-from micropie.errors import ClientDisconnect, HTTPError, Redirect, logger, raise_any
+from micropie.errors import ClientDisconnect, HTTPError, logger, raise_any
 from micropie.execution import (
     ANSWER,
     AWAIT,
@@ -50,6 +50,7 @@ from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, open_resources
 from micropie.http import (
+    BODIES,
     CSRF_FIELD,
     ERRORS,
     JSON,
@@ -173,7 +174,7 @@ def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str
         refusal = site.refusal(request, error)
     if refusal is not None:
         try:
-            if exchange.config.middlewares or exchange.config.sessions.opens_ahead:
+            if config_of(exchange).middlewares or exchange.config.sessions.opens_ahead:
                 return None, (), {}, refusal
             raise refusal
         finally:
@@ -293,10 +294,9 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
     """Return the answer for any result, with the values set on ``self.response``."""
     exchange = request._exchange
-    config = config_of(exchange)
-    if config.settings.debug and (result is None or type(result) is int):
+    if exchange.config.settings.debug and (result is None or type(result) is int):
         _warn_of_result(exchange, result)
-    if type(result) not in config.body_encoders:  # nothing more than a body
+    if type(result) not in BODIES and not isinstance(result, Response):
         if isinstance(result, Handover):
             return result
         if isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it

@@ -90,8 +90,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "ERRORS", "FORM", "HTML", "JSON",
-    "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PROBLEM",
+    "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "ERRORS", "FORM", "HTML",
+    "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PROBLEM",
     "PROBLEM_SCHEMA", "TEXT", "TOKEN", "Address", "Answer", "BindingError", "BindingErrors", "Body", "Changes",
     "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference", "GivenStatus",
     "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits", "Message", "MessageConfig", "MessageSettings",
@@ -104,8 +104,8 @@ __all__ = [
     "get_flashed_messages", "has_large_body", "html", "http_date", "in_chunks", "is_base_url", "is_cookie_name",
     "is_host", "is_html", "leads_up", "loads", "make_private", "merge_pending", "nested", "normal_host", "normal_hosts",
     "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below", "receive_body",
-    "redirect_response", "rows", "select", "split_host", "start_failed", "states_status", "status_line",
-    "translated", "wanted_form", "with_host", "with_html", "without_prefix",
+    "redirect_response", "rows", "select", "split_host", "start_failed", "states_status", "status_line", "translated",
+    "wanted_form", "with_host", "with_html", "without_prefix",
 ]
 # fmt: on
 

@@ -499,8 +499,8 @@ class Exchange:
         raise NotImplementedError
 
     def header(self, name: str) -> str | None:
-        """Return the value of one header, its name in lower case, or None: faster than ``headers`` for a few of them."""
-        return self.headers.get(name)
+        """Return one header, its name in lower case, or None; for a few of them this is faster than ``headers``."""
+        return self.headers.get(name)  # type: ignore[no-any-return]
 
     def body_headers(self) -> tuple[str, str | None]:
         """Return Content-Type or "", and Content-Length or None; without parsing all headers if possible."""

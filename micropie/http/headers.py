@@ -65,7 +65,7 @@ class Headers(Mapping[str, str]):
             self._joined = {name: (b"; " if name == b"cookie" else b", ").join(values[name]) for name in values}
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a value, or ``default``. This is what the framework asks, and the mixin's way takes three times as long."""
+        """Return a value, or ``default``: in a third of the mixin's time."""
         value = self._joined.get(name.encode("latin-1", "replace").lower())  # ``_key_of``
         return default if value is None else value.decode("latin-1")
 

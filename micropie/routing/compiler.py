@@ -55,7 +55,7 @@ def _compiled(registered: Registrations, config: Config, blocking: RouteKind, ho
     routers = Router(config), Router(config)
     compiler = _Compiler(blocking, config, (routers[0].root, routers[1].root), hosts)
     compiler.compile(registered)
-    return Site(config, *(router.freeze() for router in routers), compiler.mounted)
+    return Site(config, routers[0].freeze(), routers[1].freeze(), compiler.mounted)
 
 
 @dataclass(slots=True)

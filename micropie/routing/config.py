@@ -216,7 +216,8 @@ class Config(MessageConfig):
         inherited: Sequence[ErrorHandlers] = outer.error_handlers if outer else ()
         if "errors" in own:  # it has decided how its errors look
             inherited = handlers_of_classes(inherited)
-        self.error_handlers = [(handlers, self.text_type), *inherited] if handlers else inherited
+        levels = [(handlers, self.text_type), *inherited] if handlers else inherited
+        self.error_handlers: Sequence[ErrorHandlers] = levels
         """This application's own, then those of the applications around it that answer for it, too."""
         self.dumps = dumps_with(settings.encoders)
         """Writes JSON, with its own encoders."""

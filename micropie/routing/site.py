@@ -91,9 +91,9 @@ class Site:
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Return the error of a request without a route: ``error``, or 426 for a WebSocket sent as a plain request."""
         with suppress(HTTPError):  # there is none; or the path, the host or the headers are malformed
-            if "websocket" in (request._exchange.header("upgrade") or "").lower():
-                if not isinstance(self.find_socket(request), Handover):
-                    return websockets_need_asgi()
+            wants_socket = "websocket" in (request._exchange.header("upgrade") or "").lower()
+            if wants_socket and not isinstance(self.find_socket(request), Handover):
+                return websockets_need_asgi()
         return error
 
     def error_of(self, failure: Exception) -> Exception:

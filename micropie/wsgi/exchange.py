@@ -18,7 +18,7 @@ import anyio
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, start_tasks
 from micropie.flow import TASK_FLOWS, clean_up
-from micropie.http import Address, Environ, Exchange, Headers, Message, Scope, escaped_path, raw_path_below
+from micropie.http import Address, Environ, Exchange, Message, Scope, escaped_path, raw_path_below
 from micropie.lazily import pattern
 from micropie.routing import config_of
 from micropie.wsgi.steps import perform
