@@ -84,7 +84,6 @@ from micropie.execution.steps import (
     TookTooLong,
     awaited,
     call,
-    is_awaitable,
     itself,
     kind_of,
     no_function,
@@ -114,10 +113,10 @@ __all__ = [
     "Outage", "ReceiveStep", "RedisClient", "Result", "RouteKind", "RunningGenerator", "ServiceThreads",
     "SingleWaiterEvent", "Step", "StepKind", "Task", "TaskFlows", "Threads", "TookTooLong", "after_fork_in_child",
     "available_cpus", "await_in_background", "awaited", "background_loop", "call", "check_placement",
-    "checked_placement", "current", "entered_on_loop", "handler_named", "has_room", "in_thread", "is_awaitable",
-    "is_on_loop", "itself", "kind_of", "layers", "lent", "loop_lag", "name_of", "no_function", "notify_after_fork",
-    "result_of", "run_async", "run_in_context", "run_tasks", "start_tasks", "take_slot", "threadsafe_scheduler",
-    "usage_of", "wait_for_tasks", "watch_background_loops", "watch_loop", "where",
+    "checked_placement", "current", "entered_on_loop", "handler_named", "has_room", "in_thread", "is_on_loop", "itself",
+    "kind_of", "layers", "lent", "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of", "run_async",
+    "run_in_context", "run_tasks", "start_tasks", "take_slot", "threadsafe_scheduler", "usage_of", "wait_for_tasks",
+    "watch_background_loops", "watch_loop", "where",
 ]
 # fmt: on
 

@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
-from types import CodeType, GeneratorType
+from types import CodeType
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.placement import LOOP, MARK, ServiceThreads
@@ -134,15 +134,9 @@ def call(kind: CallKind, function: Callable[..., Any], *arguments: Any) -> Flow[
     return (yield from awaited(result)) if result is not None else None  # as most hooks return
 
 
-def is_awaitable(value: object) -> bool:
-    """Return what ``inspect.isawaitable`` does, which takes four times as long: it asks an abstract class."""
-    kind = type(value)
-    return hasattr(kind, "__await__") or (kind is GeneratorType and isawaitable(value))
-
-
 def awaited(result: Any) -> Flow[Any]:
     """Return what a function of the author's has returned; a decorated ``async def`` returns what is to be awaited."""
-    if is_awaitable(result):
+    if isawaitable(result):
         result = yield AWAIT, itself, (result,)
     return result
 

@@ -27,25 +27,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from inspect import isawaitable
 from typing import Any
 
 from micropie import files, streams
 from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, logger, raise_any
-from micropie.execution import (
-    ANSWER,
-    AWAIT,
-    INLINE,
-    IO,
-    MOUNT,
-    POOL,
-    Flow,
-    Limited,
-    TookTooLong,
-    is_awaitable,
-    itself,
-    no_function,
-)
+from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
 from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, open_resources
@@ -278,7 +266,7 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
         return (yield POOL, route.call, arguments)
     try:
         result = yield Limited(route.limited_step_kind, seconds), route.call, arguments
-        if is_awaitable(result):  # a decorated ``async def`` has done nothing yet
+        if isawaitable(result):  # a decorated ``async def`` has done nothing yet
             result = yield Limited(AWAIT, seconds), itself, (result,)
     except TookTooLong:
         label = request._exchange.label
@@ -301,7 +289,7 @@ def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
             return result
         if isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it
             return (yield from _failed(request, result))
-        if is_awaitable(result):  # of a decorated ``async def``
+        if isawaitable(result):  # of a decorated ``async def``
             result = yield AWAIT, itself, (result,)
         if type(result) is EncodedAnswer and exchange.hooks is None and exchange.session is None:
             return result
