@@ -86,7 +86,7 @@ COLUMNS: dict[str, tuple[str, str, bytes, bytes, int]] = {
     "400": ("GET", "/boom", b"", b"", 125),
     "404": ("GET", "/no/such/path", b"", b"", 148),
     "304": ("GET", "/static/a.css", b"", b"", 233),
-    "10 chunks": ("GET", "/stream", b"", b"", 224),
+    "10 chunks": ("GET", "/stream", b"", b"", 228),
 }
 
 

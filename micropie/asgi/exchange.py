@@ -49,7 +49,6 @@ class ASGIExchange(StreamedExchange):
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
     def __init__(self, scope: Scope, receive: Receive, method: str | None = None) -> None:
-        self._set_defaults()
         self.scope = scope
         self._receive = receive
         self.method = method or scope["method"]

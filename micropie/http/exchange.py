@@ -125,13 +125,13 @@ class Exchange:
     path: str
     path_params: Sequence[Any] = ()
     config: MessageConfig
-    route: RouteInfo | None
+    route: RouteInfo | None = None
     id: str = ""
 
     # For functions of ``on_close``.
     status: int | None = None
     length: int | None = None
-    broken_off: bool
+    broken_off = False
 
     # The body, once it is received.
     received: Body | bytes | None = None  # None until it is asked for, bytes if the flow found it in one piece
@@ -139,17 +139,17 @@ class Exchange:
     form_fields: Parameters | None = None
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
     document: Any = None  # the JSON body, ``NULL`` for null
-    parse: Callable[[Exchange, bytes], None] | None  # parses the form or JSON that was received, if not yet done
+    parse: Callable[[Exchange, bytes], None] | None = None  # parses the form or JSON that was received, if not yet done
     received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
     unselected: Sequence[str] = ()  # the names of its file inputs that were left empty
 
     # The answer.
-    pending: Response | None  # what was set on ``self.response``
-    session: Session | None
+    pending: Response | None = None  # what was set on ``self.response``
+    session: Session | None = None
     is_without_session = False  # whether handler and hooks need none, so that no backend was asked for it
     stream: ChunkedBody | None = None  # for the driver to close if nothing else does
     before_head: Sequence[Callable[[Response], object]] = ()
-    closers: list[Callable[[], object]] | None  # called when the request is over
+    closers: list[Callable[[], object]] | None = None  # called when the request is over
     releases: Sequence[Callable[[], object]] = ()  # called then, or after the tasks of ``after_response``
     tasks: Sequence[Task] = ()  # ``after_response``
     context: Context  # of the last call of ``after_response``
@@ -163,7 +163,7 @@ class Exchange:
     csrf_secret: str | None = None  # that was made for a client without a session
     csrf_salt: str | None = None  # of the token that the answer shows; None if it shows none
 
-    hooks: Any  # the plan of the hooks around the handler, which is the flow's alone
+    hooks: Any = None  # the plan of the hooks around the handler, which is the flow's alone
 
     # Of a WebSocket.
     is_accepted = False
@@ -182,21 +182,11 @@ class Exchange:
     is_pooled = False  # whether this is the copy of a request in a process of the pool
 
     # Parsed values, kept.
-    literal_path: str | None  # the decoded path as it came, if it came without escapes: the router's short cut
+    literal_path: str | None = None  # the decoded path as it came, if it came without escapes: the router's short cut
     known_scheme: str | None = None  # set by middleware, as the next two
     known_client: Address | None = None
     known_host: str | None = None
     asked_for_host: Sequence[object] = ()  # the hooks that have set these before the application was chosen
-
-    def _set_defaults(self) -> None:
-        """Set the state that most requests read: an object's own attribute is read faster than a default of its class.
-
-        Other state has its default on the class, and costs nothing until it is set. A method and no ``__init__``:
-        ``super().__init__()`` takes longer in CPython 3.11.
-        """
-        self.route = self.pending = self.session = self.closers = self.literal_path = None
-        self.hooks = self.parse = None
-        self.broken_off = False
 
     # -- the head -----------------------------------------------------------------------------------------------
 

@@ -103,7 +103,6 @@ class PooledExchange(Exchange):
     is_pooled = True
 
     def __init__(self, exchange: Exchange) -> None:
-        self._set_defaults()
         self.method, self.path, self.id = exchange.method, exchange.path, exchange.id
         self.path_params, self.root_path = [*exchange.path_params], exchange.root_path
         self.known_scheme, self.known_client, self.known_host = exchange.scheme, exchange.client, exchange.known_host

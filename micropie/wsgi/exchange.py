@@ -44,7 +44,6 @@ class WSGIExchange(Exchange):
     _is_passed_on = False  # whether such an application has got the whole body
 
     def __init__(self, environ: Environ) -> None:
-        self._set_defaults()
         self.environ = environ
         self.method = environ["REQUEST_METHOD"]
         self.path = path = environ.get("PATH_INFO") or "/"
