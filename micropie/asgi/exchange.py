@@ -108,8 +108,10 @@ class ASGIExchange(StreamedExchange):
         return self.scope["headers"]  # type: ignore[no-any-return]
 
     def header(self, name: str) -> str | None:
-        wanted = name.encode()
-        values = [value for key, value in self.scope["headers"] if key == wanted]
+        wanted, values = name.encode(), []
+        for key, value in self.scope["headers"]:
+            if key == wanted:
+                values.append(value)
         # HTTP/2 may bring several cookies (RFC 9113, section 8.2.3).
         return (b"; " if name == "cookie" else b", ").join(values).decode("latin-1") if values else None
 

@@ -112,8 +112,8 @@ def directory_route(
     return f"{prefix.rstrip('/')}/<path:path>", serve
 
 
-def open_file(request: Request, response: Response) -> Flow[Response]:
-    """Return the response that sends the file of a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416.
+def open_file(request: Request, response: Response) -> Flow[None]:
+    """Put the file of a ``FileReference`` into its response. Raises ``HTTPError`` 404, 412 and 416.
 
     Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent.py``).
     """
@@ -132,7 +132,7 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
         opened = _looked_at_again(request, response, key)
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, key)
-    return _described(response, _cache_control(request, reference, own, opened[0]), *opened)
+    _describe(response, _cache_control(request, reference, own, opened[0]), *opened)
 
 
 def _looked_at_again(request: Request, response: Response, key: Key) -> Opened | None:
@@ -229,33 +229,34 @@ def _selection(request: Request, response: Response, resolved: ResolvedFile) -> 
     return select(request.headers, request.method, etag, resolved.modified, resolved.size)
 
 
-def _described(
+def _describe(
     response: Response, cache_control: str, resolved: ResolvedFile, selection: Selection, body: bytes | FileRange | None
-) -> Response:
-    """Return the answer with this body, None for a 304, and its head. ``response`` stays as it is.
+) -> None:
+    """Give the response this body, None for a 304, and its head.
 
     The author's headers go first, except those that describe the bytes. A 304 has the headers of a 200 except those
     that describe a body (RFC 9110, section 15.4.5).
     """
-    answer = Response(body, selection.status, response.headers.pairs, response.content_type)
-    headers = answer.headers
+    reference: FileReference = response.body
+    headers = response.headers
     own = [("Cache-Control", cache_control)]
     if response.status == 200:  # not for an error page
         own += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
     headers.add_missing(own)
+    response.body, response.status = body, selection.status
     if selection.status == 304:
         headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
+        response.content_type = None
     else:
-        answer.content_type = response.content_type or content_type_of(response.body.path)
-        if response.body.saved_as is not None:
-            headers.setdefault("Content-Disposition", attachment(response.body.saved_as))
+        response.content_type = response.content_type or content_type_of(reference.path)
+        if reference.saved_as is not None:
+            headers.setdefault("Content-Disposition", attachment(reference.saved_as))
         if resolved.coding:
             headers["Content-Encoding"] = resolved.coding
     if selection.status == 206:
         headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
     if resolved.varies:
         add_vary(headers, "Accept-Encoding")
-    return answer
 
 
 def _cache_control(request: Request, reference: FileReference, own: Fingerprint | None, resolved: ResolvedFile) -> str:

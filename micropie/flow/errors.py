@@ -16,6 +16,7 @@ from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redir
 from micropie.execution import POOL, Flow
 from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.http import (
+    ERRORS,
     BindingError,
     Exchange,
     FileReference,
@@ -24,9 +25,7 @@ from micropie.http import (
     as_response,
     error_answer,
     error_response,
-    merge_pending,
     redirect_response,
-    states_status,
 )
 from micropie.routing import Asking, ErrorHandler, config_of, handlers_route
 from micropie.streams import is_stream, stream_of
@@ -35,23 +34,39 @@ from micropie.streams import is_stream, stream_of
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response of the author's error handler for ``failure``, or else the plain one.
 
-    An exception on the way there is answered with a plain response; nothing is raised.
+    The answer to an ``HTTPError`` or a ``Redirect`` has the headers that were set on ``self.response``, except those
+    that describe another body. An exception on the way there is answered with a plain response; nothing is raised.
     """
     exchange = request._exchange
+    begun = exchange.pending
     try:
-        chosen, failure = _without_handler(request, failure)
-        response = chosen if isinstance(chosen, Response) else (yield from _author_response(request, failure, *chosen))
-        if exchange.pending is not None and isinstance(failure, HTTPError | Redirect):
-            response = _with_pending(response, exchange.pending)
-        if type(response.body) is FileReference:  # the author's page for this error
-            response = yield from files.open_file(request, response)
-        if exchange.stream is None:
-            exchange.stream = stream_of(response.body)  # to be closed if a hook replaces it
+        if begun is not None and isinstance(failure, ERRORS):
+            pairs = [pair for pair in begun.headers.pairs if not pair[0].lower().startswith("content-")]
+            exchange.pending = begun = Response(headers=pairs)
+        else:
+            exchange.pending = begun = None
+        response, handler = None, None
+        if isinstance(failure, Redirect):
+            try:
+                response = redirect_response(failure, request)
+            except HTTPError as error:  # it leads to another site, or the Host is malformed
+                failure = error.with_traceback(None)  # which refers to this frame
+        if response is None and exchange.config.error_handlers:
+            handler, expected, text_type = config_of(exchange).error_handler_for(failure)
+        if handler is not None:
+            response = yield from _author_response(request, failure, handler, expected, text_type)
+            if type(response.body) is FileReference:  # the author's page for this error
+                yield from files.open_file(request, response)
+            if exchange.stream is None:
+                exchange.stream = stream_of(response.body)  # to be closed if a hook replaces it
+        else:
+            response = response or _default_response(request, failure)
+            response = response if begun is None else as_response(response, begun)
     except HTTPError as error:  # from opening that file
         response = error_answer(request, error)
     except Exception as error:
         response = internal_error(request, error)
-    exchange.pending = None
+    exchange.pending = response
     return response
 
 
@@ -88,32 +103,11 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
     return ""
 
 
-def _without_handler(
-    request: Request, failure: Exception
-) -> tuple[Response | tuple[ErrorHandler, bool, str], Exception]:
-    """Return the response that needs no error handler of the author's, or that handler; and the exception it is for."""
-    if isinstance(failure, Redirect):
-        try:
-            return redirect_response(failure, request), failure
-        except HTTPError as error:  # it leads to another site, or the Host is malformed
-            failure = error.with_traceback(None)  # which refers to this frame
-    status = failure.status if isinstance(failure, HTTPError) else 500
-    handler, expected, text_type = config_of(request._exchange).error_handler_for(failure, status)
-    if handler is None or isinstance(failure, ClientDisconnect) or _is_options(request, failure):
-        return _default_response(request, failure), failure
-    return (handler, expected, text_type), failure
-
-
-def _with_pending(response: Response, pending: Response) -> Response:
-    """Return an error's response with the headers of ``self.response``, except those that describe another body."""
-    pairs = [pair for pair in pending.headers.pairs if not pair[0].lower().startswith("content-")]
-    return merge_pending(response, Response(headers=pairs), keeps_status=True)
-
-
 def _author_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
     """Return the response of the author's error handler; the plain one if it must not see this, or raises an error."""
+    exchange = request._exchange
     try:
         if handler.asking is not None and (yield from _is_refused(request, handler.asking, failure)):
             return _default_response(request, failure)
@@ -121,16 +115,15 @@ def _author_response(
             log_failure(request, failure)
         function = partial(_call_once, handler.function, [*handler.arguments(request, failure)])
         result = yield from call_asking(request, handler.asking, handler.kind, function)
-        response = as_response(result)
+        # Allow, WWW-Authenticate, Retry-After: part of what the status means.
+        status, headers = (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
+        response = as_response(result, as_response(Response(None, status, headers), exchange.pending))
     except (HTTPError, Redirect) as error:  # raised by the error handler
         del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle
-        return _default_response(request, error)
-    if not states_status(result):
-        response.status = failure.status if isinstance(failure, HTTPError) else 500
+        response = _default_response(request, error)
+        return response if exchange.pending is None else as_response(response, exchange.pending)
     if response.content_type is None and (isinstance(response.body, str | bytes) or is_stream(response.body)):
         response.content_type = text_type
-    if isinstance(failure, HTTPError):  # Allow, WWW-Authenticate, Retry-After: part of what the status means
-        response.headers.add_missing(failure.headers)
     return response
 
 
@@ -165,11 +158,6 @@ def _is_refused(request: Request, asking: Asking, failure: Exception) -> Flow[bo
         del refusal, failure
 
 
-def _is_options(request: Request, failure: Exception) -> bool:
-    """Return whether this is OPTIONS for a path without a handler for it: the answer names the methods."""
-    return isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS"
-
-
 def _default_response(request: Request, failure: Exception) -> Response:
     exchange = request._exchange
     if isinstance(failure, ClientDisconnect):
@@ -177,7 +165,7 @@ def _default_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, Redirect):
         return redirect_response(failure, request)
     if isinstance(failure, HTTPError):
-        if _is_options(request, failure):
+        if isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS":  # the answer names the methods
             return Response(None, 204, failure.headers)
         if failure.status == 404 and exchange.list_routes is not None and debug.may_see_debug_pages(request):
             return debug.not_found_page(request, failure, exchange.list_routes())

@@ -76,7 +76,8 @@ class _ClassHook(_Hook):
         self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
 
     def before(self, request: Request, **given: object) -> Flow[object]:
-        changes = yield from call(self._before_kind, _with(self._before, given), request)
+        before = partial(self._before, **given) if given else self._before
+        changes = yield from call(self._before_kind, before, request)
         return None if changes is None else _changed(Response(""), changes, self._name)
 
     def after(
@@ -84,12 +85,9 @@ class _ClassHook(_Hook):
     ) -> Flow[_Outcome]:
         assert response is not None  # noqa: S101
         arguments = request, response.status, response.body, response.headers.pairs
-        changes = yield from call(self._after_kind, _with(self._after, given), *arguments)
+        after = partial(self._after, **given) if given else self._after
+        changes = yield from call(self._after_kind, after, *arguments)
         return response if changes is None else _changed(response, changes, self._name), failure
-
-
-def _with(function: Callable[..., object], given: dict[str, object]) -> Callable[..., object]:
-    return partial(function, **given) if given else function
 
 
 class _FlowHook(_Hook):
@@ -142,8 +140,6 @@ class _GeneratorHook(_Hook):
         answer = yield from running.finish(response, failure)
         if answer is not None:
             answer = yield from awaited(answer)
-            if response is None:  # the handler's ``self.response`` was for its own answer
-                exchange.pending = None
             return as_response(answer), None
         if response is None:
             assert failure is not None  # noqa: S101
@@ -297,11 +293,11 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
     without it costs the backend nothing.
     """
     exchange = request._exchange
-    store = config_of(exchange).sessions
+    store = exchange.config.sessions
     if store.opens_ahead and exchange.header("cookie"):
         exchange.session = UnopenedSession()
     for hook in hooks:
-        if hook.needs_session:
+        if hook.needs_session and exchange.session is not None:
             yield from exchange.open_session()
         answer = hook.before(request)
         if type(answer) is GeneratorType:
@@ -334,6 +330,7 @@ def run_after(
                 if response is None and failure is not None and not hook.sees_failures:
                     response = yield from respond_to(request, failure)
                 response, failure = yield from hook.after(request, response, failure)
+                request._exchange.pending = response
                 continue
             except Exception as error:
                 raised = error
@@ -341,6 +338,7 @@ def run_after(
                 raised.__traceback__ = traceback  # without the way through the hook, which tells nothing
             else:
                 response, failure = None, raised
+                request._exchange.pending = None
         if response is None:
             assert failure is not None  # noqa: S101
             response = yield from respond_to(request, failure)

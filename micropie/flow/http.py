@@ -56,12 +56,12 @@ from micropie.http import (
     error_answer,
     has_large_body,
     make_private,
-    merge_pending,
     receive_body,
     with_html,
 )
 from micropie.routing import (
     NO_VALUES,
+    Config,
     Handover,
     Route,
     Site,
@@ -101,7 +101,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             config = config_of(exchange)
         # 2. Hooks and session.
         if config.middlewares or config.sessions.opens_ahead or other is not None:
-            result = yield from _before_handler(request, other)
+            result = yield from _before_handler(request, config, other)
         if result is None:
             # 3. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
             if method not in _WITHOUT_BODY:
@@ -112,7 +112,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                     arguments = route.bind(request, arguments, values)
                 else:
                     arguments = yield from _parse_and_bind(request, route, arguments, values)
-            if route.is_special or (exchange.hooks is not None and _is_special(exchange)):
+            if route.is_special or exchange.resources or exchange.time_limit is not None:
                 result = yield from call_handler(request, route, arguments)
             elif route.step_kind is INLINE:
                 result = route.call(*arguments)
@@ -120,18 +120,17 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 result = yield route.step_kind, route.call, arguments
         # 5. Result to response. Most results are a body, with nothing else to send.
         encode_body = config.body_encoders.get(type(result))
-        if (
-            encode_body is not None
-            and exchange.hooks is None
-            and exchange.session is None
-            and exchange.pending is None
-            and method != "HEAD"
-        ):
+        is_plain = exchange.hooks is None and exchange.session is None
+        if is_plain and encode_body is not None and exchange.pending is None and method != "HEAD":
             body = encode_body(result)
             content_type = JSON if encode_body is config.dumps else config.text_type
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
+        elif isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it
+            failure = result
+        elif type(result) is Handover or (is_plain and type(result) is EncodedAnswer):
+            answer = result
         else:
-            answer = yield from _answer(request, result)
+            answer = yield from _answer(request, result, None)
     except Exception as error:
         failure = site.error_of(error)
     # 6. Errors.
@@ -178,14 +177,13 @@ def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str
 # -- stage 2 -----------------------------------------------------------------------------------------------------------
 
 
-def _before_handler(request: Request, other: Handover | Exception | None) -> Flow[Any]:
+def _before_handler(request: Request, config: Config, other: Handover | Exception | None) -> Flow[Any]:
     """Run the hooks and open the session. Return a hook's answer, or None if the handler has to run.
 
     ``other`` is in the place of a handler: a mounted application, which is returned after the hooks that guard it, or
     an exception, which is raised after all hooks.
     """
     exchange = request._exchange
-    config = config_of(exchange)
     hooks = planned_hooks(config)
     if isinstance(other, Handover):
         hooks = hooks.guards
@@ -237,11 +235,6 @@ def _bind_parsed(
     return route.bind(request, arguments, values)
 
 
-def _is_special(exchange: Exchange) -> bool:
-    """Return whether a hook has opened resources, or set a time limit."""
-    return bool(exchange.resources) or exchange.time_limit is not None
-
-
 def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
     """Run the handler with its providers' resources, a time limit or both. Return its result, filtered."""
     exchange = request._exchange
@@ -279,30 +272,59 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 # -- stage 5 -----------------------------------------------------------------------------------------------------------
 
 
-def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
-    """Return the answer for any result, with the values set on ``self.response``."""
+def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[Answer]:
+    """Return the answer to a result or, if there is ``failure``, to that. A stream is closed if this fails.
+
+    The result is poured into what was set on ``self.response``; that is the answer, which ``after_request`` hooks
+    change, a stream until its first chunk is there, and the session.
+    """
     exchange = request._exchange
-    if exchange.config.settings.debug and (result is None or type(result) is int):
-        _warn_of_result(exchange, result)
-    if type(result) not in BODIES and not isinstance(result, Response):
-        if isinstance(result, Handover):
-            return result
-        if isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it
-            return (yield from _failed(request, result))
-        if isawaitable(result):  # of a decorated ``async def``
-            result = yield AWAIT, itself, (result,)
-        if type(result) is EncodedAnswer and exchange.hooks is None and exchange.session is None:
-            return result
-    response, exchange.pending = as_response(result, exchange.pending), None  # a generator may set headers anew
-    if type(response.body) is FileReference:
-        response = yield from files.open_file(request, response)
-    return (yield from _complete(request, response, None))
+    exchange.before_head, exchange.stream, stream = (), None, None
+    response: Response | None = None
+    try:
+        if failure is None:
+            if exchange.config.settings.debug:
+                _warn_of_result(exchange, result)
+            if type(result) not in BODIES and isawaitable(result):  # of a decorated ``async def``
+                result = yield AWAIT, itself, (result,)
+            exchange.pending = response = as_response(result, exchange.pending)
+            if type(response.body) is FileReference:
+                yield from files.open_file(request, response)
+            if type(response.body) not in BODIES:
+                exchange.stream = stream = stream_of(response.body)
+        if exchange.hooks is not None:
+            body = None if response is None else response.body
+            response = yield from run_after(exchange.hooks.after, request, response, failure)
+            stream = exchange.stream if response.body is body else (yield from _replaced(request, response))
+        elif failure is not None:
+            response = yield from respond_to(request, failure)
+            stream = exchange.stream
+        assert response is not None  # noqa: S101
+        if stream is not None:
+            exchange.pending = None  # from now on what the generator sets
+            early = EarlyHead(exchange, response, stream, partial(_complete_head, request, response, stream))
+            yield from stream.fetch_first(exchange.is_on_loop, early)
+            if early.answer is not None:
+                return early.answer
+        elif exchange.session is None:
+            return _encode(exchange, response, None)
+        return (yield from _complete_head(request, response, stream))
+    except Exception as error:
+        failure = error
+    try:
+        if stream is not None:
+            yield from stream.close()
+        elif response is not None:  # what it states is not the error's
+            exchange.pending = None
+        raise failure
+    finally:
+        del failure
 
 
-def _warn_of_result(exchange: Exchange, result: int | None) -> None:
+def _warn_of_result(exchange: Exchange, result: object) -> None:
     """Log that a handler has returned nothing without saying so, or a number that seems to be meant for the status."""
     route = handlers_route(exchange)
-    if route is None or exchange.pending is not None:
+    if route is None or exchange.pending is not None or not (result is None or type(result) is int):
         return
     function = function_of(route)
     if result is None and "None" not in str(getattr(function, "__annotations__", {}).get("return", "")):
@@ -314,68 +336,26 @@ def _warn_of_result(exchange: Exchange, result: int | None) -> None:
     logger.warning("%s: %s %s", place_of(function), route.name, advice)
 
 
-def _complete(request: Request, response: Response | None, failure: Exception | None) -> Flow[Answer]:
-    """Run ``after_request`` hooks, fetch a stream's first chunk, save the session and return the answer.
-
-    ``response`` is None if there is ``failure`` to answer. A stream is closed if this fails.
-    """
+def _replaced(request: Request, response: Response) -> Flow[Stream | None]:
+    """Return the body that hooks have put in the place of another, if it is a stream; close that which it replaces."""
     exchange = request._exchange
-    stream = None if response is None else stream_of(response.body)
-    exchange.stream = stream
-    exchange.before_head = ()
-    try:
-        if exchange.hooks is not None:
-            response, stream = yield from _changed_by_hooks(request, response, stream, failure)
-        elif response is None:
-            assert failure is not None  # noqa: S101
-            response = yield from respond_to(request, failure)
-            exchange.stream = stream = stream_of(response.body)
-        if stream is not None:
-            early = EarlyHead(exchange, response, stream, partial(_complete_head, request, response, stream))
-            yield from stream.fetch_first(exchange.is_on_loop, early)
-            if early.answer is not None:
-                return early.answer
-        return (yield from _complete_head(request, response, stream))
-    except Exception as error:
-        failure = error
-    try:
-        if stream is not None:
-            yield from stream.close()
-        raise failure
-    finally:
-        del failure
-
-
-def _changed_by_hooks(
-    request: Request, response: Response | None, stream: Stream | None, failure: Exception | None
-) -> Flow[tuple[Response, Stream | None]]:
-    """Return the response after ``after_request`` hooks, and its body if that is a stream. Take them before the hooks.
-
-    ``failure``: see ``_complete``.
-    """
-    exchange = request._exchange
-    body = None if response is None else response.body
-    response = yield from run_after(exchange.hooks.after, request, response, failure)
     if type(response.body) is FileReference:
-        response = yield from files.open_file(request, response)
-    if response.body is not body:
-        replaced, stream = exchange.stream, stream_of(with_html(response).body)
-        exchange.stream = stream or replaced
-        if stream is not None:  # which may read from the replaced one
-            streams.follow_events(stream, replaced, response)
-        elif replaced is not None:
-            yield from replaced.close()
-    return response, stream
+        yield from files.open_file(request, response)
+    replaced, stream = exchange.stream, stream_of(with_html(response).body)
+    exchange.stream = stream or replaced
+    if stream is not None:  # which may read from the replaced one
+        streams.follow_events(stream, replaced, response)
+    elif replaced is not None:
+        yield from replaced.close()
+    return stream
 
 
 def _complete_head(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
-    """Apply the values that were set late, encode the answer and save the session."""
+    """Encode the answer that has a stream or a session, and save the session."""
     exchange = request._exchange
-    if exchange.pending is not None:  # set on ``self.response`` by hooks or a generator
-        response = merge_pending(response, exchange.pending, keeps_status=True)
-        if stream is not None:
-            exchange.pending = None  # too late for another one
     if stream is not None:
+        if exchange.pending is not None:  # what a generator has set: hooks' headers go first
+            response, exchange.pending = as_response(response, exchange.pending), None
         for change in exchange.before_head:
             change(response)
         if exchange.header("cookie") and stream.source.file is None and _may_read_session(exchange):
@@ -460,7 +440,7 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
     Raises that exception alone, if the server is to have it and no handler of the author's answers it.
     """
     exchange = request._exchange
-    is_server_s = exchange.passes_failure_on and config_of(exchange).error_handler_for(failure, 500)[0] is None
+    is_server_s = exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
     try:
         if exchange.resources:
             # Hooks run after this, unless the client has left. A stream has ended.
@@ -472,7 +452,7 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
         elif exchange.is_without_session:
             with suppress(HTTPError):  # the author's error page sees an empty one while the backend is out of reach
                 yield from exchange.open_session()
-        answer = yield from _complete(request, None, failure)
+        answer = yield from _answer(request, None, failure)
     except Exception as error:  # on the way of the answer: this one asks nothing of the application
         exchange.session = None
         # An HTTPError is a session backend's 503, which is in the log, or from an error page's own stream.

@@ -152,7 +152,7 @@ def close_unless_streamed(exchange: Exchange, result: object, providers: Sequenc
         exchange.needed = [*exchange.needed, (None, providers)]
     raise_any((yield from close_resources(exchange, None)))
     if is_html(response.body):  # made of values that may need what is closed now
-        return response if states_status(result) else response.body
+        return response.body if is_html(result) else response
     return result
 
 

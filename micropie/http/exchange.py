@@ -105,6 +105,7 @@ class MessageConfig:
 
     __slots__ = ()
 
+    error_handlers: Sequence[object]
     settings: MessageSettings
     limits: Limits
     signer: CookieSigner | None
@@ -144,7 +145,7 @@ class Exchange:
     unselected: Sequence[str] = ()  # the names of its file inputs that were left empty
 
     # The answer.
-    pending: Response | None = None  # what was set on ``self.response``
+    pending: Response | None = None  # the answer as far as it is made, which is ``self.response``
     session: Session | None = None
     is_without_session = False  # whether handler and hooks need none, so that no backend was asked for it
     stream: ChunkedBody | None = None  # for the driver to close if nothing else does
@@ -357,9 +358,9 @@ class Exchange:
 
     def response(self) -> Response:
         """Return the place for status, headers and cookies of the answer. Raises ``ResponseError`` after the head."""
+        if self.is_answered or (self.stream is not None and self.stream.has_begun):
+            raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
         if self.pending is None:
-            if self.is_head_sent:
-                raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
             self.pending = Response()
         return self.pending
 

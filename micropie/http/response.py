@@ -28,10 +28,7 @@ from micropie.lazily import pattern
 HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
-
-# The type of what is HTML by itself, such as a template string, and states none. Another object than ``HTML``, so that
-# a type that the author sets on ``self.response`` goes before it.
-_HTML_BY_ITSELF: Final = f"{HTML} "[:-1]
+_USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 
 # Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never run as a page.
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
@@ -152,19 +149,31 @@ class EncodedAnswer(tuple[int, "str | None", "int | None", Sequence[tuple[str, s
     __slots__ = ()
 
 
-def as_response(result: object, pending: Response | None = None) -> Response:
-    """Return a handler's result as a new ``Response``, because an author may return the same object twice.
+def as_response(result: object, response: Response | None = None) -> Response:
+    """Pour a handler's result into ``response``, what was set on ``self.response``, or a new one, and return that.
 
-    ``pending`` is what was set on ``self.response``. A mere body becomes its body; another answer is merged with it. A
-    template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was
-    returned, and ``ResponseError`` for a body before its status, or an answer with a second status beside it.
+    A mere body becomes its body. Another answer replaces the status, the type and the headers that it states; Set-Cookie
+    and Vary are kept from both. A template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or
+    ``Redirect`` that was returned, and ``ResponseError`` for a body before its status.
     """
-    response = None if type(result) in BODIES else _as_it_is(result)
-    if response is None:
-        response = pending or Response()
+    response = Response() if response is None else response
+    body: Any = result
+    if type(result) in BODIES:
         response.body = result
-    elif pending is not None:
-        response = merge_pending(response, pending, states_status(result))
+        return response
+    if isinstance(result, Response):
+        body = result.body
+        # A file's 200 states nothing: it may be an error's page.
+        status = response.status if type(body) is FileReference and result.status == 200 else result.status
+        _pour(response, status, result.headers.pairs, result.content_type)
+    elif type(result) is EncodedAnswer:
+        status, content_type, _, pairs, body, _ = result
+        _pour(response, status, pairs, content_type)
+    elif isinstance(result, tuple) and 2 <= len(result) <= 3:
+        body = _pour_tuple(response, result)
+    elif isinstance(result, ERRORS):
+        raise result
+    response.body = body
     return with_html(response)
 
 
@@ -174,37 +183,42 @@ def with_html(response: Response) -> Response:
     if is_html_type(kind):
         response.body = html_body(response.body)
         if response.content_type is None:
-            response.content_type = _HTML_BY_ITSELF
+            response.content_type = HTML
     return response
 
 
-def _as_it_is(result: object) -> Response | None:
-    """Return a result that is an answer as a new ``Response``; None for one that is a body."""
-    if isinstance(result, Response):
-        return Response(result.body, result.status, result.headers.pairs, result.content_type)
-    if type(result) is EncodedAnswer:
-        status, content_type, _, pairs, body, _ = result
-        return Response(body, status, pairs, content_type)
-    if isinstance(result, tuple) and 2 <= len(result) <= 3:
-        for part in result[:2]:
-            if isinstance(part, _WITH_STATUS):
-                kind = type(part).__name__
-                raise ResponseError(
-                    f"a handler returned {result!r:.200}: a {kind} has its status, headers and body in itself: write "
-                    f"{kind}(..., status=...), and return it alone"
-                )
-        if _states_status(result):
-            headers = result[2] if len(result) == 3 and result[2] is not None else ()
-            if isinstance(headers, str) or not isinstance(headers, Iterable):
-                raise ResponseError(f"headers are a dict or (name, value) pairs, not {headers!r}")
-            return Response(result[1], int(result[0]), headers)
-        if _is_status(result[1]) and not isinstance(result[0], Number):
+def _pour(response: Response, status: int, pairs: Sequence[tuple[str, str]], content_type: str | None) -> None:
+    """Replace what an answer states."""
+    response.status = status
+    headers = response.headers
+    if headers.pairs and pairs:
+        stated = {name.lower() for name, _ in pairs} - _KEPT_FROM_BOTH
+        headers.pairs = [pair for pair in headers.pairs if pair[0].lower() not in stated]
+    headers.pairs = [*headers.pairs, *pairs]
+    if content_type is not None:
+        response.content_type = content_type
+
+
+def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
+    """Pour (status, body) or (status, body, headers), and return the body: all of it, if that is a value for JSON."""
+    for part in result[:2]:
+        if isinstance(part, _WITH_STATUS):
+            kind = type(part).__name__
             raise ResponseError(
-                f"a handler returned {result!r:.200}: a status comes first, return status, body; for JSON return a list"
+                f"a handler returned {result!r:.200}: a {kind} has its status, headers and body in itself: write "
+                f"{kind}(..., status=...), and return it alone"
             )
-    if isinstance(result, ERRORS):
-        raise result
-    return None
+    if states_status(result):
+        headers = result[2] if len(result) == 3 and result[2] is not None else ()
+        if isinstance(headers, str) or not isinstance(headers, Iterable):
+            raise ResponseError(f"headers are a dict or (name, value) pairs, not {headers!r}")
+        _pour(response, int(result[0]), MutableHeaders(headers).pairs, None)
+        return result[1]
+    if _is_status(result[1]) and not isinstance(result[0], Number):
+        raise ResponseError(
+            f"a handler returned {result!r:.200}: a status comes first, return status, body; for JSON return a list"
+        )
+    return result
 
 
 # The types of most results. They are a body, and neither HTML by itself nor a stream.
@@ -217,18 +231,13 @@ _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
 
-def states_status(result: object) -> bool:
-    """Return whether a handler's result states its status. A file does not: it may be an error's page."""
-    if isinstance(result, Response):
-        return type(result.body) is not FileReference or result.status != 200
-    if type(result) is EncodedAnswer:
-        return True
-    return isinstance(result, tuple) and 2 <= len(result) <= 3 and _states_status(result)
-
-
-def _states_status(result: tuple[Any, ...]) -> bool:
+def states_status(result: tuple[Any, ...]) -> bool:
     """Return whether this is (status, body) or (status, body, headers). Two numbers, or three, are a value for JSON."""
-    return _is_status(result[0]) and not (isinstance(result[1], int) and isinstance(result[-1], int))
+    return (
+        2 <= len(result) <= 3
+        and _is_status(result[0])
+        and not (isinstance(result[1], int) and isinstance(result[-1], int))
+    )
 
 
 def _is_status(value: object) -> bool:
@@ -236,20 +245,6 @@ def _is_status(value: object) -> bool:
 
 
 _KEPT_FROM_BOTH = frozenset({"set-cookie", "vary"})
-
-
-def merge_pending(response: Response, pending: Response, keeps_status: bool) -> Response:
-    """Return ``response`` with the headers of ``self.response`` added; those of ``response`` take precedence.
-
-    Set-Cookie and Vary are kept from both.
-    """
-    merged = Response(response.body, response.status if keeps_status else pending.status)
-    stated = {name.lower() for name, _ in response.headers.pairs} - _KEPT_FROM_BOTH
-    kept = [pair for pair in pending.headers.pairs if pair[0].lower() not in stated]
-    merged.headers.pairs = kept + response.headers.pairs
-    is_stated = response.content_type is not None and response.content_type is not _HTML_BY_ITSELF
-    merged.content_type = response.content_type if is_stated or pending.content_type is None else pending.content_type
-    return merged
 
 
 def add_vary(headers: MutableHeaders, name: str) -> None:
@@ -289,7 +284,8 @@ def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text
         # Otherwise this object itself stays, by which drivers know the usual head.
         pairs = pairs if len(headers) == 1 and headers[0] is NOSNIFF else headers
     if content_type is None and response.content_type:
-        content_type = _checked_type(response.content_type)
+        stated = response.content_type
+        content_type = stated if stated in _USUAL_TYPES else _checked_type(stated)
     body, is_json = encode_body(response.body if stream is None else None, content_type)
     if not has_content:
         return status, None, None, pairs, b"", stream
@@ -319,7 +315,7 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
     8.1). Raises ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
     """
     if isinstance(body, str):
-        charset = None if content_type is None else _charset_of(content_type)
+        charset = None if content_type is None or content_type in _USUAL_TYPES else _charset_of(content_type)
         if charset is None:
             return body.encode(), False
         try:
@@ -368,7 +364,9 @@ def checked_headers(
             key = _key_of(name) if isinstance(name, str) else None
             if key is None:
                 raise ResponseError(f"{name!r} can't be the name of a header")
-            text = check_value(key, value, is_given)
+            text = value.strip(" \t") if isinstance(value, str) else ""  # as most values are: nothing else to check
+            if not text or key == "location" or not (text.isascii() and text.isprintable()):
+                text = check_value(key, value, is_given)
             if key not in _SPECIAL:
                 if key == _NOSNIFF_NAME and headers and headers[0] is NOSNIFF:
                     del headers[0]
@@ -410,7 +408,7 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
         if any(character < " " or character == "\x7f" for character in value):
             raise ResponseError(f"header {name!r} has a control character: {value!r}")
         return quote(value, safe=_URL_SAFE)
-    if not (value.isascii() and value.isprintable()) and not _VALUE.fullmatch(value):  # the first two take a fifth
+    if not _VALUE.fullmatch(value):
         raise ResponseError(f"header {name!r} has a control character or one that is not latin-1: {value!r}")
     return value
 

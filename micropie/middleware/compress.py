@@ -11,7 +11,7 @@ from weakref import ref
 
 from micropie.errors import check, is_count
 from micropie.execution import BLOCK, Flow, call
-from micropie.http import JSON, MutableHeaders, Request, Response, accepts_coding, add_vary, encode_body, merge_pending
+from micropie.http import JSON, MutableHeaders, Request, Response, accepts_coding, add_vary, as_response, encode_body
 from micropie.middleware.base import FlowMiddleware
 from micropie.streams import Stream, stream_of, transform_stream
 
@@ -67,10 +67,6 @@ class Compress(FlowMiddleware):
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
         """Compress the answer if its headers, its type and its length allow it."""
         exchange = request._exchange
-        if exchange.pending is not None:
-            # The answer as it would be sent now: with the settings of hooks and of a generator on ``self.response``.
-            pending, exchange.pending = exchange.pending, None
-            response = merge_pending(response, pending, keeps_status=True)
         if not self.may_compress(response, None):
             return response
         if response.status == 304:
@@ -164,8 +160,8 @@ class _Gzip:
         with self._lock:  # the head may be completed while a thread makes the first chunk
             if self._may_compress is None:
                 request = cast(Request, self._request())
-                if request._exchange.pending is not None:
-                    response = merge_pending(response, request._exchange.pending, keeps_status=True)
+                if request._exchange.pending is not None:  # what the generator has set
+                    response = as_response(response, as_response(request._exchange.pending))
                 self._may_compress = self._settings.may_compress(response, request._exchange.config.text_type)
                 if self._may_compress and _accepts_gzip(request):
                     self._compressor = zlib.compressobj(self._settings.level, zlib.DEFLATED, _GZIP)

@@ -277,7 +277,7 @@ class Config(MessageConfig):
         fingerprint = self.names.fingerprint(name, self.scopes, path)
         return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
 
-    def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool, str]:
+    def error_handler_for(self, error: Exception) -> tuple[ErrorHandler | None, bool, str]:
         """Return the author's handler for an error, or None, whether the author expected this error, and the type of
         the handler's text.
 
@@ -285,12 +285,15 @@ class Config(MessageConfig):
         classes, then its status, then ``HTTPError`` and ``Exception``, which mean any error. An error is expected if
         the handler names its class or a base class of it other than these two.
         """
+        kinds = type(error).__mro__
+        status = error.status if isinstance(error, HTTPError) else 500
         for handlers, text_type in self.error_handlers:
-            kinds = type(error).__mro__
-            own = [kind for kind in kinds if kind not in _CATCH_ALL]
-            for key in (*own, status, *_CATCH_ALL):
+            for kind in kinds:
+                if kind in handlers and kind not in _CATCH_ALL:
+                    return handlers[kind], True, text_type
+            for key in (status, *_CATCH_ALL):
                 if key in handlers and (key is status or key in kinds):
-                    return handlers[key], key in own, text_type
+                    return handlers[key], False, text_type
         return None, False, self.text_type
 
 

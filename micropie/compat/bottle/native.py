@@ -21,7 +21,7 @@ from micropie.compat.carrier import CarriedRoute, CarryingSite
 from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import AWAIT, RouteKind
-from micropie.http import JSON, EncodedAnswer, Request, Response, as_response, merge_pending
+from micropie.http import JSON, EncodedAnswer, Request, Response, as_response
 from micropie.routing import NO_VALUES, Config, Handover, RouteMatch, Site
 
 # Results that nothing has to be awaited for, as nearly all are.
@@ -179,4 +179,4 @@ def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Re
         environ = current_request.environ
         exchange = Exchange(app, request)
         exchange.environ = environ
-    return merge_pending(as_response(to_response(exchange, error)), pending, keeps_status=True)
+    return as_response(to_response(exchange, error), pending)
