@@ -32,35 +32,36 @@ class Outage:
         self._consequence = consequence
         self._lock = Lock()
         self._trial = Lock()  # held for the one call that tries
-        self._is_on = self._is_reported = False
+        self.is_on = self._is_reported = False
         self._next_try = self._next_report = 0.0
 
     def lasts(self) -> bool:
         """Return whether nobody may ask the service now."""
-        return self._is_on and (monotonic() < self._next_try or self._trial.locked())
+        return self.is_on and (monotonic() < self._next_try or self._trial.locked())
 
     def watch(self, question: Flow[Result]) -> Flow[Result]:
         """Ask the service by a flow, and return its answer. Raises ``OSError`` if the service is out of reach."""
-        is_trial = self._is_on
+        is_trial = self.is_on
         if self.lasts() or (is_trial and not self._trial.acquire(blocking=False)):
             raise ConnectionError(f"{self._subject} is out of reach")
         began = monotonic()
         try:
             answer = yield from question
         except OSError as error:
-            self._begin(error, monotonic() - began)
+            self.note(error, monotonic() - began)
             raise
         finally:
             if is_trial:
                 self._trial.release()
-        if self._is_on:
-            self._end()
+        if self.is_on:
+            self.end()
         return answer
 
-    def _begin(self, error: OSError, seconds: float) -> None:
+    def note(self, error: OSError, seconds: float) -> None:
+        """Note that a call has failed after so many seconds, and log it if that is news."""
         with self._lock:
             now = monotonic()
-            self._is_on, self._next_try = True, now + min(4 * seconds, RETRY_AFTER)
+            self.is_on, self._next_try = True, now + min(4 * seconds, RETRY_AFTER)
             if now < self._next_report:
                 return
             self._is_reported, self._next_report = True, now + _REPORT_EVERY
@@ -70,9 +71,10 @@ class Outage:
             reason = "\n".join([reason, *format_exception(error)])
         logger.error("%s is out of reach%s: %s", self._subject, self._consequence, reason)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Note that the service answers."""
         with self._lock:
-            self._is_on = False
+            self.is_on = False
             if not self._is_reported:
                 return
             self._is_reported, self._next_report = False, monotonic() + _REPORT_AGAIN

@@ -69,15 +69,12 @@ class Recent(Generic[Name, Value]):
     def put(self, name: Name, value: Value, seen_at: float, size: int = 1) -> None:
         """Keep a value. ``seen_at`` is the monotonic time just before the file was looked at."""
         with self._lock:
-            self._drop(name)
+            _, replaced, _ = self._entries.pop(name, (None, 0, 0.0))
             self._entries[name] = value, size, seen_at + FRESH_FOR
-            self._size += size
+            self._size += size - replaced
             while self._size > self._capacity:
-                self._drop(next(iter(self._entries)))
-
-    def _drop(self, name: Name) -> None:
-        _, size, _ = self._entries.pop(name, (None, 0, 0.0))
-        self._size -= size
+                _, (_, dropped, _) = self._entries.popitem(last=False)
+                self._size -= dropped
 
 
 CONTENTS: Recent[Key, tuple[ResolvedFile, bytes]] = Recent(CAPACITY)
@@ -126,7 +123,8 @@ class RecentLooks:
         self._seen.put(seen, True, time.monotonic())
 
     def took(self, key: Key, seconds: float) -> None:
-        """Note how long a look took on the event loop."""
+        """Note that a file was looked at just now on the event loop, and how long that took."""
+        self._seen.put(key, True, time.monotonic())
         looks = self._slow.pop(key[0], (0, NEVER))[0] + 1
         if seconds > SLOW:
             self._slow[key[0]] = looks, time.monotonic() + SLOW_FOR if looks >= SLOW_LOOKS else NEVER

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +23,7 @@ from micropie.files.fingerprints import KNOWN, LARGEST_ASKED, Fingerprint, finge
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent import CONTENTS, LARGEST, LONGEST_PATH, OVERHEAD, RECENT
 from micropie.http import (
+    CONDITIONS,
     DOTS_AND_EMPTY,
     FileReference,
     HeadersLike,
@@ -97,9 +99,10 @@ def directory_route(
     @run_in("loop")
     def serve(path: str) -> Response:
         request = current_request()
+        literal = request._exchange.literal_path  # without escapes
         # An end slash is ignored in other paths, but here it would name a directory. An escaped slash is part of no
         # file's name, and "/private%2Ffile" must not get past a proxy that guards "/private/".
-        raw_path = request.raw_path.lower()
+        raw_path = request.raw_path.lower() if literal is None else literal.encode()
         if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
         response = static_file(path, root, **options)
@@ -142,7 +145,6 @@ def _looked_at_again(request: Request, response: Response, key: Key) -> Opened |
         resolved = find(*key)
         return _from_disk(request, response, resolved, is_recent_only=True)
     finally:
-        RECENT.note(key)
         RECENT.took(key, time.monotonic() - begun)
 
 
@@ -224,8 +226,9 @@ def _selection(request: Request, response: Response, resolved: ResolvedFile) -> 
     """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1)."""
     if response.status != 200 or request.method not in ("GET", "HEAD"):
         return Selection(response.status, 0, resolved.size)
-    stated = response.headers.get_all("ETag")  # the author's goes first
-    etag = stated[0] if stated else resolved.etag
+    if not request.headers.has_any(CONDITIONS):
+        return Selection(200, 0, resolved.size)
+    etag = response.headers.get("ETag", resolved.etag)  # the author's goes first
     return select(request.headers, request.method, etag, resolved.modified, resolved.size)
 
 
@@ -239,10 +242,9 @@ def _describe(
     """
     reference: FileReference = response.body
     headers = response.headers
-    own = [("Cache-Control", cache_control)]
+    headers.add_missing([("Cache-Control", cache_control)])
     if response.status == 200:  # not for an error page
-        own += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
-    headers.add_missing(own)
+        headers.add_missing(_validators(resolved, resolved.modified))
     response.body, response.status = body, selection.status
     if selection.status == 304:
         headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
@@ -257,6 +259,12 @@ def _describe(
         headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
     if resolved.varies:
         add_vary(headers, "Accept-Encoding")
+
+
+@lru_cache(maxsize=1024)
+def _validators(resolved: ResolvedFile, modified: int) -> Sequence[tuple[str, str]]:
+    """Return the headers of a version of a file."""
+    return ("ETag", resolved.etag), ("Last-Modified", http_date(modified)), ("Accept-Ranges", "bytes")
 
 
 def _cache_control(request: Request, reference: FileReference, own: Fingerprint | None, resolved: ResolvedFile) -> str:

@@ -34,7 +34,7 @@ from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
 from micropie.http import MutableHeaders, Response, UnopenedSession, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.routing import ASKS_NOTHING, Asking, asked_by_parts, check_middlewares, config_of, placed
+from micropie.routing import ASKS_NOTHING, Asking, asked_by_parts, check_middlewares, placed
 from micropie.streams import is_stream
 
 if TYPE_CHECKING:

@@ -44,7 +44,6 @@ from micropie.http import (
     JSON,
     NO_OTHER_HEADERS,
     Answer,
-    ChunkedBody,
     EncodedAnswer,
     Exchange,
     FileReference,
@@ -78,6 +77,7 @@ from micropie.streams import EarlyHead, Stream, stream_of
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
+_PRIVATE = [("cache-control", "private")]
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
@@ -307,7 +307,10 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
             if early.answer is not None:
                 return early.answer
         elif exchange.session is None:
-            return _encode(exchange, response, None)
+            answer = encode(response, None, exchange.method == "HEAD", exchange.config.text_type)
+            if exchange.closers is not None:
+                _tell_closers(exchange, answer)
+            return answer
         return (yield from _complete_head(request, response, stream))
     except Exception as error:
         failure = error
@@ -360,15 +363,21 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
             change(response)
         if exchange.header("cookie") and stream.source.file is None and _may_read_session(exchange):
             exchange.opened_session()  # for a later chunk, when no header can say any more that the answer is private
-    session = exchange.session
-    if session is None:
-        return _encode(exchange, response, stream)
-    saves = session.changed and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)
-    _keep_private(exchange, session, response, saves)
-    answer = _encode(exchange, response, stream)
-    if saves:
+    session, saves = exchange.session, False
+    if session is not None:  # no cache may give the answer to another client (RFC 9111, section 4.1)
+        saves = session.changed and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)
+        if session.accessed:
+            add_vary(response.headers, "Cookie")
+            response.headers.add_missing(_PRIVATE)
+        if (saves or exchange.csrf_salt is not None) and make_private(response.headers):
+            sentence = "%s: an answer with a client's own cookie or token can't be public: it is sent as private"
+            logger.warning(sentence, exchange.label)
+    answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
+    if exchange.closers is not None:
+        _tell_closers(exchange, answer)
+    if session is not None and saves:
         answer = yield from _save_session(request, session, answer)
-    if stream is not None or exchange.tasks:
+    if session is not None and (stream is not None or exchange.tasks):
         session.seal()
         exchange.session = session
     return answer
@@ -395,17 +404,6 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
     return status, content_type, length, [*pairs, *added], body, stream
 
 
-def _keep_private(exchange: Exchange, session: Session, response: Response, saves: bool) -> None:
-    """Set the headers that keep caches from giving the answer to another client (RFC 9111, section 4.1)."""
-    if session.accessed:
-        add_vary(response.headers, "Cookie")
-        response.headers.add_missing([("cache-control", "private")])
-    if (saves or exchange.csrf_salt is not None) and make_private(response.headers):
-        logger.warning(
-            "%s: an answer with a client's own cookie or token can't be public: it is sent as private", exchange.label
-        )
-
-
 def _warn_of_change(request: Request, session: Session) -> None:
     """Log, once for each route, that a GET or HEAD request has set a key of the session.
 
@@ -422,13 +420,10 @@ def _warn_of_change(request: Request, session: Session) -> None:
     )
 
 
-def _encode(exchange: Exchange, response: Response, stream: ChunkedBody | None) -> Answer:
-    """Return the answer; keep its status and length on the exchange for functions of ``on_close``."""
-    answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-    if exchange.closers is not None:
-        exchange.status = None if exchange.broken_off else answer[0]
-        exchange.length = answer[2]
-    return answer
+def _tell_closers(exchange: Exchange, answer: Answer) -> None:
+    """Keep an answer's status and length for functions of ``on_close``."""
+    exchange.status = None if exchange.broken_off else answer[0]
+    exchange.length = answer[2]
 
 
 # -- stage 6 -----------------------------------------------------------------------------------------------------------
@@ -457,7 +452,10 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
         exchange.session = None
         # An HTTPError is a session backend's 503, which is in the log, or from an error page's own stream.
         last = error_answer(request, error) if isinstance(error, HTTPError) else internal_error(request, error)
-        return _encode(exchange, last, None)
+        answer = encode(last, None, exchange.method == "HEAD")
+        if exchange.closers is not None:
+            _tell_closers(exchange, answer)
+        return answer
     else:
         if is_server_s:
             raise failure

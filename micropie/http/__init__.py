@@ -82,14 +82,14 @@ from micropie.http.urls import (
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
-    from micropie.http.conditional import Selection, accepts_coding, http_date, select
+    from micropie.http.conditional import CONDITIONS, Selection, accepts_coding, http_date, select
     from micropie.http.forms.multipart import MultipartParser
     from micropie.http.pagination import Page
     from micropie.http.signing import CookieSigner, Secret, Signer
 
 # fmt: off
 __all__ = [
-    "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "ERRORS", "FORM", "HTML",
+    "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "ERRORS", "FORM", "HTML",
     "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PROBLEM",
     "PROBLEM_SCHEMA", "TEXT", "TOKEN", "Address", "Answer", "BindingError", "BindingErrors", "Body", "Changes",
     "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference", "GivenStatus",
@@ -112,7 +112,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "conditional": "Selection accepts_coding http_date select",
+        "conditional": "CONDITIONS Selection accepts_coding http_date select",
         "forms.multipart": "MultipartParser",
         "pagination": "Page",
         "signing": "CookieSigner Secret Signer",

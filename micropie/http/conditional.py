@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
@@ -62,6 +62,12 @@ def parse_http_date(value: str) -> int | None:
         return None
 
 
+# The headers that ``select`` reads; without any it selects all.
+CONDITIONS: Final = frozenset(
+    {b"if-match", b"if-unmodified-since", b"if-none-match", b"if-modified-since", b"range", b"if-range"}
+)
+
+
 def select(headers: Mapping[str, str], method: str, etag: str, modified: int, size: int) -> Selection:
     """Select the part of a representation of ``size`` bytes with these validators that a GET or HEAD gets.
 
@@ -72,7 +78,8 @@ def select(headers: Mapping[str, str], method: str, etag: str, modified: int, si
     if matches is not None:
         is_current = matches.strip() == "*" or ("", etag) in _ENTITY_TAG.findall(matches)
     else:
-        date = parse_http_date(headers.get("if-unmodified-since", ""))
+        since = headers.get("if-unmodified-since")
+        date = None if since is None else parse_http_date(since)
         is_current = date is None or modified <= date
     if not is_current:
         raise HTTPError(412, "This is not the version that the request is for.")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
-from micropie.execution import Flow, RunningGenerator, Step, Task, Threads, result_of
+from micropie.execution import Flow, RunningGenerator, Step, Task, Threads
 from micropie.http.body import UNREAD, Body
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
@@ -97,7 +97,9 @@ class Sessions(Protocol):
 
     def is_secure(self, scheme: str, /) -> bool: ...
 
-    def open(self, session_id: str | None, /) -> Flow[Session]: ...
+    def open(self, session_id: str, /) -> Flow[Session]: ...
+
+    def open_now(self, exchange: Exchange, /) -> Session: ...
 
 
 class MessageConfig:
@@ -368,10 +370,7 @@ class Exchange:
         """Return the client's session; a backend that never waits is asked for it now."""
         session = self.session
         if session is None:
-            store = self.config.sessions
-            # A session for which a backend may have to wait was opened before, if the client has one.
-            session_id = None if store.opens_ahead else store.find_id(self)
-            self.session = session = result_of(store.open(session_id))
+            self.session = session = self.config.sessions.open_now(self)
             self.guard_session(session)
         session.accessed = True
         return session
@@ -385,7 +384,7 @@ class Exchange:
 
     def guard_session(self, session: Session) -> None:
         """Refuse changes to a session that can't be sent any longer."""
-        if self.is_head_sent:
+        if self.is_answered or (self.stream is not None and self.stream.has_begun):
             session.seal()
 
     def call_before_head(self, change: Callable[[Response], object]) -> None:

@@ -56,7 +56,10 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_joined", "raw")
 
     def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
-        self.raw = [pair for pair in raw if _UNDERSCORE not in pair[0]]
+        self.raw: list[tuple[bytes, bytes]] = []
+        for pair in raw:
+            if _UNDERSCORE not in pair[0]:
+                self.raw.append(pair)
         self._joined = dict(self.raw)  # of bytes: few values are read, and each is decoded then
         if len(self._joined) < len(self.raw):
             values: dict[bytes, list[bytes]] = {}
@@ -68,6 +71,10 @@ class Headers(Mapping[str, str]):
         """Return a value, or ``default``: in a third of the mixin's time."""
         value = self._joined.get(name.encode("latin-1", "replace").lower())  # ``_key_of``
         return default if value is None else value.decode("latin-1")
+
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Return whether one of these names, in lower case, is there."""
+        return not names.isdisjoint(self._joined)
 
     def __getitem__(self, name: str) -> str:
         if name not in self:
@@ -143,8 +150,12 @@ class MutableHeaders(MutableMapping[str, str]):
 
     def add_missing(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Add the headers whose names are not there yet."""
-        stated = {name.lower() for name, _ in self.pairs}
-        self.pairs += [pair for pair in pairs if pair[0].lower() not in stated]
+        stated = set()
+        for name, _ in self.pairs:
+            stated.add(name.lower())
+        for pair in pairs:
+            if pair[0].lower() not in stated:
+                self.pairs.append(pair)
 
     def _remove(self, name: str) -> None:
         unwanted = name.lower()

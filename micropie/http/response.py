@@ -174,7 +174,7 @@ def as_response(result: object, response: Response | None = None) -> Response:
     elif isinstance(result, ERRORS):
         raise result
     response.body = body
-    return with_html(response)
+    return with_html(response) if is_html_type(type(body)) else response
 
 
 def with_html(response: Response) -> Response:
@@ -249,21 +249,28 @@ _KEPT_FROM_BOTH = frozenset({"set-cookie", "vary"})
 
 def add_vary(headers: MutableHeaders, name: str) -> None:
     """Add the name of a request header to Vary, unless Vary has it."""
-    stated = headers.get_all("Vary")
-    named = {field.strip().lower() for value in stated for field in value.split(",")} if stated else ()
-    if name.lower() not in named and "*" not in named:
-        headers.add("Vary", name)
+    for key, value in headers.pairs:
+        if key.lower() == "vary":
+            for field in value.split(","):
+                if field.strip().lower() in (name.lower(), "*"):
+                    return
+    headers.pairs.append(("Vary", name))
 
 
 def make_private(headers: MutableHeaders) -> bool:
     """Add ``private`` to Cache-Control in the place of ``public`` and ``s-maxage``. Return whether there was one."""
-    stated = [part.strip() for value in headers.get_all("Cache-Control") for part in value.split(",")]
-    names = {part.partition("=")[0].lower() for part in stated}
-    if names & {"private", "no-store"}:
-        return False
-    kept = [part for part in stated if part.partition("=")[0].lower() not in ("public", "s-maxage")]
-    headers["Cache-Control"] = ", ".join(["private", *filter(None, kept)])
-    return len(kept) < len(stated)
+    kept, was_public = ["private"], False
+    for value in headers.get_all("Cache-Control"):
+        for part in value.split(","):
+            name = part.partition("=")[0].strip().lower()
+            if name in ("private", "no-store"):
+                return False
+            if name in ("public", "s-maxage"):
+                was_public = True
+            elif name:
+                kept.append(part.strip())
+    headers["Cache-Control"] = ", ".join(kept)
+    return was_public
 
 
 def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text_type: str = HTML) -> Answer:

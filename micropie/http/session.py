@@ -47,7 +47,11 @@ _UNCHANGEABLE = frozenset({str, int, bool, float, type(None)})
 
 def _copied(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy. Most sessions are flat, and ``deepcopy`` takes five times as long for them."""
-    return {key: value if type(value) in _UNCHANGEABLE else copy.deepcopy(value) for key, value in data.items()}
+    copied = {**data}
+    for key, value in data.items():
+        if type(value) not in _UNCHANGEABLE:
+            copied[key] = copy.deepcopy(value)
+    return copied
 
 
 @dataclass(slots=True, eq=False)

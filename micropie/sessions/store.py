@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from micropie.http import (
 from micropie.lazily import pattern
 from micropie.sessions.backend import SessionBackend
 
+_OUT_OF_REACH = "Sessions are out of reach at the moment. Please try again."
 _RETRY_AFTER = [("Retry-After", f"{RETRY_AFTER:.0f}")]
 
 # The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII characters.
@@ -87,11 +88,18 @@ class SessionStore:
         session.reserved_id = self.make_id()
         return self.cookie(session.reserved_id, exchange.scheme, root_path)
 
-    def open(self, session_id: str | None) -> Flow[Session]:
-        """Return the session of an id; a new one if there is no id or it is unknown. Yields only if ``opens_ahead``."""
+    def open(self, session_id: str) -> Flow[Session]:
+        """Return the session of an id, from a backend that may wait; a new one if the id is unknown."""
+        return self._session(session_id, (yield from self._ask("load", session_id)) if self.is_id(session_id) else None)
+
+    def open_now(self, exchange: Exchange) -> Session:
+        """Return the session of a request, from a backend that never waits. One that may wait was asked before."""
+        session_id = None if self.opens_ahead else self.find_id(exchange)
         if not session_id or not self.is_id(session_id):
             return Session()
-        data = yield from self._ask("load", session_id)
+        return self._session(session_id, self._ask_now("load", session_id))
+
+    def _session(self, session_id: str, data: dict[str, object] | None) -> Session:
         # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
         if not data:
             return Session()
@@ -173,17 +181,24 @@ class SessionStore:
     def _ask(self, name: str, *arguments: object) -> Flow[Any]:
         """Call a backend's method of that name. Raises 503 if the backend can't reach its data."""
         method, kind, outage = self._methods[name]
-        question = _quick_question(method, arguments) if kind == INLINE else call(kind, method, *arguments)
+        if kind == INLINE:
+            return self._ask_now(name, *arguments)
         try:
-            return (yield from outage.watch(question))
+            return (yield from outage.watch(call(kind, method, *arguments)))
         except OSError:
-            raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER) from None
+            raise HTTPError(503, _OUT_OF_REACH, _RETRY_AFTER) from None
 
-
-def _quick_question(method: Callable[..., object], arguments: Sequence[object]) -> Flow[object]:
-    """Call a method that never waits, though its result may be awaitable (``Loaded``)."""
-    return method(*arguments)
-    yield  # what makes it a flow
+    def _ask_now(self, name: str, *arguments: object) -> Any:
+        """Call a method that never waits, though its result may be awaitable (``Loaded``)."""
+        method, _, outage = self._methods[name]
+        try:
+            answer = method(*arguments)
+        except OSError as error:
+            outage.note(error, 0.0)
+            raise HTTPError(503, _OUT_OF_REACH, _RETRY_AFTER) from None
+        if outage.is_on:
+            outage.end()
+        return answer
 
 
 _METHODS = frozenset({"load", "save", "merge", "load_shared"})
