@@ -108,10 +108,9 @@ def _restore_http_error(kind: type[HTTPError], arguments: tuple[object, ...]) ->
     return error
 
 
-def check_most(number: int, most: int, sentence: str) -> None:
-    """Raise 413 if ``number`` is more than ``most``, which ``sentence`` has as ``{most}``."""
-    if number > most:
-        raise HTTPError(413, Sentence(sentence, most=most))
+def too_many(most: int, sentence: str) -> HTTPError:
+    """Return the 413 for more than ``most``, which ``sentence`` has as ``{most}``."""
+    return HTTPError(413, Sentence(sentence, most=most))
 
 
 class BadRequest(HTTPError):

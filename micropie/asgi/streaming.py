@@ -34,7 +34,7 @@ import anyio
 from micropie import streams
 from micropie.errors import ClientDisconnect, logger, raise_any
 from micropie.execution import TASKS, WAKERS
-from micropie.http import HTML, JSON, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
+from micropie.http import HTML, JSON, NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import config_of
 from micropie.streams import ASK_AFTER, END, HEART_BEAT, EarlyHead, Stream, ThreadSource, as_bytes
 
@@ -132,9 +132,9 @@ def encode_headers(
     content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[bytes, bytes]]:
     """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
-    headers = []
-    for pair in pairs:
-        headers.append(_ENCODED_NOSNIFF if pair is NOSNIFF else (pair[0].encode("latin-1"), pair[1].encode("latin-1")))
+    headers = [_ENCODED_NOSNIFF] if pairs is NO_OTHER_HEADERS else []
+    for name, value in () if headers else pairs:
+        headers.append((name.encode("latin-1"), value.encode("latin-1")))
     if content_type is not None:
         headers.append(_ENCODED_TYPES.get(content_type) or (b"content-type", content_type.encode("latin-1")))
     if length is not None:

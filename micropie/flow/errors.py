@@ -38,36 +38,39 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     that describe another body. An exception on the way there is answered with a plain response; nothing is raised.
     """
     exchange = request._exchange
-    begun = exchange.pending
     try:
-        if begun is not None and isinstance(failure, ERRORS):
-            pairs = [pair for pair in begun.headers.pairs if not pair[0].lower().startswith("content-")]
-            exchange.pending = begun = Response(headers=pairs)
-        else:
-            exchange.pending = begun = None
+        if exchange.pending is not None:
+            exchange.pending = _kept(exchange.pending, failure)
         response, handler = None, None
         if isinstance(failure, Redirect):
             try:
                 response = redirect_response(failure, request)
             except HTTPError as error:  # it leads to another site, or the Host is malformed
                 failure = error.with_traceback(None)  # which refers to this frame
+        elif isinstance(failure, ClientDisconnect):
+            response = error_response(400, "The request's body ended too early.")
+        elif isinstance(failure, MethodNotAllowed) and exchange.method == "OPTIONS":  # the answer names the methods
+            response = Response(None, 204, failure.headers)
         if response is None and exchange.config.error_handlers:
             handler, expected, text_type = config_of(exchange).error_handler_for(failure)
         if handler is not None:
             response = yield from _author_response(request, failure, handler, expected, text_type)
-            if type(response.body) is FileReference:  # the author's page for this error
-                yield from files.open_file(request, response)
-            if exchange.stream is None:
-                exchange.stream = stream_of(response.body)  # to be closed if a hook replaces it
         else:
             response = response or _default_response(request, failure)
-            response = response if begun is None else as_response(response, begun)
-    except HTTPError as error:  # from opening that file
+            response = response if exchange.pending is None else as_response(response, exchange.pending)
+    except HTTPError as error:  # from opening the author's page for this error
         response = error_answer(request, error)
     except Exception as error:
         response = internal_error(request, error)
     exchange.pending = response
     return response
+
+
+def _kept(pending: Response, failure: Exception) -> Response | None:
+    """Return what the answer to an exception keeps of ``self.response``."""
+    if not isinstance(failure, ERRORS):
+        return None
+    return Response(headers=[pair for pair in pending.headers.pairs if not pair[0].lower().startswith("content-")])
 
 
 def internal_error(request: Request, failure: Exception) -> Response:
@@ -124,6 +127,10 @@ def _author_response(
         return response if exchange.pending is None else as_response(response, exchange.pending)
     if response.content_type is None and (isinstance(response.body, str | bytes) or is_stream(response.body)):
         response.content_type = text_type
+    if type(response.body) is FileReference:
+        yield from files.open_file(request, response)
+    if exchange.stream is None:
+        exchange.stream = stream_of(response.body)  # to be closed if a hook replaces it
     return response
 
 
@@ -160,13 +167,9 @@ def _is_refused(request: Request, asking: Asking, failure: Exception) -> Flow[bo
 
 def _default_response(request: Request, failure: Exception) -> Response:
     exchange = request._exchange
-    if isinstance(failure, ClientDisconnect):
-        return error_response(400, "The request's body ended too early.")
     if isinstance(failure, Redirect):
         return redirect_response(failure, request)
     if isinstance(failure, HTTPError):
-        if isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS":  # the answer names the methods
-            return Response(None, 204, failure.headers)
         if failure.status == 404 and exchange.list_routes is not None and debug.may_see_debug_pages(request):
             return debug.not_found_page(request, failure, exchange.list_routes())
         if isinstance(failure, BindingError) and config_of(exchange).settings.debug:

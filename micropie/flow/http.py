@@ -97,8 +97,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             exchange.route = route
             exchange.config = config = route.config
         else:
-            route, arguments, values, other = _find(site, request)
-            config = config_of(exchange)
+            config, route, arguments, values, other = _find(site, request)
         # 2. Hooks and session.
         if config.middlewares or config.sessions.opens_ahead or other is not None:
             result = yield from _before_handler(request, config, other)
@@ -145,8 +144,10 @@ def respond(site: Site, request: Request) -> Flow[Any]:
 # -- stage 1 -----------------------------------------------------------------------------------------------------------
 
 
-def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
-    """Return a request's route, with the arguments and values in its path. Set the configuration and the route.
+def _find(
+    site: Site, request: Request
+) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
+    """Return a request's configuration and route, with the arguments and values in its path, and set both.
 
     If there is no route, the last value takes its place: a mounted application that answers by itself, or the
     exception to raise once hooks have seen the request. Where there are none, it is raised now.
@@ -155,23 +156,23 @@ def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str
     try:
         found = site.find(request)
     except Exception as error:
-        exchange.config = site.config_of(request)
-        if exchange.config.settings.debug:
+        exchange.config = config = site.config_of(request)
+        if config.settings.debug:
             exchange.list_routes = site.entries
         refusal = site.refusal(request, error)
     if refusal is not None:
         try:
-            if config_of(exchange).middlewares or exchange.config.sessions.opens_ahead:
-                return None, (), {}, refusal
+            if config.middlewares or config.sessions.opens_ahead:
+                return config, None, (), {}, refusal
             raise refusal
         finally:
             del refusal
     if type(found) is Handover:
         exchange.config = found.config
-        return None, (), {}, found
+        return found.config, None, (), {}, found
     route, arguments, values = found
     exchange.route, exchange.config = route, route.config
-    return route, arguments, values, None
+    return route.config, route, arguments, values, None
 
 
 # -- stage 2 -----------------------------------------------------------------------------------------------------------
@@ -361,8 +362,9 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
             response, exchange.pending = as_response(response, exchange.pending), None
         for change in exchange.before_head:
             change(response)
-        if exchange.header("cookie") and stream.source.file is None and _may_read_session(exchange):
-            exchange.opened_session()  # for a later chunk, when no header can say any more that the answer is private
+        if exchange.header("cookie") and stream.source.file is None and handlers_route(exchange) is not None:
+            if exchange.config.sessions.find_id(exchange):  # a later chunk may read it, and then no header can say so
+                exchange.opened_session()
     session, saves = exchange.session, False
     if session is not None:  # no cache may give the answer to another client (RFC 9111, section 4.1)
         saves = session.changed and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)
@@ -383,11 +385,6 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
     return answer
 
 
-def _may_read_session(exchange: Exchange) -> bool:
-    """Return whether the client has a session, and a handler that may read it."""
-    return handlers_route(exchange) is not None and bool(exchange.config.sessions.find_id(exchange))
-
-
 def _save_session(request: Request, session: Session, answer: Answer) -> Flow[Answer]:
     """Save the session, and return the answer with its cookie. An answer that can't be sent must not leave a session
     behind, so it is encoded before.
@@ -396,12 +393,14 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
     if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
         _warn_of_change(request, session)
     exchange.session = None  # if saving fails, the error's answer must not try again
-    cookies = [(yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path))]
-    if session.renewed:
-        cookies.append(deleting_cookie(request))
     status, content_type, length, pairs, body, stream = answer
-    added = [("set-cookie", cookie) for cookie in cookies if cookie is not None]
-    return status, content_type, length, [*pairs, *added], body, stream
+    cookie = yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path)
+    if cookie is not None:
+        pairs = [*pairs, ("set-cookie", cookie)]
+    cookie = deleting_cookie(request) if session.renewed else None
+    if cookie is not None:
+        pairs = [*pairs, ("set-cookie", cookie)]
+    return status, content_type, length, pairs, body, stream
 
 
 def _warn_of_change(request: Request, session: Session) -> None:

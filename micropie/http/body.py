@@ -9,7 +9,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Final
 
-from micropie.errors import check_most
+from micropie.errors import too_many
 from micropie.execution import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
@@ -96,4 +96,5 @@ class Body:
     def _check_size(self) -> None:
         """Raise 413 if more is announced than allowed, or was received: also at each later read."""
         size = max(self._announced, self.size, len(self.data))
-        check_most(size, self._limit, "The body may have {most} bytes at most.")
+        if size > self._limit:
+            raise too_many(self._limit, "The body may have {most} bytes at most.")

@@ -305,7 +305,8 @@ class Exchange:
     def parsed_document(self) -> Any:
         """Return the JSON body, ``NULL`` for null, None if there is none. Parses a received form, too."""
         if self.parse is not None:
-            self.parse(self, self.body_so_far() or b"")
+            received = self.received
+            self.parse(self, received.data if isinstance(received, Body) else received or b"")
             self.parse = None
         return self.document
 
@@ -360,7 +361,7 @@ class Exchange:
 
     def response(self) -> Response:
         """Return the place for status, headers and cookies of the answer. Raises ``ResponseError`` after the head."""
-        if self.is_answered or (self.stream is not None and self.stream.has_begun):
+        if self.is_head_sent:
             raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
         if self.pending is None:
             self.pending = Response()
@@ -384,7 +385,7 @@ class Exchange:
 
     def guard_session(self, session: Session) -> None:
         """Refuse changes to a session that can't be sent any longer."""
-        if self.is_answered or (self.stream is not None and self.stream.has_begun):
+        if self.is_head_sent:
             session.seal()
 
     def call_before_head(self, change: Callable[[Response], object]) -> None:

@@ -69,8 +69,10 @@ def error_answer(request: Request, error: HTTPError) -> Response:
             headers = [*headers, ("Vary", "Accept")]
     phrase = PHRASES.get(error.status, "Error")
     is_default = error.message == f"{error.status} {phrase}"
-    title = translated(request, phrase)
-    message = f"{error.status} {title}" if is_default else translated(request, error.message)
+    title, message = phrase, error.message
+    if request._exchange.config.settings.translations is not None:
+        title = translated(request, phrase)
+        message = f"{error.status} {title}" if is_default else translated(request, message)
     return _ANSWERS[kind](error, title, message, headers)
 
 

@@ -152,9 +152,9 @@ class EncodedAnswer(tuple[int, "str | None", "int | None", Sequence[tuple[str, s
 def as_response(result: object, response: Response | None = None) -> Response:
     """Pour a handler's result into ``response``, what was set on ``self.response``, or a new one, and return that.
 
-    A mere body becomes its body. Another answer replaces the status, the type and the headers that it states; Set-Cookie
-    and Vary are kept from both. A template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or
-    ``Redirect`` that was returned, and ``ResponseError`` for a body before its status.
+    A mere body becomes its body. Another answer replaces the status, the type and the headers that it states;
+    Set-Cookie and Vary are kept from both. A template string, and any object with ``__html__``, is HTML. Raises an
+    ``HTTPError`` or ``Redirect`` that was returned, and ``ResponseError`` for a body before its status.
     """
     response = Response() if response is None else response
     body: Any = result
@@ -260,8 +260,8 @@ def add_vary(headers: MutableHeaders, name: str) -> None:
 def make_private(headers: MutableHeaders) -> bool:
     """Add ``private`` to Cache-Control in the place of ``public`` and ``s-maxage``. Return whether there was one."""
     kept, was_public = ["private"], False
-    for value in headers.get_all("Cache-Control"):
-        for part in value.split(","):
+    for key, value in headers.pairs:
+        for part in value.split(",") if key.lower() == "cache-control" else ():
             name = part.partition("=")[0].strip().lower()
             if name in ("private", "no-store"):
                 return False
@@ -292,8 +292,12 @@ def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text
         pairs = pairs if len(headers) == 1 and headers[0] is NOSNIFF else headers
     if content_type is None and response.content_type:
         stated = response.content_type
-        content_type = stated if stated in _USUAL_TYPES else _checked_type(stated)
-    body, is_json = encode_body(response.body if stream is None else None, content_type)
+        content_type = stated if stated in _USUAL_TYPES else check_value("content-type", stated)
+    body, is_json = b"", False
+    if type(response.body) is str and (content_type is None or content_type in _USUAL_TYPES):
+        body = response.body.encode()
+    elif stream is None:
+        body, is_json = encode_body(response.body, content_type)
     if not has_content:
         return status, None, None, pairs, b"", stream
     if is_described and not content_type:
@@ -322,7 +326,7 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
     8.1). Raises ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
     """
     if isinstance(body, str):
-        charset = None if content_type is None or content_type in _USUAL_TYPES else _charset_of(content_type)
+        charset = None if content_type is None else _charset_of(content_type)
         if charset is None:
             return body.encode(), False
         try:
@@ -345,11 +349,6 @@ def _charset_of(content_type: str) -> str | None:
     """Return the charset that a content type states; None for none, and for UTF-8."""
     charset = _CHARSET.search(content_type)
     return None if charset is None or charset[1].lower() in ("utf-8", "utf8") else charset[1]
-
-
-@cached_if_short(256)
-def _checked_type(content_type: str) -> str:
-    return check_value("content-type", content_type)
 
 
 def checked_headers(
@@ -434,10 +433,11 @@ def redirect_response(redirect: Redirect, site: Site) -> Response:
     the location. The log says what to write if it is the author's.
     """
     location, problem = redirect.location, ""
-    if not redirect.allow_external:
-        if _leads_away(location, site):
+    seen = as_browsers_read(location)
+    if not redirect.allow_external and (seen[:1] != "/" or seen[:2] == "//"):
+        if _leads_away(location, seen, site):
             problem, option = "leaves this site", "allow_external"
-        elif site.scheme == "https" and not redirect.allow_http and as_browsers_read(location).startswith("http:"):
+        elif site.scheme == "https" and not redirect.allow_http and seen.startswith("http:"):
             problem, option = "leads from https to plain http", "allow_http"
     if problem:
         advice = f"if that is meant, write Redirect(location, {option}=True)"
@@ -458,8 +458,7 @@ _SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # of any length
 _LONGEST_SPLIT = 2000  # characters; a host has 253 at most
 
 
-def _leads_away(location: str, site: Site) -> bool:
-    seen = as_browsers_read(location)
+def _leads_away(location: str, seen: str, site: Site) -> bool:
     if _SCHEME.match(seen) is None and not seen.startswith("//"):
         return False
     try:

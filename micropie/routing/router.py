@@ -234,7 +234,9 @@ def _walk(
         if found is None and node.arguments.routes:
             route = node.arguments.pick(method, refused, len(segments) - depth)
             found = (route, segments[depth:], NO_VALUES) if route is not None else None
-    return found or _fall_back(node, child, depth, segments, method, refused)
+    if found is None and (node.default.routes or node.index.routes):
+        found = _fall_back(node, child, depth, segments, method, refused)
+    return found
 
 
 def _walk_branches(

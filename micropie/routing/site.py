@@ -33,6 +33,7 @@ class Site:
         self.config, self.prefix, self.has_mounts = config, split_host(config.prefix)[1], bool(mounted)
         self.router, self.sockets = router, sockets
         self.mounted = mounted
+        self._depth = self.prefix.count("/")  # segments that lead here
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         self._apps = [entry for entry in mounted if isinstance(entry, Site)]
         self.exact: dict[str, dict[str | None, Route]] = {  # the short cuts that no mount hides
@@ -48,19 +49,18 @@ class Site:
         """Return every route of WebSockets once."""
         return [entry for site in (self, *self._apps) for entry in site.sockets.entries()]
 
-    def find(self, request: Request) -> RouteMatch | Handover:
-        """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
-        return self._found(request, takes_socket=False)
-
     def find_socket(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a WebSocket, or the mounted application that serves it by itself. Raises 400 and 404."""
-        return self._found(request, takes_socket=True)
+        return self.find(request, takes_socket=True)
 
-    def _found(self, request: Request, takes_socket: bool) -> RouteMatch | Handover:
-        """Do the search of ``find`` and of ``find_socket``, which differ in the router alone."""
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover:
+        """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405.
+
+        ``takes_socket``: of a WebSocket, which has a router of its own.
+        """
         entry = self._inside(request) if self.has_mounts else None
         if isinstance(entry, Site):
-            return entry._found(request, takes_socket)
+            return entry.find(request, takes_socket)
         if entry is not None:
             return entry.take_over(request, takes_socket)
         router = self.sockets if takes_socket else self.router
@@ -73,7 +73,7 @@ class Site:
                 exchange.path_params = arguments = [last]
                 return route, arguments, NO_VALUES
         try:
-            found = router.find(exchange.method, self._segments(request))
+            found = router.find(exchange.method, exchange.segments()[self._depth :])
         except HTTPError:
             fallback = self._fallback(request, router) if self.router.has_fallbacks else None
             if fallback is None:
@@ -106,7 +106,9 @@ class Site:
             entry = self._inside(request) if self.has_mounts else None
             if isinstance(entry, Site):
                 return entry.config_of(request)
-            return self.router.config_of(self._segments(request))
+            if len(self.config.tree) == 1:
+                return self.config
+            return self.router.config_of(request._exchange.segments()[self._depth :])
         except HTTPError:  # a path or a host that is malformed
             return self.config
 
@@ -121,16 +123,13 @@ class Site:
         ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled slashes.
         """
         path = normpath(unquote(request.raw_path.decode("latin-1")))
-        segments = [*filter(None, path.split("/"))][self.prefix.count("/") :]
+        segments = [*filter(None, path.split("/"))][self._depth :]
         fallback: MountRoute | None = self.router.config_of(segments).fallback
         if fallback is not None:
             with suppress(HTTPError):
                 router.find(request.method, segments)
                 return None
         return fallback
-
-    def _segments(self, request: Request) -> list[str]:
-        return request._exchange.segments()[self.prefix.count("/") :]
 
 
 Hosts: TypeAlias = list[tuple[str, Site]]

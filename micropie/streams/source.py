@@ -384,7 +384,12 @@ class ThreadSource(Source):
             close()
 
     def __next__(self) -> bytes:
-        return next(iter(self))
+        if not self.has_finished:
+            for item in self.items:
+                return self.encoder(item)
+            if rest := self.finish():
+                return rest
+        raise StopIteration
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over the chunks that are left; another iteration may go on with the rest."""

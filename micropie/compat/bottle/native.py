@@ -43,7 +43,7 @@ class BottleSite(CarryingSite):
         self._any = _BottleRoute(app, None, (), inner.config, blocking)
         self._routes: dict[Route, _BottleRoute] = {}
 
-    def find(self, request: Request) -> RouteMatch | Handover:
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover:
         """Return the native route or mount of a request, or else the application's."""
         exchange = request._exchange
         path = exchange.literal_path

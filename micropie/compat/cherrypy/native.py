@@ -53,7 +53,7 @@ class CherryPySite(CarryingSite):
         self._route = CarriedRoute(inner.config, blocking, _call, 3)
         self._grafted: dict[str, MountRoute] = {}
 
-    def find(self, request: Request) -> RouteMatch | Handover:
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover:
         """Return the native route or mount of a request, or else what the tree has for it."""
         received = request._exchange.literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)

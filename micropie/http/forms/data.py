@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from micropie.errors import BadRequest, HTTPError, check_most
+from micropie.errors import BadRequest, HTTPError, too_many
 from micropie.lazily import pattern
 
 MULTIPART = "multipart/form-data"
@@ -41,13 +41,16 @@ class Budget:
     def begin(self) -> None:
         """Count one more field."""
         self._count += 1
-        check_most(self._count, self._limits.max_fields, "A form or query may have {most} fields at most.")
+        if self._count > self._limits.max_fields:
+            raise too_many(self._limits.max_fields, "A form or query may have {most} fields at most.")
 
     def measure(self, size: int) -> None:
         """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields so far."""
-        check_most(size, self._limits.max_form_field_size, "A field may have {most} bytes at most.")
-        together = "A form's fields may have {most} bytes together at most."
-        check_most(self._memory + size, self._limits.max_data_size, together)
+        limits = self._limits
+        if size > limits.max_form_field_size:
+            raise too_many(limits.max_form_field_size, "A field may have {most} bytes at most.")
+        if self._memory + size > limits.max_data_size:
+            raise too_many(limits.max_data_size, "A form's fields may have {most} bytes together at most.")
 
     def spend(self, size: int) -> None:
         """Add a complete field of ``size`` bytes, name and value."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from threading import RLock
 from typing import Final, NamedTuple, Self, TypeAlias, TypeVar
 
-from micropie.errors import BadRequest, HTTPError, check_most, logger
+from micropie.errors import BadRequest, HTTPError, logger, too_many
 from micropie.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.media_types import content_type, disposition
@@ -153,7 +153,8 @@ class _ArrivingForm:
         """Count a part, and check that a field's bytes will be text. Raises 413, and 415 for the charset of a field."""
         if head.raw_filename is not None:
             self._files += 1
-            check_most(self._files, self._limits.max_files, "A form may have {most} files at most.")
+            if self._files > self._limits.max_files:
+                raise too_many(self._limits.max_files, "A form may have {most} files at most.")
             return
         media_type = head.headers.get("content-type")
         if media_type and not self._any_charset:
