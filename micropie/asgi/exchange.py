@@ -17,6 +17,7 @@ from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, lent
 from micropie.http import (
     Address,
+    HeaderNames,
     Message,
     Receive,
     Scope,
@@ -114,6 +115,15 @@ class ASGIExchange(StreamedExchange):
                 values.append(value)
         # HTTP/2 may bring several cookies (RFC 9113, section 8.2.3).
         return (b"; " if name == "cookie" else b", ").join(values).decode("latin-1") if values else None
+
+    def named_headers(self, names: HeaderNames) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for field, value in self.scope["headers"]:
+            name = names.by_field.get(field)
+            if name is not None:
+                text = value.decode("latin-1")
+                found[name] = f"{found[name]}, {text}" if name in found else text
+        return found
 
     def body_headers(self) -> tuple[str, str | None]:
         media_type, length = b"", None

@@ -113,11 +113,12 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
             facts = os.lstat(full)
             if "/" in path or stat.S_ISLNK(facts.st_mode):
                 full, facts = _without_links(full, facts, len(full) - len(path))
-        plain = _regular(full, facts)
+        if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):  # to open a device may have an effect
+            raise HTTPError(404)
         for suffix in _SUFFIXES:
             if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
-                return _best_coding(full, plain, suffixes, follow_symlinks)
-        version = _facts(plain)
+                return _best_coding(full, facts, suffixes, follow_symlinks)
+        version = _facts(facts)
         return ResolvedFile(full, "", False, *version, version)
     except ValueError:  # a lone surrogate, which the file system's encoding lacks
         raise HTTPError(404) from None
@@ -150,29 +151,25 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
     unless links are followed, the path is opened directory by directory, each below the one before and none through a
     link. Only Windows lacks the system calls for that.
     """
+    path, above = resolved.path, resolved_root(root)
     try:
         if follow_symlinks:
-            return os.open(resolved.path, _OPEN_FLAGS)
-        return _open_below(resolved_root(root), resolved.path)
+            return os.open(path, _OPEN_FLAGS)
+        if path.rfind(os.sep) <= len(above) or not _OPENS_BELOW:
+            return os.open(path, _OPEN_FLAGS | _NO_FOLLOW)
+        *directories, name = path[len(above) :].lstrip(os.sep).split(os.sep)
+        # The first directory by its full path, as the root itself has no links: that saves opening the root.
+        opened = os.open(os.path.join(above, directories[0]), _DIRECTORY_FLAGS)
+        try:
+            for directory in directories[1:]:
+                inner = os.open(directory, _DIRECTORY_FLAGS, dir_fd=opened)
+                os.close(opened)
+                opened = inner
+            return os.open(name, _OPEN_FLAGS | _NO_FOLLOW, dir_fd=opened)
+        finally:
+            os.close(opened)
     except OSError as error:
         raise _not_found(error) from None
-
-
-def _open_below(root: str, path: str) -> int:
-    """Return a descriptor of the file ``path``, an absolute path below ``root``. Raises ``OSError`` for links."""
-    if path.rfind(os.sep) <= len(root) or not _OPENS_BELOW:
-        return os.open(path, _OPEN_FLAGS | _NO_FOLLOW)
-    *directories, name = path[len(root) :].lstrip(os.sep).split(os.sep)
-    # The first directory by its full path, as ``root`` itself has no links: that saves opening the root.
-    opened = os.open(os.path.join(root, directories[0]), _DIRECTORY_FLAGS)
-    try:
-        for directory in directories[1:]:
-            inner = os.open(directory, _DIRECTORY_FLAGS, dir_fd=opened)
-            os.close(opened)
-            opened = inner
-        return os.open(name, _OPEN_FLAGS | _NO_FOLLOW, dir_fd=opened)
-    finally:
-        os.close(opened)
 
 
 def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
@@ -205,8 +202,10 @@ def _best_coding(path: str, plain: os.stat_result, suffixes: tuple[str, ...], fo
     compressed = {}
     for suffix, names in _CODINGS:
         try:
-            beside = _regular(path + suffix, os.stat(path + suffix, follow_symlinks=follow_symlinks))
-        except (HTTPError, OSError):
+            beside = os.stat(path + suffix, follow_symlinks=follow_symlinks)
+        except OSError:
+            continue
+        if not stat.S_ISREG(beside.st_mode) or not os.access(path + suffix, os.R_OK):
             continue
         # In whole seconds: archives store times with this precision.
         if int(beside.st_mtime) >= int(plain.st_mtime):
@@ -217,13 +216,6 @@ def _best_coding(path: str, plain: os.stat_result, suffixes: tuple[str, ...], fo
             coding, beside = compressed[suffix]
             return ResolvedFile(path + suffix, coding, True, *_facts(beside), version)
     return ResolvedFile(path, "", bool(compressed), *version, version)
-
-
-def _regular(path: str, facts: os.stat_result) -> os.stat_result:
-    """Return the ``stat`` of a regular file, checked before it is opened: opening a device may have an effect."""
-    if not stat.S_ISREG(facts.st_mode) or not os.access(path, os.R_OK):
-        raise HTTPError(404)
-    return facts
 
 
 def _facts(facts: os.stat_result) -> Facts:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from threading import Lock
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, TypeVar
 
 from micropie.execution import after_fork_in_child
 from micropie.files.lookup import Key, ResolvedFile
@@ -92,42 +92,43 @@ MOST_LOOKS = 2048  # requests for a file, and files; clients may ask for any nam
 LONGEST_PATH = 4096  # characters; Linux has no longer paths (PATH_MAX), but a client may send one
 
 NEVER: Final = 0.0
+_NOT_SLOW: Final = (0, NEVER)
 
 
-class RecentLooks:
-    """The requests whose file was looked at, and the versions of files that were read, within the last second.
+class RecentLooks(Recent["Key", "ResolvedFile | None"]):
+    """The requests whose file was looked at within the last second, each with the version that was read, or None.
 
     Worker threads look, and there may be several loops: two that count slow looks at once may lose one.
     """
 
     def __init__(self) -> None:
-        self._seen: Recent[Key | ResolvedFile, Literal[True]] = Recent(MOST_LOOKS)
+        super().__init__(MOST_LOOKS)
         self._slow: dict[str, tuple[int, float]] = {}  # by directory: slow looks in a row, and until when it is left
 
     def clear(self) -> None:
         """Forget everything."""
-        self._seen.clear()
-        self._slow.clear()
+        super().clear()
+        self._slow = {}
 
     def may_look(self, key: Key) -> bool:
         """Return whether the file was looked at within the last second, in a directory that is not slow."""
-        _, slow_until = self._slow.get(key[0], (0, NEVER))
-        return self._seen.fresh(key) is not None and slow_until < time.monotonic()
+        entry = self._entries.get(key)
+        if entry is None:
+            return False
+        now = time.monotonic()
+        return entry[2] >= now and self._slow.get(key[0], _NOT_SLOW)[1] < now
 
-    def may_read(self, resolved: ResolvedFile) -> bool:
-        """Return whether this version of a file was read within the last second, and is short."""
-        return resolved.size <= LARGEST_LOOK and self._seen.fresh(resolved) is not None
+    def may_read(self, key: Key, resolved: ResolvedFile) -> bool:
+        """Return whether this version of the file was read at the last look, and is short."""
+        return resolved.size <= LARGEST_LOOK and self.latest(key) == resolved
 
-    def note(self, seen: Key | ResolvedFile) -> None:
-        """Note that a file was looked at just now, or that this version of it was read."""
-        self._seen.put(seen, True, time.monotonic())
-
-    def took(self, key: Key, seconds: float) -> None:
-        """Note that a file was looked at just now on the event loop, and how long that took."""
-        self._seen.put(key, True, time.monotonic())
-        looks = self._slow.pop(key[0], (0, NEVER))[0] + 1
-        if seconds > SLOW:
-            self._slow[key[0]] = looks, time.monotonic() + SLOW_FOR if looks >= SLOW_LOOKS else NEVER
+    def took(self, key: Key, version: ResolvedFile | None, begun: float) -> None:
+        """Note that the event loop has looked at a file since ``begun``, and which version of it was read."""
+        now = time.monotonic()
+        self.put(key, version, now)
+        looks = self._slow.pop(key[0], _NOT_SLOW)[0] + 1
+        if now - begun > SLOW:
+            self._slow[key[0]] = looks, now + SLOW_FOR if looks >= SLOW_LOOKS else NEVER
 
 
 RECENT = RecentLooks()

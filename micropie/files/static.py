@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
@@ -26,6 +26,7 @@ from micropie.http import (
     CONDITIONS,
     DOTS_AND_EMPTY,
     FileReference,
+    HeaderNames,
     HeadersLike,
     Request,
     Response,
@@ -92,27 +93,35 @@ def directory_route(
         raise SetupError(f"there is no directory {os.fspath(directory)!r} to serve files from")
     root = resolved_root(str(Path(directory).absolute()))
     try:
-        reference: FileReference = static_file("", root, **options).body
+        usual = static_file("", root, **options)
     except ValueError as error:
         raise SetupError(str(error)) from None
+    reference: FileReference = usual.body
+    headers, content_type, has_own_name = usual.headers.pairs, usual.content_type, options.get("download") is True
 
     @run_in("loop")
-    def serve(path: str) -> Response:
-        request = current_request()
-        literal = request._exchange.literal_path  # without escapes
+    def serve(path: str) -> FileReference:
+        exchange = current_request()._exchange
+        literal = exchange.literal_path  # without escapes
         # An end slash is ignored in other paths, but here it would name a directory. An escaped slash is part of no
         # file's name, and "/private%2Ffile" must not get past a proxy that guards "/private/".
-        raw_path = request.raw_path.lower() if literal is None else literal.encode()
+        raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
         if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
-        response = static_file(path, root, **options)
-        if request.query_string.startswith("v="):
-            response.body.fingerprint = request.query_string[2:]
-        return response
+        saved_as = path.rpartition("/")[2] if has_own_name else reference.saved_as
+        max_age, cached, follow_symlinks = reference.max_age, reference.cached, reference.follow_symlinks
+        found = FileReference(root, path, max_age, cached, follow_symlinks, saved_as, headers, content_type)
+        query = exchange.query_string
+        if query.startswith("v="):
+            found.fingerprint = query[2:]
+        return found
 
     vars(serve)["__micropie_needs_session__"] = False  # so a file is sent while a session backend is out of reach
     vars(serve)[FINGERPRINT] = lambda path: fingerprint_for_url((root, path, reference.follow_symlinks))
     return f"{prefix.rstrip('/')}/<path:path>", serve
+
+
+_ASKED = HeaderNames("accept-encoding", "authorization", *CONDITIONS)
 
 
 def open_file(request: Request, response: Response) -> Flow[None]:
@@ -121,70 +130,71 @@ def open_file(request: Request, response: Response) -> Flow[None]:
     Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent.py``).
     """
     reference: FileReference = response.body
-    suffixes = codings_for(request.headers.get("accept-encoding", ""))
-    key = reference.root, reference.path, suffixes, reference.follow_symlinks
+    asked = request._exchange.named_headers(_ASKED)
+    key = reference.root, reference.path, codings_for(asked.get("accept-encoding", "")), reference.follow_symlinks
     own = None
     if reference.fingerprint is not None:
         place = reference.root, reference.path, reference.follow_symlinks
         own = KNOWN.fresh(place) or (yield IO, fingerprint, (place, LARGEST_ASKED))
-    kept = CONTENTS.fresh(key) if reference.cached else None
     opened: Opened | None = None
-    if kept is not None:
-        opened = _from_memory(request, response, *kept)
-    elif request._exchange.is_on_loop and not reference.cached and RECENT.may_look(key):
-        opened = _looked_at_again(request, response, key)
+    if reference.cached:
+        kept = CONTENTS.fresh(key)
+        opened = None if kept is None else _from_memory(request, response, asked, *kept)
+    elif RECENT.may_look(key):
+        opened = _looked_at_again(request, response, asked, key)
     if opened is None:
-        opened = yield IO, _find_and_open, (request, response, key)
-    _describe(response, _cache_control(request, reference, own, opened[0]), *opened)
+        opened = yield IO, _find_and_open, (request, response, asked, key)
+    _describe(response, _cache_control(request, reference, asked, own, opened[0]), *opened)
 
 
-def _looked_at_again(request: Request, response: Response, key: Key) -> Opened | None:
+def _looked_at_again(request: Request, response: Response, asked: Mapping[str, str], key: Key) -> Opened | None:
     """Find and open a file on the event loop; None if its bytes have to be read in a thread."""
-    begun = time.monotonic()
+    begun, version = time.monotonic(), None
     try:
         resolved = find(*key)
-        return _from_disk(request, response, resolved, is_recent_only=True)
+        version = resolved if RECENT.may_read(key, resolved) else None
+        return _from_disk(request, response, asked, resolved, version is not None)
     finally:
-        RECENT.took(key, time.monotonic() - begun)
+        RECENT.took(key, version, begun)
 
 
-def _find_and_open(request: Request, response: Response, key: Key) -> Opened:
+def _find_and_open(request: Request, response: Response, asked: Mapping[str, str], key: Key) -> Opened:
     """Do everything that blocks, in one call."""
-    exchange = request._exchange
     reference: FileReference = response.body
-    if exchange.is_on_loop and len(reference.path) <= LONGEST_PATH:  # the others ask nobody whether they may look
-        RECENT.note(key)
+    is_noted = not reference.cached and len(reference.path) <= LONGEST_PATH
+    if is_noted:
+        RECENT.put(key, None, time.monotonic())
     for _ in range(ATTEMPTS):
         checked_at = time.monotonic()
         resolved = find(*key)
         if not reference.cached or resolved.size > LARGEST:
-            if opened := _from_disk(request, response, resolved):
-                return opened
-            continue
+            opened = _from_disk(request, response, asked, resolved, True)
+            if opened is None:
+                continue
+            if is_noted and isinstance(opened[2], bytes):
+                RECENT.put(key, resolved, time.monotonic())
+            return opened
         kept = CONTENTS.latest(key)
         data = kept[1] if kept is not None and kept[0] == resolved else None
         if data is None:
             data = _read(open_resolved(reference.root, resolved, reference.follow_symlinks), resolved, 0, resolved.size)
         if data is not None:
             CONTENTS.put(key, (resolved, data), checked_at, len(data) + OVERHEAD)
-            return _from_memory(request, response, resolved, data)
+            return _from_memory(request, response, asked, resolved, data)
     raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
 
 
 def _from_disk(
-    request: Request, response: Response, resolved: ResolvedFile, is_recent_only: bool = False
+    request: Request, response: Response, asked: Mapping[str, str], resolved: ResolvedFile, may_read: bool
 ) -> Opened | None:
-    """Open the file and read a short one; None if it has been changed meanwhile, or may not be read here.
-
-    ``is_recent_only``: read nothing but what was read recently, because this runs on an event loop.
-    """
-    selection = _selection(request, response, resolved)
+    """Open the file and read a short one; None if it has been changed meanwhile, or may not be read here."""
+    selection = _selection(request, response, asked, resolved)
     if selection.status == 304:
         return resolved, selection, None
     length = selection.stop - selection.start
     if request.method == "HEAD":
         return resolved, selection, FileRange(None, resolved.path, resolved.size, 0, length)
-    if is_recent_only and not RECENT.may_read(resolved):
+    if not may_read:
         return None
     descriptor = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
     if length > SMALL:
@@ -197,11 +207,7 @@ def _from_disk(
         part.read_ahead()
         return resolved, selection, part
     data = _read(descriptor, resolved, selection.start, length)
-    if data is None:
-        return None
-    if request._exchange.is_on_loop:
-        RECENT.note(resolved)
-    return resolved, selection, data
+    return None if data is None else (resolved, selection, data)
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
@@ -214,22 +220,24 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
     return data if len(data) == length else None
 
 
-def _from_memory(request: Request, response: Response, resolved: ResolvedFile, data: bytes) -> Opened:
-    selection = _selection(request, response, resolved)
+def _from_memory(
+    request: Request, response: Response, asked: Mapping[str, str], resolved: ResolvedFile, data: bytes
+) -> Opened:
+    selection = _selection(request, response, asked, resolved)
     return resolved, selection, None if selection.status == 304 else data[selection.start : selection.stop]
 
 
 # -- the head ----------------------------------------------------------------------------------------------------------
 
 
-def _selection(request: Request, response: Response, resolved: ResolvedFile) -> Selection:
+def _selection(request: Request, response: Response, asked: Mapping[str, str], resolved: ResolvedFile) -> Selection:
     """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1)."""
     if response.status != 200 or request.method not in ("GET", "HEAD"):
         return Selection(response.status, 0, resolved.size)
-    if not request.headers.has_any(CONDITIONS):
+    if CONDITIONS.isdisjoint(asked):
         return Selection(200, 0, resolved.size)
     etag = response.headers.get("ETag", resolved.etag)  # the author's goes first
-    return select(request.headers, request.method, etag, resolved.modified, resolved.size)
+    return select(asked, request.method, etag, resolved.modified, resolved.size)
 
 
 def _describe(
@@ -242,9 +250,9 @@ def _describe(
     """
     reference: FileReference = response.body
     headers = response.headers
-    headers.add_missing([("Cache-Control", cache_control)])
-    if response.status == 200:  # not for an error page
-        headers.add_missing(_validators(resolved, resolved.modified))
+    # No validators for an error page.
+    validators = _validators(resolved, resolved.modified) if response.status == 200 else ()
+    headers.add_missing([("Cache-Control", cache_control), *validators])
     response.body, response.status = body, selection.status
     if selection.status == 304:
         headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
@@ -267,7 +275,13 @@ def _validators(resolved: ResolvedFile, modified: int) -> Sequence[tuple[str, st
     return ("ETag", resolved.etag), ("Last-Modified", http_date(modified)), ("Accept-Ranges", "bytes")
 
 
-def _cache_control(request: Request, reference: FileReference, own: Fingerprint | None, resolved: ResolvedFile) -> str:
+def _cache_control(
+    request: Request,
+    reference: FileReference,
+    asked: Mapping[str, str],
+    own: Fingerprint | None,
+    resolved: ResolvedFile,
+) -> str:
     """Return the Cache-Control value. ``no-cache`` lets clients store the file and makes them ask if it has changed.
 
     Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2). A URL with
@@ -281,5 +295,5 @@ def _cache_control(request: Request, reference: FileReference, own: Fingerprint 
     elif reference.fingerprint is not None or reference.max_age is None:
         return "no-cache"
     session = request._exchange.session
-    is_personal = "authorization" in request.headers or (session is not None and session.accessed)
+    is_personal = "authorization" in asked or (session is not None and session.accessed)
     return f"{'private' if is_personal else 'public'}, {lifetime}"

@@ -362,9 +362,9 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
             response, exchange.pending = as_response(response, exchange.pending), None
         for change in exchange.before_head:
             change(response)
-        if exchange.header("cookie") and stream.source.file is None and handlers_route(exchange) is not None:
-            if exchange.config.sessions.find_id(exchange):  # a later chunk may read it, and then no header can say so
-                exchange.opened_session()
+        may_read = stream.source.file is None and exchange.header("cookie") and handlers_route(exchange) is not None
+        if may_read and exchange.config.sessions.find_id(exchange):  # a later chunk, and then no header can say so
+            exchange.opened_session()
     session, saves = exchange.session, False
     if session is not None:  # no cache may give the answer to another client (RFC 9111, section 4.1)
         saves = session.changed and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)

@@ -14,7 +14,7 @@ from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS, nested, rows
 from micropie.http.forms.receiving import AHEAD, find_field, has_large_body, receive_body
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
-from micropie.http.headers import LONGEST_KEPT, Headers, MutableHeaders, cached_if_short
+from micropie.http.headers import LONGEST_KEPT, HeaderNames, Headers, MutableHeaders, cached_if_short
 from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, loads
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
@@ -89,22 +89,26 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS", "DOTS_AND_EMPTY", "ERRORS",
-    "FORM", "HTML", "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL",
-    "PREFIXES", "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "Address", "Answer", "BindingError", "BindingErrors",
-    "Body", "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference",
-    "GivenStatus", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits", "Message", "MessageConfig",
-    "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "Page", "ParameterError", "Parameters",
-    "Receive", "Request", "Response", "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session", "Signer",
-    "StartResponse", "State", "UnopenedSession", "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary",
-    "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
-    "checked_headers", "checked_origins", "codec_of", "content_type", "current_request", "dumps", "dumps_with",
-    "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape", "escaped_path", "find_field",
-    "flash", "format_cookie", "get_flashed_messages", "has_large_body", "html", "http_date", "in_chunks", "is_base_url",
-    "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private", "nested", "normal_host",
-    "normal_hosts", "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below",
-    "receive_body", "redirect_response", "rows", "select", "split_host", "start_failed", "states_status", "status_line",
-    "translated", "wanted_form", "with_host", "with_html", "without_prefix",
+    "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS",
+    "DOTS_AND_EMPTY", "ERRORS", "FORM", "HTML", "JSON", "LONGEST_KEPT", "MAX_COOKIE",
+    "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PROBLEM", "PROBLEM_SCHEMA",
+    "TEXT", "TOKEN", "Address", "Answer", "BindingError", "BindingErrors", "Body", "Changes",
+    "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference",
+    "GivenStatus", "HeaderNames", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits",
+    "Message", "MessageConfig", "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders",
+    "Page", "ParameterError", "Parameters", "Receive", "Request", "Response", "RouteInfo", "Scope",
+    "Secret", "Selection", "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession",
+    "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary", "as_browsers_read",
+    "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
+    "checked_headers", "checked_origins", "codec_of", "content_type", "current_request", "dumps",
+    "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
+    "escaped_path", "find_field", "flash", "format_cookie", "get_flashed_messages",
+    "has_large_body", "html", "http_date", "in_chunks", "is_base_url", "is_cookie_name", "is_host",
+    "is_html", "leads_up", "loads", "make_private", "nested", "normal_host", "normal_hosts",
+    "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below",
+    "receive_body", "redirect_response", "rows", "select", "split_host", "start_failed",
+    "states_status", "status_line", "translated", "wanted_form", "with_host", "with_html",
+    "without_prefix",
 ]
 # fmt: on
 

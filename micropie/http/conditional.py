@@ -64,7 +64,7 @@ def parse_http_date(value: str) -> int | None:
 
 # The headers that ``select`` reads; without any it selects all.
 CONDITIONS: Final = frozenset(
-    {b"if-match", b"if-unmodified-since", b"if-none-match", b"if-modified-since", b"range", b"if-range"}
+    {"if-match", "if-unmodified-since", "if-none-match", "if-modified-since", "range", "if-range"}
 )
 
 

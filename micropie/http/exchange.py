@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
-from micropie.execution import Flow, RunningGenerator, Step, Task, Threads
+from micropie.execution import Flow, RunningGenerator, Step, Task, Threads, result_of
 from micropie.http.body import UNREAD, Body
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
 from micropie.http.forms.uploads import UploadFile
-from micropie.http.headers import MAX_HEADERS, Headers, cached_if_short
+from micropie.http.headers import MAX_HEADERS, HeaderNames, Headers, cached_if_short
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
 from micropie.http.response import Response
@@ -97,9 +97,7 @@ class Sessions(Protocol):
 
     def is_secure(self, scheme: str, /) -> bool: ...
 
-    def open(self, session_id: str, /) -> Flow[Session]: ...
-
-    def open_now(self, exchange: Exchange, /) -> Session: ...
+    def open(self, session_id: str | None, /) -> Flow[Session]: ...
 
 
 class MessageConfig:
@@ -371,7 +369,9 @@ class Exchange:
         """Return the client's session; a backend that never waits is asked for it now."""
         session = self.session
         if session is None:
-            self.session = session = self.config.sessions.open_now(self)
+            sessions = self.config.sessions
+            # A backend that may wait was asked before.
+            self.session = session = result_of(sessions.open(None if sessions.opens_ahead else sessions.find_id(self)))
             self.guard_session(session)
         session.accessed = True
         return session
@@ -491,7 +491,12 @@ class Exchange:
 
     def header(self, name: str) -> str | None:
         """Return one header, its name in lower case, or None; for a few of them this is faster than ``headers``."""
-        return self.headers.get(name)  # type: ignore[no-any-return]
+        return self.headers.get(name)
+
+    def named_headers(self, names: HeaderNames) -> dict[str, str]:
+        """Return those of several headers that the request has, by their names in lower case, in one pass."""
+        headers = self.headers
+        return {name: headers[name] for name in names.by_key.values() if name in headers}
 
     def body_headers(self) -> tuple[str, str | None]:
         """Return Content-Type or "", and Content-Length or None; without parsing all headers if possible."""

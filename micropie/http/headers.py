@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache, wraps
-from typing import Any, TypeVar
+from typing import TypeVar, overload
 
 from micropie.http.types import HeaderPairs, HeadersLike
 
@@ -67,17 +67,22 @@ class Headers(Mapping[str, str]):
                 values.setdefault(name, []).append(value)
             self._joined = {name: (b"; " if name == b"cookie" else b", ").join(values[name]) for name in values}
 
-    def get(self, name: str, default: Any = None) -> Any:
+    @overload
+    def get(self, name: str, default: None = None, /) -> str | None: ...
+
+    @overload
+    def get(self, name: str, default: str | Value, /) -> str | Value: ...
+
+    def get(self, name: str, default: object = None, /) -> object:
         """Return a value, or ``default``: in a third of the mixin's time."""
         value = self._joined.get(name.encode("latin-1", "replace").lower())  # ``_key_of``
         return default if value is None else value.decode("latin-1")
 
-    def has_any(self, names: frozenset[bytes]) -> bool:
-        """Return whether one of these names, in lower case, is there."""
-        return not names.isdisjoint(self._joined)
-
     def __getitem__(self, name: str) -> str:
-        return self._joined[_key_of(name)].decode("latin-1")
+        value = self._joined.get(_key_of(name))
+        if value is None:
+            raise KeyError(name)
+        return value.decode("latin-1")
 
     def items(self) -> ItemsView[str, str]:
         """Return the names with their values: in a tenth of the mixin's time."""
@@ -103,6 +108,17 @@ class Headers(Mapping[str, str]):
 
 def _key_of(name: str) -> bytes:
     return name.encode("latin-1", "replace").lower()  # not before: the Kelvin sign in lower case is a "k"
+
+
+class HeaderNames:
+    """Names of request headers that are looked up together, in lower case, as both protocols spell them.
+
+    ``by_field``: the names by those of ASGI. ``by_key``: the names by the keys of a WSGI environ.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.by_field = {name.encode(): name for name in names}
+        self.by_key = {f"HTTP_{name.upper().replace('-', '_')}": name for name in names}
 
 
 class MutableHeaders(MutableMapping[str, str]):

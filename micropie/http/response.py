@@ -118,15 +118,26 @@ class GivenStatus(int):
 
 
 class FileReference:
-    """A body that is a file not opened yet: ``static_file`` returns it, ``files/static.py`` opens it.
+    """A body that is a file not opened yet: ``static_file`` returns it in a response, ``files/static.py`` opens it.
 
-    Neither a tuple nor a dataclass: one that is not opened must be an error, not the JSON of a path.
+    As a handler's result it stands for a response with ``headers`` and ``content_type``. Neither a tuple nor a
+    dataclass: one that is not opened must be an error, not the JSON of a path.
     """
 
-    __slots__ = ("cached", "fingerprint", "follow_symlinks", "max_age", "path", "root", "saved_as")
+    __slots__ = (
+        "cached", "content_type", "fingerprint", "follow_symlinks", "headers", "max_age", "path", "root", "saved_as"
+    )  # fmt: skip
 
     def __init__(
-        self, root: str, path: str, max_age: int | None, cached: bool, follow_symlinks: bool, saved_as: str | None
+        self,
+        root: str,
+        path: str,
+        max_age: int | None,
+        cached: bool,
+        follow_symlinks: bool,
+        saved_as: str | None,
+        headers: Sequence[tuple[str, str]] = (),
+        content_type: str | None = None,
     ) -> None:
         self.root = root
         self.path = path
@@ -134,6 +145,8 @@ class FileReference:
         self.cached = cached
         self.follow_symlinks = follow_symlinks
         self.saved_as = saved_as  # the name under which a browser saves it
+        self.headers = headers
+        self.content_type = content_type
         self.fingerprint: str | None = None  # that the URL states, of the version that its page was made for
 
 
@@ -166,6 +179,8 @@ def as_response(result: object, response: Response | None = None) -> Response:
         # A file's 200 states nothing: it may be an error's page.
         status = response.status if type(body) is FileReference and result.status == 200 else result.status
         _pour(response, status, result.headers.pairs, result.content_type)
+    elif type(result) is FileReference:
+        _pour(response, response.status, result.headers, result.content_type)
     elif type(result) is EncodedAnswer:
         status, content_type, _, pairs, body, _ = result
         _pour(response, status, pairs, content_type)
@@ -174,7 +189,7 @@ def as_response(result: object, response: Response | None = None) -> Response:
     elif isinstance(result, ERRORS):
         raise result
     response.body = body
-    return with_html(response) if is_html_type(type(body)) else response
+    return with_html(response)
 
 
 def with_html(response: Response) -> Response:

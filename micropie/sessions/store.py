@@ -23,7 +23,6 @@ from micropie.http import (
 from micropie.lazily import pattern
 from micropie.sessions.backend import SessionBackend
 
-_OUT_OF_REACH = "Sessions are out of reach at the moment. Please try again."
 _RETRY_AFTER = [("Retry-After", f"{RETRY_AFTER:.0f}")]
 
 # The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII characters.
@@ -53,7 +52,11 @@ class SessionStore:
         self.saves_on_error = settings.session_save_on_error
         self._settings = settings
         self._check_size = partial(check_size, most=settings.max_session_size, setting="App(max_session_size={})")
-        self._plain_cookie = without_prefix(settings.session_cookie or "session_id")
+        self._cookie_names = {
+            (is_https, is_below): self._name_of_cookie(is_https, is_below)
+            for is_https in (True, False)
+            for is_below in (True, False)
+        }
         self._timeout = settings.session_timeout
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
@@ -64,7 +67,7 @@ class SessionStore:
         otherwise: CallKind = ServiceThreads() if getattr(backend, "blocking", True) else INLINE
         subject = f"the session backend {type(backend).__name__}"
         # An outage for each method: a backend that is full or locked can be read all the time.
-        self._methods = {
+        self._methods: dict[str, tuple[Callable[..., Any], CallKind, Outage]] = {
             name: (method, kind_of(method, otherwise), Outage(subject, f", {name} fails"))
             for name, method in methods.items()
             if method is not None
@@ -76,7 +79,7 @@ class SessionStore:
 
     def find_id(self, exchange: Exchange) -> str | None:
         """Return the session id in a request's cookie, or None."""
-        return exchange.cookies.get(self.cookie_name(exchange.scheme, exchange.root_path))
+        return exchange.cookies.get(self._cookie_names[exchange.scheme == "https", exchange.root_path != ""])
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""
@@ -88,18 +91,9 @@ class SessionStore:
         session.reserved_id = self.make_id()
         return self.cookie(session.reserved_id, exchange.scheme, root_path)
 
-    def open(self, session_id: str) -> Flow[Session]:
-        """Return the session of an id, from a backend that may wait; a new one if the id is unknown."""
-        return self._session(session_id, (yield from self._ask("load", session_id)) if self.is_id(session_id) else None)
-
-    def open_now(self, exchange: Exchange) -> Session:
-        """Return the session of a request, from a backend that never waits. One that may wait was asked before."""
-        session_id = None if self.opens_ahead else self.find_id(exchange)
-        if not session_id or not self.is_id(session_id):
-            return Session()
-        return self._session(session_id, self._ask_now("load", session_id))
-
-    def _session(self, session_id: str, data: dict[str, object] | None) -> Session:
+    def open(self, session_id: str | None) -> Flow[Session]:
+        """Return the session of an id; a new one if there is no id or it is unknown. Yields only if ``opens_ahead``."""
+        data = (yield from self._ask("load", session_id)) if session_id and self.is_id(session_id) else None
         # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
         if not data:
             return Session()
@@ -128,15 +122,19 @@ class SessionStore:
         )
 
     def cookie_name(self, scheme: str, root_path: str) -> str:
-        """Return the cookie's name.
+        """Return the cookie's name, in answers to requests of ``scheme`` below ``root_path``."""
+        return self._cookie_names[scheme == "https", root_path != ""]
+
+    def _name_of_cookie(self, is_https: bool, is_below: bool) -> str:
+        """Return the cookie's name: ``is_below`` says whether the server has put the application below a path.
 
         Browsers take a name with a prefix only from Secure cookies, so over plain http it has none; and one with
         ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
         """
-        if not self.is_secure(scheme):
-            return self._plain_cookie
-        strongest = "__Secure-session_id" if root_path or self.prefix else "__Host-session_id"
-        return self._settings.session_cookie or strongest
+        stated = self._settings.session_cookie
+        if not self.is_secure("https" if is_https else "http"):
+            return without_prefix(stated or "session_id")
+        return stated or ("__Secure-session_id" if is_below or self.prefix else "__Host-session_id")
 
     def _save(self, session: Session) -> Flow[str | None]:
         """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie must stay."""
@@ -181,21 +179,14 @@ class SessionStore:
     def _ask(self, name: str, *arguments: object) -> Flow[Any]:
         """Call a backend's method of that name. Raises 503 if the backend can't reach its data."""
         method, kind, outage = self._methods[name]
-        if kind == INLINE:
-            return self._ask_now(name, *arguments)
         try:
-            return (yield from outage.watch(call(kind, method, *arguments)))
-        except OSError:
-            raise HTTPError(503, _OUT_OF_REACH, _RETRY_AFTER) from None
-
-    def _ask_now(self, name: str, *arguments: object) -> Any:
-        """Call a method that never waits, though its result may be awaitable (``Loaded``)."""
-        method, _, outage = self._methods[name]
-        try:
-            answer = method(*arguments)
+            if kind != INLINE:
+                return (yield from outage.watch(call(kind, method, *arguments)))
+            answer = method(*arguments)  # it never waits, though its result may be awaitable (``Loaded``)
         except OSError as error:
-            outage.note(error, 0.0)
-            raise HTTPError(503, _OUT_OF_REACH, _RETRY_AFTER) from None
+            if kind == INLINE:
+                outage.note(error, 0.0)
+            raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER) from None
         if outage.is_on:
             outage.end()
         return answer

@@ -18,7 +18,7 @@ import anyio
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, start_tasks
 from micropie.flow import TASK_FLOWS, clean_up
-from micropie.http import Address, Environ, Exchange, Message, Scope, escaped_path, raw_path_below
+from micropie.http import Address, Environ, Exchange, HeaderNames, Message, Scope, escaped_path, raw_path_below
 from micropie.lazily import pattern
 from micropie.routing import config_of
 from micropie.wsgi.steps import perform
@@ -130,6 +130,10 @@ class WSGIExchange(Exchange):
 
     def header(self, name: str) -> str | None:
         return self.environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}") or None
+
+    def named_headers(self, names: HeaderNames) -> dict[str, str]:
+        environ = self.environ
+        return {name: environ[key] for key, name in names.by_key.items() if environ.get(key)}
 
     def body_headers(self) -> tuple[str, str | None]:
         length = self.environ.get("CONTENT_LENGTH")

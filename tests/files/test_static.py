@@ -1415,9 +1415,9 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     find_and_open = static._find_and_open
 
-    def noted(request: Any, response: Any, key: Key) -> Any:
+    def noted(request: Any, response: Any, headers: Any, key: Key) -> Any:
         asked.append(key[1])
-        return find_and_open(request, response, key)
+        return find_and_open(request, response, headers, key)
 
     monkeypatch.setattr(static, "_find_and_open", noted)
     monkeypatch.setattr(recent, "SLOW", 60.0)
@@ -1530,25 +1530,23 @@ def test_looks_are_recent_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPat
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     looks = RecentLooks()
-    looks.note(_key("a"))
-    looks.note(FOUND)
+    looks.put(_key("a"), FOUND, now[0])
     assert looks.may_look(_key("a"))
-    assert looks.may_read(FOUND)
+    assert looks.may_read(_key("a"), FOUND)
     now[0] += 1.1
     assert not looks.may_look(_key("a"))
     for number in range(recent.MOST_LOOKS):
-        looks.note(_key(str(number)))
-    assert not looks.may_read(FOUND)
+        looks.put(_key(str(number)), None, now[0])
+    assert not looks.may_read(_key("a"), FOUND)
     assert looks.may_look(_key("0"))
 
 
 def test_a_fast_look_ends_a_row_of_slow_ones() -> None:
     looks, key = RecentLooks(), _key("a")
-    looks.note(key)
     for seconds in (1.0, 1.0, 0.0, 1.0, 1.0):
-        looks.took(key, seconds)
+        looks.took(key, None, time.monotonic() - seconds)
         assert looks.may_look(key)
-    looks.took(key, 1.0)
+    looks.took(key, None, time.monotonic() - 1.0)
     assert not looks.may_look(key)
 
 
@@ -1584,5 +1582,5 @@ def test_of_too_many_looks_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPat
     looks = RecentLooks()
     keys: list[Any] = [("root", name, (), False) for name in "abc"]
     for key in keys:
-        looks.note(key)
+        looks.put(key, None, time.monotonic())
     assert [looks.may_look(key) for key in keys] == [False, True, True]
