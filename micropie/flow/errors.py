@@ -34,14 +34,13 @@ from micropie.streams import is_stream, stream_of
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response of the author's error handler for ``failure``, or else the plain one.
 
-    The answer to an ``HTTPError`` or a ``Redirect`` has the headers that were set on ``self.response``, except those
-    that describe another body. An exception on the way there is answered with a plain response; nothing is raised.
+    The answer to an ``HTTPError``, a ``Redirect`` or an exception for whose class there is a handler has the headers
+    that were set on ``self.response``, except those that describe another body. An exception on the way there is
+    answered with a plain response; nothing is raised.
     """
     exchange = request._exchange
     try:
-        if exchange.pending is not None:
-            exchange.pending = _kept(exchange.pending, failure)
-        response, handler = None, None
+        response, handler, expected = None, None, False
         if isinstance(failure, Redirect):
             try:
                 response = redirect_response(failure, request)
@@ -53,6 +52,11 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
             response = Response(None, 204, failure.headers)
         if response is None and exchange.config.error_handlers:
             handler, expected, text_type = config_of(exchange).error_handler_for(failure)
+        if exchange.pending is not None:
+            pairs = exchange.pending.headers.pairs
+            is_answer = expected or isinstance(failure, ERRORS)
+            kept = [pair for pair in pairs if not pair[0].lower().startswith("content-")] if is_answer else ()
+            exchange.pending = Response(headers=kept) if kept else None
         if handler is not None:
             response = yield from _author_response(request, failure, handler, expected, text_type)
         else:
@@ -64,13 +68,6 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         response = internal_error(request, error)
     exchange.pending = response
     return response
-
-
-def _kept(pending: Response, failure: Exception) -> Response | None:
-    """Return what the answer to an exception keeps of ``self.response``."""
-    if not isinstance(failure, ERRORS):
-        return None
-    return Response(headers=[pair for pair in pending.headers.pairs if not pair[0].lower().startswith("content-")])
 
 
 def internal_error(request: Request, failure: Exception) -> Response:
@@ -116,11 +113,12 @@ def _author_response(
             return _default_response(request, failure)
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
-        function = partial(_call_once, handler.function, [*handler.arguments(request, failure)])
-        result = yield from call_asking(request, handler.asking, handler.kind, function)
         # Allow, WWW-Authenticate, Retry-After: part of what the status means.
         status, headers = (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
-        response = as_response(result, as_response(Response(None, status, headers), exchange.pending))
+        exchange.pending = as_response(Response(None, status, headers), exchange.pending)
+        function = partial(_call_once, handler.function, [*handler.arguments(request, failure)])
+        result = yield from call_asking(request, handler.asking, handler.kind, function)
+        response = as_response(result, exchange.pending)
     except (HTTPError, Redirect) as error:  # raised by the error handler
         del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle
         response = _default_response(request, error)

@@ -174,7 +174,9 @@ def as_response(result: object, response: Response | None = None) -> Response:
     if type(result) in BODIES:
         response.body = result
         return response
-    if isinstance(result, Response):
+    if result is response:  # ``return self.response``
+        body = response.body
+    elif isinstance(result, Response):
         body = result.body
         # A file's 200 states nothing: it may be an error's page.
         status = response.status if type(body) is FileReference and result.status == 200 else result.status
