@@ -17,7 +17,7 @@ from micropie.errors import SetupError
 from micropie.execution import current
 from micropie.flow import lifespan_opener
 from micropie.habits import ServerHabits
-from micropie.http import HeadersLike, MutableHeaders, Receive, Request, Response, Scope, Send, State, current_request
+from micropie.http import HeadersLike, Receive, Request, Response, Scope, Send, State, current_request
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
 from micropie.routing import (
     REQUIRES,
@@ -463,7 +463,7 @@ class App(Node):
             max_age=max_age,
             cached=cached,
             follow_symlinks=follow_symlinks,
-            headers=MutableHeaders(headers).items(),
+            headers=headers,
         )
         App.route(self, path, ["GET"], name=name)(serve)
 

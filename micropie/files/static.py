@@ -31,6 +31,7 @@ from micropie.http import (
     Request,
     Response,
     Selection,
+    add_missing,
     add_vary,
     current_request,
     http_date,
@@ -97,7 +98,7 @@ def directory_route(
     except ValueError as error:
         raise SetupError(str(error)) from None
     reference: FileReference = usual.body
-    headers, content_type, has_own_name = usual.headers.pairs, usual.content_type, options.get("download") is True
+    headers, content_type, has_own_name = usual.pairs, usual.content_type, options.get("download") is True
 
     @run_in("loop")
     def serve(path: str) -> FileReference:
@@ -249,24 +250,23 @@ def _describe(
     that describe a body (RFC 9110, section 15.4.5).
     """
     reference: FileReference = response.body
-    headers = response.headers
     # No validators for an error page.
     validators = _validators(resolved, resolved.modified) if response.status == 200 else ()
-    headers.add_missing([("Cache-Control", cache_control), *validators])
+    add_missing(response.pairs, [("Cache-Control", cache_control), *validators])
     response.body, response.status = body, selection.status
     if selection.status == 304:
-        headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
+        response.pairs[:] = [pair for pair in response.pairs if not pair[0].lower().startswith("content-")]
         response.content_type = None
     else:
         response.content_type = response.content_type or content_type_of(reference.path)
         if reference.saved_as is not None:
-            headers.setdefault("Content-Disposition", attachment(reference.saved_as))
+            add_missing(response.pairs, [("Content-Disposition", attachment(reference.saved_as))])
         if resolved.coding:
-            headers["Content-Encoding"] = resolved.coding
+            response.headers["Content-Encoding"] = resolved.coding
     if selection.status == 206:
-        headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
+        response.headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
     if resolved.varies:
-        add_vary(headers, "Accept-Encoding")
+        add_vary(response.pairs, "Accept-Encoding")
 
 
 @lru_cache(maxsize=1024)

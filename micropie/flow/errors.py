@@ -53,7 +53,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         if response is None and exchange.config.error_handlers:
             handler, expected, text_type = config_of(exchange).error_handler_for(failure)
         if exchange.pending is not None:
-            pairs = exchange.pending.headers.pairs
+            pairs = exchange.pending.pairs
             is_answer = expected or isinstance(failure, ERRORS)
             kept = [pair for pair in pairs if not pair[0].lower().startswith("content-")] if is_answer else ()
             exchange.pending = Response(headers=kept) if kept else None

@@ -32,7 +32,7 @@ from micropie.execution import CallKind, Flow, RunningGenerator, awaited, call, 
 from micropie.flow.errors import respond_to
 from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
-from micropie.http import MutableHeaders, Response, UnopenedSession, as_response
+from micropie.http import Response, UnopenedSession, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.routing import ASKS_NOTHING, Asking, asked_by_parts, check_middlewares, placed
 from micropie.streams import is_stream
@@ -84,7 +84,7 @@ class _ClassHook(_Hook):
         self, request: Request, response: Response | None, failure: Exception | None, **given: object
     ) -> Flow[_Outcome]:
         assert response is not None  # noqa: S101
-        arguments = request, response.status, response.body, response.headers.pairs
+        arguments = request, response.status, response.body, response.pairs
         after = partial(self._after, **given) if given else self._after
         changes = yield from call(self._after_kind, after, *arguments)
         return response if changes is None else _changed(response, changes, self._name), failure
@@ -220,7 +220,7 @@ def _changed(response: Response, changes: object, hook: str) -> Response:
         response.body = changes["body"]
     response.status = status
     if "headers" in changes:
-        response.headers = MutableHeaders(changes["headers"])
+        response.headers = changes["headers"]
     return response
 
 

@@ -49,7 +49,6 @@ from micropie.http import (
     FileReference,
     Request,
     Response,
-    add_vary,
     as_response,
     encode,
     error_answer,
@@ -77,7 +76,6 @@ from micropie.streams import EarlyHead, Stream, stream_of
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
-_PRIVATE = [("cache-control", "private")]
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
@@ -368,10 +366,7 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
     session, saves = exchange.session, False
     if session is not None:  # no cache may give the answer to another client (RFC 9111, section 4.1)
         saves = session.changed and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)
-        if session.accessed:
-            add_vary(response.headers, "Cookie")
-            response.headers.add_missing(_PRIVATE)
-        if (saves or exchange.csrf_salt is not None) and make_private(response.headers):
+        if make_private(response.pairs, session.accessed, saves or exchange.csrf_salt is not None):
             sentence = "%s: an answer with a client's own cookie or token can't be public: it is sent as private"
             logger.warning(sentence, exchange.label)
     answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)

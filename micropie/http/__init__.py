@@ -14,7 +14,16 @@ from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS, nested, rows
 from micropie.http.forms.receiving import AHEAD, find_field, has_large_body, receive_body
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
-from micropie.http.headers import LONGEST_KEPT, HeaderNames, Headers, MutableHeaders, cached_if_short
+from micropie.http.headers import (
+    LONGEST_KEPT,
+    HeaderNames,
+    Headers,
+    MutableHeaders,
+    add_missing,
+    add_vary,
+    cached_if_short,
+    make_private,
+)
 from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, loads
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
@@ -34,7 +43,6 @@ from micropie.http.response import (
     FileReference,
     GivenStatus,
     Response,
-    add_vary,
     as_browsers_read,
     as_response,
     check_value,
@@ -42,7 +50,6 @@ from micropie.http.response import (
     encode,
     encode_body,
     error_response,
-    make_private,
     redirect_response,
     start_failed,
     states_status,
@@ -98,7 +105,7 @@ __all__ = [
     "Message", "MessageConfig", "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders",
     "Page", "ParameterError", "Parameters", "Receive", "Request", "Response", "RouteInfo", "Scope",
     "Secret", "Selection", "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession",
-    "UploadFile", "WebSocketRequest", "accepts_coding", "add_vary", "as_browsers_read",
+    "UploadFile", "WebSocketRequest", "accepts_coding", "add_missing", "add_vary", "as_browsers_read",
     "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
     "checked_headers", "checked_origins", "codec_of", "content_type", "current_request", "dumps",
     "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",

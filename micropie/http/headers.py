@@ -110,6 +110,65 @@ def _key_of(name: str) -> bytes:
     return name.encode("latin-1", "replace").lower()  # not before: the Kelvin sign in lower case is a "k"
 
 
+def pairs_of(headers: HeadersLike) -> HeaderPairs:
+    """Return a new list of headers."""
+    return [*(headers.items() if isinstance(headers, Mapping) else headers)]
+
+
+def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
+    """Add to the headers of a response those whose names are not there yet."""
+    stated = set()
+    for name, _ in pairs:
+        stated.add(name.lower())
+    for pair in others:
+        if pair[0].lower() not in stated:
+            pairs.append(pair)
+
+
+def add_vary(pairs: HeaderPairs, name: str) -> None:
+    """Add the name of a request header to Vary, unless Vary has it."""
+    for key, value in pairs:
+        if key.lower() == "vary":
+            for field in value.split(","):
+                if field.strip().lower() in (name.lower(), "*"):
+                    return
+    pairs.append(("Vary", name))
+
+
+def make_private(pairs: HeaderPairs, has_read_cookie: bool, has_own_cookie: bool) -> bool:
+    """Keep caches from giving a client's own answer to others (RFC 9111, section 4.1).
+
+    ``has_read_cookie``: the answer depends on the client's cookie, so it varies by that and is private unless the
+    author has said otherwise. ``has_own_cookie``: a client's own cookie or token is in the answer, so ``private`` takes
+    the place of ``public`` and ``s-maxage``. Return whether these were there.
+    """
+    kept, is_stated, is_private, was_public, varies = ["private"], False, False, False, not has_read_cookie
+    for name, value in pairs:
+        key = name.lower()
+        if key == "vary":
+            varies = varies or not _BY_COOKIE.isdisjoint(field.strip().lower() for field in value.split(","))
+        elif key == "cache-control":
+            is_stated = True
+            for part in value.split(","):
+                directive = part.partition("=")[0].strip().lower()
+                is_private = is_private or directive in ("private", "no-store")
+                if directive in ("public", "s-maxage"):
+                    was_public = True
+                elif directive:
+                    kept.append(part.strip())
+    if not varies:
+        pairs.append(("Vary", "Cookie"))
+    has_to_be = has_own_cookie and not is_private
+    if has_to_be and is_stated:
+        pairs[:] = [pair for pair in pairs if pair[0].lower() != "cache-control"]
+    if has_to_be or (has_read_cookie and not is_stated):
+        pairs.append(("Cache-Control", ", ".join(kept)))
+    return has_to_be and was_public
+
+
+_BY_COOKIE = frozenset({"cookie", "*"})
+
+
 class HeaderNames:
     """Names of request headers that are looked up together, in lower case, as both protocols spell them.
 
@@ -122,12 +181,15 @@ class HeaderNames:
 
 
 class MutableHeaders(MutableMapping[str, str]):
-    """The response's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats. Names keep the author's spelling."""
+    """The response's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats. Names keep the author's spelling.
+
+    ``pairs`` is the list of a response, which is changed in place.
+    """
 
     __slots__ = ("pairs",)
 
     def __init__(self, headers: HeadersLike = ()) -> None:
-        self.pairs: HeaderPairs = [*(headers.items() if isinstance(headers, Mapping) else headers)] if headers else []
+        self.pairs: HeaderPairs = pairs_of(headers) if headers else []
 
     def __setitem__(self, name: str, value: str) -> None:
         self._remove(name)
@@ -165,15 +227,6 @@ class MutableHeaders(MutableMapping[str, str]):
     def add(self, name: str, value: str) -> None:
         """Add a value for ``name`` beside those it has (Set-Cookie, Link, Vary)."""
         self.pairs.append((name, value))
-
-    def add_missing(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Add the headers whose names are not there yet."""
-        stated = set()
-        for name, _ in self.pairs:
-            stated.add(name.lower())
-        for pair in pairs:
-            if pair[0].lower() not in stated:
-                self.pairs.append(pair)
 
     def _remove(self, name: str) -> None:
         unwanted = name.lower()

@@ -18,10 +18,10 @@ from micropie.http.cookies import CookieAttributes
 from micropie.http.exchange import EMPTY_JSON, NULL, Address, Exchange, FlowIterator, RouteInfo
 from micropie.http.forms.data import MULTIPART
 from micropie.http.forms.uploads import UploadFile
-from micropie.http.headers import Headers
+from micropie.http.headers import Headers, add_vary
 from micropie.http.media_types import choose_type, is_json
 from micropie.http.multidict import MultiDict
-from micropie.http.response import Response, add_vary
+from micropie.http.response import Response
 from micropie.http.session import Session
 from micropie.http.state import State
 from micropie.http.types import Environ, Scope
@@ -140,7 +140,7 @@ class Request(RequestHabits):
         client has no preference. The answer gets ``Vary: Accept``, so that no cache mixes them up.
         """
         if not self._exchange.is_head_sent:
-            add_vary(self.response.headers, "Accept")
+            add_vary(self.response.pairs, "Accept")
         return choose_type(self.headers.get("accept"), types)
 
     def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.escaping import html_body, is_html_type
-from micropie.http.headers import MutableHeaders, cached_if_short
+from micropie.http.headers import MutableHeaders, cached_if_short, pairs_of
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
@@ -60,15 +60,26 @@ class Response:
     A charset in it is the one that text is encoded in.
     """
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    __slots__ = ("body", "content_type", "pairs", "status")
 
     def __init__(
         self, body: Any = None, status: int = 200, headers: HeadersLike = (), content_type: str | None = None
     ) -> None:
         self.body = body
         self.status = status
-        self.headers = MutableHeaders(headers)
+        self.pairs: HeaderPairs = pairs_of(headers) if headers else []
         self.content_type = content_type
+
+    @property
+    def headers(self) -> MutableHeaders:
+        """The headers. Assign a dict or (name, value) pairs to replace them all."""
+        headers = MutableHeaders()
+        headers.pairs = self.pairs
+        return headers
+
+    @headers.setter
+    def headers(self, headers: HeadersLike) -> None:
+        self.pairs = pairs_of(headers) if headers else []
 
     def set_cookie(self, name: str, value: str, **attributes: Unpack[CookieAttributes]) -> None:
         """Set a cookie. ``value`` is text; percent-encode what a cookie can't hold (``urllib.parse.quote``).
@@ -85,7 +96,7 @@ class Response:
         ``partitioned`` or a name that begins with ``__Secure-`` or ``__Host-``; one named ``__Host-...`` that has a
         ``domain`` or another ``path`` than "/".
         """
-        self.headers.add("Set-Cookie", format_cookie(name, value, **attributes))
+        self.pairs.append(("Set-Cookie", format_cookie(name, value, **attributes)))
 
     def delete_cookie(self, name: str, **attributes: Unpack[CookieScope]) -> None:
         """Delete a cookie from the client; give the ``path``, ``domain`` and ``partitioned`` with which it was set.
@@ -180,7 +191,7 @@ def as_response(result: object, response: Response | None = None) -> Response:
         body = result.body
         # A file's 200 states nothing: it may be an error's page.
         status = response.status if type(body) is FileReference and result.status == 200 else result.status
-        _pour(response, status, result.headers.pairs, result.content_type)
+        _pour(response, status, result.pairs, result.content_type)
     elif type(result) is FileReference:
         _pour(response, response.status, result.headers, result.content_type)
     elif type(result) is EncodedAnswer:
@@ -207,11 +218,10 @@ def with_html(response: Response) -> Response:
 def _pour(response: Response, status: int, pairs: Sequence[tuple[str, str]], content_type: str | None) -> None:
     """Replace what an answer states."""
     response.status = status
-    headers = response.headers
-    if headers.pairs and pairs:
+    if response.pairs and pairs:
         stated = {name.lower() for name, _ in pairs} - _KEPT_FROM_BOTH
-        headers.pairs = [pair for pair in headers.pairs if pair[0].lower() not in stated]
-    headers.pairs = [*headers.pairs, *pairs]
+        response.pairs[:] = [pair for pair in response.pairs if pair[0].lower() not in stated]
+    response.pairs += pairs
     if content_type is not None:
         response.content_type = content_type
 
@@ -229,7 +239,7 @@ def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
         headers = result[2] if len(result) == 3 and result[2] is not None else ()
         if isinstance(headers, str) or not isinstance(headers, Iterable):
             raise ResponseError(f"headers are a dict or (name, value) pairs, not {headers!r}")
-        _pour(response, int(result[0]), MutableHeaders(headers).pairs, None)
+        _pour(response, int(result[0]), pairs_of(headers), None)
         return result[1]
     if _is_status(result[1]) and not isinstance(result[0], Number):
         raise ResponseError(
@@ -264,39 +274,13 @@ def _is_status(value: object) -> bool:
 _KEPT_FROM_BOTH = frozenset({"set-cookie", "vary"})
 
 
-def add_vary(headers: MutableHeaders, name: str) -> None:
-    """Add the name of a request header to Vary, unless Vary has it."""
-    for key, value in headers.pairs:
-        if key.lower() == "vary":
-            for field in value.split(","):
-                if field.strip().lower() in (name.lower(), "*"):
-                    return
-    headers.pairs.append(("Vary", name))
-
-
-def make_private(headers: MutableHeaders) -> bool:
-    """Add ``private`` to Cache-Control in the place of ``public`` and ``s-maxage``. Return whether there was one."""
-    kept, was_public = ["private"], False
-    for key, value in headers.pairs:
-        for part in value.split(",") if key.lower() == "cache-control" else ():
-            name = part.partition("=")[0].strip().lower()
-            if name in ("private", "no-store"):
-                return False
-            if name in ("public", "s-maxage"):
-                was_public = True
-            elif name:
-                kept.append(part.strip())
-    headers["Cache-Control"] = ", ".join(kept)
-    return was_public
-
-
 def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text_type: str = HTML) -> Answer:
     """Check and encode a response. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
 
     ``stream`` is the body if it comes in chunks. ``head_only`` is true for HEAD, which gets the head of GET's answer
     (RFC 9110, section 9.3.2) and no body. ``text_type`` is the content type of what is not JSON and states none.
     """
-    status, given = response.status, response.headers.pairs
+    status, given = response.status, response.pairs
     if type(status) is not int or not 200 <= status <= 599:
         status = _checked_status(status)
     has_content = status not in _WITHOUT_CONTENT  # else nothing may describe it (RFC 9110, section 8.6)

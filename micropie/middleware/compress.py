@@ -71,7 +71,7 @@ class Compress(FlowMiddleware):
             return response
         if response.status == 304:
             # It has the headers of the 200 (RFC 9110, section 15.4.5), or caches can't match them.
-            add_vary(response.headers, "Accept-Encoding")
+            add_vary(response.pairs, "Accept-Encoding")
             if _accepts_gzip(request):
                 _weaken_etag(response.headers)
             return response
@@ -86,7 +86,7 @@ class Compress(FlowMiddleware):
         response.body = body
         if response.content_type is None:
             response.content_type = suggested
-        add_vary(response.headers, "Accept-Encoding")
+        add_vary(response.pairs, "Accept-Encoding")
         if not _accepts_gzip(request):
             return response
         return call(BLOCK, self._whole, response, body) if len(body) > _INLINE_LIMIT else self._whole(response, body)
@@ -174,7 +174,7 @@ class _Gzip:
         if stream is not None and not stream.is_empty:
             self.decide(response)
         if self._may_compress:
-            add_vary(response.headers, "Accept-Encoding")
+            add_vary(response.pairs, "Accept-Encoding")
         if self._compressor is not None:
             _describe(response.headers)
 

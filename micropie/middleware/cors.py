@@ -95,7 +95,7 @@ class CORSMiddleware(FlowMiddleware):
         """Add the headers that tell browsers which scripts may read the answer."""
         headers = response.headers
         if not self._any_origin:  # also on a refusal, which a cache must not give to another origin
-            add_vary(headers, "Origin")
+            add_vary(response.pairs, "Origin")
         is_preflight = request.method == "OPTIONS" and _is_preflight(request)
         allowed = self._allowed_origin(request._exchange.header("origin") or "")
         if allowed is None or (is_preflight and not self._permits(request)):

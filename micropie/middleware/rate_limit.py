@@ -134,7 +134,7 @@ class RateLimit(FlowMiddleware):
         """Add the quota's headers."""
         quota: Quota | None = vars(request).get(_QUOTA)
         if quota is not None and "RateLimit-Limit" not in response.headers:  # another RateLimit may have added it
-            response.headers.pairs += [
+            response.pairs += [
                 ("RateLimit-Limit", str(quota.limit)),
                 ("RateLimit-Remaining", str(quota.remaining)),
                 ("RateLimit-Reset", str(math.ceil(quota.full_after))),

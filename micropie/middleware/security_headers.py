@@ -9,7 +9,7 @@ import secrets
 from typing import Final
 
 from micropie.errors import ResponseError, SetupError, check, is_count
-from micropie.http import Request, Response, check_value
+from micropie.http import Request, Response, add_missing, check_value
 from micropie.middleware.base import FlowMiddleware
 
 YEAR: Final = 365 * 24 * 3600  # seconds
@@ -85,7 +85,7 @@ class SecurityHeaders(FlowMiddleware):
             headers["Content-Security-Policy"] = policy
         if self._hsts is not None and request.scheme == "https":
             headers["Strict-Transport-Security"] = self._hsts
-        response.headers.add_missing(headers.items())
+        add_missing(response.pairs, headers.items())
 
 
 def _new_nonce() -> str:

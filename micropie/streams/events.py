@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import cast
 
 from micropie.errors import is_duration
-from micropie.http import ChunkedBody, HeadersLike, Response, dumps
+from micropie.http import ChunkedBody, HeadersLike, Response, add_missing, dumps
 from micropie.lazily import pattern
 from micropie.streams.source import (
     MEDIA_TYPE,
@@ -115,11 +115,7 @@ class EventStream(Response):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
         rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
         super().__init__(LoopSource(_items_of(source), events=rules), 200, headers, CONTENT_TYPE)
-        if not self.headers.pairs:  # as usual
-            self.headers.pairs += _UNBUFFERED
-        else:
-            for name, value in _UNBUFFERED:
-                self.headers.setdefault(name, value)
+        add_missing(self.pairs, _UNBUFFERED)
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:

@@ -42,7 +42,7 @@ def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
     finally:
         request.path_shift(-depth)
     status = f"{int(answer.status)} {answer.status.reason or 'Unknown'}"  # type: ignore[attr-defined]
-    headers = [(name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in answer.headers.pairs]
+    headers = [(name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in answer.pairs]
     body: object = call
     if is_complete:
         body = b"".join(call)
