@@ -372,7 +372,8 @@ class Exchange:
             sessions = self.config.sessions
             # A backend that may wait was asked before.
             self.session = session = result_of(sessions.open(None if sessions.opens_ahead else sessions.find_id(self)))
-            self.guard_session(session)
+            if self.stream is not None or self.is_answered or self.is_accepted:
+                self.guard_session(session)
         session.accessed = True
         return session
 

@@ -41,10 +41,12 @@ class InMemorySessionBackend(SessionBackend):
     def load_shared(self, session_id: str) -> dict[str, object]:
         """Return the data as it is stored, to be read only: it is never changed, each save stores a new dict."""
         with self._lock:
-            data = self._current(session_id)
-            if data:
+            expires, data = self._sessions.get(session_id, _NONE)
+            if expires > time.monotonic():
                 self._sessions.move_to_end(session_id)
-            return data
+                return data
+            self._sessions.pop(session_id, None)
+            return {}
 
     def save(self, session_id: str, data: dict[str, object], timeout: int) -> Any:
         """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty. It may be awaited.
@@ -59,20 +61,14 @@ class InMemorySessionBackend(SessionBackend):
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
         """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
         with self._lock:
-            stored = self._current(session_id)
-            if not stored:
+            expires, stored = self._sessions.get(session_id, _NONE)
+            if expires <= time.monotonic():
+                self._sessions.pop(session_id, None)
                 return {}
             data = _as_other_backends_do(changes.apply(deepcopy(stored)))
             del self._sessions[session_id]
             self._store(changes.new_id or session_id, data, timeout)
             return deepcopy(data)
-
-    def _current(self, session_id: str) -> dict[str, object]:
-        expires, data = self._sessions.get(session_id, _NONE)
-        if expires > time.monotonic():
-            return data
-        self._sessions.pop(session_id, None)
-        return {}
 
     def _store(self, session_id: str, data: dict[str, object], timeout: int) -> None:
         now = time.monotonic()

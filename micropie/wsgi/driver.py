@@ -11,13 +11,13 @@ from micropie import mounts
 from micropie.execution import ANSWER, AnyStep, current
 from micropie.flow import Application, clean_up, end_resources, log_failure, respond
 from micropie.http import (
+    LONGEST_KEPT,
     NO_OTHER_HEADERS,
     NOSNIFF,
     Environ,
     HeaderPairs,
     Request,
     StartResponse,
-    cached_if_short,
     start_failed,
     status_line,
 )
@@ -32,13 +32,19 @@ from micropie.wsgi.streaming import chunks_of, close_stream
 _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
 
-@cached_if_short(256)  # an author may send back the names of a client's headers
-def _capitalized(name: str) -> str:
-    """Return a name in the usual capitals: some clients compare them with their case."""
-    return _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-")))
+class _Capitals(dict[str, str]):
+    """The names of headers in the usual capitals, by the names in lower case: some clients compare them as they are."""
+
+    def __missing__(self, name: str) -> str:
+        capitals = "-".join(map(str.capitalize, name.split("-")))
+        if len(self) < _MOST_NAMES and len(name) <= LONGEST_KEPT:  # an author may send back those of a client's headers
+            self[name] = capitals
+        return capitals
 
 
-_NOSNIFF = (_capitalized(NOSNIFF[0]), NOSNIFF[1])
+_MOST_NAMES = 256
+_CAPITALS = _Capitals(_ODD_NAMES)
+_NOSNIFF = (_CAPITALS[NOSNIFF[0]], NOSNIFF[1])
 
 _OK: Final = 200  # compared by ``is``: the 200 of a mounted application may have a reason of its own
 
@@ -98,7 +104,11 @@ def start_and_serve(
 
 def _head(content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]) -> HeaderPairs:
     """Return headers as WSGI wants them: a new list, with names in the usual capitals."""
-    headers = [_NOSNIFF] if pairs is NO_OTHER_HEADERS else [(_capitalized(name), value) for name, value in pairs]
+    headers = [_NOSNIFF]
+    if pairs is not NO_OTHER_HEADERS:
+        headers = []
+        for name, value in pairs:
+            headers.append((_CAPITALS[name], value))
     if content_type is not None:
         headers.append(("Content-Type", content_type))
     if length is not None:
