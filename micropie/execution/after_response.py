@@ -22,7 +22,7 @@ from micropie.execution.background import background_loop
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import current
 from micropie.execution.placement import Threads
-from micropie.execution.steps import AWAIT, INLINE, CallKind, Flow, kind_of
+from micropie.execution.steps import AWAIT, INLINE, Flow, Kind, kind_of
 from micropie.execution.threads import in_thread, usage_of
 
 Value = TypeVar("Value")
@@ -142,7 +142,7 @@ async def _abandon(exchange: Answered) -> None:
         exchange.resources, exchange.provided = (), {}
 
 
-async def _call(exchange: Answered, kind: CallKind, function: Callable[..., Any], arguments: Sequence[object]) -> None:
+async def _call(exchange: Answered, kind: Kind, function: Callable[..., Any], arguments: Sequence[object]) -> None:
     if kind is AWAIT or kind is INLINE:
         result = _begin(exchange, function, arguments)
     elif usage_of(_THREADS)[1] < _THREADS.queue:

@@ -33,9 +33,6 @@ from micropie.execution.placement import ALL_WAIT, Threads
 
 Result = TypeVar("Result")
 
-# For files: forty handlers that block must not keep a page's style sheet from other clients.
-IO_THREADS = Threads(40)
-
 # Of each ``Threads``: so many may wait for their clients at once, beside those that are busy.
 MOST_READERS = 400
 

@@ -30,10 +30,10 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from micropie import files, streams
+from micropie import files, pool, streams
 from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, logger, raise_any
-from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
+from micropie.execution import ANSWER, AWAIT, INLINE, IO, Call, Flow, TookTooLong, call_within, itself, no_function
 from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, open_resources
@@ -205,7 +205,8 @@ def _before_handler(request: Request, config: Config, other: Handover | Exceptio
         if not exchange.is_without_session:
             yield from exchange.open_session()
     if request._subapp is not None:  # the application that a hook chose
-        return (yield MOUNT, no_function, delegate_route(request))
+        route, *arguments = delegate_route(request)
+        return route.call(*arguments) if route.step_kind is INLINE else (yield route.step_kind, route.call, arguments)
     try:
         if other is not None:
             raise other
@@ -241,7 +242,9 @@ def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Fl
     exchange = request._exchange
     if route.providers:
         arguments = yield from open_resources(request, route, arguments)
-    if exchange.time_limit is not None:
+    if route.is_pooled:
+        result = yield from _call_in_pool(exchange, route, arguments)
+    elif exchange.time_limit is not None:
         result = yield from _call_limited(request, route, arguments, exchange.time_limit)
     elif route.step_kind is INLINE:
         result = route.call(*arguments)
@@ -252,21 +255,26 @@ def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Fl
     return (yield from close_unless_streamed(exchange, result, route.providers)) if exchange.resources else result
 
 
+def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
+    """Call a handler in a process, which keeps to the time limit. A cancellation does not wait for it but ends it."""
+    config, token = route.config, pool.CancelToken()
+    call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
+    try:
+        return (yield Call(config.pool_threads, is_queued=True, leave_after=0.0), pool.call_in_pool, call)
+    except Exception:
+        raise
+    except BaseException:
+        token.cancel()
+        raise
+
+
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
     """Run the handler with a time limit, where it can be interrupted, and return its result. Raises 503 after it."""
-    if route.limited_step_kind is INLINE:  # on the event loop itself, which can't interrupt it
-        return route.call(*arguments)
-    if route.limited_step_kind is POOL:  # the pool ends the process itself
-        return (yield POOL, route.call, arguments)
     try:
-        result = yield Limited(route.limited_step_kind, seconds), route.call, arguments
-        if isawaitable(result):  # a decorated ``async def`` has done nothing yet
-            result = yield Limited(AWAIT, seconds), itself, (result,)
+        return (yield from call_within(seconds, route.limited_step_kind, route.call, *arguments))
     except TookTooLong:
         label = request._exchange.label
         logger.error("%s: %s took longer than %g seconds and was given up", label, route.name, seconds)
-    else:
-        return result
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
