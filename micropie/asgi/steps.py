@@ -25,10 +25,10 @@ from micropie.execution import (
     Flow,
     LoopLocal,
     LoopTasks,
-    TookTooLong,
     has_room,
     in_thread,
     run_tasks,
+    within,
 )
 from micropie.flow import TASK_FLOWS, LifespanContext, end_resources
 from micropie.http import Body, Exchange
@@ -87,9 +87,7 @@ async def perform_step(kind: Any, function: Callable[..., Any], arguments: Seque
         raise too_many_waiting()
     if seconds is None:
         return await in_thread(threads, function, *arguments, abandon_after=leave_after)
-    with anyio.move_on_after(seconds):
-        return await in_thread(threads, function, *arguments, abandon_after=0.0)
-    raise TookTooLong
+    return await within(seconds, partial(in_thread, threads, function, abandon_after=0.0), arguments)
 
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.

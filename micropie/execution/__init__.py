@@ -79,7 +79,6 @@ from micropie.execution.steps import (
     Kind,
     ReceiveStep,
     Step,
-    TookTooLong,
     awaited,
     call,
     call_within,
@@ -90,12 +89,14 @@ from micropie.execution.steps import (
 )
 from micropie.execution.threads import (
     Result,
+    TookTooLong,
     has_room,
     in_thread,
     lent,
     run_in_context,
     take_slot,
     usage_of,
+    within,
 )
 from micropie.lazily import lazily
 
@@ -114,7 +115,7 @@ __all__ = [
     "entered_on_loop", "handler_named", "has_room", "in_thread", "is_on_loop", "itself", "kind_of", "layers", "lent",
     "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of", "run_async", "run_in_context", "run_tasks",
     "start_tasks", "take_slot", "threadsafe_scheduler", "usage_of", "wait_for_tasks", "watch_background_loops",
-    "watch_loop", "where",
+    "watch_loop", "where", "within",
 ]
 # fmt: on
 

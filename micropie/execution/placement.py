@@ -69,7 +69,8 @@ def check_placement(function: Callable[..., object], placement: str, name: str, 
 
 
 class Threads:
-    """A worker-thread limit, shared by all apps of a tree unless an inner app sets its own.
+    """Worker threads, ``size`` of them at most. Those for handlers are shared by all apps of a tree unless an inner
+    app sets its own.
 
     ``queue`` is how many handlers may wait for a thread; other calls always wait.
     """

@@ -34,9 +34,8 @@ from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
 from types import CodeType
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-import anyio
-
 from micropie.execution.placement import IO_THREADS, LOOP, MARK, Threads
+from micropie.execution.threads import within
 
 AWAIT: Final = "await"
 CHUNK: Final = "chunk"
@@ -68,10 +67,6 @@ HANDLER: Final = Call(is_queued=True)
 IO: Final = Call(IO_THREADS, leave_after=None)
 
 Kind: TypeAlias = Literal["await", "inline"] | Call  # of a function of the author's
-
-
-class TookTooLong(Exception):
-    """The time limit of a step is over. Not ``TimeoutError``, which a function may raise itself."""
 
 
 class RouteFunction(Protocol):
@@ -129,21 +124,15 @@ def call(kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]
 def call_within(seconds: float, kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
     """Call a function as ``call`` does, and give it up after so many seconds. Raises ``TookTooLong`` then.
 
-    What is INLINE can't be given up, as the flow's own thread runs it.
+    ``kind`` is that of ``kind_of(function)``. What is INLINE can't be given up, as the flow's own thread runs it.
     """
     if kind == INLINE:
         result = function(*arguments)
     elif kind == AWAIT:
-        result = yield AWAIT, _within, (seconds, function, arguments)
+        result = yield AWAIT, within, (seconds, function, arguments)
     else:
         result = yield kind._replace(seconds=seconds), function, arguments
-    return (yield AWAIT, _within, (seconds, itself, (result,))) if isawaitable(result) else result
-
-
-async def _within(seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[Any]) -> Result:
-    with anyio.move_on_after(seconds):
-        return await function(*arguments)
-    raise TookTooLong
+    return (yield AWAIT, within, (seconds, itself, (result,))) if isawaitable(result) else result
 
 
 def awaited(result: Any) -> Flow[Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
-
-import anyio
 
 from micropie.execution import (
     ANSWER,
@@ -16,9 +15,9 @@ from micropie.execution import (
     AnyStep,
     Flow,
     Threads,
-    TookTooLong,
     await_in_background,
     in_thread,
+    within,
 )
 from micropie.flow import LifespanContext
 from micropie.http import Exchange
@@ -72,12 +71,6 @@ def perform_step(kind: Any, function: Callable[..., Any], arguments: Sequence[An
         return close_stream(arguments[0], backend)
     threads, _, _, seconds = kind
     if seconds is not None:
-        return await_in_background(backend, _call_limited, (seconds, function, arguments))
+        in_a_thread = partial(in_thread, _LIMITED_THREADS, function, abandon_after=0.0)
+        return await_in_background(backend, within, (seconds, in_a_thread, arguments))
     return function(*arguments) if threads is None else threads.call(function, arguments)
-
-
-async def _call_limited(seconds: float, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Call a function with a time limit in a thread that can be abandoned."""
-    with anyio.move_on_after(seconds):
-        return await in_thread(_LIMITED_THREADS, function, *arguments, abandon_after=0.0)
-    raise TookTooLong
