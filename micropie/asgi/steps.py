@@ -171,10 +171,11 @@ async def close_request(exchange: Exchange) -> None:
             await in_thread(IO_THREADS, exchange.close)
     else:
         exchange.close()
-    if exchange.tasks:
+    ends = exchange.ends
+    if ends is not None:  # it has tasks
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
         if tasks is None or tasks.has_ended:  # servers copy the state, so it may outlive the lifespan
-            await run_tasks(exchange, seconds, TASK_FLOWS)
+            await run_tasks(exchange, ends, seconds, TASK_FLOWS)
         else:
-            tasks.start_soon(run_tasks, exchange, seconds, TASK_FLOWS, context=exchange.context)
+            tasks.start_soon(run_tasks, exchange, ends, seconds, TASK_FLOWS, context=ends.context)

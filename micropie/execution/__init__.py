@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.execution.after_response import Task, TaskFlows, run_tasks, start_tasks, wait_for_tasks
+from micropie.execution.after_response import Ends, Task, TaskFlows, run_tasks, start_tasks, wait_for_tasks
 from micropie.execution.background import (
     await_in_background,
     background_loop,
@@ -108,7 +108,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AHEAD", "ANSWER", "AWAIT", "CALL", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO", "IO_THREADS",
     "LEAVE_AFTER", "LEAVE_WITHIN", "LOOP", "MARK", "PROCESS", "RECEIVE", "RECEIVE_STEP", "RETRY_AFTER", "TASKS",
-    "THREAD", "WAKERS", "AnyStep", "Call", "Completed", "Flow", "HandlerName", "Kind", "LoopLocal", "LoopTasks",
+    "THREAD", "WAKERS", "AnyStep", "Call", "Completed", "Ends", "Flow", "HandlerName", "Kind", "LoopLocal", "LoopTasks",
     "Outage", "ReceiveStep", "RedisClient", "Result", "RunningGenerator", "ServiceThreads", "SingleWaiterEvent", "Step",
     "Task", "TaskFlows", "Threads", "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background",
     "awaited", "background_loop", "call", "call_within", "check_placement", "checked_placement", "current",

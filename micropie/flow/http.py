@@ -288,7 +288,9 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
     change, a stream until its first chunk is there, and the session.
     """
     exchange = request._exchange
-    exchange.before_head, exchange.stream, stream = (), None, None
+    exchange.stream = stream = None
+    if exchange.ends is not None:
+        exchange.ends.before_head.clear()
     response: Response | None = None
     try:
         if failure is None:
@@ -317,7 +319,7 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
                 return early.answer
         elif exchange.session is None:
             answer = encode(response, None, exchange.method == "HEAD", exchange.config.text_type)
-            if exchange.closers is not None:
+            if exchange.ends is not None:
                 _tell_closers(exchange, answer)
             return answer
         return (yield from _complete_head(request, response, stream))
@@ -368,7 +370,7 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
     if stream is not None:
         if exchange.pending is not None:  # what a generator has set: hooks' headers go first
             response, exchange.pending = as_response(response, exchange.pending), None
-        for change in exchange.before_head:
+        for change in () if exchange.ends is None else exchange.ends.before_head:
             change(response)
         may_read = stream.source.file is None and exchange.header("cookie") and handlers_route(exchange) is not None
         if may_read and exchange.config.sessions.find_id(exchange):  # a later chunk, and then no header can say so
@@ -383,11 +385,11 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
             sentence = "%s: an answer with a client's own cookie or token can't be public: it is sent as private"
             logger.warning(sentence, exchange.label)
     answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-    if exchange.closers is not None:
+    if exchange.ends is not None:
         _tell_closers(exchange, answer)
     if session is not None and saves:
         answer = yield from _save_session(request, session, answer)
-    if session is not None and (stream is not None or exchange.tasks):
+    if session is not None and (stream is not None or (exchange.ends is not None and exchange.ends.tasks)):
         session.seal()
         exchange.session = session
     return answer
@@ -460,7 +462,7 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
         # An HTTPError is a session backend's 503, which is in the log, or from an error page's own stream.
         last = error_answer(request, error) if isinstance(error, HTTPError) else internal_error(request, error)
         answer = encode(last, None, exchange.method == "HEAD")
-        if exchange.closers is not None:
+        if exchange.ends is not None:
             _tell_closers(exchange, answer)
         return answer
     else:

@@ -79,7 +79,7 @@ def _opened(request: Request, providers: Sequence[Provider]) -> Flow[Mapping[Any
         in_path = dict(zip(names, request.path_params, strict=False))
         # All are bound before the first is opened: a wrong value in a query costs no connection.
         bound = [(one, one.plan.bind(request, (), in_path)) for one in missing]
-        exchange.closers = exchange.closers or []  # the drivers look at no other attribute
+        exchange.at_end()
         for provider, own in bound:
             arguments = provider.plan.with_provided(own, {one.key: values[one] for one in provider.needs})
             values[provider] = yield from _open(exchange, provider, arguments)

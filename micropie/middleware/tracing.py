@@ -66,7 +66,7 @@ class Tracing(FlowMiddleware):
             carrier: dict[str, str] = {}
             propagate.inject(carrier, inner)
             exchange.enter_in_pool = partial(enter, carrier)
-        exchange.failure_reports = [*exchange.failure_reports, partial(_record, span)]
+        exchange.report_failures_to(partial(_record, span))
         request.on_close(partial(_end, request, span, previous))
 
 
