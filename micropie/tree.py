@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from micropie import asgi, mounts, wsgi
 from micropie.channels import Channels
 from micropie.errors import SetupError
-from micropie.execution import HANDLER, RouteKind, current
+from micropie.execution import HANDLER, Kind, current
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie.habits import AppHabits, attribute_of
 from micropie.http import State
@@ -70,14 +70,14 @@ class Tree(Registrations):
         self.lifespan: Callable[[], Lifespan] | None = None
         self.security: object = None
         self.docs: Docs | None = None
-        self.sites: dict[str, Site] = {}
-        self.shutdowns: dict[str, ShutdownSignal] = {}
+        self.sites: dict[Kind, Site] = {}
+        self.shutdowns: dict[Kind, ShutdownSignal] = {}
         self._inside: list[Node] = []  # when it was last compiled as the outermost one
         self._roots: dict[int, Node] = {}  # the outermost applications that were compiled with this one inside
 
     # -- the site, for drivers -----------------------------------------------------------------------------------------
 
-    def compiled(self, blocking: RouteKind = HANDLER) -> Site:
+    def compiled(self, blocking: Kind = HANDLER) -> Site:
         """Return the compiled site, built when it is first needed. Raises ``SetupError``.
 
         ``blocking`` is how it runs ``def`` handlers, see ``build_site``.

@@ -33,7 +33,8 @@ Changes Session SessionBackend SessionStore InMemorySessionBackend SignedCookieS
 RedisSessionBackend
 """,
     "micropie.middleware": """
-FlowMiddleware HttpMiddleware WebSocketMiddleware call kind_of
+FlowMiddleware HttpMiddleware WebSocketMiddleware
+call call_within kind_of Call Threads ServiceThreads TookTooLong
 CORSMiddleware CSRFMiddleware ProxyHeaders SecurityDefaults SecurityHeaders TrustedHosts
 AccessLog BasicAuth BearerAuth Compress ConcurrencyLimit RequestId RequestIdFilter Timeout Tracing
 RateLimit RateStore MemoryRates RedisRates Quota

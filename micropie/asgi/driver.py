@@ -126,7 +126,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     finally:
         failure = None  # an exception's traceback refers to this frame: without this it would be a cycle
         try:
-            if exchange.closers is not None:
+            if exchange.ends is not None:
                 await close_request(exchange)
         finally:
             current.reset(token)

@@ -9,44 +9,32 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import anyio
 
-from micropie import mounts, pool
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, sender_of
 from micropie.errors import HTTPError
 from micropie.execution import (
     ANSWER,
     AWAIT,
-    BLOCK,
+    CALL,
     CHUNK,
     CLEAN_UP_WITHIN,
     CLOSE,
-    HANDLER,
-    IO,
     IO_THREADS,
-    POOL,
     RECEIVE,
     AnyStep,
+    Call,
     Flow,
-    Limited,
     LoopLocal,
     LoopTasks,
-    RouteKind,
-    ServiceThreads,
-    StepKind,
-    Threads,
-    TookTooLong,
     has_room,
     in_thread,
     run_tasks,
+    within,
 )
 from micropie.flow import TASK_FLOWS, LifespanContext, end_resources
 from micropie.http import Body, Exchange
-from micropie.mounts import WSGI
-from micropie.pool import CancelToken
 from micropie.routing import config_of
 
-# Seconds that a request which the server cancels waits for its ``def`` code, which may use what is closed then. Longer
-# than that, it would keep the server from ending.
-ABANDON_AFTER = 5.0
+_LEFT_AT_ONCE: Final = Call(leave_after=0.0)
 
 # Steps are performed for a request, or for a lifespan.
 StepContext: TypeAlias = "Exchange | LifespanContext"
@@ -73,9 +61,9 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 elif kind is RECEIVE:
                     result = await context.receive_piece()
                 elif kind is CHUNK:
-                    result = await sender_of(arguments[0], cast("StreamedExchange", context)).next(arguments[1])
+                    result = await sender_of(arguments[0], cast("StreamedExchange", context)).next(arguments[0].early)
                 else:
-                    result = await perform_step(kind, function, arguments, context, ABANDON_AFTER)
+                    result = await perform_step(kind, function, arguments, context)
             except BaseException as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
             kind, function, arguments = resume(result)
@@ -87,51 +75,19 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
         result = None  # an exception's traceback refers to this frame: without this it would be a cycle
 
 
-async def perform_step(
-    kind: RouteKind | StepKind | Limited,
-    function: Callable[..., Any],
-    arguments: Sequence[Any],
-    context: StepContext,
-    abandon_after: float,
-) -> Any:
-    """Perform one step of any kind but RECEIVE and CHUNK, and return its result.
-
-    ``abandon_after``: the seconds that a cancelled request waits for its ``def`` code. Raises ``TookTooLong`` for a
-    ``Limited`` step.
-    """
+async def perform_step(kind: Any, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext) -> Any:
+    """Perform one step of any kind but RECEIVE and CHUNK, and return its result."""
     if kind is AWAIT:
         return await function(*arguments)
-    if kind is HANDLER:
-        return await in_handler_thread(config_of(context).threads, abandon_after, function, *arguments)
-    if kind is POOL:
-        return await _in_pool(context, function, arguments)
-    if kind is BLOCK:
-        return await in_thread(config_of(context).threads, function, *arguments, abandon_after=abandon_after)
-    if kind is IO:
-        return await in_thread(IO_THREADS, function, *arguments)
-    if isinstance(kind, ServiceThreads):
-        return await in_thread(kind, function, *arguments)
     if kind is CLOSE:
         return await sender_of(arguments[0], cast("StreamedExchange", context)).close()
-    if isinstance(kind, Limited):
-        with anyio.move_on_after(kind.seconds):
-            return await perform_step(kind.kind, function, arguments, context, 0.0)
-        raise TookTooLong
-    route, request, mounted_path = arguments  # kind is MOUNT
-    if route.mount.kind == WSGI:
-        return await mounts.wsgi_under_asgi(route.mount, route.threads, mounted_path, request._exchange)
-    return await mounts.call_asgi(route.mount, mounted_path, request._exchange)
-
-
-async def _in_pool(context: StepContext, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Call a handler in a process. A cancellation does not wait for the handler but ends it."""
-    config, token = config_of(context), CancelToken()
-    call = config.pool, config.settings.pool_timeout, context, function, arguments, token
-    try:
-        return await in_handler_thread(config.pool_threads, 0.0, pool.call_in_pool, *call)
-    except anyio.get_cancelled_exc_class():
-        token.cancel()
-        raise
+    threads, is_queued, leave_after, seconds = kind
+    threads = threads or config_of(context).threads
+    if is_queued and not has_room(threads):
+        raise too_many_waiting()
+    if seconds is None:
+        return await in_thread(threads, function, *arguments, abandon_after=leave_after)
+    return await within(seconds, partial(in_thread, threads, function, abandon_after=0.0), arguments)
 
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.
@@ -141,15 +97,6 @@ _RETRY_AFTER = "1"
 def too_many_waiting() -> HTTPError:
     """Return the 503 for a handler that would have to wait where too many do."""
     return HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", _RETRY_AFTER)])
-
-
-async def in_handler_thread(
-    threads: Threads, abandon_after: float, function: Callable[..., Value], *arguments: object
-) -> Value:
-    """Call a handler as ``in_thread`` does. Raise a 503 if ``threads.queue`` handlers are waiting for a thread."""
-    if not has_room(threads):
-        raise too_many_waiting()
-    return await in_thread(threads, function, *arguments, abandon_after=abandon_after)
 
 
 _NOTHING: Final = object()
@@ -189,11 +136,11 @@ async def perform_cleanup(exchange: Exchange) -> None:
     cancellations: list[BaseException] = []
     for kind, function, arguments in exchange.cleanup_steps():
         try:
-            if kind is BLOCK:
+            if kind is CALL:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
-                    await perform_step(kind, function, arguments, exchange, 0.0)
+                    await perform_step(_LEFT_AT_ONCE, function, arguments, exchange)
             else:  # without a scope around it: a generator may have one open
-                await perform_step(kind, function, arguments, exchange, 0.0)
+                await perform_step(kind, function, arguments, exchange)
         except Exception as error:
             exchange.log_cleanup_failure(error)
         except BaseException as error:
@@ -224,10 +171,11 @@ async def close_request(exchange: Exchange) -> None:
             await in_thread(IO_THREADS, exchange.close)
     else:
         exchange.close()
-    if exchange.tasks:
+    ends = exchange.ends
+    if ends is not None:  # it has tasks
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
         if tasks is None or tasks.has_ended:  # servers copy the state, so it may outlive the lifespan
-            await run_tasks(exchange, seconds, TASK_FLOWS)
+            await run_tasks(exchange, ends, seconds, TASK_FLOWS)
         else:
-            tasks.start_soon(run_tasks, exchange, seconds, TASK_FLOWS, context=exchange.context)
+            tasks.start_soon(run_tasks, exchange, ends, seconds, TASK_FLOWS, context=ends.context)

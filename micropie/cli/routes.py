@@ -15,7 +15,7 @@ from typing import get_origin, get_type_hints
 from micropie.app import App
 from micropie.binding import Plan
 from micropie.cli.target import find_target
-from micropie.execution import HANDLER, POOL, layers
+from micropie.execution import Call, layers
 from micropie.mounts import Mount
 from micropie.routing import Provider, Route, Site, function_of, place_of
 
@@ -73,10 +73,8 @@ def public_routes(site: Site, with_providers: bool) -> Iterator[PublicRoute]:
 def _public(methods: str, route: Route, with_providers: bool) -> PublicRoute:
     function = function_of(route)
     shown = _all_shown(route.plan, {one.key: one for one in route.providers if with_providers})
-    kinds = {HANDLER: "thread", POOL: "process"}
-    return PublicRoute(
-        methods, route.pattern, route.name, shown, kinds.get(route.step_kind, "loop"), place_of(function)
-    )
+    place = "process" if route.is_pooled else "thread" if isinstance(route.step_kind, Call) else "loop"
+    return PublicRoute(methods, route.pattern, route.name, shown, place, place_of(function))
 
 
 def _all_shown(plan: Plan, providers: Mapping[object, Provider]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from micropie.app import App
 from micropie.debug import may_see_debug_pages
 from micropie.errors import HTTPError, SetupError
-from micropie.execution import HANDLER, RouteKind, current, layers
+from micropie.execution import HANDLER, Kind, current, layers
 from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
 from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, RouteMatch, Settings, Site, marks_above
 from micropie.tree import Node, Tree
@@ -52,7 +52,7 @@ class CarryingSite(Site):
 class CarriedRoute(OutsideRoute):
     """A route of the old framework, see ``OutsideRoute``."""
 
-    def __init__(self, config: Config, blocking: RouteKind, call: Callable[..., object], plain_args: int) -> None:
+    def __init__(self, config: Config, blocking: Kind, call: Callable[..., object], plain_args: int) -> None:
         super().__init__(config, blocking, call, plain_args, AHEAD)
         self.limited_step_kind = HANDLER
 
@@ -60,14 +60,14 @@ class CarriedRoute(OutsideRoute):
 class CarryingTree(Tree):
     """The tree of an application that has moved in."""
 
-    carry: Callable[[Site, RouteKind], CarryingSite]
+    carry: Callable[[Site, Kind], CarryingSite]
     """Makes the site with the old handlers beside those of the given one."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._carrying: dict[RouteKind, CarryingSite] = {}
+        self._carrying: dict[Kind, CarryingSite] = {}
 
-    def compiled(self, blocking: RouteKind = HANDLER) -> Site:
+    def compiled(self, blocking: Kind = HANDLER) -> Site:
         """Return the site with both kinds of handlers."""
         inner = super().compiled(blocking)
         site = self._carrying.get(blocking)
@@ -115,7 +115,7 @@ class Carried:
     Routes, mounts, WebSockets and middleware of ``native`` stand beside the old handlers, and come first.
     """
 
-    def __init__(self, carry: Callable[[Site, RouteKind], CarryingSite]) -> None:
+    def __init__(self, carry: Callable[[Site, Kind], CarryingSite]) -> None:
         self.native = MovedApp()
         self.native._micropie.carry = carry
         vars(self)[NATIVE] = self.native

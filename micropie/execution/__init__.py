@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.execution.after_response import Task, TaskFlows, run_tasks, start_tasks, wait_for_tasks
+from micropie.execution.after_response import Ends, Task, TaskFlows, run_tasks, start_tasks, wait_for_tasks
 from micropie.execution.background import (
     await_in_background,
     background_loop,
@@ -46,6 +46,7 @@ from micropie.execution.loop import (
 )
 from micropie.execution.outage import RETRY_AFTER, Outage
 from micropie.execution.placement import (
+    IO_THREADS,
     LOOP,
     MARK,
     PROCESS,
@@ -62,42 +63,40 @@ from micropie.execution.placement import (
 from micropie.execution.steps import (
     ANSWER,
     AWAIT,
-    BLOCK,
+    CALL,
     CHUNK,
     CLOSE,
     HANDLER,
     INLINE,
     IO,
-    MOUNT,
-    POOL,
+    LEAVE_AFTER,
     RECEIVE,
     RECEIVE_STEP,
     AnyStep,
-    CallKind,
+    Call,
     Completed,
     Flow,
-    Limited,
+    Kind,
     ReceiveStep,
-    RouteKind,
     Step,
-    StepKind,
-    TookTooLong,
     awaited,
     call,
+    call_within,
     itself,
     kind_of,
     no_function,
     result_of,
 )
 from micropie.execution.threads import (
-    IO_THREADS,
     Result,
+    TookTooLong,
     has_room,
     in_thread,
     lent,
     run_in_context,
     take_slot,
     usage_of,
+    within,
 )
 from micropie.lazily import lazily
 
@@ -107,16 +106,16 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AHEAD", "ANSWER", "AWAIT", "BLOCK", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO", "IO_THREADS",
-    "LEAVE_WITHIN", "LOOP", "MARK", "MOUNT", "POOL", "PROCESS", "RECEIVE", "RECEIVE_STEP", "RETRY_AFTER", "TASKS",
-    "THREAD", "WAKERS", "AnyStep", "CallKind", "Completed", "Flow", "HandlerName", "Limited", "LoopLocal", "LoopTasks",
-    "Outage", "ReceiveStep", "RedisClient", "Result", "RouteKind", "RunningGenerator", "ServiceThreads",
-    "SingleWaiterEvent", "Step", "StepKind", "Task", "TaskFlows", "Threads", "TookTooLong", "after_fork_in_child",
-    "available_cpus", "await_in_background", "awaited", "background_loop", "call", "check_placement",
-    "checked_placement", "current", "entered_on_loop", "handler_named", "has_room", "in_thread", "is_on_loop", "itself",
-    "kind_of", "layers", "lent", "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of", "run_async",
-    "run_in_context", "run_tasks", "start_tasks", "take_slot", "threadsafe_scheduler", "usage_of", "wait_for_tasks",
-    "watch_background_loops", "watch_loop", "where",
+    "AHEAD", "ANSWER", "AWAIT", "CALL", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO", "IO_THREADS",
+    "LEAVE_AFTER", "LEAVE_WITHIN", "LOOP", "MARK", "PROCESS", "RECEIVE", "RECEIVE_STEP", "RETRY_AFTER", "TASKS",
+    "THREAD", "WAKERS", "AnyStep", "Call", "Completed", "Ends", "Flow", "HandlerName", "Kind", "LoopLocal", "LoopTasks",
+    "Outage", "ReceiveStep", "RedisClient", "Result", "RunningGenerator", "ServiceThreads", "SingleWaiterEvent", "Step",
+    "Task", "TaskFlows", "Threads", "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background",
+    "awaited", "background_loop", "call", "call_within", "check_placement", "checked_placement", "current",
+    "entered_on_loop", "handler_named", "has_room", "in_thread", "is_on_loop", "itself", "kind_of", "layers", "lent",
+    "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of", "run_async", "run_in_context", "run_tasks",
+    "start_tasks", "take_slot", "threadsafe_scheduler", "usage_of", "wait_for_tasks", "watch_background_loops",
+    "watch_loop", "where", "within",
 ]
 # fmt: on
 

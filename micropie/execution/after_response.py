@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, wait
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from inspect import isawaitable
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -22,7 +22,7 @@ from micropie.execution.background import background_loop
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import current
 from micropie.execution.placement import Threads
-from micropie.execution.steps import AWAIT, INLINE, CallKind, Flow, kind_of
+from micropie.execution.steps import AWAIT, INLINE, Flow, Kind, kind_of
 from micropie.execution.threads import in_thread, usage_of
 
 Value = TypeVar("Value")
@@ -43,6 +43,51 @@ class Task(NamedTuple):
     asking: object
 
 
+class Ends:
+    """What is called at the end of a request: ``closers`` at once, then ``tasks``, which may wait, then ``releases``.
+
+    ``before_head`` and ``failure_reports`` are called before that, if it comes to it. A request has an ``Ends`` as soon
+    as there is anything to call, see ``Exchange.at_end``.
+    """
+
+    __slots__ = ("before_head", "closers", "context", "failure_reports", "has_task_begun", "releases", "tasks")
+
+    context: Context
+    """Of the last call of ``after_response``."""
+
+    def __init__(self) -> None:
+        self.before_head: list[Callable[[Any], object]] = []
+        """Called with the response when a stream has its first chunk."""
+        self.failure_reports: list[Callable[[BaseException], object]] = []
+        """Called as ``on_error`` is."""
+        self.closers: list[Callable[[], object]] = []
+        self.tasks: list[Task] = []
+        """Those of ``after_response`` that have not ended."""
+        self.has_task_begun = False
+        """Whether the first of them runs."""
+        self.releases: list[Callable[[], object]] = []
+
+    def add_task(self, task: Task) -> None:
+        """Call a function after the answer, in the current context."""
+        self.tasks.append(task)
+        self.context = copy_context()
+
+    def close(self) -> None:
+        """Call the functions that are called as soon as the request is over."""
+        for close in self.closers:
+            close()
+
+    def end_task(self) -> None:
+        """Let go of the first task."""
+        self.has_task_begun = False
+        del self.tasks[0]
+
+    def release(self) -> None:
+        """Call the functions that are called last."""
+        for release in self.releases:
+            release()
+
+
 class TaskFlows(NamedTuple):
     """The flows that open and close resources, which the rooms above have."""
 
@@ -51,15 +96,11 @@ class TaskFlows(NamedTuple):
 
 
 class Answered(Protocol):
-    """A request whose answer is over. ``tasks`` are the functions that have not ended."""
+    """A request whose answer is over."""
 
-    context: Context
-    tasks: Sequence[Task]
     resources: Sequence[Any]
     """Those that are open for the function that runs."""
     provided: dict[Any, object]
-    has_task_begun: bool
-    """Whether the first of them runs."""
 
     @property
     def label(self) -> str: ...
@@ -77,7 +118,7 @@ class Answered(Protocol):
         """Close what is open for a function that was cancelled."""
 
 
-def start_tasks(exchange: Answered, seconds: float, flows: TaskFlows, backend: str) -> None:
+def start_tasks(exchange: Answered, ends: Ends, seconds: float, flows: TaskFlows, backend: str) -> None:
     """Run the functions of a request on the process's event loop of this backend. Does not wait."""
     ended: Future[None] = Future()
     _running.add(ended)
@@ -86,11 +127,11 @@ def start_tasks(exchange: Answered, seconds: float, flows: TaskFlows, backend: s
 
     async def run() -> None:
         try:
-            await run_tasks(exchange, seconds, flows)
+            await run_tasks(exchange, ends, seconds, flows)
         finally:
             end()
 
-    exchange.context.run(background_loop(backend).spawn, end, run)
+    ends.context.run(background_loop(backend).spawn, end, run)
 
 
 def wait_for_tasks(seconds: float) -> None:
@@ -98,34 +139,33 @@ def wait_for_tasks(seconds: float) -> None:
     wait([*_running], timeout=seconds)
 
 
-async def run_tasks(exchange: Answered, seconds: float, flows: TaskFlows) -> None:
+async def run_tasks(exchange: Answered, ends: Ends, seconds: float, flows: TaskFlows) -> None:
     """Run the functions within ``seconds`` in all, then release what the request holds. Raises a cancellation only."""
     try:
         with anyio.move_on_after(seconds, shield=True):
-            while exchange.tasks:
-                await _run(exchange, exchange.tasks[0], flows)
-                exchange.has_task_begun, exchange.tasks = False, exchange.tasks[1:]
-        while exchange.tasks:
-            end = "was given up" if exchange.has_task_begun else "did not begin"
-            logger.error("%s %s: background_timeout is %g s", _label(exchange), end, seconds)
-            exchange.has_task_begun, exchange.tasks = False, exchange.tasks[1:]
+            while ends.tasks:
+                await _run(exchange, ends, ends.tasks[0], flows)
+                ends.end_task()
+        while ends.tasks:
+            end = "was given up" if ends.has_task_begun else "did not begin"
+            logger.error("%s %s: background_timeout is %g s", _label(exchange, ends.tasks[0]), end, seconds)
+            ends.end_task()
     finally:
         exchange.release()
-        del exchange.context  # it refers to the request, which would be a cycle
 
 
-async def _run(exchange: Answered, task: Task, flows: TaskFlows) -> None:
+async def _run(exchange: Answered, ends: Ends, task: Task, flows: TaskFlows) -> None:
     failure: BaseException | None = None
     try:
         function = task.function
         if task.asking is not None:
             function = partial(function, **await exchange.perform_async(flows.open(current.get(), task.asking)))
-        await _call(exchange, kind_of(task.function), function, task.arguments)
+        await _call(exchange, ends, kind_of(task.function), function)
     except anyio.get_cancelled_exc_class():
         await _abandon(exchange)
         raise
     except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
-        exchange.log_failure(f"{_label(exchange)} failed", error)
+        exchange.log_failure(f"{_label(exchange, task)} failed", error)
         failure = error
     try:
         if exchange.resources and (failure is None or isinstance(failure, Exception)):
@@ -142,23 +182,24 @@ async def _abandon(exchange: Answered) -> None:
         exchange.resources, exchange.provided = (), {}
 
 
-async def _call(exchange: Answered, kind: CallKind, function: Callable[..., Any], arguments: Sequence[object]) -> None:
+async def _call(exchange: Answered, ends: Ends, kind: Kind, function: Callable[..., Any]) -> None:
+    """Call the function of the first task, with its resources."""
     if kind is AWAIT or kind is INLINE:
-        result = _begin(exchange, function, arguments)
+        result = _begin(ends, function)
     elif usage_of(_THREADS)[1] < _THREADS.queue:
-        result = await in_thread(_THREADS, _begin, exchange, function, arguments, abandon_after=0.0)
+        result = await in_thread(_THREADS, _begin, ends, function, abandon_after=0.0)
     else:
-        logger.error("%s did not begin: already %d wait for a thread", _label(exchange), _THREADS.queue)
+        logger.error("%s did not begin: already %d wait for a thread", _label(exchange, ends.tasks[0]), _THREADS.queue)
         return
     if isawaitable(result):
         await result
 
 
-def _begin(exchange: Answered, function: Callable[..., Any], arguments: Sequence[object]) -> Any:
-    exchange.has_task_begun = True
-    return function(*arguments)
+def _begin(ends: Ends, function: Callable[..., Any]) -> Any:
+    ends.has_task_begun = True
+    return function(*ends.tasks[0].arguments)
 
 
-def _label(exchange: Answered) -> str:
-    function = exchange.tasks[0].function
+def _label(exchange: Answered, task: Task) -> str:
+    function = task.function
     return f"{exchange.label}: {getattr(function, '__qualname__', repr(function))}, after the response,"

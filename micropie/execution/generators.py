@@ -7,7 +7,7 @@ from itertools import count
 from types import AsyncGeneratorType
 from typing import Any
 
-from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
+from micropie.execution.steps import AWAIT, CALL, INLINE, Flow, Kind, Step
 
 _NUMBERS = count()
 
@@ -20,11 +20,11 @@ class RunningGenerator:
 
     __slots__ = ("_generator", "_kind", "number", "owner")
 
-    def __init__(self, generator: Any, kind: CallKind, owner: Any = None) -> None:
+    def __init__(self, generator: Any, kind: Kind, owner: Any = None) -> None:
         self.owner = owner
         self.number = next(_NUMBERS)
         self._generator = generator
-        self._kind: CallKind = AWAIT if isinstance(generator, AsyncGeneratorType) else kind
+        self._kind: Kind = AWAIT if isinstance(generator, AsyncGeneratorType) else kind
 
     @property
     def is_async(self) -> bool:
@@ -54,7 +54,7 @@ class RunningGenerator:
                 return None
         if self._kind is INLINE:
             return _resume(self._generator, value, failures)
-        return (yield (BLOCK, _resume, (self._generator, value, failures)))
+        return (yield (CALL, _resume, (self._generator, value, failures)))
 
     def finish(self, value: object, failure: Exception | None) -> Flow[object]:
         """Run from the first ``yield`` to the end. Return the first value that is yielded or returned, or None."""
@@ -70,7 +70,7 @@ class RunningGenerator:
             return None
         if self._kind is AWAIT:
             return AWAIT, self._generator.aclose, ()
-        return BLOCK, self._generator.close, ()
+        return CALL, self._generator.close, ()
 
 
 def _resume(generator: Generator[object, object, object], value: object, failures: list[Exception]) -> object:

@@ -69,7 +69,8 @@ def check_placement(function: Callable[..., object], placement: str, name: str, 
 
 
 class Threads:
-    """A worker-thread limit, shared by all apps of a tree unless an inner app sets its own.
+    """Worker threads, ``size`` of them at most. Those for handlers are shared by all apps of a tree unless an inner
+    app sets its own.
 
     ``queue`` is how many handlers may wait for a thread; other calls always wait.
     """
@@ -81,12 +82,20 @@ class Threads:
         self.size = size
         self.queue = queue
 
+    def call(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+        """Call a function in the server's thread (wsgi)."""
+        return function(*arguments)
+
+
+# For files: forty handlers that block must not keep a page's style sheet from other clients.
+IO_THREADS: Final = Threads(40)
+
 
 class ServiceThreads(Threads):
     """The threads that may wait for one service. If it hangs, all others go on.
 
-    This is the kind of a step for a function that asks the service. Raises ``TimeoutError`` if no thread is free for
-    ``patience``. Under wsgi, where the server's threads wait, one half of those that come here may: nobody knows how
+    For the ``Call`` of a function that asks the service. Raises ``TimeoutError`` if no thread is free for ``patience``.
+    Under wsgi, where the server's threads wait, one half of those that come here may: nobody knows how
     many the server has. The others fail if none of them ends its call for ``patience``.
     """
 

@@ -1,34 +1,26 @@
 """The steps that a flow may ask its driver for.
 
 A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent the step's result;
-an exception of the step is thrown into it. These are the kinds:
+an exception of the step is thrown into it, a cancellation too. There are five:
 
-=========  ============================================================  =======================================
-kind       what the flow asks for                                        what the driver does
-=========  ============================================================  =======================================
-AWAIT      the result of ``function(*arguments)``, which is awaitable    awaits it (asgi), or lets the background
-                                                                         loop await it (wsgi)
-BLOCK      the result of ``function(*arguments)``, which may block       a worker thread (asgi), a call (wsgi)
-HANDLER    the same for a handler; only so many may wait for a thread,   the same
-           503 for the others
-POOL       the result of the handler of that name, called in a process   a thread waits for it until the request is
-                                                                         cancelled (asgi); a call (wsgi)
-IO         the same as BLOCK for files, which block for a moment only    a worker thread that handlers can't occupy
+=============  ========================================================  ===========================================
+step           what the flow asks for                                    what the driver does
+=============  ========================================================  ===========================================
+AWAIT          the result of ``function(*arguments)``, which is          awaits it (asgi), or lets the background
+               awaitable                                                 loop await it (wsgi)
+``Call(...)``  the result of ``function(*arguments)``, which may block   a thread of those that the kind names
                                                                          (asgi), a call (wsgi)
-CHUNK      the next chunk of a stream, the first argument; it may have   one task gets all chunks of a stream
-           to wait, and be cancelled meanwhile. The second one says how
-           long the head waits for it (``streams/source.py``)
-CLOSE      nothing; the stream that is the argument is closed            where its chunks are made
-MOUNT      the response of the application mounted at a route, the       in its own task or thread (asgi), in the
-           first argument, to a request, the second; the third is the    server's thread or on the loop (wsgi)
-           request's path below the mount
-RECEIVE    ``(piece, more)``: bytes of the body, and whether more may    ``receive()`` (asgi), a read (wsgi)
-           follow
-ANSWER     nothing; the answer to the request, in the place of the       ends the flow, and sends the answer
-           arguments. This is the last step of a request's flow
-=========  ============================================================  =======================================
+RECEIVE        ``(piece, more)``: bytes of the body, and whether more    ``receive()`` (asgi), a read (wsgi)
+               may follow
+CHUNK, CLOSE   the next chunk of the stream that is the argument, which  one task gets all chunks of a stream, and
+               may have to wait; nothing, and the stream is closed       closes it
+ANSWER         nothing; the answer to the request, in the place of the   ends the flow, and sends the answer
+               arguments. This is the last step of a request's flow
+=============  ========================================================  ===========================================
 
-A kind may also be ``ServiceThreads``: the function asks a service that may hang, and waits in one of these threads.
+``call_within`` gives the first two a time limit. These are the usual kinds of a ``Call``: CALL in the application's
+threads, HANDLER in the same with a place in their queue, IO in the threads for files, which handlers can't occupy.
+INLINE is none: the flow calls the function itself, which does not block.
 
 The value that a flow returns is its result. A request's flow yields it instead, because a value that a generator
 returns arrives as an exception, which costs as much as the rest of the generator. Apart from that a flow yields only
@@ -42,39 +34,39 @@ from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
 from types import CodeType
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from micropie.execution.placement import LOOP, MARK, ServiceThreads
+from micropie.execution.placement import IO_THREADS, LOOP, MARK, Threads
+from micropie.execution.threads import within
 
 AWAIT: Final = "await"
-BLOCK: Final = "block"
-HANDLER: Final = "handler"
-POOL: Final = "pool"
-IO: Final = "io"
 CHUNK: Final = "chunk"
 CLOSE: Final = "close"
 RECEIVE: Final = "receive"
-MOUNT: Final = "mount"
 ANSWER: Final = "answer"
 INLINE: Final = "inline"  # not a step: the flow calls the function itself
 
-CallKind: TypeAlias = Literal["await", "block", "io", "inline"] | ServiceThreads
-RouteKind: TypeAlias = Literal["await", "block", "handler", "pool", "mount", "inline"]
-StepKind: TypeAlias = (
-    Literal["await", "block", "handler", "pool", "io", "chunk", "close", "receive", "mount", "answer"] | ServiceThreads
-)
+# Seconds that a request which the server cancels waits for its ``def`` code, which may use what is closed then. Longer
+# than that, it would keep the server from ending.
+LEAVE_AFTER = 5.0
 
 
-class Limited(NamedTuple):
-    """The kind of a step with a time limit in seconds; ``TookTooLong`` is raised after it.
+class Call(NamedTuple):
+    """The kind of a step whose function may block. Only asgi looks at more than the time limit and a service."""
 
-    Threads can't be ended: a function that runs in a thread goes on there, and its result is dropped.
-    """
+    threads: Threads | None = None
+    """The threads in which it is called; None for those of the application that answers."""
+    is_queued: bool = False
+    """Whether it is refused with 503 if ``threads.queue`` calls wait already. Others always wait."""
+    leave_after: float | None = LEAVE_AFTER
+    """Seconds that a request which is cancelled waits for the call; None for as long as it takes."""
+    seconds: float | None = None
+    """The time limit; ``TookTooLong`` is raised after it. Threads can't be ended: the function goes on there."""
 
-    kind: RouteKind
-    seconds: float
 
+CALL: Final = Call()
+HANDLER: Final = Call(is_queued=True)
+IO: Final = Call(IO_THREADS, leave_after=None)
 
-class TookTooLong(Exception):
-    """The time limit of a ``Limited`` step is over. Not ``TimeoutError``, which a handler may raise itself."""
+Kind: TypeAlias = Literal["await", "inline"] | Call  # of a function of the author's
 
 
 class RouteFunction(Protocol):
@@ -83,33 +75,28 @@ class RouteFunction(Protocol):
     belongs_to_route: None
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the handler. Never called in a POOL step, which has the handler's name in this place."""
+        """Call the handler."""
 
 
-# The shapes of a step. Streams, routes and requests are known above this package only, so they are objects here.
+# The shapes of a step. Streams are known above this package only, so they are objects here.
 AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
-CallStep: TypeAlias = tuple[Literal["block", "io"] | ServiceThreads, Callable[..., Any], Sequence[Any]]
-RouteStep: TypeAlias = tuple[RouteKind | Limited, RouteFunction, Sequence[Any]]
-LimitedStep: TypeAlias = tuple[Limited, Callable[..., Any], Sequence[Any]]
-ChunkStep: TypeAlias = tuple[Literal["chunk"], Callable[[], None], tuple[object, object]]
-CloseStep: TypeAlias = tuple[Literal["close"], Callable[[], None], tuple[object]]
-MountStep: TypeAlias = tuple[Literal["mount"], Callable[[], None], tuple[object, object, tuple[str, bytes]]]
+CallStep: TypeAlias = tuple[Call, Callable[..., Any], Sequence[Any]]
+RouteStep: TypeAlias = tuple[Kind, RouteFunction, Sequence[Any]]
+StreamStep: TypeAlias = tuple[Literal["chunk", "close"], Callable[[], None], tuple[object]]
 # With the bytes that are wanted in one piece, if those are more than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()] | tuple[int]]
 AnswerStep: TypeAlias = tuple[Literal["answer"], Callable[[], None], Any]
 
-Step: TypeAlias = (
-    AwaitStep | CallStep | RouteStep | LimitedStep | ChunkStep | CloseStep | MountStep | ReceiveStep | AnswerStep
-)
+Step: TypeAlias = AwaitStep | CallStep | RouteStep | StreamStep | ReceiveStep | AnswerStep
 
 # A step as a driver takes it apart.
-AnyStep: TypeAlias = tuple[RouteKind | StepKind | Limited, Callable[..., Any], Sequence[Any]]
+AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Sequence[Any]]
 
 Result = TypeVar("Result")
 Flow: TypeAlias = Generator[Step, Any, Result]
 
 
-def kind_of(function: Callable[..., object], otherwise: CallKind = BLOCK) -> CallKind:
+def kind_of(function: Callable[..., object], otherwise: Kind = CALL) -> Kind:
     """Return how to ``call`` a function of the author's: AWAIT, INLINE with ``@run_in("loop")``, or ``otherwise``.
 
     Any other ``def`` may block, so ``otherwise`` is a worker thread under asgi.
@@ -120,7 +107,7 @@ def kind_of(function: Callable[..., object], otherwise: CallKind = BLOCK) -> Cal
     return INLINE if getattr(function, MARK, None) == LOOP else otherwise
 
 
-def call(kind: CallKind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
+def call(kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
     """Call a function of the author's, and return its result; ``kind`` is that of ``kind_of(function)``.
 
     What a decorated ``async def`` returns is awaited. An exception of the function is raised here.
@@ -132,6 +119,20 @@ def call(kind: CallKind, function: Callable[..., Any], *arguments: Any) -> Flow[
     else:
         result = yield kind, function, arguments
     return (yield from awaited(result)) if result is not None else None  # as most hooks return
+
+
+def call_within(seconds: float, kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
+    """Call a function as ``call`` does, and give it up after so many seconds. Raises ``TookTooLong`` then.
+
+    ``kind`` is that of ``kind_of(function)``. What is INLINE can't be given up, as the flow's own thread runs it.
+    """
+    if kind == INLINE:
+        result = function(*arguments)
+    elif kind == AWAIT:
+        result = yield AWAIT, within, (seconds, function, arguments)
+    else:
+        result = yield kind._replace(seconds=seconds), function, arguments
+    return (yield AWAIT, within, (seconds, itself, (result,))) if isawaitable(result) else result
 
 
 def awaited(result: Any) -> Flow[Any]:

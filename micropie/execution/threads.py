@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from contextvars import Context
@@ -32,9 +32,6 @@ from micropie.execution.loop import WAKERS, LoopLocal
 from micropie.execution.placement import ALL_WAIT, Threads
 
 Result = TypeVar("Result")
-
-# For files: forty handlers that block must not keep a page's style sheet from other clients.
-IO_THREADS = Threads(40)
 
 # Of each ``Threads``: so many may wait for their clients at once, beside those that are busy.
 MOST_READERS = 400
@@ -135,6 +132,23 @@ async def in_thread(
         await anyio.lowlevel.checkpoint_if_cancelled()
         raise
     return result
+
+
+class TookTooLong(Exception):
+    """Raised when the time limit of ``call_within`` is over. A ``TimeoutError`` may be the function's own.
+
+    ``sentence`` says what took too long, if anybody knows.
+    """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(sentence)
+
+
+async def within(seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]) -> Result:
+    """Await ``function(*arguments)``, and give it up after so many seconds. Raises ``TookTooLong`` then."""
+    with anyio.move_on_after(seconds):
+        return await function(*arguments)
+    raise TookTooLong
 
 
 def has_room(threads: Threads) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from micropie import debug, files
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect, logger
-from micropie.execution import POOL, Flow
+from micropie.execution import Flow
 from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.http import (
     ERRORS,
@@ -96,7 +96,7 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
             "A form's page takes errors: write the parameter errors: BindingErrors, and template(..., errors=errors)."
         )
     route = handlers_route(exchange)
-    if type(failure) is AttributeError and route is not None and route.step_kind is POOL:
+    if type(failure) is AttributeError and route is not None and route.is_pooled:
         for name in vars(route.config.app):
             if f"no attribute {name!r}" in str(failure):
                 return f"In a process, self has nothing that __init__ sets: keep {name} in the class or the module."

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
 from micropie.errors import Redirect, ResponseError, logger, raise_any
-from micropie.execution import CallKind, Flow, RunningGenerator, awaited, call, kind_of
+from micropie.execution import Flow, Kind, RunningGenerator, awaited, call, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
@@ -244,7 +244,7 @@ def _nothing(*arguments: object) -> None:
     """The part of a hook that its author left out."""
 
 
-def _part(middleware: object, name: str) -> tuple[Callable[..., object], CallKind, bool]:
+def _part(middleware: object, name: str) -> tuple[Callable[..., object], Kind, bool]:
     """Return a method of a middleware, how it is called, and whether it is the author's own and does something."""
     method: Callable[..., object] = getattr(middleware, name, None) or _nothing
     is_used = method is not _nothing and getattr(method, "__func__", method) not in _UNUSED

@@ -30,10 +30,10 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from micropie import files, streams
+from micropie import files, pool, streams
 from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, logger, raise_any
-from micropie.execution import ANSWER, AWAIT, INLINE, IO, MOUNT, POOL, Flow, Limited, TookTooLong, itself, no_function
+from micropie.execution import ANSWER, AWAIT, INLINE, IO, Call, Flow, TookTooLong, call_within, itself, no_function
 from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, open_resources
@@ -203,7 +203,8 @@ def _before_handler(request: Request, config: Config, other: Handover | Exceptio
         if not exchange.is_without_session:
             yield from exchange.open_session()
     if request._subapp is not None:  # the application that a hook chose
-        return (yield MOUNT, no_function, delegate_route(request))
+        route, *arguments = delegate_route(request)
+        return route.call(*arguments) if route.step_kind is INLINE else (yield route.step_kind, route.call, arguments)
     try:
         if other is not None:
             raise other
@@ -239,7 +240,9 @@ def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Fl
     exchange = request._exchange
     if route.providers:
         arguments = yield from open_resources(request, route, arguments)
-    if exchange.time_limit is not None:
+    if route.is_pooled:
+        result = yield from _call_in_pool(exchange, route, arguments)
+    elif exchange.time_limit is not None:
         result = yield from _call_limited(request, route, arguments, exchange.time_limit)
     elif route.step_kind is INLINE:
         result = route.call(*arguments)
@@ -250,21 +253,26 @@ def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Fl
     return (yield from close_unless_streamed(exchange, result, route.providers)) if exchange.resources else result
 
 
+def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
+    """Call a handler in a process, which keeps to the time limit. A cancellation does not wait for it but ends it."""
+    config, token = route.config, pool.CancelToken()
+    call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
+    try:
+        return (yield Call(config.pool_threads, is_queued=True, leave_after=0.0), pool.call_in_pool, call)
+    except Exception:
+        raise
+    except BaseException:
+        token.cancel()
+        raise
+
+
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
     """Run the handler with a time limit, where it can be interrupted, and return its result. Raises 503 after it."""
-    if route.limited_step_kind is INLINE:  # on the event loop itself, which can't interrupt it
-        return route.call(*arguments)
-    if route.limited_step_kind is POOL:  # the pool ends the process itself
-        return (yield POOL, route.call, arguments)
     try:
-        result = yield Limited(route.limited_step_kind, seconds), route.call, arguments
-        if isawaitable(result):  # a decorated ``async def`` has done nothing yet
-            result = yield Limited(AWAIT, seconds), itself, (result,)
+        return (yield from call_within(seconds, route.limited_step_kind, route.call, *arguments))
     except TookTooLong:
         label = request._exchange.label
         logger.error("%s: %s took longer than %g seconds and was given up", label, route.name, seconds)
-    else:
-        return result
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
@@ -278,7 +286,9 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
     change, a stream until its first chunk is there, and the session.
     """
     exchange = request._exchange
-    exchange.before_head, exchange.stream, stream = (), None, None
+    exchange.stream = stream = None
+    if exchange.ends is not None:
+        exchange.ends.before_head.clear()
     response: Response | None = None
     try:
         if failure is None:
@@ -307,7 +317,7 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
                 return early.answer
         elif exchange.session is None:
             answer = encode(response, None, exchange.method == "HEAD", exchange.config.text_type)
-            if exchange.closers is not None:
+            if exchange.ends is not None:
                 _tell_closers(exchange, answer)
             return answer
         return (yield from _complete_head(request, response, stream))
@@ -358,7 +368,7 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
     if stream is not None:
         if exchange.pending is not None:  # what a generator has set: hooks' headers go first
             response, exchange.pending = as_response(response, exchange.pending), None
-        for change in exchange.before_head:
+        for change in () if exchange.ends is None else exchange.ends.before_head:
             change(response)
         may_read = stream.source.file is None and exchange.header("cookie") and handlers_route(exchange) is not None
         if may_read and exchange.config.sessions.find_id(exchange):  # a later chunk, and then no header can say so
@@ -370,11 +380,11 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
             sentence = "%s: an answer with a client's own cookie or token can't be public: it is sent as private"
             logger.warning(sentence, exchange.label)
     answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-    if exchange.closers is not None:
+    if exchange.ends is not None:
         _tell_closers(exchange, answer)
     if session is not None and saves:
         answer = yield from _save_session(request, session, answer)
-    if session is not None and (stream is not None or exchange.tasks):
+    if session is not None and (stream is not None or (exchange.ends is not None and exchange.ends.tasks)):
         session.seal()
         exchange.session = session
     return answer
@@ -447,7 +457,7 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
         # An HTTPError is a session backend's 503, which is in the log, or from an error page's own stream.
         last = error_answer(request, error) if isinstance(error, HTTPError) else internal_error(request, error)
         answer = encode(last, None, exchange.method == "HEAD")
-        if exchange.closers is not None:
+        if exchange.ends is not None:
             _tell_closers(exchange, answer)
         return answer
     else:

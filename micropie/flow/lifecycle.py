@@ -15,7 +15,7 @@ from threading import Timer
 from typing import Any, Protocol, TypeAlias
 
 from micropie.errors import SetupError, as_authors_see, logger
-from micropie.execution import AWAIT, INLINE, Flow, Result, RouteKind, call, kind_of
+from micropie.execution import AWAIT, INLINE, Flow, Kind, Result, call, kind_of
 from micropie.http import State
 from micropie.routing import Config, Site
 
@@ -114,7 +114,7 @@ class Application(Protocol):
     def waits_at_start(self) -> bool:
         """Whether its start runs code of the author's, which may wait."""
 
-    def compiled(self, blocking: RouteKind = ..., /) -> Site:
+    def compiled(self, blocking: Kind = ..., /) -> Site:
         """Return the site, compiled when it is first needed; ``def`` handlers are called by ``blocking`` steps."""
 
     def lifecycle(self, kinds: Sequence[str] = ..., /) -> Lifecycle:

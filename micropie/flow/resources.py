@@ -20,11 +20,11 @@ from micropie.binding import ResultFilter
 from micropie.errors import ConnectionClosed, HTTPError, Redirect, ResponseError, raise_any
 from micropie.execution import (
     AWAIT,
-    BLOCK,
-    HANDLER,
+    CALL,
     INLINE,
-    CallKind,
+    Call,
     Flow,
+    Kind,
     RunningGenerator,
     TaskFlows,
     awaited,
@@ -49,7 +49,7 @@ def open_asked(request: Request, asking: Asking) -> Flow[dict[str, object]]:
 
 
 def call_asking(
-    request: Request, asking: Asking | None, kind: CallKind, function: Callable[..., object], *arguments: object
+    request: Request, asking: Asking | None, kind: Kind, function: Callable[..., object], *arguments: object
 ) -> Flow[Any]:
     """Call a function with the resources that it asks for, and return its result, which may be a stream of these."""
     if asking is None:
@@ -79,7 +79,7 @@ def _opened(request: Request, providers: Sequence[Provider]) -> Flow[Mapping[Any
         in_path = dict(zip(names, request.path_params, strict=False))
         # All are bound before the first is opened: a wrong value in a query costs no connection.
         bound = [(one, one.plan.bind(request, (), in_path)) for one in missing]
-        exchange.closers = exchange.closers or []  # the drivers look at no other attribute
+        exchange.at_end()
         for provider, own in bound:
             arguments = provider.plan.with_provided(own, {one.key: values[one] for one in provider.needs})
             values[provider] = yield from _open(exchange, provider, arguments)
@@ -97,7 +97,7 @@ def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> F
     elif provider.call_kind is AWAIT:
         made = yield AWAIT, function, arguments
     else:
-        made = yield BLOCK, function, arguments
+        made = yield CALL, function, arguments
     if not hasattr(type(made), "__aenter__"):  # some can be awaited as well
         made = yield from awaited(made)
     if hasattr(type(made), "__aenter__"):
@@ -138,7 +138,9 @@ def filtered(route: Route, result_filter: ResultFilter, result: Any) -> Flow[Any
     if isinstance(result, tuple) and states_status(result):
         status, body, *headers = result
         return status, None if body is None else (yield from filtered(route, result_filter, body)), *headers
-    return (yield BLOCK, result_filter.make, (result,)) if route.step_kind is HANDLER else result_filter.make(result)
+    if isinstance(route.step_kind, Call) and not route.is_pooled:
+        return (yield CALL, result_filter.make, (result,))
+    return result_filter.make(result)
 
 
 def close_unless_streamed(exchange: Exchange, result: object, providers: Sequence[Provider]) -> Flow[object]:

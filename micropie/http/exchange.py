@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextvars import Context
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
-from micropie.execution import Flow, RunningGenerator, Step, Task, Threads, result_of
+from micropie.execution import Ends, Flow, RunningGenerator, Step, Threads, result_of
 from micropie.http.body import UNREAD, Body
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
@@ -149,12 +148,7 @@ class Exchange:
     session: Session | None = None
     is_without_session = False  # whether handler and hooks need none, so that no backend was asked for it
     stream: ChunkedBody | None = None  # for the driver to close if nothing else does
-    before_head: Sequence[Callable[[Response], object]] = ()
-    closers: list[Callable[[], object]] | None = None  # called when the request is over
-    releases: Sequence[Callable[[], object]] = ()  # called then, or after the tasks of ``after_response``
-    tasks: Sequence[Task] = ()  # ``after_response``
-    context: Context  # of the last call of ``after_response``
-    has_task_begun = False  # whether the first of them runs
+    ends: Ends | None = None  # what is called when the request is over
     is_answered: bool = False  # whether the answer is over and ``after_response`` runs
     generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
     resources: Sequence[RunningGenerator] = ()  # opened by providers
@@ -172,7 +166,6 @@ class Exchange:
 
     # Set by hooks and middleware.
     time_limit: float | None = None  # seconds for the handler
-    failure_reports: Sequence[Callable[[BaseException], object]] = ()  # called as ``on_error`` is
     enter_in_pool: Callable[[], object] | None = None  # called in the pool's process before the handler; is pickled
     list_routes: Callable[[], Sequence[Any]] | None = None  # set on a 404 with debug=True
     passes_failure_on = False  # whether the server gets an exception that no handler of the author's answers
@@ -395,16 +388,26 @@ class Exchange:
         By then a generator has set all it can on ``request.response``. ``change`` may change headers only. It is not
         called if an error or a hook's answer takes the stream's place.
         """
-        self.before_head = [*self.before_head, change]
+        self.at_end().before_head.append(change)
 
-    def release_after(self, release: Callable[[], object]) -> None:
-        """Call ``release`` when the request and its functions ``after_response`` are over."""
-        self.releases = [*self.releases, release]
-        self.closers = self.closers or []  # the drivers look at no other attribute
+    def at_end(self) -> Ends:
+        """Return the place for what is called when the request is over. From now on the driver calls ``close``."""
+        ends = self.ends
+        if ends is None:
+            self.ends = ends = Ends()
+        return ends
 
     def on_close(self, close: Callable[[], object]) -> None:
         """Call ``close`` when the request is over, whatever happens."""
-        self.closers = [*(self.closers or ()), close]
+        self.at_end().closers.append(close)
+
+    def release_after(self, release: Callable[[], object]) -> None:
+        """Call ``release`` when the request and its functions ``after_response`` are over."""
+        self.at_end().releases.append(release)
+
+    def report_failures_to(self, report: Callable[[BaseException], object]) -> None:
+        """Call ``report`` as ``on_error`` is called."""
+        self.at_end().failure_reports.append(report)
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
         """Return a provider's generator, whose clean-up is not cancelled from outside where requests can be."""
@@ -422,10 +425,10 @@ class Exchange:
     def close(self) -> None:
         """End the request: call the functions of ``on_close``; release uploads, if no ``after_response`` needs them."""
         self.needed = ()
-        closers, self.closers = self.closers, None
-        for close in closers or ():
-            close()
-        if self.tasks:
+        if self.ends is None or self.is_answered:
+            return
+        self.ends.close()
+        if self.ends.tasks:
             self.is_answered = True
             if self.session is not None:
                 self.session.seal()
@@ -435,9 +438,9 @@ class Exchange:
     def release(self) -> None:
         """Let go of all that the request keeps."""
         self.provided = _NONE_PROVIDED  # it may refer to the request, which would be a cycle
-        releases, self.releases = self.releases, ()
-        for release in releases:
-            release()
+        ends, self.ends = self.ends, None  # its context refers to the request
+        if ends is not None:
+            ends.release()
 
     # -- failures that no client sees -----------------------------------------------------------------------------
 
@@ -451,12 +454,14 @@ class Exchange:
             logger.error("%s: %s", sentence, failure)
         else:
             logger.error("%s", sentence, exc_info=as_authors_see(failure))
-        for report in (*self.failure_reports, self.config.settings.on_error):
-            if report is not None:
-                try:
-                    report(failure)
-                except Exception:
-                    logger.exception("on_error failed")
+        reports = [] if self.ends is None else [*self.ends.failure_reports]
+        if self.config.settings.on_error is not None:
+            reports.append(self.config.settings.on_error)
+        for report in reports:
+            try:
+                report(failure)
+            except Exception:
+                logger.exception("on_error failed")
 
     def log_cleanup_failure(self, failure: Exception) -> None:
         """Log that something which the request has used could not be closed."""

@@ -6,7 +6,6 @@ Nothing is parsed before it is asked for.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextvars import copy_context
 from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Unpack, cast
@@ -355,9 +354,7 @@ class Request(RequestHabits):
             raise TypeError(f"after_response takes a function and its arguments, not {function!r}")
         exchange = self._exchange
         asking = exchange.config.asked_by(function, len(arguments))
-        exchange.tasks = [*exchange.tasks, Task(function, arguments, asking)]
-        exchange.context = copy_context()
-        exchange.closers = exchange.closers or []  # the drivers look at no other attribute
+        exchange.at_end().add_task(Task(function, arguments, asking))
 
     # -- for middleware -----------------------------------------------------------------------------------------------
 

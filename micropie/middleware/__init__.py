@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.execution import call, kind_of
+from micropie.execution import Call, ServiceThreads, Threads, TookTooLong, call, call_within, kind_of
 from micropie.lazily import lazily
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AccessLog", "BasicAuth", "BearerAuth", "CORSMiddleware", "CSRFMiddleware", "Compress", "ConcurrencyLimit",
+    "AccessLog", "BasicAuth", "BearerAuth", "CORSMiddleware", "CSRFMiddleware", "Call", "Compress", "ConcurrencyLimit",
     "FlowMiddleware", "HttpMiddleware", "MemoryRates", "ProxyHeaders", "Quota", "RateLimit", "RateStore", "RedisRates",
-    "RequestId", "RequestIdFilter", "SecurityDefaults", "SecurityHeaders", "Timeout", "Tracing", "TrustedHosts",
-    "WebSocketMiddleware", "call", "kind_of",
+    "RequestId", "RequestIdFilter", "SecurityDefaults", "SecurityHeaders", "ServiceThreads", "Threads", "Timeout",
+    "TookTooLong", "Tracing", "TrustedHosts", "WebSocketMiddleware", "call", "call_within", "kind_of",
 ]
 # fmt: on
 

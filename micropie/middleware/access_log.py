@@ -58,7 +58,7 @@ class AccessLog(FlowMiddleware):
 
     def after(self, request: Request, response: Response) -> None:
         """Log the answers, too, that an outer middleware gave before this one was called."""
-        for closer in request._exchange.closers or ():
+        for closer in request._exchange.at_end().closers:
             if closer.__class__ is partial and closer.func == self._write:
                 return
         request.on_close(partial(self._write, request, None))

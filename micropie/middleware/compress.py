@@ -10,7 +10,7 @@ from typing import Any, cast
 from weakref import ref
 
 from micropie.errors import check, is_count
-from micropie.execution import BLOCK, Flow, call
+from micropie.execution import CALL, Flow, call
 from micropie.http import JSON, MutableHeaders, Request, Response, accepts_coding, add_vary, as_response, encode_body
 from micropie.middleware.base import FlowMiddleware
 from micropie.streams import Stream, stream_of, transform_stream
@@ -89,7 +89,7 @@ class Compress(FlowMiddleware):
         add_vary(response.pairs, "Accept-Encoding")
         if not _accepts_gzip(request):
             return response
-        return call(BLOCK, self._whole, response, body) if len(body) > _INLINE_LIMIT else self._whole(response, body)
+        return call(CALL, self._whole, response, body) if len(body) > _INLINE_LIMIT else self._whole(response, body)
 
     def may_compress(self, response: Response, suggested: str | None) -> bool:
         """Return whether headers and type allow compression. ``suggested``: the default type, or None for any type."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from inspect import isawaitable
 from time import monotonic
 
 from micropie.errors import check, is_duration, logger
-from micropie.execution import AWAIT, HANDLER, INLINE, Flow, Limited, TookTooLong, itself, kind_of
+from micropie.execution import HANDLER, Call, Flow, TookTooLong, call_within, kind_of
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 from micropie.routing import Config, RouteMark, config_of, make_mark
@@ -81,18 +80,13 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
         finally:
             running.discard(this)
 
-    kind = kind_of(function)
-    try:
-        if kind is INLINE:
-            result = function()
-        elif kind is AWAIT:
-            result = yield Limited(AWAIT, seconds), function, ()
-        elif len(running) < MOST_HANGING:
-            result = yield Limited(HANDLER, seconds), call, ()
-        else:
+    kind, called = kind_of(function, HANDLER), function
+    if isinstance(kind, Call):
+        called = call
+        if len(running) >= MOST_HANGING:
             return f"{MOST_HANGING} calls have not returned yet; give what it asks a time-out"
-        if isawaitable(result):
-            result = yield Limited(AWAIT, seconds), itself, (result,)
+    try:
+        result = yield from call_within(seconds, kind, called)
     except TookTooLong:
         return f"no answer within {seconds:.3g} seconds"
     except Exception as error:

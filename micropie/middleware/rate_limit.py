@@ -27,7 +27,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from micropie.errors import HTTPError, Sentence, check, is_count, is_duration
-from micropie.execution import INLINE, RETRY_AFTER, Flow, Outage, ServiceThreads, call, kind_of
+from micropie.execution import INLINE, RETRY_AFTER, Call, Flow, Outage, ServiceThreads, call, kind_of
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware, Target
 
@@ -98,7 +98,8 @@ class RateLimit(FlowMiddleware):
         self.needs_session = key is not None or exempt is not None  # they may look at it
         self.store = store = MemoryRates() if store is None else store
         self._hit = store.hit
-        self._kind = kind_of(store.hit, ServiceThreads() if getattr(store, "blocking", True) else INLINE)
+        blocking = Call(ServiceThreads(), leave_after=None)
+        self._kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else INLINE)
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
         # For ``App.health``. Without the store, the other kind of limit answers all the same.

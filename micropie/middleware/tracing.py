@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from micropie.errors import HTTPError, SetupError, check
-from micropie.execution import POOL
 from micropie.http import Request, WebSocketRequest
 from micropie.middleware.base import FlowMiddleware
 from micropie.routing import METHODS, route_of
@@ -63,11 +62,11 @@ class Tracing(FlowMiddleware):
         )
         inner = trace.set_span_in_context(span, parent)
         context.attach(inner)
-        if route is not None and route_of(exchange).step_kind == POOL:
+        if route is not None and route_of(exchange).is_pooled:
             carrier: dict[str, str] = {}
             propagate.inject(carrier, inner)
             exchange.enter_in_pool = partial(enter, carrier)
-        exchange.failure_reports = [*exchange.failure_reports, partial(_record, span)]
+        exchange.report_failures_to(partial(_record, span))
         request.on_close(partial(_end, request, span, previous))
 
 

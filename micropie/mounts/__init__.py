@@ -2,8 +2,8 @@
 
 ``prefixes.py`` finds the mount of a path, as raw segments, since a mounted application's path need not be UTF-8. An
 ``App`` that shares sessions and hooks is a ``Site`` below its prefix. An isolated ``App`` gets the server's own call,
-after the hooks that guard. For any other application the flow yields a step MOUNT where it would call a handler, and
-gets a ``Response`` whose body is a stream: hooks, sessions and errors surround it as they surround a handler.
+after the hooks that guard. Any other application is the handler of a route (``MountRoute``), which
+gives a ``Response`` whose body is a stream: hooks, sessions and errors surround it as they surround a handler.
 
 ``asgi_call.py`` calls an ASGI application, under WSGI on the background loop; ``wsgi_call.py`` calls one of WSGI, and
 ``wsgi_in_asgi.py`` has it do so under ASGI. A way to another thread and back costs more than most
@@ -32,15 +32,15 @@ from micropie.mounts.prefixes import (
 
 # fmt: off
 if TYPE_CHECKING:
-    from micropie.mounts.asgi_call import call_asgi, hand_over
+    from micropie.mounts.asgi_call import asgi_under_wsgi, call_asgi, hand_over
     from micropie.mounts.lifespan import MountedLife
     from micropie.mounts.wsgi_call import RawBody, WSGICall, environ_below, wsgi_under_wsgi
     from micropie.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
 
 __all__ = [
-    "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody", "WSGICall", "call_asgi",
-    "checked_prefix", "environ_below", "environ_of", "hand_over", "kind_of_target", "mounted_path_of",
-    "wsgi_under_asgi", "wsgi_under_wsgi",
+    "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody", "WSGICall",
+    "asgi_under_wsgi", "call_asgi", "checked_prefix", "environ_below", "environ_of", "hand_over", "kind_of_target",
+    "mounted_path_of", "wsgi_under_asgi", "wsgi_under_wsgi",
 ]
 # fmt: on
 
@@ -48,7 +48,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "asgi_call": "call_asgi hand_over",
+        "asgi_call": "asgi_under_wsgi call_asgi hand_over",
         "lifespan": "MountedLife",
         "wsgi_call": "RawBody WSGICall environ_below wsgi_under_wsgi",
         "wsgi_in_asgi": "environ_of wsgi_under_asgi",

@@ -15,7 +15,7 @@ from math import inf
 
 import anyio
 
-from micropie.errors import ClientDisconnect, HTTPError, ResponseError, logger
+from micropie.errors import ClientDisconnect, HTTPError, ResponseError, logger, websockets_need_asgi
 from micropie.execution import LEAVE_WITHIN, TASKS
 from micropie.http import Exchange, GivenStatus, Message, Receive, Response, Scope, Send
 from micropie.mounts.prefixes import Mount, MountedPath
@@ -34,6 +34,15 @@ async def call_asgi(
     call = _Call(mount, exchange, inf if seconds is None else seconds)
     TASKS.get().start_soon(call.run, scope)
     return await wait_for_head(call, exchange.method == "HEAD")
+
+
+async def asgi_under_wsgi(
+    mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None
+) -> Response:
+    """Do the same on the background loop. A handshake of a WebSocket is refused: it would be taken for a plain GET."""
+    if exchange.method == "GET" and "websocket" in (exchange.header("upgrade") or "").lower():
+        raise websockets_need_asgi()
+    return await call_asgi(mount, mounted_path, exchange, seconds)
 
 
 _NO_CHUNK = (b"", True)

@@ -24,7 +24,7 @@ from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall, moved_environ
 
 
-async def wsgi_under_asgi(mount: Mount, threads: Threads, mounted_path: MountedPath, exchange: Exchange) -> Response:
+async def wsgi_under_asgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange, threads: Threads) -> Response:
     """Return the answer of a mounted WSGI application, which is called in one of ``threads``."""
     call = _Call(mount, exchange, threads)
     await call.start(environ_of(exchange, mounted_path, BufferedReader(RawBody(call.pull))))

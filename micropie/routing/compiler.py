@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from micropie.errors import SetupError, logger
-from micropie.execution import HANDLER, RouteKind, Threads, layers
+from micropie.execution import HANDLER, INLINE, Kind, Threads, layers
 from micropie.http import quoted_address
 from micropie.mounts import APP, Mount
 from micropie.routing.checks import check_middlewares, marks_above, with_marks
@@ -27,7 +27,7 @@ from micropie.streams import ShutdownSignal
 _THREADS = 4  # of a route with hooks of its own, as an endpoint for health: one for each check of a backend that hangs
 
 
-def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: RouteKind = HANDLER) -> Site:
+def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = HANDLER) -> Site:
     """Return the ``Site`` of a tree of applications. Raises ``SetupError`` for one that can't be served.
 
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
@@ -50,7 +50,7 @@ def _config(
     return with_marks(Config(registered, outer, address, names, shutdown), marks_above(registered.app))
 
 
-def _compiled(registered: Registrations, config: Config, blocking: RouteKind, hosts: Hosts) -> Site:
+def _compiled(registered: Registrations, config: Config, blocking: Kind, hosts: Hosts) -> Site:
     """Return the site of the tree of applications that begins with ``registered``, which has two routers of its own."""
     routers = Router(config), Router(config)
     compiler = _Compiler(blocking, config, (routers[0].root, routers[1].root), hosts)
@@ -62,7 +62,7 @@ def _compiled(registered: Registrations, config: Config, blocking: RouteKind, ho
 class _Compiler:
     """Compiles one application into the two routers of its tree."""
 
-    blocking: RouteKind
+    blocking: Kind
     config: Config
     nodes: tuple[Node, Node]
     """The application's nodes in the routers for HTTP and for WebSockets: ``nodes[mark.takes_socket]``."""
@@ -156,7 +156,7 @@ class _Compiler:
         replace(self, config=config, nodes=nodes).compile(registered)
 
     def _add_mount(self, mount: Mount) -> None:
-        outer, prefix = self.config, self.config.prefix + mount.prefix
+        outer, prefix, on_loop = self.config, self.config.prefix + mount.prefix, self.blocking is not INLINE
         if mount.kind == APP and not mount.isolated:  # it shares sessions and hooks with this one
             shared: Registrations = mount.target._micropie
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
@@ -164,6 +164,6 @@ class _Compiler:
             inner = _compiled(shared, config, self.blocking, self.hosts)
             self.mounted += [inner, *inner.mounted]  # in one table, which refuses two of one prefix
         elif mount.prefix:
-            self.mounted.append(MountRoute(mount, prefix, outer))
+            self.mounted.append(MountRoute(mount, prefix, outer, on_loop))
         else:
-            outer.fallback = MountRoute(mount, prefix, outer)
+            outer.fallback = MountRoute(mount, prefix, outer, on_loop)

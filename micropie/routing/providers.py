@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar, cast, get_origin
 
 from micropie.binding import OwnTypes, Plan, asked_behind, check_filled, is_key
 from micropie.errors import SetupError, takes
-from micropie.execution import AWAIT, BLOCK, INLINE, LOOP, MARK, CallKind, layers
+from micropie.execution import AWAIT, CALL, INLINE, LOOP, MARK, Kind, layers
 from micropie.http import BindingErrors, Request, UploadFile, WebSocketRequest
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -37,8 +37,8 @@ class Provider:
         *_, inner = layers(function)
         self.key = key
         self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
-        self.run_kind: CallKind = INLINE if getattr(function, MARK, None) == LOOP else BLOCK
-        self.call_kind: CallKind = self.run_kind
+        self.run_kind: Kind = INLINE if getattr(function, MARK, None) == LOOP else CALL
+        self.call_kind: Kind = self.run_kind
         if inspect.iscoroutinefunction(inner):
             self.call_kind = AWAIT
         elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):

@@ -17,9 +17,8 @@ from micropie.execution import (
     INLINE,
     LOOP,
     MARK,
-    POOL,
     PROCESS,
-    RouteKind,
+    Kind,
     check_placement,
     layers,
     name_of,
@@ -51,8 +50,9 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 class Route(RouteInfo):
     """A handler as the flow needs it: ``call(*bind(...))``, run by a step of the kind ``step_kind``.
 
-    ``step_kind`` is AWAIT, HANDLER, POOL or INLINE. ``blocking`` is the kind for a ``def`` handler: HANDLER, or INLINE
+    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``blocking`` is the kind for a ``def`` handler: HANDLER, or INLINE
     where the flow's thread may block. ``limited_step_kind`` is the kind when a time limit is set, which needs a step.
+    ``is_pooled``: it runs in a process, and ``call`` is its ``HandlerName``.
 
     ``pattern`` is the path as its author wrote it, that of the name for a handler found by its name; both it and
     ``name`` are for hooks. ``wildcards`` are those of an explicit route: name -> rule, such as "int". ``by_position``:
@@ -78,7 +78,7 @@ class Route(RouteInfo):
         config: Config,
         mark: RouteMark,
         pattern: str,
-        blocking: RouteKind,
+        blocking: Kind,
     ) -> None:
         self.name = name
         self.has_warned = False
@@ -99,7 +99,7 @@ class Route(RouteInfo):
             self.config = self.config.changed(body_encoders=self.config.body_encoders | encoders)
         self.methods = mark.methods
         self.pattern = pattern
-        self.call: Any = self.plan.call  # for POOL a HandlerName
+        self.call: Any = self.plan.call
         self.bind = self.plan.bind
         self.takes_body = self.plan.takes_body
         self.plain_args = self.plan.plain_args()
@@ -126,7 +126,9 @@ class Route(RouteInfo):
         placement = placement or config.settings.run_in
         self.step_kind = _step_kind(function, blocking, placement)
         self.limited_step_kind = _step_kind(function, HANDLER, placement)
-        if self.step_kind is POOL:
+        self.is_pooled = placement == PROCESS and self.step_kind is not AWAIT and not _is_async_generator(function)
+        if self.is_pooled:
+            self.is_special = True
             if self.providers:
                 needed = name_of_type(self.providers[-1].key)
                 raise SetupError(
@@ -193,13 +195,16 @@ def _plan(
     return plan, providers
 
 
-def _step_kind(function: Callable[..., object], blocking: RouteKind, placement: str) -> RouteKind:
-    """Return how to run a handler: AWAIT, POOL, INLINE, or ``blocking`` for a ``def`` that may block."""
+def _is_async_generator(function: Callable[..., object]) -> bool:
+    *_, inner = layers(function)
+    return inspect.isasyncgenfunction(inner)
+
+
+def _step_kind(function: Callable[..., object], blocking: Kind, placement: str) -> Kind:
+    """Return how to run a handler in this process: AWAIT, INLINE, or ``blocking`` for a ``def`` that may block."""
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT
-    if placement == PROCESS and not inspect.isasyncgenfunction(inner):
-        return POOL
     # Calling a generator function runs none of its code, so it needs no thread; its chunks get one.
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
     return INLINE if is_generator or placement == LOOP else blocking

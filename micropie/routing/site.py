@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from posixpath import normpath
 from typing import Any, Literal, TypeAlias, final
 from urllib.parse import quote, unquote
 
+from micropie import mounts
 from micropie.errors import HTTPError, ResponseError, websockets_need_asgi
-from micropie.execution import MOUNT, RouteKind, Threads, no_function
-from micropie.http import DOTS_AND_EMPTY, Exchange, HostTable, Request, split_host
-from micropie.mounts import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
+from micropie.execution import AWAIT, INLINE, Kind, Threads, no_function
+from micropie.http import AHEAD, DOTS_AND_EMPTY, Exchange, HostTable, Request, split_host
+from micropie.mounts import APP, ASGI, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Config, config_of
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
 from micropie.routing.routes import Route, RouteEntry
+from micropie.routing.settings import Settings
 
 _NO_ROUTES: dict[str, Route] = {}
 
@@ -163,7 +166,7 @@ class OutsideRoute(Route):
     def __init__(
         self,
         config: Config,
-        step_kind: RouteKind,
+        step_kind: Kind,
         call: Callable[..., object],
         plain_args: int,
         reads_body: bool | Literal["ahead"],
@@ -175,7 +178,7 @@ class OutsideRoute(Route):
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.step_kind = self.limited_step_kind = step_kind
         self.call, self.plain_args, self.reads_body = call, plain_args, reads_body
-        self.has_warned = False
+        self.has_warned = self.is_pooled = False
 
 
 class MountRoute(OutsideRoute):
@@ -184,11 +187,12 @@ class MountRoute(OutsideRoute):
     Hooks and error pages are around it, unless it is isolated: then the server's call is handed over instead.
     """
 
-    def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
-        super().__init__(config, MOUNT, no_function, 3, True, prefix or "/")
+    def __init__(self, mount: Mount, prefix: str, config: Config, on_loop: bool) -> None:
+        kind, call = _answering(mount, config.settings, on_loop)
+        is_read_ahead = not on_loop and mount.kind == ASGI  # here that needs no other thread
+        super().__init__(config, kind, call, 2, AHEAD if is_read_ahead else True, prefix or "/")
         self.mount = mount
         self.prefix = split_host(prefix)[1]
-        self.threads = Threads(config.settings.threads)
         self.has_warned = True  # where a hook changes the session, there is no handler to write @post above
         if mount.kind != APP:  # an isolated App asks its own checks
             self.config = with_marks(self.config, marks_above(mount.target))
@@ -203,7 +207,7 @@ class MountRoute(OutsideRoute):
         request.method = request.method.upper()  # checks see the method as most mounted frameworks read it
         handover = self.handover(request)
         is_whole = takes_socket or self.mount.isolated
-        return handover if is_whole else (self, (self, request, handover.path), NO_VALUES)
+        return handover if is_whole else (self, (handover.path, request._exchange), NO_VALUES)
 
     def handover(self, request: Request) -> Handover:
         """Return the mounted application with a request's path in it, for an answer that is its own."""
@@ -226,12 +230,25 @@ class Handover:
         self.config = config
 
 
+def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, Callable[..., Any]]:
+    """Return how to call a mounted application, by a function of the ``MountedPath`` and the exchange."""
+    if mount.isolated:
+        return AWAIT, no_function  # never called: it is handed over
+    if on_loop and mount.kind == WSGI:
+        return AWAIT, partial(mounts.wsgi_under_asgi, mount, threads=Threads(settings.threads))
+    if on_loop:
+        return AWAIT, partial(mounts.call_asgi, mount)
+    if mount.kind == WSGI:
+        return INLINE, partial(mounts.wsgi_under_wsgi, mount)
+    return AWAIT, partial(mounts.asgi_under_wsgi, mount, seconds=settings.mount_timeout)
+
+
 # The value that belongs to the prefix of a mount.
 Mounted: TypeAlias = Site | MountRoute
 
 
-def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
-    """Return the arguments of the MOUNT step that passes a request on to the application in ``request._subapp``.
+def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
+    """Return the route of the application in ``request._subapp``, and its arguments.
 
     A hook sets that, and may set ``request._subapp_path``: the end of the request's path that the application gets.
     The text before it becomes the prefix. A slash at its beginning may be left out, and "/" may stand for the bare
@@ -252,7 +269,8 @@ def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
             "refuse the request in the hook"
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
-    return MountRoute(mount, above, config_of(request._exchange)), request, mounted_path
+    exchange = request._exchange
+    return MountRoute(mount, above, config_of(exchange), exchange.is_on_loop), mounted_path, exchange
 
 
 def handlers_route(exchange: Exchange) -> Route | None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, logger
-from micropie.execution import INLINE, RETRY_AFTER, CallKind, Flow, Outage, ServiceThreads, call, kind_of
+from micropie.execution import INLINE, RETRY_AFTER, Call, Flow, Kind, Outage, ServiceThreads, call, kind_of
 from micropie.http import (
     MAX_COOKIE,
     Changes,
@@ -64,10 +64,11 @@ class SessionStore:
         # Else it is copied: an author's backend may return a dict that it changes later, at another request's save.
         self._shares_data = shared is not None
         methods = {"load": shared or backend.load, "save": backend.save, "merge": _own(backend, "merge")}
-        otherwise: CallKind = ServiceThreads() if getattr(backend, "blocking", True) else INLINE
+        blocking = Call(ServiceThreads(), leave_after=None)
+        otherwise: Kind = blocking if getattr(backend, "blocking", True) else INLINE
         subject = f"the session backend {type(backend).__name__}"
         # An outage for each method: a backend that is full or locked can be read all the time.
-        self._methods: dict[str, tuple[Callable[..., Any], CallKind, Outage]] = {
+        self._methods: dict[str, tuple[Callable[..., Any], Kind, Outage]] = {
             name: (method, kind_of(method, otherwise), Outage(subject, f", {name} fails"))
             for name, method in methods.items()
             if method is not None

@@ -477,13 +477,15 @@ class Stream:
 
     ``first``: the chunk fetched ahead, ``PENDING`` until it is there, ``END`` if there is none. ``fetcher``: what the
     driver fetches the chunks with, once it has begun. ``is_head_sent``: whether the head was sent before a chunk.
+    ``early``: the head that waits for the first chunk, as long as it does.
     """
 
-    __slots__ = ("fetcher", "first", "is_head_sent", "is_open", "source")
+    __slots__ = ("early", "fetcher", "first", "is_head_sent", "is_open", "source")
 
     def __init__(self, source: LoopSource | ThreadSource) -> None:
         self.source = source
         self.fetcher: object = None
+        self.early: EarlyHead | None = None
         self.first: Any = PENDING
         self.is_head_sent = False
         self.is_open = True  # until its close is claimed
@@ -517,10 +519,13 @@ class Stream:
             if isinstance(source, ThreadSource) and makes_chunks_here:
                 chunk: Any = next(source, END)
             else:
+                self.early = early
                 try:
-                    chunk = yield CHUNK, no_function, (self, early)
+                    chunk = yield CHUNK, no_function, (self,)
                 except StopAsyncIteration:
                     chunk = END
+                finally:
+                    self.early = None  # it refers to the stream, which would be a cycle
                 if early.answer is not None:  # the head is sent, so what is wrong with the chunk is the driver's to say
                     self.first = chunk
                     return

@@ -78,7 +78,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         perform(clean_up(exchange), exchange)
         exchange.close()
         raise
-    if exchange.closers is None:
+    if exchange.ends is None:
         return [body]
     if exchange.resources:  # of a stream that a hook has replaced
         perform(end_resources(exchange), exchange)
@@ -167,5 +167,5 @@ class _Chunks:
             exchange.stream = None  # what makes its chunks may refer to the exchange, which would be a cycle
             if exchange.resources:
                 self._run(perform, end_resources(exchange, failure), exchange)
-            if exchange.closers is not None:
+            if exchange.ends is not None:
                 exchange.close()

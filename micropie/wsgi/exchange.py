@@ -56,10 +56,11 @@ class WSGIExchange(Exchange):
 
     def close(self) -> None:
         """See ``Request``; also start the functions given to ``after_response``."""
+        was_answered = self.is_answered
         super().close()
-        if self.tasks:
+        if self.ends is not None and not was_answered:  # it has tasks
             settings = config_of(self).settings
-            start_tasks(self, settings.background_timeout, TASK_FLOWS, settings.portal_backend)
+            start_tasks(self, self.ends, settings.background_timeout, TASK_FLOWS, settings.portal_backend)
 
     def server_scheme(self) -> str:
         return str(self.environ["wsgi.url_scheme"])

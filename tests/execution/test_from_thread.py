@@ -16,7 +16,7 @@ from anyio import from_thread
 
 from micropie import App, HTTPError, HttpMiddleware, reads_body, run_async, run_in, where
 from micropie.asgi import steps
-from micropie.execution import threads
+from micropie.execution import in_thread, threads
 from micropie.middleware import Timeout
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -215,12 +215,19 @@ def test_anyio_s_functions_work_in_def_code(backend: str) -> None:
     assert run(backend, get, app, "/chunks").body == b"loop loop;" * 3
 
 
+def leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def in_thread_for_a_moment(*arguments: Any, abandon_after: float | None) -> Any:
+        return await in_thread(*arguments, abandon_after=abandon_after and 0.01)
+
+    monkeypatch.setattr(steps, "in_thread", in_thread_for_a_moment)
+
+
 @every_loop
 @pytest.mark.parametrize("path", ["/handler", "/hook", "/stream", "/awaits"])
 def test_def_code_notices_that_its_request_is_cancelled(
     backend: str, path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "ABANDON_AFTER", 0.01)
+    leave_soon(monkeypatch)
     app = Anyio()
 
     async def main() -> None:
@@ -240,7 +247,7 @@ def test_a_request_that_is_cancelled_waits_for_def_code_that_hangs_for_a_while(
     backend: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """hypercorn's worker for trio cancels requests when its grace is over, and waits for them."""
-    monkeypatch.setattr(steps, "ABANDON_AFTER", 0.01)
+    leave_soon(monkeypatch)
     app, release = Anyio(), threading.Event()
 
     def hang() -> None:

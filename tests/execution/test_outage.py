@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from micropie.execution import BLOCK, Flow, Outage, ServiceThreads, call, in_thread, no_function, outage
+from micropie.execution import CALL, Flow, Outage, ServiceThreads, call, in_thread, no_function, outage
 from tests.asgi.calls import every_loop, run
 from tests.support.waiting import PATIENCE
 
@@ -35,8 +35,8 @@ def pass_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 def begun(watcher: Outage) -> Flow[Any]:
     """A question that waits for its answer. Raises ``ConnectionError`` if nobody may ask now."""
-    flow = watcher.watch(call(BLOCK, no_function))
-    assert flow.send(None) == (BLOCK, no_function, ())
+    flow = watcher.watch(call(CALL, no_function))
+    assert flow.send(None) == (CALL, no_function, ())
     return flow
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from micropie.execution.steps import BLOCK, Flow, result_of
+from micropie.execution.steps import CALL, Flow, result_of
 
 
 def test_the_result_of_a_flow_that_does_not_wait() -> None:
     def flow() -> Flow[str]:
         return "pie"
-        yield BLOCK, str, ()
+        yield CALL, str, ()
 
     assert result_of(flow()) == "pie"
 
 
 def test_a_flow_that_must_not_wait_and_does() -> None:
     def flow() -> Flow[None]:
-        yield BLOCK, str, ()
+        yield CALL, str, ()
 
     with pytest.raises(RuntimeError, match="this flow may not wait"):
         result_of(flow())

@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, Response, SetupError, run_in
-from micropie.execution.steps import BLOCK, Flow
+from micropie.execution.steps import CALL, Flow
 from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
 
@@ -521,10 +521,10 @@ def test_flow_middleware(make_client: MakeClient) -> None:
 
     class Stepping(FlowMiddleware):
         def before(self, request: Request) -> Flow[Any]:
-            return (yield BLOCK, request.query, ("early",))
+            return (yield CALL, request.query, ("early",))
 
         def after(self, request: Request, response: Response) -> Flow[Response | None]:
-            late = yield BLOCK, request.query, ("late",)
+            late = yield CALL, request.query, ("late",)
             return Response(late) if late else None
 
     client = make_client(wrapped(Plain(), Stepping(), FlowMiddleware()))

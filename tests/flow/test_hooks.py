@@ -11,7 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware, route, run_in
-from micropie.execution.steps import BLOCK
+from micropie.execution.steps import CALL
 from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
 
@@ -625,7 +625,7 @@ def test_flow_middleware_that_fails_in_its_steps(make_client: MakeClient) -> Non
             return self._fail()
 
         def _fail(self) -> Any:
-            yield BLOCK, str, ()
+            yield CALL, str, ()
             raise HTTPError(418)
 
     app = Root()

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from micropie import App, HttpMiddleware, post
 from micropie.asgi.exchange import ASGIExchange
-from micropie.execution.steps import ANSWER, MOUNT
+from micropie.execution.steps import ANSWER
 from micropie.flow.http import respond
 from micropie.http.request import Request
-from micropie.routing.site import Handover
+from micropie.routing.site import Handover, MountRoute
 from micropie.wsgi.exchange import WSGIExchange
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as wsgi_get
@@ -83,8 +83,8 @@ def routed(request: Request) -> str | None:
     kind, _, arguments = step
     if kind is ANSWER:  # a mount that answers by itself, or the answer of an error
         return arguments.path.path.removeprefix(request.root_path) if isinstance(arguments, Handover) else None
-    if kind is MOUNT:
-        return str(arguments[2].path.removeprefix(request.root_path))
+    if isinstance(request.route, MountRoute):
+        return str(arguments[0].path.removeprefix(request.root_path))
     assert request.route is not None
     name = {"default": [], "admin": ["admin"], "shared.default": ["shared"]}[request.route.name]
     return "/" + "/".join([*name, *arguments])

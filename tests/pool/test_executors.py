@@ -23,7 +23,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from micropie import App, where
-from micropie.execution.steps import TookTooLong
+from micropie.execution import TookTooLong
 from micropie.pool import executors
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.remote import CancelToken, PoolError, open_message, packed_result

@@ -21,7 +21,7 @@ import anyio
 import pytest
 
 from micropie import App, SetupError, reads_body, route, run_in
-from micropie.execution.steps import TookTooLong
+from micropie.execution import TookTooLong
 from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError
 from micropie.testing import TestClient

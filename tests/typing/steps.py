@@ -3,27 +3,27 @@ an unused ``type: ignore``, which ``warn_unused_ignores`` reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from micropie.execution.placement import ServiceThreads, Threads
 from micropie.execution.steps import (
     AWAIT,
-    BLOCK,
+    CALL,
     CHUNK,
     HANDLER,
     IO,
-    MOUNT,
     RECEIVE_STEP,
+    Call,
     Flow,
-    Limited,
     call,
-    itself,
+    call_within,
     kind_of,
     no_function,
 )
 from micropie.http.request import Request
 from micropie.routing.routes import Route
-from micropie.routing.site import Handover, Site, delegate_route
-from micropie.streams.source import EarlyHead, Stream
+from micropie.routing.site import Handover, Site
+from micropie.streams.source import Stream
 
 
 async def asynchronous(number: int) -> int:
@@ -34,19 +34,17 @@ def blocking(number: int) -> int:
     return number
 
 
-def right_steps(
-    stream: Stream, head: EarlyHead, route: Route, request: Request, arguments: Sequence[object]
-) -> Flow[int]:
+def right_steps(stream: Stream, route: Route, arguments: Sequence[object]) -> Flow[int]:
     yield AWAIT, asynchronous, (1,)
-    yield BLOCK, blocking, (1,)
+    yield CALL, blocking, (1,)
+    yield HANDLER, blocking, (1,)
     yield IO, blocking, (1,)
-    yield CHUNK, no_function, (stream, head)
+    yield Call(Threads(4, queue=10), is_queued=True, leave_after=0.0, seconds=1.0), blocking, (1,)
+    yield CHUNK, no_function, (stream,)
     yield RECEIVE_STEP
-    yield MOUNT, no_function, delegate_route(request)
     yield route.step_kind, route.call, arguments
-    yield Limited(route.limited_step_kind, 1.0), route.call, arguments
-    yield Limited(AWAIT, 1.0), itself, (asynchronous(1),)
-    yield from call(kind_of(blocking), blocking, 1)
+    yield from call_within(1.0, route.limited_step_kind, route.call, *arguments)
+    yield from call(kind_of(blocking, Call(ServiceThreads())), blocking, 1)
     return 1
 
 
@@ -59,27 +57,19 @@ def a_function_that_is_not_awaitable() -> Flow[None]:
 
 
 def no_function_at_all() -> Flow[None]:
-    yield BLOCK, 5, ()  # type: ignore[misc]
+    yield CALL, 5, ()  # type: ignore[misc]
 
 
 def arguments_that_are_no_sequence() -> Flow[None]:
-    yield BLOCK, blocking, 1  # type: ignore[misc]
+    yield CALL, blocking, 1  # type: ignore[misc]
 
 
-def a_chunk_of_something_else() -> Flow[None]:
-    yield CHUNK, no_function, (b"a body",)  # type: ignore[misc]
+def a_chunk_of_two_streams(stream: Stream) -> Flow[None]:
+    yield CHUNK, no_function, (stream, stream)  # type: ignore[misc]
 
 
-def a_mount_without_its_path(route: Route, request: Request) -> Flow[None]:
-    yield MOUNT, no_function, (route, request)  # type: ignore[misc]
-
-
-def the_kind_of_a_route_for_a_function_without_one(function: Callable[[int], int]) -> Flow[None]:
-    yield HANDLER, function, (1,)  # type: ignore[misc]
-
-
-def a_limit_of_what_has_none() -> Limited:
-    return Limited(CHUNK, 1.0)  # type: ignore[arg-type]
+def a_limit_of_what_has_none() -> Flow[None]:
+    yield from call_within(1.0, CHUNK, no_function)  # type: ignore[arg-type]
 
 
 def another_result() -> Flow[int]:

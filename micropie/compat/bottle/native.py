@@ -20,7 +20,7 @@ from micropie.compat.bottle.state import decoded
 from micropie.compat.carrier import CarriedRoute, CarryingSite
 from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
-from micropie.execution import AWAIT, RouteKind
+from micropie.execution import AWAIT, Kind
 from micropie.http import JSON, EncodedAnswer, Request, Response, as_response
 from micropie.routing import NO_VALUES, Config, Handover, RouteMatch, Site
 
@@ -33,7 +33,7 @@ class BottleSite(CarryingSite):
 
     __slots__ = ("_any", "_app", "_before", "_blocking", "_routes", "_search")
 
-    def __init__(self, app: Application, inner: Site, blocking: RouteKind) -> None:
+    def __init__(self, app: Application, inner: Site, blocking: Kind) -> None:
         super().__init__(inner)
         warn_of_originals("bottle")
         self._app = app
@@ -77,7 +77,7 @@ class _BottleRoute(CarriedRoute):
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
 
     def __init__(
-        self, app: Application, target: Route | None, names: Sequence[str], config: Config, blocking: RouteKind
+        self, app: Application, target: Route | None, names: Sequence[str], config: Config, blocking: Kind
     ) -> None:
         super().__init__(config, blocking, self._answer, 2)
         self._app = app

@@ -18,7 +18,7 @@ from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import is_at_prefix, path_of
 from micropie.compat.stand_in import warn_of_originals
-from micropie.execution import IO_THREADS, RouteKind, in_thread
+from micropie.execution import IO_THREADS, Kind, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
 from micropie.mounts import Mount, kind_of_target, mounted_path_of
 from micropie.routing import NO_VALUES, Config, Handover, MountRoute, RouteMatch, Site
@@ -44,7 +44,7 @@ class CherryPySite(CarryingSite):
 
     __slots__ = ("_grafted", "_owner", "_route")
 
-    def __init__(self, owner: Applications, inner: Site, blocking: RouteKind) -> None:
+    def __init__(self, owner: Applications, inner: Site, blocking: Kind) -> None:
         super().__init__(inner)
         warn_of_originals("cherrypy")
         owner.check(inner.config)
@@ -79,12 +79,13 @@ class CherryPySite(CarryingSite):
         return failure.as_native() if isinstance(failure, HTTPError | HTTPRedirect) else failure
 
     def _graft(self, request: Request, target: object, path: str) -> RouteMatch:
+        exchange = request._exchange
         prefix = self._owner.script_name(path).removeprefix(request.root_path)  # type: ignore[attr-defined]
         route = self._grafted.get(prefix)
         if route is None or route.mount.target is not target:
             mount = Mount(prefix, target, kind_of_target(target, None), isolated=False)
-            self._grafted[prefix] = route = MountRoute(mount, prefix, self.config)
-        return route, (route, request, mounted_path_of(request.root_path, prefix, request.raw_path)), NO_VALUES
+            self._grafted[prefix] = route = MountRoute(mount, prefix, self.config, exchange.is_on_loop)
+        return route, (mounted_path_of(request.root_path, prefix, request.raw_path), exchange), NO_VALUES
 
 
 def _decoded(latin1: str, encoding: str = "utf-8") -> str:
