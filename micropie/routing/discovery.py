@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import site
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,6 @@ MARKS = "__micropie_routes__"
 REQUIRES = "__micropie_requires__"  # the checks and middleware above a handler or an application
 # On a function that serves files: returns the fingerprint of one by its path.
 FINGERPRINT = "__micropie_fingerprint__"
-_EARLIER = "__micropie_earlier__"  # the method of the same name above this one
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Marked = TypeVar("Marked")
@@ -59,21 +57,9 @@ class RouteMark(NamedTuple):
     hooks: Sequence[object] | None = None
 
     def decorate(self, function: Function) -> Function:
-        """Leave this mark on a function beside those that it has, and return the function.
-
-        ``@get def login`` and ``@post def login`` in the body of one class are two handlers. Python keeps the later one
-        alone, so that one gets a reference to the earlier one.
-        """
+        """Leave this mark on a function beside those that it has, and return the function."""
         # A new list: a subclass's override must not change the marks of its parent's method.
-        leave_mark(function, MARKS, [*marks_of(function), self])
-        owner, _, name = getattr(function, "__qualname__", "").rpartition(".")
-        body = inspect.currentframe() if owner and not owner.endswith("<locals>") else None
-        while body is not None and body.f_locals.get("__qualname__") != owner:
-            body = body.f_back
-        earlier = body.f_locals.get(name) if body is not None else None
-        if is_method(earlier) and all(one is not earlier for one in wrapped_by(function)):
-            setattr(function, _EARLIER, earlier)
-        return function
+        return leave_mark(function, MARKS, [*marks_of(function), self])
 
 
 class Handler(NamedTuple):
@@ -115,24 +101,19 @@ def _candidates(
 
     Classes' attributes are read from their dictionaries, so no property's getter runs.
     """
-    found: dict[str, list[Callable[..., object]]] = {}  # an empty list hides the functions of a base class
+    found: dict[str, Callable[..., object] | None] = {}  # None hides the function of a base class
     for cls in reversed(type(instance).__mro__):
         if cls in framework:
             continue
         is_authors = not explicit and not _is_others(cls, type(instance))
         for name, value in vars(cls).items():
-            methods = [one for one in _same_named(value) if (is_authors and _is_written_in(cls, one)) or marks_of(one)]
-            if methods or not is_method(value):
-                found[name] = [_bound(one, instance) for one in methods]
+            if not is_method(value):
+                found[name] = None
+            elif marks_of(value) or (is_authors and _is_written_in(cls, value)):
+                found[name] = _bound(value, instance)
     for name, value in vars(instance).items():
-        found[name] = [value] if is_function(value) and marks_of(value) else []
-    return ((name, function) for name, functions in found.items() for function in functions)
-
-
-def _same_named(value: object) -> list[object]:
-    """Return the methods that stand under one name in the body of a class, in their order."""
-    earlier = getattr(value, _EARLIER, None)
-    return [*(_same_named(earlier) if earlier is not None else ()), value] if is_method(value) else []
+        found[name] = value if is_function(value) and marks_of(value) else None
+    return ((name, function) for name, function in found.items() if function is not None)
 
 
 def public_name(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from functools import wraps
 from typing import Any
 
 import pytest
@@ -66,106 +65,16 @@ def test_decorators_on_one_function_add_up(make_client: MakeClient) -> None:
     assert client.put("/page").headers["allow"] == "GET, HEAD, OPTIONS, POST"
 
 
-def counted(function: Any) -> Any:
-    @wraps(function)
-    def inner(self: Any, *args: Any, **kwargs: Any) -> str:
-        return f"counted {function(self, *args, **kwargs)}"
-
-    return inner
-
-
-# Type checkers and linters refuse the second of two methods with one name, so this is text.
-SAME_NAMES = """
-class Forms(App):
-    @get("/log-in")
-    def login(self) -> str:
-        return "form"
-
-    @post("/log-in")
-    @counted
-    def login(self, name: str) -> str:
-        return f"hello {name}"
-
-    @get
-    def edit(self, number: int) -> str:
-        return f"page {number}"
-
-    @counted
-    @post
-    def edit(self, number: int, text: str) -> str:
-        return f"saved {number} {text}"
-
-    @delete
-    @staticmethod
-    def edit(number: int) -> str:
-        return f"deleted {number}"
-
-    @get
-    def index(self, page: int = 1) -> str:
-        return f"index {page}"
-
-    @post
-    def index(self) -> str:
-        return "posted"
-
-    @get
-    def old(self) -> str:
-        return "old"
-
-    old = counted(old)
-    old = put(counted(old))
-
-    def plain(self) -> str:
-        return "by name"
-
-    @post("/plain/saved")
-    def plain(self) -> str:
-        return "saved"
-
-
-class Derived(Forms):
-    @get
-    def edit(self, number: int) -> str:
-        return f"derived {number}"
-"""
-
-
-def test_methods_of_one_name_in_a_class_all_answer(make_client: MakeClient) -> None:
+def test_two_methods_for_one_path_are_a_conflict_with_their_lines() -> None:
     names = {**globals()}
-    exec(SAME_NAMES, names)
-    app = names["Forms"]()
-    app.derived = names["Derived"]()
-    client = make_client(app)
-    assert (client.get("/log-in").text, client.post("/log-in", data={"name": "Ann"}).text) == (
-        "form",
-        "counted hello Ann",
+    exec(
+        "class Twice(App):\n    @get('/pie')\n    def pie(self): ...\n    @get('/pie')\n    def cake(self): ...\n",
+        names,
     )
-    assert [client.get("/edit/3").text, client.post("/edit/3", data={"text": "x"}).text] == [
-        "page 3",
-        "counted saved 3 x",
-    ]
-    assert (client.post("/edit/3/y").text, client.delete("/edit/3").text) == ("counted saved 3 y", "deleted 3")
-    refused = client.get("/edit/3/y")  # which only POST takes
-    assert (refused.status_code, refused.headers["allow"]) == (405, "OPTIONS, POST")
-    assert client.post("/edit/3/y/z").status_code == 404
-    assert [client.get("/").text, client.get("/2").text, client.post("/").text] == ["index 1", "index 2", "posted"]
-    assert client.post("/2").status_code == 405
-    assert (client.get("/old").text, client.put("/old").text) == ("counted counted old",) * 2
-    assert [client.get("/plain").text, client.post("/plain/saved").text] == ["by name", "saved"]
-    assert app.url_for("login") == "/log-in"
-    # A subclass replaces all methods of a name.
-    assert client.get("/derived/edit/3").text == "derived 3"
-    assert client.post("/derived/edit/3").status_code == 405
-
-
-def test_two_methods_of_one_name_for_one_path_are_a_conflict_with_their_lines() -> None:
-    source = "class Twice(App):\n" + "    @get('/pie')\n    def pie(self): ...\n" * 2
-    names = {**globals()}
-    exec(source, names)
     with pytest.raises(SetupError) as caught:
         names["Twice"]()._micropie.compiled()
     assert str(caught.value) == (
-        "GET /pie is answered by both <Route pie, <string>:2> and <Route pie, <string>:4>: give one of them another path"
+        "GET /pie is answered by both <Route pie, <string>:2> and <Route cake, <string>:4>: give one of them another path"
     )
 
 
