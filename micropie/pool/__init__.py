@@ -3,7 +3,7 @@
 A process of the pool is a new interpreter with one pipe. It is asked for one call at a time, so one process can be
 ended without the others. A handler goes there by its name, never as a pickled application. Cancelling a request
 cancels the call (``CancelToken``), which ends that process. An executor in the pool's place gets jobs that return
-bytes. A generator stays in the process that began it, so its stream comes in batches.
+bytes. A generator stays in the process that began it, so a job returns all chunks of a stream.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ import pytest
 from distributed import Client, LocalCluster
 
 from micropie import App, where
-from micropie.execution import TookTooLong
 from micropie.pool import executors
 from micropie.pool.executors import ExecutorPool
-from micropie.pool.remote import CancelToken, PoolError, open_message, packed_result
+from micropie.pool.remote import CancelToken, PoolError
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled
@@ -75,14 +73,6 @@ def threads() -> Iterator[Executor]:
 @pytest.fixture(params=["threads", "processes", "dask"])
 def executor(request: pytest.FixtureRequest) -> Any:
     """Each in turn."""
-    if request.param == "dask":
-        return request.getfixturevalue("cluster").get_executor()
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture(params=["threads", "dask"])
-def batching(request: pytest.FixtureRequest) -> Any:
-    """Those from which streams come in batches."""
     if request.param == "dask":
         return request.getfixturevalue("cluster").get_executor()
     return request.getfixturevalue(request.param)
@@ -172,8 +162,7 @@ def test_R69_a_killed_worker_of_a_cluster(connect: MakeClient, caplog: pytest.Lo
         assert client.get("/dies").status_code == 500
         assert "the executor lost it: Attempted to run task" in caplog.text
         assert client.get("/process").status_code == 200  # by the other one
-        with pytest.raises(Exception, match=r".*"), client.stream("GET", "/stream_dies") as answer:
-            list(answer.iter_raw())
+        assert client.get("/stream_dies").status_code == 500
 
 
 def test_a_cluster_of_threads(make_client: MakeClient) -> None:
@@ -181,7 +170,6 @@ def test_a_cluster_of_threads(make_client: MakeClient) -> None:
         client = make_client(Pooled(pool=cluster.get_executor()))
         assert client.get("/process").json() == ["process", os.getpid()]
         assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
-    assert not executors._open_streams
 
 
 def test_an_executor_that_has_been_shut_down_says_so(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -193,8 +181,8 @@ def test_an_executor_that_has_been_shut_down_says_so(make_client: MakeClient, ca
 
 def test_equal_calls_on_a_cluster_are_made_each(cluster: Any) -> None:
     pool = ExecutorPool(cluster.get_executor())
-    jobs = [pool.job("", executors.start, pickle.dumps((uuid.uuid4, ())), "", 10.0) for _ in range(2)]
-    first, second = (job.outcome(10) for job in jobs)
+    with ThreadPoolExecutor(2) as callers:
+        first, second = callers.map(lambda _: pool.call(PATIENCE, uuid.uuid4), range(2))
     assert first != second
 
 
@@ -212,247 +200,60 @@ def test_nothing_of_a_call_stays_on_a_cluster(make_client: MakeClient, cluster: 
 
 def test_streams(make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture) -> None:
     client = make_client(Pooled(pool=executor))
-    for count in (0, 1, 2, 20, 1000):
+    for count in (0, 1, 2, 1000):
         assert client.get(f"/chunks/{count}").text == "".join(f"{number} " for number in range(count))
     assert client.head("/chunks/20").text == ""
-    assert client.get("/stream_fails/0").status_code == 500
-    assert "in mid-stream" in caplog.text
-
-
-@pytest.mark.parametrize("path", ["/stream_fails/3", "/chunk_unpicklable"])
-def test_a_stream_that_fails_later_is_cut_or_an_error(make_client: MakeClient, executor: Executor, path: str) -> None:
-    client = make_client(Pooled(pool=executor), raise_app_exceptions=False)
-    if isinstance(executor, ProcessPoolExecutor):
-        assert client.get(path).status_code == 500
-    else:
-        with pytest.raises(Exception, match=r".*"), client.stream("GET", path) as answer:
-            list(answer.iter_raw())
+    for after in (0, 3):
+        caplog.clear()
+        assert client.get(f"/stream_fails/{after}").status_code == 500
+        assert "in mid-stream" in caplog.text
+    caplog.clear()
+    assert client.get("/chunk_unpicklable").status_code == 500
+    assert "can't be pickled" in caplog.text
     assert client.get("/process").status_code == 200
 
 
-def test_a_streams_batches_are_made_in_one_process(make_client: MakeClient, cluster: Any) -> None:
-    client = make_client(Pooled(pool=cluster.get_executor()))
-    seen = set()
-    for _ in range(4):
-        lines = client.get("/places/500").text.splitlines()
-        assert len(lines) == 500
-        assert len(set(lines)) == 1
-        seen.update(lines)
-    assert all(line.startswith("process ") for line in seen)
-
-
-def test_a_batch_comes_before_the_stream_has_ended(make_client: MakeClient, batching: Executor, tmp_path: Path) -> None:
-    file = tmp_path / "go_on"
-    client = make_client(Pooled(pool=batching))
-    with client.stream("GET", f"/stream_waits?file={file}") as answer:
-        pieces = answer.iter_raw()
-        assert next(pieces) == b"a"
-        file.touch()
-        assert b"".join(pieces) == b"bcdefg"
-
-
-def test_it_is_two_batches_ahead_at_most_and_stops_when_the_client_leaves(
-    make_client: MakeClient, batching: Executor, tmp_path: Path
+def test_a_stream_has_limits(
+    make_client: MakeClient,
+    threads: Executor,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     file = tmp_path / "made"
-    client = make_client(Pooled(pool=batching))
-    with client.stream("GET", f"/chunks/1000000?file={file}") as answer:
-        seen = b""
-        for piece in answer.iter_raw():
-            seen += piece
-            if b" 20 " in seen:
-                break
-    until((tmp_path / "made.closed").exists)
-    assert client.get("/process").status_code == 200
-    made = file.read_text()
-    assert int(made) < 1_000_000
-    assert file.read_text() == made
-    assert not executors._open_streams
+    monkeypatch.setattr(executors, "STREAM_BYTES", 1000)
+    assert make_client(Pooled(pool=threads)).get(f"/chunks/100000?file={file}").status_code == 500
+    assert "a stream comes whole from an executor, within" in caplog.text
+    assert int(file.read_text()) < 100
+    assert (tmp_path / "made.closed").exists()
 
 
-def test_batches_are_bounded() -> None:
-    stream = executors._OpenStream(iter(["x"] * 1000), copy_context())
-    sizes = [len(executors._make_batch(stream)[0]) for _ in range(9)]
-    assert sizes == [1, 2, 4, 8, 16, 32, 64, 100, 100]
-    stream = executors._OpenStream(iter([b"x" * executors.BATCH_BYTES] * 10), copy_context())
-    stream.most = 8
-    assert len(executors._make_batch(stream)[0]) == 1
-
-
-def test_one_that_took_long_is_followed_by_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = executors._OpenStream(iter(range(1000)), copy_context())
-    stream.most = 8
-    with monkeypatch.context() as patch:
-        patch.setattr(executors, "BATCH_SECONDS", -1.0)
-        assert executors._make_batch(stream) == ([0], None)
-    assert [len(executors._make_batch(stream)[0]) for _ in range(3)] == [1, 2, 4]
-
-
-def test_it_is_one_batch_ahead(threads: Executor) -> None:
-    made: list[int] = []
-    for_all.append(made)
-    chunks = ExecutorPool(threads).call(PATIENCE, counting)
-    assert next(chunks) == 0
-    assert made == [0]  # HEAD takes one
-    assert [next(chunks), next(chunks)] == [1, 2]
-    until(lambda: len(made) == 1 + 2 + 4)
-    threads.submit(int).result()
-    assert len(made) == 7
-    chunks.close()
-    assert not executors._open_streams
-
-
-for_all: list[list[int]] = []
-
-
-def counting() -> Iterator[int]:
-    for number in range(1000):
-        for_all[-1].append(number)
-        yield number
-
-
-def test_a_stream_that_is_forgotten_is_closed(threads: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = ExecutorPool(threads)
-    forgotten = pool.call(PATIENCE, Pooled.chunks, None, 100)
-    assert next(forgotten) == "0 "
-    monkeypatch.setattr(executors, "DISCARD_AFTER", -1.0)
-    other = pool.call(PATIENCE, Pooled.chunks, None, 100)
-    with pytest.raises(PoolError, match="was not asked for in time"):
-        list(forgotten)
-    assert list(forgotten) == []
-    forgotten.close()
-    other.close()
-    assert not executors._open_streams
-
-
-def test_one_that_is_being_made_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "DISCARD_AFTER", -1.0)
-    stream = executors._OpenStream(iter("ab"), copy_context())
-    executors._open_streams["key"] = stream
-    with stream.lock:
-        executors._discard_forgotten()
-        assert executors._open_streams == {"key": stream}
-    executors._discard_forgotten()
-    assert not executors._open_streams
-
-
-def test_who_closes_a_stream_twice_or_reads_on_gets_nothing(threads: Executor) -> None:
-    chunks = ExecutorPool(threads).call(PATIENCE, Pooled.chunks, None, 3)
-    assert list(chunks) == ["0 ", "1 ", "2 "]
-    assert list(chunks) == []
-    chunks.close()
-    chunks = ExecutorPool(threads).call(PATIENCE, Pooled.chunks, None, 300)
-    assert next(chunks) == "0 "
-    chunks.close()
-    chunks.close()
-    assert list(chunks) == []
-
-
-def test_a_generator_that_fails_while_it_is_closed_says_so(threads: Executor) -> None:
-    chunks = ExecutorPool(threads).call(PATIENCE, Pooled.stream_close_fails, None)
-    next(chunks)
-    with pytest.raises(Exception, match="while closing"):
-        chunks.close()
-    assert not executors._open_streams
-
-
-def test_a_batch_that_takes_too_long_ends_the_stream(threads: Executor, tmp_path: Path) -> None:
-    file = tmp_path / "go_on"
-    pool = ExecutorPool(threads)
-    chunks = pool.call(1.0, Pooled.stream_waits, None, str(file))
-    with pytest.raises(TookTooLong):
-        list(chunks)
-    assert list(chunks) == []
-    file.touch()
-    threads.submit(int).result()  # what ended it came before
-    assert not executors._open_streams
-
-
-@pytest.mark.parametrize("chunks", ["abc", ""])
-def test_a_stream_that_begins_when_nobody_waits_any_more_is_closed(
-    threads: Executor, tmp_path: Path, chunks: str
-) -> None:
-    file = tmp_path / "go_on"
-    with pytest.raises(TookTooLong):
-        ExecutorPool(threads).call(0.05, late_stream, str(file), chunks)
-    file.touch()
-    for _ in range(2):
-        threads.submit(int).result()
-    assert not executors._open_streams
-
-
-def late_stream(file: str, chunks: str = "abc") -> Iterator[str]:
-    until(Path(file).exists)
-    return iter(chunks)
-
-
-def test_one_that_begins_when_the_executor_has_been_shut_down(tmp_path: Path) -> None:
-    file = tmp_path / "go_on"
-    with ThreadPoolExecutor(1) as threads:
-        with pytest.raises(TookTooLong):
-            ExecutorPool(threads).call(0.05, late_stream, str(file))
-        threads.shutdown(wait=False)
-        file.touch()
-    executors._open_streams.clear()
+def test_a_stream_ends_with_its_time(threads: Executor) -> None:
+    made = executors.result_of(pickle.dumps((Pooled.chunks, (None, 3))), PATIENCE)
+    assert list(made) == ["0 ", "1 ", "2 "]  # type: ignore[call-overload]
+    with pytest.raises(PoolError, match="comes whole from an executor, within 64 MiB and -1 seconds"):
+        executors.result_of(pickle.dumps((Pooled.chunks, (None, 3))), -1.0)
 
 
 # -- given up ----------------------------------------------------------------------------------------------------------
 
 
 def test_who_gives_a_call_up_need_not_wait_for_it(threads: Executor, tmp_path: Path) -> None:
-    file, token = tmp_path / "go_on", CancelToken()
+    file, token = tmp_path / "begun", CancelToken()
     with ThreadPoolExecutor(1) as others:
-        waiting = others.submit(partial(ExecutorPool(threads).call, token=token), 60, late_stream, str(file))
-        until(lambda: token._stop is not None)
+        waiting = others.submit(partial(ExecutorPool(threads).call, token=token), 60, says_when_begun, str(file))
+        until(file.exists)
         token.cancel()
         with pytest.raises(PoolError, match="its caller has been cancelled"):
             waiting.result(PATIENCE)
-    file.touch()
-    for _ in range(2):
-        threads.submit(int).result()
-    assert not executors._open_streams
+    file.unlink()
+    token.cancel()  # which is nothing to anybody any more
 
 
-def test_a_stream_that_nobody_took_is_closed(threads: Executor) -> None:
-    token = CancelToken()
-    chunks = ExecutorPool(threads).call(PATIENCE, Pooled.chunks, None, 100, token=token)
-    token.cancel()
-    threads.submit(int).result()
-    assert not executors._open_streams
-    assert list(chunks) == []
-
-
-def test_who_waits_for_a_batch_can_be_interrupted(threads: Executor, tmp_path: Path) -> None:
-    file = tmp_path / "go_on"
-    chunks = ExecutorPool(threads).call(60, Pooled.stream_waits, None, str(file))
-    with ThreadPoolExecutor(1) as others:
-        waiting = others.submit(list, chunks)
-        until(lambda: not chunks._chunks and chunks._job is not None)
-        chunks.interrupt_next()
-        with pytest.raises(PoolError, match="its caller has been cancelled"):
-            waiting.result(PATIENCE)
-    chunks.close()
-    file.touch()
-    threads.submit(int).result()
-    assert not executors._open_streams
-
-
-# -- whole ones --------------------------------------------------------------------------------------------------------
-
-
-def test_a_stream_that_can_only_come_whole_has_limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / "made"
-    job = pickle.dumps((Pooled.chunks, (None, 100_000, str(file))))
-    with monkeypatch.context() as patch:
-        patch.setattr(executors, "WHOLE_BYTES", 1000)
-        message = pickle.loads(packed_result(executors.start, job, "elsewhere", 30.0))
-    with pytest.raises(PoolError, match="comes whole from this executor, within"):
-        open_message(message)
-    assert int(file.read_text()) < 100
-    assert (tmp_path / "made.closed").exists()
-    message = pickle.loads(packed_result(executors.start, job, "elsewhere", -1.0))
-    with pytest.raises(PoolError, match="comes whole from this executor, within 64 MiB and -1 seconds"):
-        open_message(message)
+def says_when_begun(file: str) -> None:
+    """Return when the file has gone."""
+    Path(file).touch()
+    until(lambda: not Path(file).exists())
 
 
 def test_an_application_says_nothing_of_an_executor_that_it_has_not_used(threads: Executor) -> None:

@@ -244,11 +244,6 @@ class Pooled(App):
         yield threading.Lock()
 
     @run_in("process")
-    def places(self, count: int) -> Iterator[str]:
-        for _ in range(count):
-            yield f"{where()} {os.getpid()}\n"
-
-    @run_in("process")
     def begins(self, file: str) -> None:
         """Create ``file``, then sleep for longer than any test."""
         Path(file).touch()
