@@ -78,7 +78,7 @@ class ASGIExchange(StreamedExchange):
 
     def scope_below(self) -> Scope:
         """Return the scope for a mounted application, with the client and the scheme that hooks have set."""
-        if self.known_client is None and self.known_scheme is None:
+        if self.peer.client is None and self.peer.scheme is None:
             return self.scope
         scheme = self.scheme
         if self.scope["type"] == "websocket":

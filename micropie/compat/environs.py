@@ -52,12 +52,12 @@ def own_environ(exchange: Exchange) -> Environ:
         body = body_of(exchange) if received is None else BytesIO(received)
         return environ_of(exchange, MountedPath(exchange.root_path, exchange.raw_path()), body)  # type: ignore[arg-type]
     environ = {**exchange.environ}
-    if exchange.known_scheme is not None:
-        environ["wsgi.url_scheme"] = exchange.known_scheme
-    if exchange.known_host is not None:
-        environ["HTTP_HOST"] = exchange.known_host
-    if exchange.known_client is not None:
-        environ["REMOTE_ADDR"] = exchange.known_client.host
+    if exchange.peer.scheme is not None:
+        environ["wsgi.url_scheme"] = exchange.peer.scheme
+    if exchange.peer.host is not None:
+        environ["HTTP_HOST"] = exchange.peer.host
+    if exchange.peer.client is not None:
+        environ["REMOTE_ADDR"] = exchange.peer.client.host
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
     elif exchange.method not in _USUALLY_EMPTY:  # the server's has no bytes any more once the flow has received them

@@ -34,7 +34,7 @@ def may_see_debug_pages(request: Request) -> bool:
     ``ProxyHeaders`` vouches for a client: it sets the client's address only if it trusts the proxy.
     """
     exchange = request._exchange
-    headers, stated, origin = request.headers, exchange.known_client, request.headers.get("origin")
+    headers, stated, origin = request.headers, exchange.peer.client, request.headers.get("origin")
     # nginx adds no header unless it is told to, and asks by HTTP/1.0, which no browser speaks.
     if request.scope.get("http_version") == "1.0":
         return False

@@ -8,7 +8,7 @@ from micropie.http.binding_errors import BindingError, BindingErrors, ParameterE
 from micropie.http.body import Body
 from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
 from micropie.http.escaping import escape, html, in_chunks, is_html
-from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig, MessageSettings, RouteInfo
+from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig, MessageSettings, Peer, RouteInfo
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS, nested, rows
@@ -103,7 +103,7 @@ __all__ = [
     "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference",
     "GivenStatus", "HeaderNames", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits",
     "Message", "MessageConfig", "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders",
-    "Page", "ParameterError", "Parameters", "Receive", "Request", "Response", "RouteInfo", "Scope",
+    "Page", "ParameterError", "Parameters", "Peer", "Receive", "Request", "Response", "RouteInfo", "Scope",
     "Secret", "Selection", "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession",
     "UploadFile", "WebSocketRequest", "accepts_coding", "add_missing", "add_vary", "as_browsers_read",
     "as_response", "bound_request", "cached_if_short", "check_size", "check_value",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
@@ -53,6 +53,27 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+
+class Peer(NamedTuple):
+    """What middleware states of a request's peer, from the headers of a trusted proxy; None for what it does not state.
+
+    ``by`` are the hooks that have done so before the application of a host was chosen.
+    """
+
+    scheme: str | None = None
+    client: Address | None = None
+    host: str | None = None
+    by: Sequence[object] = ()
+
+
+class Stated(TypedDict, total=False):
+    """The parts of a ``Peer``."""
+
+    scheme: str | None
+    client: Address | None
+    host: str | None
+    by: Sequence[object]
 
 
 # -- the objects of upper rooms, as far as this room uses them ---------------------------------------------------------
@@ -177,10 +198,7 @@ class Exchange:
 
     # Parsed values, kept.
     literal_path: str | None = None  # the decoded path as it came, if it came without escapes: the router's short cut
-    known_scheme: str | None = None  # set by middleware, as the next two
-    known_client: Address | None = None
-    known_host: str | None = None
-    asked_for_host: Sequence[object] = ()  # the hooks that have set these before the application was chosen
+    peer: Peer = Peer()  # what middleware has stated of it
 
     # -- the head -----------------------------------------------------------------------------------------------
 
@@ -200,12 +218,16 @@ class Exchange:
     @property
     def scheme(self) -> str:
         """``http`` or ``https``."""
-        return self.known_scheme or self.server_scheme()
+        return self.peer.scheme or self.server_scheme()
 
     @property
     def client(self) -> Address | None:
         """The client's address, None if the server does not know it (a UNIX socket)."""
-        return self.known_client or self.server_client()
+        return self.peer.client or self.server_client()
+
+    def state_peer(self, **stated: Unpack[Stated]) -> None:
+        """Take what middleware states of the peer in the place of what the server knows of it."""
+        self.peer = self.peer._replace(**stated)
 
     @computed
     def query(self) -> Parameters:

@@ -187,16 +187,28 @@ class Request(RequestHabits):
 
     # The server knows its peer only. Middleware sets these from the headers of a proxy that it trusts.
 
-    scheme: str = attribute_of("_exchange.scheme", sets="_exchange.known_scheme")
-    """``http`` or ``https``."""
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        return self._exchange.scheme
 
-    client: Address | None = attribute_of("_exchange.client", sets="_exchange.known_client")
-    """The client's address, None if the server does not know it (a UNIX socket)."""
+    @scheme.setter
+    def scheme(self, scheme: str) -> None:
+        self._exchange.state_peer(scheme=scheme)
+
+    @property
+    def client(self) -> Address | None:
+        """The client's address, None if the server does not know it (a UNIX socket)."""
+        return self._exchange.client
+
+    @client.setter
+    def client(self, client: Address | None) -> None:
+        self._exchange.state_peer(client=client)
 
     @property
     def host(self) -> str:
         """``name`` or ``name:port`` from the Host header, in lower case. Raises 400 if the header is malformed."""
-        known = self._exchange.known_host
+        known = self._exchange.peer.host
         if known is not None:
             return known
         hosts = set(self.headers.get_all("host"))
@@ -211,7 +223,7 @@ class Request(RequestHabits):
     def host(self, host: str) -> None:
         if not is_host(host):
             raise ValueError(f"{host!r} is not a host")
-        self._exchange.known_host = host.lower()
+        self._exchange.state_peer(host=host.lower())
 
     @property
     def url(self) -> str:

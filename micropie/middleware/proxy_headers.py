@@ -76,7 +76,7 @@ class ProxyHeaders(FlowMiddleware):
     def before(self, request: Request) -> None:
         """Apply the headers if the peer is a trusted proxy."""
         peer = request.client
-        if self in request._exchange.asked_for_host or not self._trusts(_ip(peer.host) if peer is not None else None):
+        if self in request._exchange.peer.by or not self._trusts(_ip(peer.host) if peer is not None else None):
             return
         stated, node = self._read(request)
         if node is not None:

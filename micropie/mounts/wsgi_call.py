@@ -145,8 +145,8 @@ def moved_environ(environ: Environ, exchange: Exchange, mounted_path: MountedPat
     moved["wsgi.url_scheme"] = exchange.scheme
     if exchange.client is not None:
         moved["REMOTE_ADDR"] = exchange.client.host
-    if exchange.known_host is not None:
-        moved["HTTP_HOST"] = exchange.known_host
+    if exchange.peer.host is not None:
+        moved["HTTP_HOST"] = exchange.peer.host
     return moved
 
 

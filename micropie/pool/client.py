@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from micropie.errors import HTTPError, logger
 from micropie.execution import HandlerName, TookTooLong, current, handler_named
-from micropie.http import NULL, Address, Exchange, Limits, Request, Session, dumps_with
+from micropie.http import NULL, Address, Exchange, Limits, Peer, Request, Session, dumps_with
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError
@@ -105,7 +105,7 @@ class PooledExchange(Exchange):
     def __init__(self, exchange: Exchange) -> None:
         self.method, self.path, self.id = exchange.method, exchange.path, exchange.id
         self.path_params, self.root_path = [*exchange.path_params], exchange.root_path
-        self.known_scheme, self.known_client, self.known_host = exchange.scheme, exchange.client, exchange.known_host
+        self.peer = Peer(exchange.scheme, exchange.client, exchange.peer.host)
         self.form_fields, self.parse = exchange.form_fields, exchange.parse
         self.received = exchange.body_so_far() if exchange.parse is not None else None  # JSON or a form, not parsed yet
         self.is_null = exchange.document is NULL  # which keeps no identity on its way

@@ -152,9 +152,9 @@ class HostSite(Site):
     def _inside(self, request: Request) -> Site:
         """Return the site of a request's host, which a trusted proxy may state. Raises 400 if it is malformed."""
         exchange = request._exchange
-        for hook in () if exchange.asked_for_host else self._host_setters:
+        for hook in () if exchange.peer.by else self._host_setters:
             hook.before(request)
-        exchange.asked_for_host = self._host_setters
+        exchange.state_peer(by=self._host_setters)
         return self._hosts.find(request.host) or self._others
 
 

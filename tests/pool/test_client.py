@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from micropie.execution.placement import HandlerName, name_of
-from micropie.http.exchange import NULL, Address, Exchange
+from micropie.http.exchange import NULL, Address, Exchange, Peer
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.headers import Headers
 from micropie.http.request import current_request
@@ -47,7 +47,7 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
         "opened_session": lambda: {"user": "Ann"},
         "scheme": "https",
         "client": Address("192.0.2.1", 80),
-        "known_host": None,
+        "peer": Peer(),
         "server_name": lambda: "localhost:80",
         "id": "",
         "enter_in_pool": None,
