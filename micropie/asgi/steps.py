@@ -73,7 +73,7 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 elif kind is RECEIVE:
                     result = await context.receive_piece()
                 elif kind is CHUNK:
-                    result = await sender_of(arguments[0], cast("StreamedExchange", context)).next(arguments[1])
+                    result = await sender_of(arguments[0], cast("StreamedExchange", context)).next()
                 else:
                     result = await perform_step(kind, function, arguments, context, ABANDON_AFTER)
             except BaseException as error:  # a StopIteration of the step, too

@@ -15,9 +15,8 @@ POOL       the result of the handler of that name, called in a process   a threa
                                                                          cancelled (asgi); a call (wsgi)
 IO         the same as BLOCK for files, which block for a moment only    a worker thread that handlers can't occupy
                                                                          (asgi), a call (wsgi)
-CHUNK      the next chunk of a stream, the first argument; it may have   one task gets all chunks of a stream
-           to wait, and be cancelled meanwhile. The second one says how
-           long the head waits for it (``streams/source.py``)
+CHUNK      the next chunk of a stream, the argument; it may have to      one task gets all chunks of a stream
+           wait, and be cancelled meanwhile
 CLOSE      nothing; the stream that is the argument is closed            where its chunks are made
 MOUNT      the response of the application mounted at a route, the       in its own task or thread (asgi), in the
            first argument, to a request, the second; the third is the    server's thread or on the loop (wsgi)
@@ -91,7 +90,7 @@ AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Se
 CallStep: TypeAlias = tuple[Literal["block", "io"] | ServiceThreads, Callable[..., Any], Sequence[Any]]
 RouteStep: TypeAlias = tuple[RouteKind | Limited, RouteFunction, Sequence[Any]]
 LimitedStep: TypeAlias = tuple[Limited, Callable[..., Any], Sequence[Any]]
-ChunkStep: TypeAlias = tuple[Literal["chunk"], Callable[[], None], tuple[object, object]]
+ChunkStep: TypeAlias = tuple[Literal["chunk"], Callable[[], None], tuple[object]]
 CloseStep: TypeAlias = tuple[Literal["close"], Callable[[], None], tuple[object]]
 MountStep: TypeAlias = tuple[Literal["mount"], Callable[[], None], tuple[object, object, tuple[str, bytes]]]
 # With the bytes that are wanted in one piece, if those are more than usual.

@@ -93,7 +93,7 @@ def perform_step(
         return kind.call(function, arguments)
     backend = context.config.settings.portal_backend
     if kind is CHUNK:
-        return reader_of(arguments[0], backend).next_in_time(arguments[1])
+        return reader_of(arguments[0], backend).next()
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
     if kind is MOUNT:

@@ -23,7 +23,7 @@ from micropie.execution.steps import (
 from micropie.http.request import Request
 from micropie.routing.routes import Route
 from micropie.routing.site import Handover, Site, delegate_route
-from micropie.streams.source import EarlyHead, Stream
+from micropie.streams.source import Stream
 
 
 async def asynchronous(number: int) -> int:
@@ -34,13 +34,11 @@ def blocking(number: int) -> int:
     return number
 
 
-def right_steps(
-    stream: Stream, head: EarlyHead, route: Route, request: Request, arguments: Sequence[object]
-) -> Flow[int]:
+def right_steps(stream: Stream, route: Route, request: Request, arguments: Sequence[object]) -> Flow[int]:
     yield AWAIT, asynchronous, (1,)
     yield BLOCK, blocking, (1,)
     yield IO, blocking, (1,)
-    yield CHUNK, no_function, (stream, head)
+    yield CHUNK, no_function, (stream,)
     yield RECEIVE_STEP
     yield MOUNT, no_function, delegate_route(request)
     yield route.step_kind, route.call, arguments
@@ -64,10 +62,6 @@ def no_function_at_all() -> Flow[None]:
 
 def arguments_that_are_no_sequence() -> Flow[None]:
     yield BLOCK, blocking, 1  # type: ignore[misc]
-
-
-def a_chunk_of_something_else() -> Flow[None]:
-    yield CHUNK, no_function, (b"a body",)  # type: ignore[misc]
 
 
 def a_mount_without_its_path(route: Route, request: Request) -> Flow[None]:
