@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import math
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,8 +30,6 @@ from tests.support.measuring import Measuring
 # isort: split
 # What measures comes before what is measured.
 from micropie.routing.settings import Settings
-from micropie.streams import source
-from micropie.streams.source import EarlyHead
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
 from tests.support.redis_server import redis_server
@@ -71,26 +68,6 @@ def with_hooks(wrapper: Any, app: Any) -> Any:
     return wrapper
 
 
-@pytest.fixture(scope="session", autouse=True)
-def no_head_is_early() -> Iterator[None]:
-    """Let a stream's head wait for its first chunk, unless a test states ``stream_head_delay`` or uses ``early_events``.
-
-    A thread may take longer than the default to begin on a busy machine, and an error would break the answer off. An
-    ``EventStream`` has a time of its own.
-    """
-    seconds, default = EarlyHead.seconds, Settings().stream_head_delay
-
-    def patient_seconds(head: EarlyHead) -> float:
-        is_event_stream = head.stream.source.events is not None
-        is_default = head._exchange.config.settings.stream_head_delay == default
-        return math.inf if is_default and not is_event_stream else seconds(head)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EarlyHead, "seconds", patient_seconds)
-        patch.setattr(source, "HEAD_WITHIN", PATIENCE)
-        yield
-
-
 LOOP_PATIENCE = Settings.loop_patience
 
 
@@ -100,12 +77,6 @@ def no_loop_is_watched() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Settings, "loop_patience", None)
         yield
-
-
-@pytest.fixture
-def early_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the head of a stream of events that is silent leave soon, as it does by default."""
-    monkeypatch.setattr(source, "HEAD_WITHIN", 0.1)
 
 
 # What applications of tests lack is no news; the tests of these warnings listen for themselves.

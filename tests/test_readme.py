@@ -159,7 +159,6 @@ def ask_hostile(client: TestClient, place: str, line: str) -> None:
         assert not is_page or MARKUP not in answer.text, f"{place}: {method} {target} {sent}"
 
 
-@pytest.mark.usefixtures("early_events")
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("page", MODULES, ids=name_of)
 def test_the_examples_answer_as_they_say_and_send_no_markup_of_a_client(

@@ -61,7 +61,7 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 elif kind is RECEIVE:
                     result = await context.receive_piece()
                 elif kind is CHUNK:
-                    result = await sender_of(arguments[0], cast("StreamedExchange", context)).next(arguments[0].early)
+                    result = await sender_of(arguments[0], cast("StreamedExchange", context)).next()
                 else:
                     result = await perform_step(kind, function, arguments, context)
             except BaseException as error:  # a StopIteration of the step, too

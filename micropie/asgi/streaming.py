@@ -5,7 +5,7 @@ that task (``streams/source.py``). So the companion does in tasks of its own wha
 
 - It watches the client. A client that leaves is noticed in two ways, because servers differ: ``send`` raises
   ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` gives ``http.disconnect``.
-- It sends the head, if the first chunk takes long, and the heart-beats of silent events.
+- It sends the heart-beats of silent events.
 
 The companion and the request's task never send at the same time, and the companion cancels nothing but the source, and
 that only when its chunks are not wanted any more. Its tasks are two: a task that waits in ``receive`` could send a
@@ -36,13 +36,13 @@ from micropie.errors import ClientDisconnect, logger, raise_any
 from micropie.execution import TASKS, WAKERS
 from micropie.http import HTML, JSON, NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
 from micropie.routing import config_of
-from micropie.streams import ASK_AFTER, END, HEART_BEAT, EarlyHead, Stream, ThreadSource, as_bytes
+from micropie.streams import END, HEART_BEAT, Stream, ThreadSource, as_bytes
 
 PATHSEND = "http.response.pathsend"
 
 # The companion's tasks cost as much as many a whole stream. So they are started when a stream has gone on for so many
 # seconds or chunks.
-WATCH_AFTER = ASK_AFTER
+WATCH_AFTER = 0.01
 CHUNKS_PER_CHECK = 64
 
 
@@ -171,8 +171,7 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExch
     has_body = stream.first is not END and exchange.method != "HEAD" and head["status"] not in (204, 304)
     file = stream.source.file
     try:
-        if not stream.is_head_sent:
-            await _send_or_leave(send, head)
+        await _send_or_leave(send, head)
         extensions = exchange.scope.get("extensions") or ()
         if has_body and file is not None and file.file is not None and file.is_whole and PATHSEND in extensions:
             stream.first = END  # the chunk that was read ahead is not needed
@@ -211,7 +210,7 @@ def sender_of(stream: Stream, exchange: StreamedExchange) -> StreamSender:
 
 # The reason why the rest of a stream is not wanted.
 LEFT: Final = "the client has left"
-SHUT_DOWN: Final = "the server is told to end, or the method is HEAD"
+SHUT_DOWN: Final = "the server is told to end"
 
 
 class StreamSender:
@@ -219,20 +218,17 @@ class StreamSender:
 
     ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
 
-    The methods below "beside it" run in the companion's tasks: one watches the client, the other one sends the head
-    early, and beats.
+    The methods below "beside it" run in the companion's tasks: one watches the client, the other one beats.
     """
 
-    _head: EarlyHead | None = None  # sent if the first chunk takes long
     _outcome: str | None = None  # why the stream was ended
     _is_advancing = False  # whether the source may be cancelled: else a cancellation would arrive in other code
     _has_started = _is_over = False  # the companion
-    _is_sending_head = False
     _sent: anyio.Event | None = None  # of the message that the companion is sending
     _silent_since: float | None = None  # the time since which a heart-beat may be sent
     _forget: Callable[[], object] | None = None  # the shut-down
     _watching: anyio.CancelScope  # the companion's tasks, once it has started
-    _tending: anyio.CancelScope
+    _beating: anyio.CancelScope
 
     def __init__(self, stream: Stream, exchange: StreamedExchange) -> None:
         source = stream.source
@@ -240,7 +236,6 @@ class StreamSender:
             stream.source = source = streams.MadeAhead(source, config_of(exchange).threads)
         self._stream = stream
         self._exchange = exchange
-        self._failures: list[Exception] = []  # of the head, or of a source that failed after it was sent early
         self._source = source
         self._heartbeat = source.heartbeat
         self._source.enter()
@@ -251,38 +246,22 @@ class StreamSender:
             starts_of_loops.set(starts := DelayedCalls(WATCH_AFTER))
         self._prevent_start = starts.add(self._start)
 
-    async def next(self, head: EarlyHead) -> bytes:
-        """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""
-        self._head = head
+    async def next(self) -> bytes:
+        """Return one chunk."""
         self._is_advancing = True
         try:
-            chunk = await self._source.__anext__()
-            if self._has_started:
-                await self._fall_silent()
-            return chunk  # noqa: TRY300 - no ``else``: a wait for the head can fail, too
+            return await self._source.__anext__()
         except BaseException as error:
             failure = error
         finally:
             self._is_advancing = False
         try:
-            failure = await self._finish(failure, self._stream.claim_close()) or StopAsyncIteration()
-            if not isinstance(failure, Exception):
-                self._cancel_sending()  # also of a head, because nobody gets the answer
-            else:
-                await self._fall_silent()
-                if self._stream.is_head_sent and not isinstance(failure, StopAsyncIteration):
-                    self._stream.fetcher = self
-                    self._failures.append(failure)
-                    return b""
-            raise failure
+            raise await self._finish(failure, self._stream.claim_close()) or StopAsyncIteration()
         finally:
             del failure
 
     async def send_rest(self, send: Send) -> None:
         """Send what follows the first chunk, and close the source."""
-        if self._failures:
-            self._stream.fetcher = None
-            raise self._failures.pop()
         failure: BaseException | None = None
         try:
             await self._send_items(send if self._heartbeat is None else self._send_event)
@@ -340,13 +319,11 @@ class StreamSender:
             raise ClientDisconnect("the client left")
 
     async def _fall_silent(self) -> None:
-        """Send nothing more. Return when nothing is being sent; raise, once, the error that has prevented the head."""
+        """Send nothing more. Return when nothing is being sent."""
         self._silent_since = None
         if self._sent is not None:
             await self._sent.wait()
             self._silent_since = None
-        if self._failures:
-            raise self._failures.pop()
 
     async def close(self) -> None:
         """Close the source, and leave what was entered. Raises what the clean-up raises."""
@@ -362,17 +339,12 @@ class StreamSender:
             self._forget = None  # it refers to this object
         if self._has_started:
             self._watching.cancel()
-        if not self._is_sending_head:  # which is completed
-            self._cancel_sending()
+            self._beating.cancel()
         try:
             failure = await self._source.leave(failure, is_open)
         except BaseException as error:  # a cancellation, which wins over a time-out of the source
             failure = error
         return None if self._outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
-
-    def _cancel_sending(self) -> None:
-        if self._has_started:
-            self._tending.cancel()
 
     # -- beside it -------------------------------------------------------------------------------------------------
 
@@ -381,11 +353,11 @@ class StreamSender:
         if self._has_started or self._is_over:
             return
         self._has_started = True
-        self._watching, self._tending = anyio.CancelScope(), anyio.CancelScope()
+        self._watching, self._beating = anyio.CancelScope(), anyio.CancelScope()
         start_soon = TASKS.get().start_soon
         start_soon(self._watch)
-        if self._heartbeat is not None or (self._head is not None and not self._stream.has_begun):
-            start_soon(self._tend)
+        if self._heartbeat is not None:
+            start_soon(self._beat_when_silent)
         if self._source.events is not None:
             self._forget = self._source.events.shutdown.add(partial(WAKERS.get().call, self._end_stream))
 
@@ -404,11 +376,8 @@ class StreamSender:
                 logger.debug("%s: receive() failed: %r", self._exchange.label, error)
             self._end_stream(LEFT)
 
-    async def _tend(self) -> None:
-        """Send the head when it is due, and then heart-beats."""
-        with self._tending:
-            if self._head is not None and await self._is_due(self._head):
-                await self._send_head(self._head)
+    async def _beat_when_silent(self) -> None:
+        with self._beating:
             while self._heartbeat is not None and not self._is_over:
                 pause = self._heartbeat
                 if self._silent_since is not None:
@@ -417,37 +386,6 @@ class StreamSender:
                     await anyio.sleep(pause)
                 else:
                     await self._beat()
-
-    async def _is_due(self, head: EarlyHead) -> bool:
-        """Wait until the head is due. Return False if its first chunk came before."""
-        for pause in head.pauses(waited=ASK_AFTER):  # after which this task was started
-            if self._stream.has_begun:
-                return False
-            await anyio.sleep(pause)
-        return not (self._stream.has_begun or self._is_over)
-
-    async def _send_head(self, head: EarlyHead) -> None:
-        """Complete the head and send it. The source is cancelled if that fails."""
-        stream, send = head.stream, self._exchange.send
-        self._sent = sent = anyio.Event()
-        self._is_sending_head = True
-        try:
-            head.answer = answer = await self._exchange.perform_async(head.complete())
-            stream.is_head_sent = True
-            await _send_or_leave(send, head_message(answer))
-            # The filler is sent even if it is empty, because daphne waits for a chunk.
-            filler = b"" if self._source.events is None or self._exchange.method == "HEAD" else head.filler()
-            await _send_or_leave(send, {"type": "http.response.body", "body": filler, "more_body": True})
-            self._silent_since = monotonic()
-            if self._exchange.method == "HEAD":
-                self._end_stream()
-        except Exception as error:  # raised in the request's task
-            self._failures.append(error)
-            self._source.cancel()
-        finally:
-            self._is_sending_head = False
-            self._sent = None
-            sent.set()
 
     async def _beat(self) -> None:
         """Send a heart-beat. The stream is ended if that fails."""

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from inspect import isawaitable
 from typing import Any
 
@@ -71,7 +70,7 @@ from micropie.routing import (
     route_of,
 )
 from micropie.sessions import Session
-from micropie.streams import EarlyHead, Stream, stream_of
+from micropie.streams import Stream, stream_of
 
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
@@ -311,10 +310,7 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
         assert response is not None  # noqa: S101
         if stream is not None:
             exchange.pending = None  # from now on what the generator sets
-            early = EarlyHead(exchange, response, stream, partial(_complete_head, request, response, stream))
-            yield from stream.fetch_first(exchange.is_on_loop, early)
-            if early.answer is not None:
-                return early.answer
+            yield from stream.fetch_first(response, exchange.is_on_loop)
         elif exchange.session is None:
             answer = encode(response, None, exchange.method == "HEAD", exchange.config.text_type)
             if exchange.ends is not None:

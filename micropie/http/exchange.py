@@ -94,7 +94,6 @@ class MessageSettings:
     max_body_size: int
     portal_backend: str
     debug: object
-    stream_head_delay: float | None
     on_error: Callable[[BaseException], object] | None
     translations: Callable[[Any], Catalog] | None
     session_timeout: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
-from threading import Lock
 from typing import Any, cast
 from weakref import ref
 
@@ -142,7 +141,6 @@ class _Gzip:
         self._response = response
         self._may_compress: bool | None = None  # None until the first chunk
         self._compressor: Any = None  # zlib's, if it compresses
-        self._lock = Lock()
 
     def feed(self, chunk: bytes) -> bytes:
         if chunk:
@@ -157,18 +155,17 @@ class _Gzip:
 
     def decide(self, response: Response) -> bool:
         """Decide whether to compress, once, and return the decision."""
-        with self._lock:  # the head may be completed while a thread makes the first chunk
-            if self._may_compress is None:
-                request = cast(Request, self._request())
-                if request._exchange.pending is not None:  # what the generator has set
-                    response = as_response(response, as_response(request._exchange.pending))
-                self._may_compress = self._settings.may_compress(response, request._exchange.config.text_type)
-                if self._may_compress and _accepts_gzip(request):
-                    self._compressor = zlib.compressobj(self._settings.level, zlib.DEFLATED, _GZIP)
+        if self._may_compress is None:
+            request = cast(Request, self._request())
+            if request._exchange.pending is not None:  # what the generator has set
+                response = as_response(response, as_response(request._exchange.pending))
+            self._may_compress = self._settings.may_compress(response, request._exchange.config.text_type)
+            if self._may_compress and _accepts_gzip(request):
+                self._compressor = zlib.compressobj(self._settings.level, zlib.DEFLATED, _GZIP)
         return self._compressor is not None
 
     def describe(self, response: Response) -> None:
-        """Set the headers of the answer, after its first chunk was made, or when the head is sent without it."""
+        """Set the headers of the answer, after its first chunk was made."""
         request = cast(Request, self._request())
         stream = request._exchange.stream
         if stream is not None and not stream.is_empty:

@@ -156,9 +156,6 @@ class Settings(MessageSettings):
     pool_timeout: float = _setting(30.0, _SECONDS)
     """Seconds that a handler with ``run_in="process"``, or one chunk of its stream, may take, 30 by default; then 503,
     and the process is ended."""
-    stream_head_delay: float | None = _setting(0.1, _TIMEOUT)
-    """Seconds that the head of a stream waits for the first chunk, 0.1 by default, None for as long as that takes.
-    Until then a generator may set headers, and an error is answered by a page. Events do not wait so long."""
     background_timeout: float = _setting(30.0, _SECONDS)
     """Seconds after its answer that a request's ``after_response`` functions may take, 30 by default; then they are
     cancelled, and an error is logged."""

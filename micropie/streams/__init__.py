@@ -10,12 +10,11 @@ scopes that its task has entered before, so one task advances and closes it, and
 chunk alone (``LoopSource``). If the client leaves while its stream waits, the stream is cancelled. Between two chunks
 it is closed instead, so that its clean-up may wait.
 
-Under ASGI a companion works beside the request's task: it watches for the client's disconnect, sends the head
-when the first chunk takes long, and the heart-beats of silent events. Its tasks cost as much as many a whole stream,
-so they start late. Under WSGI the server's thread waits for each chunk, and does the same when its wait is over
-without one. The chunks of a sync source are made ahead, so that one way to a thread makes many. The thread wakes the
-request's task for a chunk that is waited for, so no chunk waits for a later one, and a slow client holds a full
-buffer and no thread.
+Under ASGI a companion works beside the request's task: it watches for the client's disconnect, and sends the
+heart-beats of silent events. Its tasks cost as much as many a whole stream, so they start late. Under WSGI the server's
+thread waits for each chunk, and sends a heart-beat when its wait is over without one. The chunks of a sync source are
+made ahead, so that one way to a thread makes many. The thread wakes the request's task for a chunk that is waited for,
+so no chunk waits for a later one, and a slow client holds a full buffer and no thread.
 """
 
 from typing import TYPE_CHECKING
@@ -23,17 +22,15 @@ from typing import TYPE_CHECKING
 from micropie.lazily import lazily
 from micropie.streams.files import FILE_CHUNK, PART_CHUNK, FileRange
 from micropie.streams.source import (
-    ASK_AFTER,
     END,
     HEART_BEAT,
-    LATE,
-    EarlyHead,
     LoopSource,
     ShutdownSignal,
     Stream,
     ThreadSource,
     as_bytes,
     current_shutdown,
+    has_events,
     is_stream,
     stream_of,
     transform_stream,
@@ -45,9 +42,9 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "ASK_AFTER", "END", "FILE_CHUNK", "HEART_BEAT", "LATE", "PART_CHUNK", "EarlyHead", "EventStream", "FileRange",
+    "END", "FILE_CHUNK", "HEART_BEAT", "PART_CHUNK", "EventStream", "FileRange",
     "LoopSource", "MadeAhead", "ShutdownSignal", "Stream", "ThreadSource", "as_bytes", "current_shutdown", "event",
-    "follow_events", "is_stream", "stream_of", "transform_stream",
+    "follow_events", "has_events", "is_stream", "stream_of", "transform_stream",
 ]
 # fmt: on
 

@@ -22,6 +22,7 @@ from micropie.streams.source import (
     as_bytes,
     current_shutdown,
     entered,
+    has_events,
 )
 from micropie.streams.threaded import EventsFromThread
 
@@ -114,7 +115,9 @@ class EventStream(Response):
         if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
         rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
-        super().__init__(LoopSource(_items_of(source), events=rules), 200, headers, CONTENT_TYPE)
+        # The head waits for a subscription to be entered, so that its reader misses no message.
+        body = LoopSource(_items_of(source), hasattr(source, "__aenter__"), rules)
+        super().__init__(body, 200, headers, CONTENT_TYPE)
         add_missing(self.pairs, _UNBUFFERED)
 
 
@@ -125,8 +128,7 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
     """
     source = stream.source
     events = replaced.source.events if isinstance(replaced, Stream) else None
-    content_type = response.headers.get("Content-Type") or response.content_type or ""
-    if events is not None and isinstance(source, LoopSource) and content_type.lower().startswith(MEDIA_TYPE):
+    if events is not None and isinstance(source, LoopSource) and has_events(response):
         heartbeat = events.heartbeat if "Content-Encoding" not in response.headers else None
         source.events = source.events or EventRules(as_bytes, heartbeat, events.shutdown)  # its items are chunks
 
@@ -134,7 +136,7 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
 def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
     """Return the events of a source, of any kind, as an async iterator."""
     if hasattr(source, "__aenter__"):  # a subscription
-        return entered(source)
+        return entered(source, comment())
     if hasattr(source, "__aiter__"):
         return cast("AsyncIterable[object]", source).__aiter__()
     if not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict):

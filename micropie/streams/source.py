@@ -14,14 +14,8 @@ once.
 
 Hooks may iterate over the body of a response, so a source is also an iterator over its chunks, sync or async.
 
-**The head** waits for the first chunk, so that a generator may set headers and an error still gets its page. A
-browser's ``EventSource`` and most proxies wait for the head, though. So it is completed without a chunk when
-``stream_head_delay`` is over, and soon for events. How that is done depends on where the chunks are made:
-
-- ASGI: the request's task waits in the source, so another one completes the head and sends it (``asgi/streaming.py``).
-- WSGI, async source: the server's thread waits for the loop, so it stops waiting and goes on itself (``LATE``).
-- WSGI, sync source: the server's thread is in the source and can't leave it. Only a response that is known to have
-  events has its head completed first, by ``Stream.fetch_first``.
+**The head** waits for the first chunk, so that a generator may set headers and an error still gets its page. That of
+events does not wait, because a browser's ``EventSource`` and most proxies wait for it: it leaves with a comment.
 
 One task, one scope
 ===================
@@ -88,7 +82,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
-from math import inf
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -96,13 +89,12 @@ import anyio
 
 from micropie.errors import ClientDisconnect, ResponseError
 from micropie.execution import CHUNK, CLEAN_UP_WITHIN, CLOSE, Flow, Step, current, no_function
-from micropie.http import BODIES, Answer, Exchange, Response, html, is_html
+from micropie.http import BODIES, Response, html, is_html
 from micropie.pool import RemoteChunks
 from micropie.streams.files import FILE_CHUNK, FileRange
 
 PENDING: Final = object()  # no chunk has been fetched yet
 END: Final = object()  # stands for StopIteration, which can't cross threads and futures
-LATE: Final = object()  # a driver gives it in the place of the first chunk: the head waits for it no longer
 
 
 class StreamTransform(Protocol):
@@ -173,10 +165,6 @@ MEDIA_TYPE: Final = "text/event-stream"
 # noticed.
 HEART_BEAT: Final = b": \n\n"
 
-# Seconds that the head waits for the first event, so that a source that fails at once is answered by an error page.
-# Long enough for a query, and too short to be noticed on a connection that stays open.
-HEAD_WITHIN = 0.1
-
 
 class EventRules(NamedTuple):
     """How the items of a stream of events are sent.
@@ -193,9 +181,9 @@ class EventRules(NamedTuple):
 class Source:
     """Where the chunks of one body come from.
 
-    ``events``: the rules of a stream of events; None for other streams. ``may_begin_empty``: whether an empty first
-    chunk lets the head leave, as of a mounted application, which has sent its head. ``has_finished``: whether the
-    last chunk has been made. ``owner``: the object that is closed, by default ``items``.
+    ``events``: the rules of a stream of events; None for other streams. ``may_begin_empty``: whether the head waits for
+    the first chunk, even an empty one: that of a mounted application, which has sent its head, or of a subscription.
+    ``has_finished``: whether the last chunk has been made. ``owner``: the object that is closed, by default ``items``.
     """
 
     __slots__ = ("events", "has_finished", "items", "may_begin_empty", "owner", "transforms")
@@ -448,9 +436,15 @@ def source_of(body: object) -> LoopSource | ThreadSource | None:
     return ThreadSource(body) if isinstance(body, Iterator) else None
 
 
-async def entered(subscription: Any) -> AsyncIterator[object]:
-    """Iterate over what an async context manager gives, inside of it."""
+def has_events(response: Response) -> bool:
+    """Return whether the author has stated that a response has events."""
+    return (response.headers.get("Content-Type") or response.content_type or "").lower().startswith(MEDIA_TYPE)
+
+
+async def entered(subscription: Any, first: object) -> AsyncIterator[object]:
+    """Iterate over what an async context manager gives, inside of it; ``first`` is in front of that."""
     async with subscription as messages:
+        yield first
         async for message in messages:
             yield message
 
@@ -476,18 +470,15 @@ class Stream:
     """One answer's body in chunks.
 
     ``first``: the chunk fetched ahead, ``PENDING`` until it is there, ``END`` if there is none. ``fetcher``: what the
-    driver fetches the chunks with, once it has begun. ``is_head_sent``: whether the head was sent before a chunk.
-    ``early``: the head that waits for the first chunk, as long as it does.
+    driver fetches the chunks with, once it has begun.
     """
 
-    __slots__ = ("early", "fetcher", "first", "is_head_sent", "is_open", "source")
+    __slots__ = ("fetcher", "first", "is_open", "source")
 
     def __init__(self, source: LoopSource | ThreadSource) -> None:
         self.source = source
         self.fetcher: object = None
-        self.early: EarlyHead | None = None
         self.first: Any = PENDING
-        self.is_head_sent = False
         self.is_open = True  # until its close is claimed
 
     @property
@@ -506,32 +497,25 @@ class Stream:
         file = self.source.file
         return None if file is None else file.length
 
-    def fetch_first(self, on_loop: bool, early: EarlyHead) -> Flow[None]:
-        """Fetch chunks until one has content; the head waits for it, but no longer than ``early`` lets it.
+    def fetch_first(self, response: Response, on_loop: bool) -> Flow[None]:
+        """Fetch chunks until one has content, for which the head of ``response`` waits, but not that of events.
 
         ``on_loop``: whether the flow runs on an event loop.
         """
         source = self.source
+        if not source.may_begin_empty and (source.events is not None or has_events(response)):
+            # A comment, because some servers keep the head back until there is a byte.
+            is_encoded = source.transforms or "Content-Encoding" in response.headers
+            self.first = b"" if is_encoded else HEART_BEAT
         makes_chunks_here = isinstance(source, ThreadSource) and (not on_loop or source.file is not None)
-        if makes_chunks_here and source.file is None and not source.may_begin_empty and early.seconds() == 0:
-            self.first = early.filler()
         while self.first is PENDING:
             if isinstance(source, ThreadSource) and makes_chunks_here:
                 chunk: Any = next(source, END)
             else:
-                self.early = early
                 try:
                     chunk = yield CHUNK, no_function, (self,)
                 except StopAsyncIteration:
                     chunk = END
-                finally:
-                    self.early = None  # it refers to the stream, which would be a cycle
-                if early.answer is not None:  # the head is sent, so what is wrong with the chunk is the driver's to say
-                    self.first = chunk
-                    return
-                if chunk is LATE:
-                    self.first = early.filler()
-                    return
             self.first = chunk if chunk or source.may_begin_empty else PENDING
 
     def close(self) -> Flow[None]:
@@ -548,70 +532,3 @@ class Stream:
         """Claim the right to close the source. Returns True once, to the caller that must then close it."""
         was_open, self.is_open = self.is_open, False
         return was_open and not self.source.has_ended
-
-
-# -- the head that waits for the first chunk no longer ----------------------------------------------------------------
-
-# Seconds after which a driver asks for the first time how long the head waits: until then a generator sets its type.
-ASK_AFTER = 0.01
-
-
-class EarlyHead:
-    """The head of ``response``, whose body is ``stream``; ``_complete_head`` returns the flow that completes it.
-
-    ``answer``: the answer, once its head is being sent early.
-    """
-
-    __slots__ = ("_complete_head", "_exchange", "_response", "answer", "stream")
-
-    def __init__(
-        self, exchange: Exchange, response: Response, stream: Stream, complete_head: Callable[[], Flow[Answer]]
-    ) -> None:
-        self._exchange = exchange
-        self._response = response
-        self.stream = stream
-        self._complete_head = complete_head
-        self.answer: Answer | None = None
-
-    def seconds(self) -> float:
-        """Return the seconds that the head waits for the first chunk in all; infinity for as long as that takes."""
-        delay = self._exchange.config.settings.stream_head_delay
-        if self.stream.source.events is not None:
-            return HEAD_WITHIN
-        if delay is None or self._exchange.method == "HEAD":
-            return inf
-        return 0.0 if self._has_events() else delay
-
-    def pauses(self, waited: float = 0.0) -> Iterator[float]:
-        """Yield the seconds to wait before the next look for the first chunk, until the head is due.
-
-        ``waited``: the seconds that have passed. A generator in a thread may state its type late on a busy machine, so
-        ``seconds`` is asked again after each pause, and each is twice as long as the one before.
-        """
-        pause = ASK_AFTER
-        while pause > 0:
-            yield pause
-            waited += pause
-            pause = min(2 * pause, self.seconds() - waited)
-
-    def _has_events(self) -> bool:
-        """Return whether the stream is one of events, or the author has stated so."""
-        if self.stream.source.events is not None:
-            return True
-        for response in (self._response, self._exchange.pending):
-            if response is not None:
-                content_type = response.headers.get("Content-Type") or response.content_type
-                if content_type is not None:
-                    return content_type.lower().startswith(MEDIA_TYPE)
-        return False
-
-    def filler(self) -> bytes:
-        """Return the chunk that is sent with the head: a comment for events, because some servers keep the head back
-        until there is a byte.
-        """
-        return HEART_BEAT if self._has_events() and not self.stream.source.transforms else b""
-
-    def complete(self) -> Flow[Answer]:
-        """Complete the head without a chunk. From now on nothing can be set on ``self.response``."""
-        self.stream.first = b""
-        return (yield from self._complete_head())

@@ -66,7 +66,7 @@ def perform_step(kind: Any, function: Callable[..., Any], arguments: Sequence[An
     if kind is AWAIT:
         return await_in_background(backend, function, arguments)
     if kind is CHUNK:
-        return reader_of(arguments[0], backend).next_in_time(arguments[0].early)
+        return reader_of(arguments[0], backend).next()
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
     threads, _, _, seconds = kind

@@ -1,7 +1,7 @@
 """An async stream under WSGI: one task on the background loop makes its chunks, the server's thread takes them.
 
 The task stays two chunks ahead of what the server has asked for, and then waits until none is left. The server's thread
-waits for each chunk. When that takes too long, it sends the head without a chunk, or a heart-beat.
+waits for each chunk. When that takes too long, it sends a heart-beat.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import anyio
 
 from micropie.errors import ClientDisconnect
 from micropie.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop, no_function
-from micropie.streams import END, HEART_BEAT, LATE, EarlyHead, LoopSource, Stream, ThreadSource
+from micropie.streams import END, HEART_BEAT, LoopSource, Stream, ThreadSource
 
 _SHUT_DOWN: Final = object()  # in the place of a chunk: the server has been told to end
 
@@ -80,15 +80,6 @@ class StreamReader:
         except Empty:
             self._asked -= 1
             return HEART_BEAT
-
-    def next_in_time(self, head: EarlyHead) -> object:
-        """Return one chunk as ``next`` does, without heart-beats, or ``LATE`` if ``head`` waits for it no longer."""
-        self._ask()
-        for pause in head.pauses():
-            with suppress(Empty):
-                return self._take(pause)
-        self._asked -= 1
-        return LATE
 
     def close(self) -> None:
         """Close the source, also while it waits, and wait for that. Raises what its clean-up raises."""

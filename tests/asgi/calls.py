@@ -162,14 +162,14 @@ async def serve(app: Any, call: Call, path: str, with_lifespan: bool, cancels: a
     lifespan.close()
 
 
-async def ended_by_shutdown(app: Any, path: str) -> Call:
-    """A stream that the server's word ``lifespan.shutdown`` ends, when its first chunk has been sent."""
+async def ended_by_shutdown(app: Any, path: str, messages: int = 2) -> Call:
+    """A stream that the server's word ``lifespan.shutdown`` ends, when so many messages have been sent."""
     lifespan, call = Lifespan(app, {}), Call(piece(b""))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lifespan.run)
         await lifespan.say("startup")
         tasks.start_soon(app, http_scope("GET", path), call.receive, call.send)
-        while len(call.sent) < 2:
+        while len(call.sent) < messages:
             await checkpoint()
         await lifespan.say("shutdown")
         while not call.is_complete:

@@ -216,7 +216,7 @@ def test_a_visitor_reads_no_name_of_a_class(make_client: MakeClient) -> None:
 
 def test_own_types_are_written_in_events(make_client: MakeClient) -> None:
     with make_client(shop()).stream("GET", "/ticks") as answer:
-        assert answer.read() == b'data: {"price":"1 EUR"}\n\nid: 1\ndata: ["SMALL"]\n\n'
+        assert answer.read() == b': \n\ndata: {"price":"1 EUR"}\n\nid: 1\ndata: ["SMALL"]\n\n'
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])

@@ -25,8 +25,6 @@ from tests.support.event_source import parsed
 from tests.support.waiting import until
 from tests.wsgi.calls import begin
 
-pytestmark = pytest.mark.usefixtures("early_events")  # most streams here are silent until a message is published
-
 VALUES: list[Any] = [None, True, 5, 2**70, 1.5, "é\n", [], {"a": [{"b": None}]}]
 
 

@@ -126,7 +126,6 @@ def test_an_issue_is_opened_and_changed(visit: Visit) -> None:
     assert client.get("/cgi-bin/bug.cgi/1").url.path == "/issues/1"
 
 
-@pytest.mark.usefixtures("early_events")
 def test_open_pages_get_new_comments(visit: Visit) -> None:
     client = visit("ann")
     client.post_form("/projects/pies/new", {"title": "No pie", "priority": "low", "text": ""})

@@ -52,7 +52,7 @@ signal.signal(signal.SIGTERM, lambda *_: None)  # which the lifespan goes in fro
 for options in ({"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"}):
     with micropie.testing.TestClient(Root(), **options) as client:
         answers = [client.get(path).text for path in ("/plain/x", "/waits", "/file", "/events")]
-        assert answers == ["plain x", "waits", "a file", "data: one\\n\\n"], answers
+        assert answers == ["plain x", "waits", "a file", ": \\n\\ndata: one\\n\\n"], answers
 """
 
 

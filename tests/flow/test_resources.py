@@ -865,7 +865,7 @@ def test_whatever_comes_in_chunks_keeps_it_open(make_client: MakeClient, tmp_pat
     def handler(thing: Thing) -> Any:
         return answers[path]()
 
-    assert make_client(app).get(path).text in ("1", "data: 1\n\n")
+    assert make_client(app).get(path).text in ("1", ": \n\ndata: 1\n\n")
     assert app.log[:2] == ["opened", "chunk"]
     assert app.log[-1] == "closed"
 

@@ -236,7 +236,8 @@ def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body
     app = Typed()
     app.middlewares.append(Compress())
     answer, sent = raw(make_client(app))
-    assert (sent.decode(), is_gzip(answer), "vary" in answer.headers) == (TEXT, False, False)
+    text = sent.decode().removeprefix(": \n\n")  # with the head of a stream of events
+    assert (text, is_gzip(answer), "vary" in answer.headers) == (TEXT, False, False)
 
 
 @pytest.mark.parametrize(

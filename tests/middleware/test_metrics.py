@@ -185,7 +185,7 @@ def test_the_lag_of_the_event_loop_is_that_of_the_last_minute(
 def test_subscribers_are_counted_once_each(make_client: MakeClient) -> None:
     client = make_client(measured())
     with client.stream("GET", "/events") as answer:
-        assert next(answer.iter_lines()) == "data: begun"
+        assert "data: begun" in answer.iter_lines()
         numbers = read(client)
         assert [numbers[name] for name in ("micropie_channels", "micropie_channel_subscribers")] == [2, 1]
         assert numbers["http_requests_in_flight"] == 1

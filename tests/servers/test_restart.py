@@ -81,11 +81,13 @@ def serve() -> Iterator[Start]:
 
 @contextmanager
 def begun(server: Server, path: str, first: bytes) -> Iterator[HTTPResponse]:
-    """Yield a response whose first line has come."""
+    """Yield a response whose first line has come; events have a comment in front of it."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=ANSWER_WITHIN)
     connection.request("GET", path)
     with closing(connection), connection.getresponse() as response:
-        assert (response.status, response.readline()) == (200, first)
+        while (line := response.readline()) in (b": \n", b"\n"):
+            pass
+        assert (response.status, line) == (200, first)
         yield response
 
 

@@ -17,7 +17,7 @@ from tests.wsgi.calls import begin
 
 PACKAGE = Path(micropie.__file__).parent
 
-EXPECTED = b"data: a\n\ndata: b\n\ndata: c\n\n"
+EXPECTED = b": \n\ndata: a\n\ndata: b\n\ndata: c\n\n"
 
 
 class Root(App):

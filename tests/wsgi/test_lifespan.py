@@ -121,7 +121,6 @@ class Stream(App):
         return EventStream(self.channels.subscribe("room"), heartbeat=0.05)
 
 
-@pytest.mark.usefixtures("early_events")
 def test_gunicorn_s_configuration_ends_streams_before_the_worker_waits_for_them() -> None:
     worker = SimpleNamespace(alive=True)
     post_worker_init(worker)
