@@ -35,7 +35,8 @@ def csrf_token(request: Request) -> str:
     import secrets  # with what it imports it takes longer than the rest of a small application
 
     exchange = request._exchange
-    if exchange.csrf_salt is None and exchange.is_head_sent:
+    answer = exchange.answer
+    if answer.csrf_salt is None and exchange.is_head_sent:
         raise ResponseError(
             "a streamed page asks for the CSRF token after its first chunk: "
             "call csrf_token(request), from micropie.csrf, in the handler"
@@ -44,9 +45,9 @@ def csrf_token(request: Request) -> str:
     if secret is None:
         secret = secrets.token_urlsafe(32)
         _store(request, secret)
-    if exchange.csrf_salt is None:
-        exchange.csrf_salt = secrets.token_urlsafe(16)
-    return _masked(secret.encode(), exchange.csrf_salt.encode()).decode()
+    salt = answer.csrf_salt or secrets.token_urlsafe(16)
+    answer.make_csrf_token(None, salt)
+    return _masked(secret.encode(), salt.encode()).decode()
 
 
 def is_csrf_token(request: Request, token: object) -> bool:
@@ -78,7 +79,7 @@ def _store(request: Request, secret: str) -> None:
         session[CSRF_FIELD] = secret
     else:
         request.response.headers.add("Set-Cookie", _cookie(request, secret))
-        request._exchange.csrf_secret = secret
+        request._exchange.answer.make_csrf_token(secret, None)
 
 
 def _find_secret(request: Request) -> str | None:
@@ -87,7 +88,7 @@ def _find_secret(request: Request) -> str | None:
     if isinstance(secret, str) and secret:
         return secret
     # At a log-in a visitor's token ends.
-    return request._exchange.csrf_secret or (None if session.renewed else _secret_in_cookie(request))
+    return request._exchange.answer.csrf_secret or (None if session.renewed else _secret_in_cookie(request))
 
 
 def _secret_in_cookie(request: Request) -> str | None:

@@ -101,7 +101,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             finally:
                 token = current.set(request)
             return
-        if exchange.broken_off:  # the client has left, so nobody gets the answer
+        if exchange.answer.is_broken_off:  # the client has left, so nobody gets the answer
             await perform_cleanup(exchange)
             return
         status, content_type, length, pairs, body, stream = answer
@@ -114,10 +114,10 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             await send(head)
             await send({"type": "http.response.body", "body": body})
         except OSError:  # the client has gone (ASGI 2.4)
-            exchange.broken_off = True
+            exchange.answer.break_off()
             logger.debug("%s: the client left before its answer", exchange.label)
     except BaseException as error:
-        exchange.broken_off = True
+        exchange.answer.break_off()
         flow.close()
         if exchange.resources and isinstance(error, Exception):  # of a stream
             await perform(end_resources(exchange, error), exchange)

@@ -17,6 +17,7 @@ from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, lent
 from micropie.http import (
     Address,
+    AnswerState,
     HeaderNames,
     Message,
     Receive,
@@ -51,6 +52,7 @@ class ASGIExchange(StreamedExchange):
 
     def __init__(self, scope: Scope, receive: Receive, method: str | None = None) -> None:
         self.scope = scope
+        self.answer = AnswerState()
         self._receive = receive
         self.method = method or scope["method"]
         self.path = path = scope["path"] or "/"
@@ -240,6 +242,10 @@ class ASGIWebSocketExchange(ASGIExchange):
         super().__init__(scope, _receive_nothing, "GET")
         self.hooks_begun = []
         self.is_accepted = False
+
+    def accept(self) -> None:
+        """Note that the handshake is accepted."""
+        self.is_accepted = True
 
     def server_scheme(self) -> str:
         return _PAGE_SCHEMES.get(scheme := str(self.scope.get("scheme", "ws")), scheme)

@@ -182,7 +182,7 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExch
             await sender_of(stream, exchange).send_rest(send)
         await _send_or_leave(send, {"type": "http.response.body", "body": b""})
     except ClientDisconnect:
-        exchange.broken_off = True
+        exchange.answer.break_off()
         logger.debug("%s: the client left in mid-stream", exchange.label)
     except Exception as error:
         exchange.log_failure(f"{exchange.label} failed after its head was sent: aborted", error)

@@ -125,7 +125,7 @@ class WebSocket(SocketHabits):
             if name.startswith("sec-websocket-"):
                 raise ResponseError(f"header {name!r} is the server's to send; write accept(subprotocol=...)")
         exchange = self._exchange
-        store, session = config_of(exchange).sessions, exchange.session
+        store, session = config_of(exchange).sessions, exchange.answer.session
         if session_id is not None:
             self._session_id = session_id
             cookie: str | None = store.cookie(session_id, exchange.scheme, exchange.root_path)
@@ -141,12 +141,12 @@ class WebSocket(SocketHabits):
             session.saver = self.save_session
         if cookie is not None:  # there is no other way to send a cookie
             pairs.append(("set-cookie", cookie))
-        exchange.is_accepted = True
+        exchange.accept()
         await connection.accept(subprotocol, pairs)
 
     async def _save_changes(self) -> str | None:
         """Save the session if it was changed. Return the cookie of a new session."""
-        exchange, session = self._exchange, self._exchange.session
+        exchange, session = self._exchange, self._exchange.answer.session
         if session is None or not session.changed:
             return None
         cookie = await perform(
@@ -246,7 +246,7 @@ class WebSocket(SocketHabits):
     @property
     def session_id(self) -> str | None:
         """The id that ``accept`` was given, or the client's session's; None without a session."""
-        session = self._exchange.session
+        session = self._exchange.answer.session
         return self._session_id or (session.id if session is not None else None)
 
     session: Final[Session] = attribute_of("request.session")

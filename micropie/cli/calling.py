@@ -78,7 +78,7 @@ def call(route: Route, request: Request, segments: Sequence[str] = ()) -> Any:
     try:
         return perform(_called(request, route, segments), exchange)
     except BaseException:
-        exchange.broken_off = True
+        exchange.answer.break_off()
         perform(clean_up(exchange), exchange)
         raise
     finally:

@@ -294,6 +294,6 @@ def _cache_control(
         lifetime = f"max-age={_YEAR}, immutable"
     elif reference.fingerprint is not None or reference.max_age is None:
         return "no-cache"
-    session = request._exchange.session
+    session = request._exchange.answer.session
     is_personal = "authorization" in asked or (session is not None and session.accessed)
     return f"{'private' if is_personal else 'public'}, {lifetime}"

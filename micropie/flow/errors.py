@@ -22,7 +22,6 @@ from micropie.http import (
     FileReference,
     Request,
     Response,
-    as_response,
     error_answer,
     error_response,
     redirect_response,
@@ -38,7 +37,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     that were set on ``self.response``, except those that describe another body. An exception on the way there is
     answered with a plain response; nothing is raised.
     """
-    exchange = request._exchange
+    exchange, answer = request._exchange, request._exchange.answer
     try:
         response, handler, expected = None, None, False
         if isinstance(failure, Redirect):
@@ -52,21 +51,17 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
             response = Response(None, 204, failure.headers)
         if response is None and exchange.config.error_handlers:
             handler, expected, text_type = config_of(exchange).error_handler_for(failure)
-        if exchange.pending is not None:
-            pairs = exchange.pending.pairs
-            is_answer = expected or isinstance(failure, ERRORS)
-            kept = [pair for pair in pairs if not pair[0].lower().startswith("content-")] if is_answer else ()
-            exchange.pending = Response(headers=kept) if kept else None
+        if answer.response is not None:
+            answer.keep_headers(expected or isinstance(failure, ERRORS))
         if handler is not None:
             response = yield from _author_response(request, failure, handler, expected, text_type)
         else:
             response = response or _default_response(request, failure)
-            response = response if exchange.pending is None else as_response(response, exchange.pending)
+            response = response if answer.response is None else answer.pour(response)
     except HTTPError as error:  # from opening the author's page for this error
         response = error_answer(request, error)
     except Exception as error:
         response = internal_error(request, error)
-    exchange.pending = response
     return response
 
 
@@ -115,20 +110,20 @@ def _author_response(
             log_failure(request, failure)
         # Allow, WWW-Authenticate, Retry-After: part of what the status means.
         status, headers = (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
-        exchange.pending = as_response(Response(None, status, headers), exchange.pending)
+        exchange.answer.pour(Response(None, status, headers))
         function = partial(_call_once, handler.function, [*handler.arguments(request, failure)])
         result = yield from call_asking(request, handler.asking, handler.kind, function)
-        response = as_response(result, exchange.pending)
+        response = exchange.answer.pour(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
         del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle
         response = _default_response(request, error)
-        return response if exchange.pending is None else as_response(response, exchange.pending)
+        return response if exchange.answer.response is None else exchange.answer.pour(response)
     if response.content_type is None and (isinstance(response.body, str | bytes) or is_stream(response.body)):
         response.content_type = text_type
     if type(response.body) is FileReference:
         yield from files.open_file(request, response)
-    if exchange.stream is None:
-        exchange.stream = stream_of(response.body)  # to be closed if a hook replaces it
+    if exchange.answer.stream is None:
+        exchange.answer.begin(stream_of(response.body))  # to be closed if a hook replaces it
     return response
 
 

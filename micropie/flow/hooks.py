@@ -32,7 +32,7 @@ from micropie.execution import Flow, Kind, RunningGenerator, awaited, call, kind
 from micropie.flow.errors import respond_to
 from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
-from micropie.http import Response, UnopenedSession, as_response
+from micropie.http import Response, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.routing import ASKS_NOTHING, Asking, asked_by_parts, check_middlewares, placed
 from micropie.streams import is_stream
@@ -295,9 +295,9 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
     exchange = request._exchange
     store = exchange.config.sessions
     if store.opens_ahead and exchange.header("cookie"):
-        exchange.session = UnopenedSession()
+        exchange.answer.leave_session_unopened()
     for hook in hooks:
-        if hook.needs_session and exchange.session is not None:
+        if hook.needs_session and exchange.answer.session is not None:
             yield from exchange.open_session()
         answer = hook.before(request)
         if type(answer) is GeneratorType:
@@ -320,17 +320,20 @@ def run_after(
     exception of a hook is the failure that the hooks before it see: each is called once.
     """
     raised = traceback = None
+    answer = request._exchange.answer
     try:
         for hook in hooks:
             if failure is not None:
                 traceback = failure.__traceback__
                 if isinstance(failure, Redirect):
                     response, failure = (yield from respond_to(request, failure)), None
+                    answer.replace(response)
             try:
                 if response is None and failure is not None and not hook.sees_failures:
                     response = yield from respond_to(request, failure)
+                    answer.replace(response)
                 response, failure = yield from hook.after(request, response, failure)
-                request._exchange.pending = response
+                answer.replace(response)
                 continue
             except Exception as error:
                 raised = error
@@ -338,7 +341,7 @@ def run_after(
                 raised.__traceback__ = traceback  # without the way through the hook, which tells nothing
             else:
                 response, failure = None, raised
-                request._exchange.pending = None
+                answer.replace(None)
         if response is None:
             assert failure is not None  # noqa: S101
             response = yield from respond_to(request, failure)

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from inspect import isawaitable
-from typing import Any
+from typing import Any, cast
 
 from micropie import files, pool, streams
 from micropie.csrf import deleting_cookie
@@ -48,7 +48,6 @@ from micropie.http import (
     FileReference,
     Request,
     Response,
-    as_response,
     encode,
     error_answer,
     has_large_body,
@@ -116,8 +115,9 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 result = yield route.step_kind, route.call, arguments
         # 5. Result to response. Most results are a body, with nothing else to send.
         encode_body = config.body_encoders.get(type(result))
-        is_plain = exchange.hooks is None and exchange.session is None
-        if is_plain and encode_body is not None and exchange.pending is None and method != "HEAD":
+        made = exchange.answer
+        is_plain = exchange.hooks is None and made.session is None
+        if is_plain and encode_body is not None and made.response is None and method != "HEAD":
             body = encode_body(result)
             content_type = JSON if encode_body is config.dumps else config.text_type
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
@@ -198,9 +198,10 @@ def _before_handler(request: Request, config: Config, other: Handover | Exceptio
         return other
     if config.sessions.opens_ahead:
         needed_by_route = getattr(exchange.route, "needs_session", other is None)
-        exchange.is_without_session = not (hooks.needs_session or needed_by_route)
-        if not exchange.is_without_session:
+        if hooks.needs_session or needed_by_route:
             yield from exchange.open_session()
+        else:
+            exchange.answer.need_no_session()
     if request._subapp is not None:  # the application that a hook chose
         route, *arguments = delegate_route(request)
         return route.call(*arguments) if route.step_kind is INLINE else (yield route.step_kind, route.call, arguments)
@@ -284,8 +285,9 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
     The result is poured into what was set on ``self.response``; that is the answer, which ``after_request`` hooks
     change, a stream until its first chunk is there, and the session.
     """
-    exchange = request._exchange
-    exchange.stream = stream = None
+    exchange, made, stream = request._exchange, request._exchange.answer, None
+    if made.stream is not None:
+        made.begin(None)
     if exchange.ends is not None:
         exchange.ends.before_head.clear()
     response: Response | None = None
@@ -295,26 +297,31 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
                 _warn_of_result(exchange, result)
             if type(result) not in BODIES and isawaitable(result):  # of a decorated ``async def``
                 result = yield AWAIT, itself, (result,)
-            exchange.pending = response = as_response(result, exchange.pending)
+            response = made.pour(result)
             if type(response.body) is FileReference:
                 yield from files.open_file(request, response)
             if type(response.body) not in BODIES:
-                exchange.stream = stream = stream_of(response.body)
+                stream = stream_of(response.body)
+                made.begin(stream)
         if exchange.hooks is not None:
             body = None if response is None else response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
-            stream = exchange.stream if response.body is body else (yield from _replaced(request, response))
+            stream = (
+                cast("Stream | None", made.stream)
+                if response.body is body
+                else (yield from _replaced(request, response))
+            )
         elif failure is not None:
             response = yield from respond_to(request, failure)
-            stream = exchange.stream
+            stream = cast("Stream | None", made.stream)
         assert response is not None  # noqa: S101
         if stream is not None:
-            exchange.pending = None  # from now on what the generator sets
+            made.replace(None)  # from now on what the generator sets
             yield from stream.fetch_first(response, exchange.is_on_loop)
-        elif exchange.session is None:
+        elif made.session is None:
             answer = encode(response, None, exchange.method == "HEAD", exchange.config.text_type)
             if exchange.ends is not None:
-                _tell_closers(exchange, answer)
+                exchange.answer.end(answer)
             return answer
         return (yield from _complete_head(request, response, stream))
     except Exception as error:
@@ -323,7 +330,7 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
         if stream is not None:
             yield from stream.close()
         elif response is not None:  # what it states is not the error's
-            exchange.pending = None
+            made.replace(None)
         raise failure
     finally:
         del failure
@@ -332,7 +339,7 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
 def _warn_of_result(exchange: Exchange, result: object) -> None:
     """Log that a handler has returned nothing without saying so, or a number that seems to be meant for the status."""
     route = handlers_route(exchange)
-    if route is None or exchange.pending is not None or not (result is None or type(result) is int):
+    if route is None or exchange.answer.response is not None or not (result is None or type(result) is int):
         return
     function = function_of(route)
     if result is None and "None" not in str(getattr(function, "__annotations__", {}).get("return", "")):
@@ -349,8 +356,8 @@ def _replaced(request: Request, response: Response) -> Flow[Stream | None]:
     exchange = request._exchange
     if type(response.body) is FileReference:
         yield from files.open_file(request, response)
-    replaced, stream = exchange.stream, stream_of(with_html(response).body)
-    exchange.stream = stream or replaced
+    replaced, stream = exchange.answer.stream, stream_of(with_html(response).body)
+    exchange.answer.begin(stream or replaced)
     if stream is not None:  # which may read from the replaced one
         streams.follow_events(stream, replaced, response)
     elif replaced is not None:
@@ -360,29 +367,30 @@ def _replaced(request: Request, response: Response) -> Flow[Stream | None]:
 
 def _complete_head(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
     """Encode the answer that has a stream or a session, and save the session."""
-    exchange = request._exchange
+    exchange, made = request._exchange, request._exchange.answer
     if stream is not None:
-        if exchange.pending is not None:  # what a generator has set: hooks' headers go first
-            response, exchange.pending = as_response(response, exchange.pending), None
+        if made.response is not None:  # what a generator has set: hooks' headers go first
+            response = made.pour(response)
+            made.replace(None)
         for change in () if exchange.ends is None else exchange.ends.before_head:
             change(response)
         may_read = stream.source.file is None and exchange.header("cookie") and handlers_route(exchange) is not None
         if may_read and exchange.config.sessions.find_id(exchange):  # a later chunk, and then no header can say so
             exchange.opened_session()
-    session, saves = exchange.session, False
+    session, saves = made.session, False
     if session is not None:  # no cache may give the answer to another client (RFC 9111, section 4.1)
         saves = session.changed and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)
-        if make_private(response.pairs, session.accessed, saves or exchange.csrf_salt is not None):
+        if make_private(response.pairs, session.accessed, saves or made.csrf_salt is not None):
             sentence = "%s: an answer with a client's own cookie or token can't be public: it is sent as private"
             logger.warning(sentence, exchange.label)
     answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
     if exchange.ends is not None:
-        _tell_closers(exchange, answer)
+        exchange.answer.end(answer)
     if session is not None and saves:
         answer = yield from _save_session(request, session, answer)
     if session is not None and (stream is not None or (exchange.ends is not None and exchange.ends.tasks)):
         session.seal()
-        exchange.session = session
+        made.keep_session(session)
     return answer
 
 
@@ -393,7 +401,7 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
     exchange = request._exchange
     if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
         _warn_of_change(request, session)
-    exchange.session = None  # if saving fails, the error's answer must not try again
+    exchange.answer.take_session()
     status, content_type, length, pairs, body, stream = answer
     cookie = yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path)
     if cookie is not None:
@@ -420,12 +428,6 @@ def _warn_of_change(request: Request, session: Session) -> None:
     )
 
 
-def _tell_closers(exchange: Exchange, answer: Answer) -> None:
-    """Keep an answer's status and length for functions of ``on_close``."""
-    exchange.status = None if exchange.broken_off else answer[0]
-    exchange.length = answer[2]
-
-
 # -- stage 6 -----------------------------------------------------------------------------------------------------------
 
 
@@ -443,18 +445,19 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
             exchange.needed = () if isinstance(failure, ClientDisconnect) else hooks_needs
             failure = (yield from close_resources(exchange, failure)) or failure
         if isinstance(failure, ClientDisconnect):
-            exchange.hooks, exchange.broken_off = None, True
-        elif exchange.is_without_session:
+            exchange.hooks = None
+            exchange.answer.break_off()
+        elif exchange.answer.is_without_session:
             with suppress(HTTPError):  # the author's error page sees an empty one while the backend is out of reach
                 yield from exchange.open_session()
         answer = yield from _answer(request, None, failure)
     except Exception as error:  # on the way of the answer: this one asks nothing of the application
-        exchange.session = None
+        exchange.answer.take_session()
         # An HTTPError is a session backend's 503, which is in the log, or from an error page's own stream.
         last = error_answer(request, error) if isinstance(error, HTTPError) else internal_error(request, error)
         answer = encode(last, None, exchange.method == "HEAD")
         if exchange.ends is not None:
-            _tell_closers(exchange, answer)
+            exchange.answer.end(answer)
         return answer
     else:
         if is_server_s:

@@ -228,7 +228,7 @@ def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[
     The client can't be told of a failure any longer, so it is logged. If the client has left, a ``yield`` raises
     ``GeneratorExit``, as it does where a request is cancelled.
     """
-    if failure is None and exchange.broken_off:
+    if failure is None and exchange.answer.is_broken_off:
         yield from clean_up(exchange)
         return
     exchange.needed = ()

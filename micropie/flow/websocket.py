@@ -98,7 +98,7 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
     """Perform stage 5 once. A driver performs it for a WebSocket that was cancelled, too."""
     exchange = request._exchange
     yield from run_after_websocket(exchange.hooks_begun, request)
-    session, exchange.session = exchange.session, None
+    session = exchange.answer.take_session()
     # A new session of a refused handshake has no way to the client; that of an accepted socket can't have changed.
     if session is not None and session.changed and (session.id is not None or session.reserved_id is not None):
         yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path)

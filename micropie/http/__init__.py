@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from micropie.http.answer import AnswerState
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.body import Body
 from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
@@ -99,7 +100,7 @@ __all__ = [
     "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS",
     "DOTS_AND_EMPTY", "ERRORS", "FORM", "HTML", "JSON", "LONGEST_KEPT", "MAX_COOKIE",
     "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PROBLEM", "PROBLEM_SCHEMA",
-    "TEXT", "TOKEN", "Address", "Answer", "BindingError", "BindingErrors", "Body", "Changes",
+    "TEXT", "TOKEN", "Address", "Answer", "AnswerState", "BindingError", "BindingErrors", "Body", "Changes",
     "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference",
     "GivenStatus", "HeaderNames", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits",
     "Message", "MessageConfig", "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders",

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
 from micropie.execution import Ends, Flow, RunningGenerator, Step, Threads, result_of
+from micropie.http.answer import AnswerState
 from micropie.http.body import UNREAD, Body
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
@@ -27,7 +28,7 @@ from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
 from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
-from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
+from micropie.http.types import Environ, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
 from micropie.lazily import computed
 
@@ -148,11 +149,6 @@ class Exchange:
     route: RouteInfo | None = None
     id: str = ""
 
-    # For functions of ``on_close``.
-    status: int | None = None
-    length: int | None = None
-    broken_off = False
-
     # The body, once it is received.
     received: Body | bytes | None = None  # None until it is asked for, bytes if the flow found it in one piece
     put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
@@ -163,20 +159,13 @@ class Exchange:
     received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
     unselected: Sequence[str] = ()  # the names of its file inputs that were left empty
 
-    # The answer.
-    pending: Response | None = None  # the answer as far as it is made, which is ``self.response``
-    session: Session | None = None
-    is_without_session = False  # whether handler and hooks need none, so that no backend was asked for it
-    stream: ChunkedBody | None = None  # for the driver to close if nothing else does
+    answer: AnswerState
     ends: Ends | None = None  # what is called when the request is over
-    is_answered: bool = False  # whether the answer is over and ``after_response`` runs
     generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
     resources: Sequence[RunningGenerator] = ()  # opened by providers
     provided: dict[Any, object] = _NONE_PROVIDED  # what providers have given, by provider
     needed: Sequence[tuple[object, Sequence[object]]] = ()  # by whom which providers' resources are needed later
     user_checked_by: object = None  # the function that has made ``request.state.user`` of a token
-    csrf_secret: str | None = None  # that was made for a client without a session
-    csrf_salt: str | None = None  # of the token that the answer shows; None if it shows none
 
     hooks: Any = None  # the plan of the hooks around the handler, which is the flow's alone
 
@@ -369,34 +358,33 @@ class Exchange:
     @property
     def is_head_sent(self) -> bool:
         """Whether status and headers have left, or are on their way."""
-        return self.is_answered or (self.stream is not None and self.stream.has_begun)
+        return self.answer.is_over or (self.answer.stream is not None and self.answer.stream.has_begun)
 
     def response(self) -> Response:
         """Return the place for status, headers and cookies of the answer. Raises ``ResponseError`` after the head."""
         if self.is_head_sent:
             raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
-        if self.pending is None:
-            self.pending = Response()
-        return self.pending
+        return self.answer.response or self.answer.pour(None)
 
     def opened_session(self) -> Session:
         """Return the client's session; a backend that never waits is asked for it now."""
-        session = self.session
+        session = self.answer.session
         if session is None:
             sessions = self.config.sessions
             # A backend that may wait was asked before.
-            self.session = session = result_of(sessions.open(None if sessions.opens_ahead else sessions.find_id(self)))
-            if self.stream is not None or self.is_answered or self.is_accepted:
+            session = result_of(sessions.open(None if sessions.opens_ahead else sessions.find_id(self)))
+            self.answer.session = session
+            if self.answer.stream is not None or self.answer.is_over or self.is_accepted:
                 self.guard_session(session)
         session.accessed = True
         return session
 
     def open_session(self) -> Flow[None]:
         """Ask a backend that may wait for the session, if it was left unopened until now."""
-        if isinstance(self.session, UnopenedSession):
+        if isinstance(self.answer.session, UnopenedSession):
             # The cookie's name depends on the scheme, which a hook may have set by now.
             session_id = self.config.sessions.find_id(self)
-            self.session = (yield from self.config.sessions.open(session_id)) if session_id else None
+            self.answer.session = (yield from self.config.sessions.open(session_id)) if session_id else None
 
     def guard_session(self, session: Session) -> None:
         """Refuse changes to a session that can't be sent any longer."""
@@ -438,7 +426,7 @@ class Exchange:
         """Yield the steps that clean up after a request that broke off: they close its stream and its generators."""
         # The last one that was opened is closed first, as those inside it may have scopes open.
         inner_first = sorted([*self.resources, *self.generators], key=attrgetter("number"), reverse=True)
-        for part in (self.stream, *inner_first):
+        for part in (self.answer.stream, *inner_first):
             step = part.close_step() if part is not None else None
             if step is not None:
                 yield step
@@ -446,13 +434,11 @@ class Exchange:
     def close(self) -> None:
         """End the request: call the functions of ``on_close``; release uploads, if no ``after_response`` needs them."""
         self.needed = ()
-        if self.ends is None or self.is_answered:
+        if self.ends is None or self.answer.is_over:
             return
         self.ends.close()
         if self.ends.tasks:
-            self.is_answered = True
-            if self.session is not None:
-                self.session.seal()
+            self.answer.close()
         else:
             self.release()
 

@@ -374,13 +374,13 @@ class Request(RequestHabits):
         """Call ``close`` when the request is over, whatever happens. ``status`` and ``broken_off`` are settled then."""
         self._exchange.on_close(close)
 
-    status: Final[int | None] = attribute_of("_exchange.status")
+    status: Final[int | None] = attribute_of("_exchange.answer.status")
     """The status of the answer, once that is settled; None if the client left before."""
 
-    length: Final[int | None] = attribute_of("_exchange.length")
+    length: Final[int | None] = attribute_of("_exchange.answer.length")
     """The length of the answer's body in bytes; None for a stream that states none."""
 
-    broken_off: Final[bool] = attribute_of("_exchange.broken_off")
+    broken_off: Final[bool] = attribute_of("_exchange.answer.is_broken_off")
     """Whether the answer did not reach its end as far as the server tells.
 
     The client left, a stream failed, or the server timed out. Settled when ``on_close`` functions run.

@@ -9,7 +9,7 @@ be sent raises ``ResponseError`` before the first byte leaves; it is neither dro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from numbers import Number
@@ -67,7 +67,9 @@ class Response:
     ) -> None:
         self.body = body
         self.status = status
-        self.pairs: HeaderPairs = pairs_of(headers) if headers else []
+        self.pairs: HeaderPairs = []
+        if headers:
+            self.pairs += headers.items() if isinstance(headers, Mapping) else headers
         self.content_type = content_type
 
     @property

@@ -157,8 +157,8 @@ class _Gzip:
         """Decide whether to compress, once, and return the decision."""
         if self._may_compress is None:
             request = cast(Request, self._request())
-            if request._exchange.pending is not None:  # what the generator has set
-                response = as_response(response, as_response(request._exchange.pending))
+            if request._exchange.answer.response is not None:  # what the generator has set
+                response = as_response(response, as_response(request._exchange.answer.response))
             self._may_compress = self._settings.may_compress(response, request._exchange.config.text_type)
             if self._may_compress and _accepts_gzip(request):
                 self._compressor = zlib.compressobj(self._settings.level, zlib.DEFLATED, _GZIP)
@@ -167,7 +167,7 @@ class _Gzip:
     def describe(self, response: Response) -> None:
         """Set the headers of the answer, after its first chunk was made."""
         request = cast(Request, self._request())
-        stream = request._exchange.stream
+        stream = request._exchange.answer.stream
         if stream is not None and not stream.is_empty:
             self.decide(response)
         if self._may_compress:

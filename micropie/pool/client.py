@@ -111,7 +111,7 @@ class PooledExchange(Exchange):
         self.is_null = exchange.document is NULL  # which keeps no identity on its way
         self.document = None if self.is_null else exchange.document
         self.enter_in_pool = exchange.enter_in_pool
-        has_session = exchange.session is not None or exchange.config.sessions.find_id(exchange)
+        has_session = exchange.answer.session is not None or exchange.config.sessions.find_id(exchange)
         self.values = dict(exchange.opened_session()) if has_session else {}
         self.headers = exchange.headers
         self.query_string, self.sent_path = exchange.query_string, exchange.raw_path()

@@ -18,6 +18,7 @@ from micropie.http import (
     Session,
     check_size,
     format_cookie,
+    parse_cookies,
     without_prefix,
 )
 from micropie.lazily import pattern
@@ -80,7 +81,8 @@ class SessionStore:
 
     def find_id(self, exchange: Exchange) -> str | None:
         """Return the session id in a request's cookie, or None."""
-        return exchange.cookies.get(self._cookie_names[exchange.scheme == "https", exchange.root_path != ""])
+        cookies = parse_cookies(exchange.header("cookie") or "")
+        return cookies.get(self._cookie_names[exchange.scheme == "https", exchange.root_path != ""])
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""

@@ -73,7 +73,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             lent = None if length is None else wrapped_file(stream, exchange, status)
             return _Chunks(stream, exchange, status, context) if lent is None else lent
     except BaseException:
-        exchange.broken_off = True
+        exchange.answer.break_off()
         flow.close()
         perform(clean_up(exchange), exchange)
         exchange.close()
@@ -159,12 +159,12 @@ class _Chunks:
         exchange = self._exchange
         failure, self._failure = self._failure, None
         if not self._is_over:
-            exchange.broken_off = True
+            exchange.answer.break_off()
         try:
             if self._stream.claim_close():
                 self._run(close_stream, self._stream, exchange.config.settings.portal_backend)
         finally:
-            exchange.stream = None  # what makes its chunks may refer to the exchange, which would be a cycle
+            exchange.answer.begin(None)  # what makes its chunks may refer to the exchange, which would be a cycle
             if exchange.resources:
                 self._run(perform, end_resources(exchange, failure), exchange)
             if exchange.ends is not None:

@@ -18,7 +18,17 @@ import anyio
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, start_tasks
 from micropie.flow import TASK_FLOWS, clean_up
-from micropie.http import Address, Environ, Exchange, HeaderNames, Message, Scope, escaped_path, raw_path_below
+from micropie.http import (
+    Address,
+    AnswerState,
+    Environ,
+    Exchange,
+    HeaderNames,
+    Message,
+    Scope,
+    escaped_path,
+    raw_path_below,
+)
 from micropie.lazily import pattern
 from micropie.routing import config_of
 from micropie.wsgi.steps import perform
@@ -45,6 +55,7 @@ class WSGIExchange(Exchange):
 
     def __init__(self, environ: Environ) -> None:
         self.environ = environ
+        self.answer = AnswerState()
         self.method = environ["REQUEST_METHOD"]
         self.path = path = environ.get("PATH_INFO") or "/"
         if path.isascii():
@@ -56,7 +67,7 @@ class WSGIExchange(Exchange):
 
     def close(self) -> None:
         """See ``Request``; also start the functions given to ``after_response``."""
-        was_answered = self.is_answered
+        was_answered = self.answer.is_over
         super().close()
         if self.ends is not None and not was_answered:  # it has tasks
             settings = config_of(self).settings

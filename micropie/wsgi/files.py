@@ -55,7 +55,7 @@ class _FilePart:
 
     def _aborted(self, error: Exception) -> None:
         """Note and log that the body broke off."""
-        self._exchange.broken_off = True
+        self._exchange.answer.break_off()
         self._exchange.log_failure(f"{self._exchange.label} failed after its head was sent: aborted", error)
 
 

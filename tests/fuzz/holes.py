@@ -268,5 +268,5 @@ def _with_secret(secret: str) -> Any:
     scope = http_scope("POST", "/", headers=[(b"host", b"testserver"), (b"cookie", b"csrf_token=" + secret.encode())])
     request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
     request._exchange.config = _keeper()[0]._micropie.compiled().config
-    request._exchange.session = Session()
+    request._exchange.answer.keep_session(Session())
     return request

@@ -43,7 +43,7 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
         "form_fields": None,
         "document": None,
         "parse": None,
-        "session": {"user": "Ann"},
+        "answer": SimpleNamespace(session={"user": "Ann"}),
         "opened_session": lambda: {"user": "Ann"},
         "scheme": "https",
         "client": Address("192.0.2.1", 80),

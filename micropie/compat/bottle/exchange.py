@@ -212,8 +212,10 @@ def _native(exchange: Exchange, body: object) -> Answer:
         headers, content_type, length = ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         if isinstance(body, bytes):
             return EncodedAnswer((status, content_type, len(body), headers, body, None))
-        if native.session is None and native.pending is None and not config_of(native).middlewares:
-            native.stream = stream = Stream(body)
+        made = native.answer
+        if made.session is None and made.response is None and not config_of(native).middlewares:
+            stream = Stream(body)
+            made.begin(stream)
             stream.first = next(body.items)  # which has been fetched
             return EncodedAnswer((status, content_type, length, headers, b"", stream))
     if not body and native.method == "HEAD" and response is not None and "Content-Length" in response:

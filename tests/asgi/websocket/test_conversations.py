@@ -622,7 +622,7 @@ def test_what_is_to_be_done_after_the_response_is_done_when_it_is_over(
     done: list[object] = []
 
     async def afterwards(ws: WebSocket) -> None:
-        done.append((micropie.request.path, ws.closed, micropie.request._exchange.is_answered))
+        done.append((micropie.request.path, ws.closed, micropie.request._exchange.answer.is_over))
 
     async def handler(ws: WebSocket) -> None:
         micropie.request.after_response(afterwards, ws)

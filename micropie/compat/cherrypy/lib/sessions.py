@@ -504,7 +504,7 @@ class BackendSession(Session):
 
     def save(self) -> None:
         """Store it, if old pages, native hooks or both have used it, and unlock it."""
-        native = None if self.store is None else current.get()._exchange.session
+        native = None if self.store is None else current.get()._exchange.answer.session
         if native is not None and native.changed:
             self._loaded_data()
         super().save()

@@ -1,0 +1,95 @@
+"""``AnswerState``: the answer to one request, from the first thing that is set for it until it is over."""
+
+from __future__ import annotations
+
+from micropie.http.response import BODIES, Answer, Response, as_response
+from micropie.http.session import Session, UnopenedSession
+from micropie.http.types import ChunkedBody
+
+
+class AnswerState:
+    """What the framework keeps of an answer. Its methods alone change it."""
+
+    response: Response | None = None
+    """The one response, which is ``self.response``; None as long as nothing is set."""
+    stream: ChunkedBody | None = None
+    """The body in chunks, for the driver to close if nothing else does."""
+
+    session: Session | None = None
+    is_without_session = False
+    """Whether neither the handler nor a hook needs the session, so that no backend was asked for it."""
+    csrf_secret: str | None = None
+    """That was made for a client without a session."""
+    csrf_salt: str | None = None
+    """Of the token that the answer shows; None if it shows none."""
+
+    # For functions of ``on_close``.
+    status: int | None = None
+    length: int | None = None
+    is_broken_off = False
+    is_over = False
+    """Whether the answer is over and functions of ``after_response`` run."""
+
+    def pour(self, result: object) -> Response:
+        """Make the response that of a handler's result, with what was set before, and return it."""
+        response = self.response
+        if response is None:
+            self.response = response = Response()
+        if type(result) in BODIES:  # as most results are
+            response.body = result
+            return response
+        return as_response(result, response)
+
+    def replace(self, response: Response | None) -> Response | None:
+        """Put another response, or none, in the place of the one that is returned."""
+        replaced, self.response = self.response, response
+        return replaced
+
+    def keep_headers(self, is_expected: bool) -> None:
+        """Keep for the answer to an expected exception the headers, but those that describe another body."""
+        pairs = self.response.pairs if self.response is not None and is_expected else ()
+        kept = [pair for pair in pairs if not pair[0].lower().startswith("content-")]
+        self.response = Response(headers=kept) if kept else None
+
+    def begin(self, stream: ChunkedBody | None) -> None:
+        """Send the body in these chunks, or in one piece."""
+        self.stream = stream
+
+    def end(self, answer: Answer) -> None:
+        """Note status and length, which are known now."""
+        self.status = None if self.is_broken_off else answer[0]
+        self.length = answer[2]
+
+    def break_off(self) -> None:
+        """Note that the client does not get the answer, or not all of it."""
+        self.is_broken_off = True
+
+    def close(self) -> None:
+        """End the answer: from now on the session can't be changed."""
+        self.is_over = True
+        if self.session is not None:
+            self.session.seal()
+
+    # -- the session -------------------------------------------------------------------------------------------------
+
+    def keep_session(self, session: Session | None) -> None:
+        """Make this the session of the request."""
+        self.session = session
+
+    def take_session(self) -> Session | None:
+        """Return the session, and keep none: it is saved once, and an error's answer must not try that again."""
+        session, self.session = self.session, None
+        return session
+
+    def need_no_session(self) -> None:
+        """Leave the session in its backend."""
+        self.is_without_session = True
+
+    def leave_session_unopened(self) -> None:
+        """Show an empty session until the backend is asked."""
+        self.session = UnopenedSession()
+
+    def make_csrf_token(self, secret: str | None, salt: str | None) -> None:
+        """Keep the secret that a visitor gets by a cookie, or the salt of the token that the answer shows."""
+        self.csrf_secret = secret or self.csrf_secret
+        self.csrf_salt = salt or self.csrf_salt
