@@ -42,7 +42,7 @@ _FLOAT = pattern(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 def match_text(text: str) -> tuple[str] | None:
     # Where text stands before a wildcard, its value may lead up although the segment does not: ``/v<name>``, "v../x".
-    return None if leads_up(text) else (text,)
+    return None if ".." in text and leads_up(text) else (text,)
 
 
 class Wildcard(NamedTuple):
