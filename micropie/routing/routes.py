@@ -126,9 +126,9 @@ class Route(RouteInfo):
         if placement is not None:
             check_placement(function, placement, name, self.reads_body)
         placement = placement or config.settings.run_in
-        self.step_kind = _step_kind(function, blocking, placement)
-        self.limited_step_kind = _step_kind(function, HANDLER, placement)
-        self.is_pooled = placement == PROCESS and self.step_kind is not AWAIT and not _is_async_generator(function)
+        kind, is_async = _step_kind(function, placement)
+        self.step_kind, self.limited_step_kind = blocking if kind is HANDLER else kind, kind
+        self.is_pooled = placement == PROCESS and not is_async
         if self.is_pooled:
             self.is_special = True
             if self.providers:
@@ -199,19 +199,14 @@ def _plan(
     return plan, providers, parameter
 
 
-def _is_async_generator(function: Callable[..., object]) -> bool:
-    *_, inner = layers(function)
-    return inspect.isasyncgenfunction(inner)
-
-
-def _step_kind(function: Callable[..., object], blocking: Kind, placement: str) -> Kind:
-    """Return how to run a handler in this process: AWAIT, INLINE, or ``blocking`` for a ``def`` that may block."""
+def _step_kind(function: Callable[..., object], placement: str) -> tuple[Kind, bool]:
+    """Return how to run a handler in this process, AWAIT, INLINE, or HANDLER where it may block; whether it is async."""
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
-        return AWAIT
+        return AWAIT, True
     # Calling a generator function runs none of its code, so it needs no thread; its chunks get one.
-    is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
-    return INLINE if is_generator or placement == LOOP else blocking
+    is_async = inspect.isasyncgenfunction(inner)
+    return (INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER), is_async
 
 
 def mentions(function: Callable[..., object], name: str) -> bool:
