@@ -11,10 +11,21 @@ from typing import Any
 
 from micropie.app import App
 from micropie.debug import may_see_debug_pages
-from micropie.errors import HTTPError, SetupError
+from micropie.errors import SetupError
 from micropie.execution import HANDLER, Kind, current, layers
 from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
-from micropie.routing import NATIVE, Config, Function, Handover, OutsideRoute, RouteMatch, Settings, Site, marks_above
+from micropie.routing import (
+    NATIVE,
+    Config,
+    Function,
+    Handover,
+    OutsideRoute,
+    Refusal,
+    RouteMatch,
+    Settings,
+    Site,
+    marks_above,
+)
 from micropie.tree import Node, Tree
 
 
@@ -27,24 +38,18 @@ class CarryingSite(Site):
         self.inner = inner
         self.finds_native = inner.has_mounts or bool(inner.router.entries())
 
-    def find_native(self, request: Request, path: str) -> RouteMatch | Handover | None:
+    def find_native(self, request: Request, path: str) -> RouteMatch | Handover | Refusal | None:
         """Return the native route or mount of a request. None, and ``request.path`` is ``path``, if there is none.
 
         Only to be called if ``finds_native``.
         """
-        try:
-            return self.inner.find(request)
-        except HTTPError:
-            if self.inner.config_of(request) is not self.config:  # an application inside has refused it
-                raise
+        found = self.inner.find(request)
+        if type(found) is not Refusal or found.config is not self.config:  # an application inside has refused it
+            return found
         request.path = path
         return None
 
-    def config_of(self, request: Request) -> Config:
-        """See ``Site``."""
-        return self.inner.config_of(request)
-
-    def find_socket(self, request: Request) -> RouteMatch | Handover:
+    def find_socket(self, request: Request) -> RouteMatch | Handover | Refusal:
         """See ``Site``."""
         return self.inner.find_socket(request)
 

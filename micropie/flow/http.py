@@ -59,6 +59,7 @@ from micropie.routing import (
     NO_VALUES,
     Config,
     Handover,
+    Refusal,
     Route,
     Site,
     config_of,
@@ -149,21 +150,19 @@ def _find(
     If there is no route, the last value takes its place: a mounted application that answers by itself, or the
     exception to raise once hooks have seen the request. Where there are none, it is raised now.
     """
-    exchange, refusal = request._exchange, None
-    try:
-        found = site.find(request)
-    except Exception as error:
-        exchange.config = config = site.config_of(request)
-        if config.settings.debug:
+    exchange = request._exchange
+    exchange.config = site.config  # for an error of the search itself
+    found = site.find(request)
+    if type(found) is Refusal:
+        error, exchange.config = found
+        if found.config.settings.debug:
             exchange.list_routes = site.entries
-        refusal = site.refusal(request, error)
-    if refusal is not None:
         try:
-            if config.middlewares or config.sessions.opens_ahead:
-                return config, None, (), {}, refusal
-            raise refusal
+            if found.config.middlewares or found.config.sessions.opens_ahead:
+                return found.config, None, (), {}, error
+            raise error
         finally:
-            del refusal
+            del error, found
     if type(found) is Handover:
         exchange.config = found.config
         return found.config, None, (), {}, found

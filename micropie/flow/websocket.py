@@ -26,7 +26,7 @@ from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, 
 from micropie.flow.resources import close_resources, end_resources, open_resources
 from micropie.http import Answer, Response, WebSocketRequest, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
-from micropie.routing import Config, Handover, RouteMatch, Site, config_of
+from micropie.routing import Config, Handover, Refusal, RouteMatch, Site, config_of
 
 Value = TypeVar("Value")
 
@@ -47,10 +47,8 @@ def found_socket(site: Site, request: WebSocketRequest) -> RouteMatch | Handover
     to answer.
     """
     request._exchange.config = site.config
-    try:
-        return site.find_socket(request)
-    except HTTPError as error:
-        return error
+    found = site.find_socket(request)
+    return found.error if type(found) is Refusal else found
 
 
 def converse(found: RouteMatch | HTTPError, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:

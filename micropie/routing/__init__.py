@@ -65,7 +65,7 @@ from micropie.routing.providers import (
     in_place_of,
     name_of,
 )
-from micropie.routing.router import NO_VALUES, RouteMatch
+from micropie.routing.router import NO_VALUES, Refusal, RouteMatch
 from micropie.routing.routes import (
     Route,
     RouteEntry,
@@ -83,9 +83,9 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 __all__ = [
     "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES", "WILDCARD",
     "Asking", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
-    "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Registrations", "Route", "RouteEntry",
-    "RouteMark", "RouteMatch", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site", "check_error_key",
-    "check_middlewares",
+    "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Refusal", "Registrations", "Route",
+    "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site",
+    "check_error_key", "check_middlewares",
     "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",
     "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
     "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size", "max_data_size", "mentions", "name_of",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import FunctionType
 from typing import Any, TypeAlias
 
 from micropie.errors import HTTPError, ResponseError, SetupError, takes
@@ -103,6 +104,9 @@ def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> 
     ``functools.wraps`` copies the mark to the function that it makes. A decorator without it makes one that has the
     handler in a variable, where a mark would be overlooked.
     """
+    undecorated = getattr(function, "__func__", function)
+    if type(undecorated) is FunctionType and undecorated.__closure__ is None and not undecorated.__dict__:
+        return []
     for layer in layers(function):
         if hasattr(layer, HOLDS):
             name = _name_of(getattr(layer, HOLDS))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from micropie.errors import SetupError, logger
 from micropie.execution import HANDLER, INLINE, Kind, Threads, layers
-from micropie.http import quoted_address
+from micropie.http import quoted_address, split_host
 from micropie.mounts import APP, Mount
 from micropie.routing.checks import check_middlewares, marks_above, with_marks
 from micropie.routing.config import Config, Registrations
@@ -38,7 +38,7 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     site = others = _compiled(root, config, blocking, hosts)
     if root.hosts:
         hosts += [(host, site) for host in root.hosts]
-        others = Site(config, Router(config).freeze(), Router(config).freeze())
+        others = Site(config, Router(config), Router(config))
     return HostSite(hosts, others) if hosts else site
 
 
@@ -55,7 +55,9 @@ def _compiled(registered: Registrations, config: Config, blocking: Kind, hosts: 
     routers = Router(config), Router(config)
     compiler = _Compiler(blocking, config, (routers[0].root, routers[1].root), hosts)
     compiler.compile(registered)
-    return Site(config, routers[0].freeze(), routers[1].freeze(), compiler.mounted)
+    has_short_cuts = not split_host(config.prefix)[1]
+    router, sockets = (router.freeze(has_short_cuts) for router in routers)
+    return Site(config, router, sockets, compiler.mounted)
 
 
 @dataclass(slots=True)
@@ -116,15 +118,15 @@ class _Compiler:
         name = self.config.scope + name
         route = Route(function, name, self.config, mark, path, self.blocking)
         if segment == "default":
-            node.default.add(route.as_fallback())
+            node.default = route.as_fallback()
             return
         if segment == "index":
-            node.resource.add(route)
+            node.add(route)
             if route.most_segments:
-                node.index.add(route.as_fallback())
+                node.index = route.as_fallback()
         named = node.child(segment)
-        named.resource.add(route)
-        named.arguments.add(route)
+        named.add(route)
+        named.arguments = route
         self.config.names.add(name, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket)
 
     def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
@@ -141,7 +143,7 @@ class _Compiler:
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path, self.blocking)
-        self.nodes[mark.takes_socket].descend(pattern).resource.add(route)
+        self.nodes[mark.takes_socket].descend(pattern).add(route)
 
     def _add_child(self, name: str, registered: Registrations) -> None:
         outer = self.config

@@ -42,7 +42,7 @@ _FLOAT = pattern(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 def match_text(text: str) -> tuple[str] | None:
     # Where text stands before a wildcard, its value may lead up although the segment does not: ``/v<name>``, "v../x".
-    return None if leads_up(text) else (text,)
+    return None if ".." in text and leads_up(text) else (text,)
 
 
 class Wildcard(NamedTuple):
@@ -91,11 +91,13 @@ class Segment:
         self.text = None
         self.is_path = any(wildcard.rule == "path" for wildcard in wildcards)
         self.key = (*literals, *(wildcard.rule for wildcard in wildcards))
-        first, *between, last = map(re.escape, literals)
-        self._parts = pattern(f"(?s:{first}{''.join(f'(?>(.+?){one})' for one in between)}(.+){last})")
-        literal_length = sum(map(len, literals))
-        self.rank = (-literal_length, max(wildcard.rank for wildcard in wildcards))
-        self.match: Match = self._match_parts if literal_length else wildcards[0].match
+        self.rank = (-sum(map(len, literals)), max(wildcard.rank for wildcard in wildcards))
+        self.match: Match = wildcards[0].match
+        self._parts: re.Pattern[str] | None = None
+        if any(literals):
+            first, *between, last = map(re.escape, literals)
+            self._parts = pattern(f"(?s:{first}{''.join(f'(?>(.+?){one})' for one in between)}(.+){last})")
+            self.match = self._match_parts
 
     def _match_parts(self, text: str) -> tuple[object, ...] | None:
         values: tuple[object, ...] = ()
@@ -108,6 +110,8 @@ class Segment:
 
     def split(self, text: str) -> Sequence[str]:
         """Return the texts of the wildcards, none if the literal text is not there."""
+        if self._parts is None:  # one wildcard with nothing around it
+            return (text,) if text else ()
         found = self._parts.fullmatch(text)
         return found.groups() if found is not None else ()
 

@@ -2,8 +2,8 @@
 
 Each ``Node`` of the tree stands for one segment of a path, each way from the root for the beginning of a path. A
 method's name, an application's name and the literal text of an explicit route are the same kind of thing here: a key of
-``literals``. Wildcards of explicit routes are ``branches``. The ``resource`` of a node answers a path that ends there;
-a handler found by its name, ``default`` and ``index`` also take the segments that follow as arguments.
+``literals``. Wildcards of explicit routes are ``branches``. The ``routes`` of a node answer a path that ends there; a
+handler found by its name, ``default`` and ``index`` also take the segments that follow as arguments.
 
 The most specific route wins, whatever the order of definition. The search goes down the tree and tries, at each node:
 
@@ -27,8 +27,9 @@ No attribute of an object is ever looked up by a name that a client sent.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias, final
 
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.http import DOTS_AND_EMPTY
@@ -45,71 +46,75 @@ NO_VALUES: Mapping[str, object] = {}
 _SURPLUS = ""  # among the methods that were refused: a handler by name takes fewer arguments than the path has
 
 
-class Resource:
-    """The handlers of one path: ``routes`` by method.
-
-    A route that states its methods comes before the one that states none and answers those of the setting. GET's
-    handler also answers HEAD. ``most_segments``: how many further segments of a path one of them takes as arguments.
+@final
+class Refusal(NamedTuple):
+    """The result of a search that finds no route: the error to answer, and the config of the deepest application that
+    the path leads into.
     """
 
-    def __init__(self) -> None:
-        self._added: dict[str, Route] = {}  # by stated method, "" for the one that states none
-        self.routes: dict[str, Route] = {}
-        self.most_segments = 0
+    error: HTTPError
+    config: Config
 
-    def add(self, route: Route) -> None:
-        """Add a route. Raises ``SetupError`` if two routes would answer the same requests."""
-        methods = route.methods or ("",)
-        taken = [method for method in methods if method in self._added]
-        if taken:
-            clash, other = f"{', '.join(taken)} {route.pattern}".lstrip(), self._added[taken[0]]
-            raise SetupError(f"{clash} is answered by both {other} and {route}: give one of them another path")
-        self._added |= dict.fromkeys(methods, route)
-        stated = {**self._added}
-        any_route = stated.pop("", None)
-        others = dict.fromkeys(any_route.config.settings.methods, any_route) if any_route is not None else {}
-        self.routes = {**others, **stated}
-        if "GET" in self.routes and "HEAD" not in stated:
-            self.routes["HEAD"] = self.routes["GET"]
-        self.most_segments = max(self.most_segments, route.most_segments)
 
-    def pick(self, method: str, refused: set[str], count: int = 0) -> Route | None:
-        """Return the route for a method and ``count`` further segments, or add the methods that a 405 names to
-        ``refused``.
-        """
-        route = self.routes.get(method)
-        if route is not None and count <= route.most_segments:
-            return route
-        others = {other for other, one in self.routes.items() if count <= one.most_segments}
-        refused |= {*others, "OPTIONS"} if others else {_SURPLUS}
-        return None
+_ONE_SEGMENT = sys.maxsize  # of wildcards that match no more
 
 
 class _Branch(NamedTuple):
-    """The way to ``node`` by a segment with wildcards; ``tail`` is how many segments follow a ``path`` wildcard."""
+    """The way to ``node`` by a segment with wildcards.
+
+    ``tail``: how many segments follow the ``path`` wildcard in it, or ``_ONE_SEGMENT``.
+    """
 
     rank: tuple[int, ...]
     match: Match
-    tail: int | None  # None for a single segment
+    tail: int
     node: Node
 
 
 class Node:
     """A place in the tree.
 
-    ``config``: that of the application whose path ends here, None at any other place. ``resource`` answers the path
-    that ends here. ``arguments`` is the handler that this place is named after, ``default`` and ``index`` are those of
-    the application; they take the segments that follow. ``branches`` are sorted when the tree is complete.
+    ``config``: that of the application whose path ends here, None at any other place. ``routes`` answer the path that
+    ends here, by method; until the tree is complete by stated method, "" for the route that states none. ``arguments``
+    is the route of the handler that this place is named after, ``default`` and ``index`` are those of the application;
+    they take the segments that follow. ``ways``: these and the branches when the tree is complete, the last to try
+    first.
     """
+
+    __slots__ = ("arguments", "branches", "config", "default", "index", "literals", "routes", "ways")
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config
         self.literals: dict[str, Node] = {}
-        self.resource = Resource()
-        self.arguments = Resource()
-        self.default = Resource()
-        self.index = Resource()
         self.branches: dict[Hashable, _Branch] = {}
+        self.routes: dict[str, Route] = {}
+        self.arguments: Route | None = None
+        self.default: Route | None = None
+        self.index: Route | None = None
+        self.ways: Sequence[_Branch | Route] = ()
+
+    def add(self, route: Route) -> None:
+        """Add a route for the path that ends here. Raises ``SetupError`` if two would answer the same requests."""
+        methods = route.methods or ("",)
+        taken = [method for method in methods if method in self.routes]
+        if taken:
+            clash, other = f"{', '.join(taken)} {route.pattern}".lstrip(), self.routes[taken[0]]
+            raise SetupError(f"{clash} is answered by both {other} and {route}: give one of them another path")
+        self.routes |= dict.fromkeys(methods, route)
+
+    def complete(self) -> None:
+        """Sort the ways on, and state the methods of the route that states none: what the others leave of its own.
+
+        GET's handler also answers HEAD.
+        """
+        branches = sorted(self.branches.values(), key=lambda branch: branch.rank)  # of two alike the first comes first
+        takers = (self.index, self.default, self.arguments)
+        self.ways = (*(taker for taker in takers if taker is not None), *reversed(branches))
+        others, states_head = self.routes.pop("", None), "HEAD" in self.routes
+        if others is not None:
+            self.routes = {**dict.fromkeys(others.answers, others), **self.routes}
+        if "GET" in self.routes and not states_head:
+            self.routes["HEAD"] = self.routes["GET"]
 
     def child(self, text: str) -> Node:
         """Return the node that literal text leads to."""
@@ -119,19 +124,47 @@ class Node:
 
     def descend(self, pattern: Pattern) -> Node:
         """Return the node that a pattern leads to."""
-        node = self
-        for following, segment in zip(reversed(range(len(pattern.segments))), pattern.segments, strict=True):
+        node, following = self, len(pattern.segments)
+        for segment in pattern.segments:
+            following -= 1
             if segment.text is not None:
                 node = node.child(segment.text)
                 continue
-            tail = following if segment.is_path else None
+            tail = following if segment.is_path else _ONE_SEGMENT
             key = segment.key, tail
             if key not in node.branches:
                 # A longer tail is more text to compare, so it comes first.
-                rank = (0, *segment.rank) if tail is None else (1, *segment.rank, -tail)
+                rank = (segment.is_path, *segment.rank, -tail)
                 node.branches[key] = _Branch(rank, segment.match, tail, Node())
             node = node.branches[key].node
         return node
+
+    def answers(self, route: Route, method: str, segments: Sequence[str], depth: int, refused: set[str]) -> bool:
+        """Return whether a route of this place takes ``segments[depth:]`` as arguments, or add its methods to
+        ``refused``.
+        """
+        takes_all = len(segments) - depth <= route.most_segments
+        if route is not self.arguments:
+            child = self.literals.get(segments[depth]) if depth < len(segments) else None
+            leads_inside = child is not None and child.config is not None
+            if refused or not takes_all or (leads_inside and route is self.index):
+                return False
+        if takes_all and method in route.answers:
+            return True
+        refused.update(route.answers if takes_all else (_SURPLUS,))
+        return False
+
+    def takers(self) -> Mapping[str, Route]:
+        """Return the routes, by method, that take one more segment of any text if nothing more specific can be there.
+
+        For a place in a tree that is complete.
+        """
+        if self.literals or not self.ways:
+            return {}
+        first = self.ways[-1]
+        if isinstance(first, _Branch):
+            return first.node.routes if first.match is match_text and first.tail in (0, _ONE_SEGMENT) else {}
+        return dict.fromkeys(first.answers, first) if first is self.arguments else {}
 
 
 class Router:
@@ -143,125 +176,77 @@ class Router:
     """
 
     def __init__(self, config: Config) -> None:
+        self.config = config
         self.root = Node(config)
+        self.has_routes = False
         self.has_fallbacks = False  # whether an application is mounted at the root of one in the tree
         self.exact: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
 
-    def freeze(self) -> Self:
-        """Prepare for the search, when the tree is complete: sort the ways from each node, fill the short cuts."""
-        nodes: list[tuple[str | None, Node]] = [("", self.root)]  # with their paths, None where no short cut leads
-        while nodes:
-            path, node = nodes.pop()
-            self.has_fallbacks = self.has_fallbacks or (node.config is not None and node.config.fallback is not None)
-            node.branches = dict(sorted(node.branches.items(), key=lambda item: item[1].rank))
-            nodes += [(None, branch.node) for branch in node.branches.values()]
-            for text, child in node.literals.items():
-                is_cut = path is None or "/" in text or "\0" in text or text in DOTS_AND_EMPTY
-                nodes.append((None if is_cut else f"{path}/{text}", child))
-            if path is not None:
-                self._add_short_cuts(path, node)
+    def freeze(self, has_short_cuts: bool) -> Self:
+        """Prepare for the search, when the tree is complete."""
+        nodes = [self.root]
+        for node in nodes:  # the list grows in the loop
+            node.complete()
+            nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
+        self.has_routes = any(node.routes or node.default is not None for node in nodes)
+        self.has_fallbacks = any(node.config is not None and node.config.fallback is not None for node in nodes)
+        if has_short_cuts:
+            self._add_short_cuts()
         return self
 
-    def _add_short_cuts(self, path: str, node: Node) -> None:
-        taker: Resource | None = node.arguments  # of one more segment, if nothing more specific can be there
-        if node.branches:
-            first = next(iter(node.branches.values()))
-            taker = first.node.resource if first.match is match_text and not first.tail else None
-        for method in METHODS:
-            route = node.resource.routes.get(method)
-            if route is not None:
+    def _add_short_cuts(self) -> None:
+        places = [("", self.root)]
+        for path, node in places:  # the list grows in the loop
+            for method, route in node.routes.items():
                 self.exact[method][path or "/"] = route
-            route = taker.routes.get(method) if taker is not None and not node.literals else None
-            if route is not None and (route.most_segments or route.by_position):
-                self.below[method][path] = route
+            for method, route in node.takers().items():
+                if route.most_segments or route.by_position:
+                    self.below[method][path] = route
+            for text, child in node.literals.items():
+                if "/" not in text and "\0" not in text and text not in DOTS_AND_EMPTY:
+                    places.append((f"{path}/{text}", child))
 
-    def find(self, method: str, segments: Sequence[str]) -> RouteMatch:
-        """Return the route for decoded segments. Raises 404 and 405."""
+    def find(self, method: str, segments: Sequence[str]) -> RouteMatch | Refusal:
+        """Return the route for decoded segments, or the refusal by a 404 or a 405."""
+        count, config = len(segments), self.config
         refused: set[str] = set()
-        found = _walk(self.root, 0, (), segments, method, refused)
-        if found is not None:
-            return found
+        # The ways to try, the next one last: from a node, which one, the segments before it, their wildcards' values.
+        ways: list[tuple[Node, _Branch | Route | None, int, tuple[object, ...]]] = [(self.root, None, 0, ())]
+        while ways:
+            node, way, depth, values = ways.pop()
+            if way is None and depth == count and method in node.routes:
+                route = node.routes[method]
+                named = {} if route.by_position else dict(zip(route.wildcards, values, strict=True))
+                return route, () if named else [*values], named
+            if way is None:
+                config = node.config or config
+                for one in node.ways:
+                    ways.append((node, one, depth, values))  # noqa: PERF401 - a comprehension is a call
+                if depth == count:
+                    refused.update(node.routes)
+                elif segments[depth] in node.literals:
+                    ways.append((node.literals[segments[depth]], None, depth + 1, values))
+            elif isinstance(way, _Branch):
+                end = max(depth + 1, count - way.tail)
+                text = "/".join(segments[depth:end])
+                if text and (more := way.match(text)) is not None:
+                    ways.append((way.node, None, end, values + more))
+            elif node.answers(way, method, segments, depth, refused):
+                return way, segments[depth:], NO_VALUES
         refused.discard(_SURPLUS)
-        raise MethodNotAllowed(refused) if refused else HTTPError(404)
+        return Refusal(MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404), config)
 
     def entries(self) -> list[RouteEntry]:
         """Return every route once, with the methods that it answers, in the order of its path."""
         entries: dict[int, RouteEntry] = {}
         nodes = [self.root]
-        while nodes:
-            node = nodes.pop()
+        for node in nodes:  # the list grows in the loop
             nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
-            for resource in (node.resource, node.default):
-                for method, route in resource.routes.items():
-                    entry = entries.setdefault(id(route), RouteEntry(route, [], resource is node.default))
+            default = {} if node.default is None else dict.fromkeys(node.default.answers, node.default)
+            for routes in (node.routes, default):
+                for method, route in routes.items():
+                    entry = entries.setdefault(id(route), RouteEntry(route, [], routes is default))
                     if method not in entry.methods:  # ``index`` answers at two places
                         entry.methods.append(method)
         return sorted(entries.values(), key=lambda entry: (entry.route.pattern, entry.methods))
-
-    def config_of(self, segments: Sequence[str]) -> Config:
-        """Return the config of the deepest application that a path leads into."""
-        node = self.root
-        for segment in segments:
-            child = node.literals.get(segment)
-            if child is None or child.config is None:
-                break
-            node = child
-        assert node.config is not None  # noqa: S101
-        return node.config
-
-
-def _walk(
-    node: Node, depth: int, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
-) -> RouteMatch | None:
-    """Return the best route from ``node`` on for ``segments[depth:]``, or None.
-
-    ``values`` are those of the wildcards on the way to ``node``. The methods of routes that fit the path but not the
-    method are added to ``refused``.
-    """
-    child = None
-    found: RouteMatch | None = None
-    if depth == len(segments):
-        route = node.resource.pick(method, refused) if node.resource.routes else None
-        if route is not None:
-            named = {} if route.by_position else dict(zip(route.wildcards, values, strict=True))
-            found = route, () if named else [*values], named or NO_VALUES
-    else:
-        child = node.literals.get(segments[depth])
-        found = _walk(child, depth + 1, values, segments, method, refused) if child is not None else None
-        if found is None and node.branches:
-            found = _walk_branches(node, depth, values, segments, method, refused)
-        if found is None and node.arguments.routes:
-            route = node.arguments.pick(method, refused, len(segments) - depth)
-            found = (route, segments[depth:], NO_VALUES) if route is not None else None
-    if found is None and (node.default.routes or node.index.routes):
-        found = _fall_back(node, child, depth, segments, method, refused)
-    return found
-
-
-def _walk_branches(
-    node: Node, depth: int, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
-) -> RouteMatch | None:
-    """Do the part of ``_walk`` for wildcards, if at least one segment is left."""
-    for _, match, tail, branch in node.branches.values():
-        end = depth + 1 if tail is None else len(segments) - tail
-        if end > depth:
-            more = match(segments[depth] if tail is None else "/".join(segments[depth:end]))
-            if more is not None:
-                found = _walk(branch, end, values + more, segments, method, refused)
-                if found is not None:
-                    return found
-    return None
-
-
-def _fall_back(
-    node: Node, child: Node | None, depth: int, segments: Sequence[str], method: str, refused: set[str]
-) -> RouteMatch | None:
-    """Do the last part of ``_walk``: ``default`` and ``index``. ``child`` is where the next segment leads."""
-    leads_inside = child is not None and child.config is not None
-    for resource in (node.default,) if leads_inside else (node.default, node.index):
-        if resource.routes and not refused and len(segments) - depth <= resource.most_segments:
-            route = resource.pick(method, refused, len(segments) - depth)
-            if route is not None:
-                return route, segments[depth:], NO_VALUES
-    return None

@@ -67,6 +67,7 @@ class Route(RouteInfo):
 
     ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many arguments of the path are
     complete as they are, without ``bind``; -1 if none ever are. ``takes_body`` and ``most_segments``: see ``Plan``.
+    ``methods``: those that it states, ``answers``: those that it answers where no other route states them.
     ``mentions_session``: the code of a handler of WebSockets names ``session``. ``has_warned``: the log says already
     that GET changed the session here.
     """
@@ -82,28 +83,29 @@ class Route(RouteInfo):
     ) -> None:
         self.name = name
         self.has_warned = False
-        takes_socket = mark.takes_socket
+        takes_socket, marks = mark.takes_socket, _marks_on(function)
         self.mentions_session = takes_socket and mentions(function, "session")
-        self.config = config
-        sizes = {name: _mark(function, f"__micropie_{name}__") for name in ("max_body_size", "max_data_size")}
-        stated = {name: size for name, size in sizes.items() if size is not None}
-        if stated:  # in a config for this route: a request then has one limit to look at
-            self.config = config.changed(stated)
+        stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}
+        # A config for this route: a request then has one limit to look at.
+        self.config = config.changed(stated) if stated else config
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
-        self.plan, self.providers = _plan(function, name, takes_socket, config)
-        stated_model = getattr(_mark(function, "__micropie_description__"), "response_model", None)
+        self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
+        stated_model = getattr(marks.get("__micropie_description__"), "response_model", None)
         self.result_filter = None if takes_socket else result_filter(self.plan.function, stated_model)
         self.is_special = bool(self.providers) or self.result_filter is not None
         if self.result_filter is not None:
             encoders = dict.fromkeys(self.result_filter.bodies, config.dumps)
             self.config = self.config.changed(body_encoders=self.config.body_encoders | encoders)
         self.methods = mark.methods
+        self.answers = (*(mark.methods or config.settings.methods),)
+        if "GET" in self.answers and "HEAD" not in self.answers:
+            self.answers += ("HEAD",)
         self.pattern = pattern
         self.call: Any = self.plan.call
         self.bind = self.plan.bind
         self.takes_body = self.plan.takes_body
         self.plain_args = self.plan.plain_args()
-        providers_take_body = body_parameter(None, self.providers) is not None
+        providers_take_body = any(one.plan.body_parameter is not None for one in self.providers)
         if providers_take_body:
             self.takes_body, self.plain_args = lambda segments, values: True, -1
         self.most_segments = self.plan.most_segments
@@ -118,15 +120,15 @@ class Route(RouteInfo):
             converted = [wildcard.is_converted for wildcard in wildcards]
             if self.by_position and converted and not providers_take_body:
                 self.plain_args = self.plan.plain_args(converted)
-        self.reads_body: bool | Literal["ahead"] = _mark(function, "__micropie_reads_body__", False)
-        self.needs_session: bool = _mark(function, "__micropie_needs_session__", True)
-        placement = _mark(function, MARK)
+        self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
+        self.needs_session: bool = marks.get("__micropie_needs_session__", True)
+        placement = marks.get(MARK)
         if placement is not None:
             check_placement(function, placement, name, self.reads_body)
         placement = placement or config.settings.run_in
-        self.step_kind = _step_kind(function, blocking, placement)
-        self.limited_step_kind = _step_kind(function, HANDLER, placement)
-        self.is_pooled = placement == PROCESS and self.step_kind is not AWAIT and not _is_async_generator(function)
+        kind, is_async = _step_kind(function, placement)
+        self.step_kind, self.limited_step_kind = blocking if kind is HANDLER else kind, kind
+        self.is_pooled = placement == PROCESS and not is_async
         if self.is_pooled:
             self.is_special = True
             if self.providers:
@@ -138,7 +140,6 @@ class Route(RouteInfo):
             check_placement(function, PROCESS, name, self.reads_body)
             takes_keywords = self.plan.call is not self.plan.function  # else ``call`` is the function itself
             self.call = name_of(function, name)._replace(takes_keywords=takes_keywords)
-        parameter = body_parameter(self.plan, self.providers)
         if self.reads_body and parameter is not None:
             raise SetupError(
                 f"{name}: {parameter.name!r} takes {parameter.converter.expected}, but @reads_body leaves the body to "
@@ -166,20 +167,21 @@ class RouteEntry(NamedTuple):
     is_default: bool
 
 
-def body_parameter(plan: Plan | None, providers: Sequence[Provider]) -> BoundParameter | None:
+def body_parameter(plan: Plan, providers: Sequence[Provider]) -> BoundParameter | None:
     """Return the first parameter of a handler or its providers that only a body can fill, or None."""
-    parameters = (one.body_parameter for one in (plan, *(provider.plan for provider in providers)) if one is not None)
-    return next((parameter for parameter in parameters if parameter is not None), None)
+    parameters = (one.body_parameter for one in (plan, *(provider.plan for provider in providers)))
+    return next(filter(None, parameters), None)
 
 
 def _plan(
     function: Callable[..., object], name: str, takes_socket: bool, config: Config
-) -> tuple[Plan, Sequence[Provider]]:
-    """Return the plan of a handler, and its providers; a ``SetupError`` names the handler and how to hide it."""
-    unwrapped = inspect.unwrap(function)
-    where = getattr(unwrapped, "__qualname__", name)
+) -> tuple[Plan, Sequence[Provider], BoundParameter | None]:
+    """Return the plan of a handler, its providers, and its first parameter that only a body can fill, or None.
+
+    A ``SetupError`` names the handler and how to hide it.
+    """
     try:
-        if takes_socket and not any(map(inspect.iscoroutinefunction, (function, unwrapped))):
+        if takes_socket and not any(map(inspect.iscoroutinefunction, (function, inspect.unwrap(function)))):
             raise SetupError("a WebSocket handler waits for messages: write async def, without yield")
         plan = Plan(function, takes_socket, config.providers, own=config.own_types)
         providers = config.providers.needed_for(one.key for one in plan.provided)
@@ -189,25 +191,22 @@ def _plan(
     except SetupError as error:
         is_hidden = hasattr(function, "__micropie_hidden__")  # a command
         hint = "" if is_hidden else "; if it is to be no handler, begin its name with _ or write @hidden above it"
+        where = getattr(inspect.unwrap(function), "__qualname__", name)
         raise SetupError(f"{where}: {error}{hint}") from None
     except ValueError:  # inspect's error for a method without a first parameter
+        where = getattr(inspect.unwrap(function), "__qualname__", name)
         raise SetupError(f"{where} has no parameter self") from None
-    return plan, providers
+    return plan, providers, parameter
 
 
-def _is_async_generator(function: Callable[..., object]) -> bool:
-    *_, inner = layers(function)
-    return inspect.isasyncgenfunction(inner)
-
-
-def _step_kind(function: Callable[..., object], blocking: Kind, placement: str) -> Kind:
-    """Return how to run a handler in this process: AWAIT, INLINE, or ``blocking`` for a ``def`` that may block."""
+def _step_kind(function: Callable[..., object], placement: str) -> tuple[Kind, bool]:
+    """Return how to run a handler in this process, AWAIT, INLINE, or HANDLER where it may block; whether it is async."""
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
-        return AWAIT
+        return AWAIT, True
     # Calling a generator function runs none of its code, so it needs no thread; its chunks get one.
-    is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
-    return INLINE if is_generator or placement == LOOP else blocking
+    is_async = inspect.isasyncgenfunction(inner)
+    return (INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER), is_async
 
 
 def mentions(function: Callable[..., object], name: str) -> bool:
@@ -219,9 +218,15 @@ def mentions(function: Callable[..., object], name: str) -> bool:
     return any(name in (*code.co_names, *code.co_varnames) for code in codes)
 
 
-def _mark(function: Any, name: str, default: object = None) -> Any:
-    """Return a decorator's mark on a function, on the function that it wraps, or on the one it is a partial of."""
-    return next((getattr(layer, name) for layer in layers(function) if hasattr(layer, name)), default)
+_SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_size")}
+
+
+def _marks_on(function: Callable[..., object]) -> dict[str, Any]:
+    """Return the marks that decorators have left on a function and on those that it wraps; the uppermost counts."""
+    marks: dict[str, Any] = {}
+    for layer in layers(function):
+        marks = getattr(layer, "__dict__", {}) | marks
+    return marks
 
 
 def route_of(exchange: Exchange) -> Route:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from posixpath import normpath
 from typing import Any, Literal, TypeAlias, final
@@ -17,7 +16,7 @@ from micropie.http import AHEAD, DOTS_AND_EMPTY, Exchange, HostTable, Request, s
 from micropie.mounts import APP, ASGI, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Config, config_of
-from micropie.routing.router import NO_VALUES, RouteMatch, Router
+from micropie.routing.router import NO_VALUES, Refusal, RouteMatch, Router
 from micropie.routing.routes import Route, RouteEntry
 from micropie.routing.settings import Settings
 
@@ -30,17 +29,21 @@ class Site:
     ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths without arguments;
     ``find`` finds all other paths, too. ``sockets`` is the separate router of WebSockets: no handler is reached by the
     other protocol. Mounts come before routes, those at an application's own root after them: ``Config.fallback``.
+    ``has_sockets``: whether a WebSocket has a route here.
     """
 
     def __init__(self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()) -> None:
         self.config, self.prefix, self.has_mounts = config, split_host(config.prefix)[1], bool(mounted)
         self.router, self.sockets = router, sockets
         self.mounted = mounted
+        self.has_sockets = sockets.has_routes
         self._depth = self.prefix.count("/")  # segments that lead here
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         self._apps = [entry for entry in mounted if isinstance(entry, Site)]
+        paths = {path for routes in router.exact.values() for path in routes} if mounted else ()
+        hidden = {path for path in paths if self._mounts.find(quote(path).encode()) is not None}
         self.exact: dict[str, dict[str | None, Route]] = {  # the short cuts that no mount hides
-            method: {path: one for path, one in routes.items() if self._mounts.find(quote(path).encode()) is None}
+            method: {path: one for path, one in routes.items() if path not in hidden}
             for method, routes in router.exact.items()
         }
 
@@ -52,87 +55,70 @@ class Site:
         """Return every route of WebSockets once."""
         return [entry for site in (self, *self._apps) for entry in site.sockets.entries()]
 
-    def find_socket(self, request: Request) -> RouteMatch | Handover:
-        """Return the route of a WebSocket, or the mounted application that serves it by itself. Raises 400 and 404."""
+    def find_socket(self, request: Request) -> RouteMatch | Handover | Refusal:
+        """Return the route of a WebSocket, or the mounted application that serves it by itself, or a refusal."""
         return self.find(request, takes_socket=True)
 
-    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover:
-        """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405.
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover | Refusal:
+        """Return the route of a request, or the mounted application that answers by itself, or a 400, 404 or 405.
 
         ``takes_socket``: of a WebSocket, which has a router of its own.
         """
-        entry = self._inside(request) if self.has_mounts else None
-        if isinstance(entry, Site):
-            return entry.find(request, takes_socket)
-        if entry is not None:
-            return entry.take_over(request, takes_socket)
+        exchange, segments = request._exchange, None
         router = self.sockets if takes_socket else self.router
-        exchange = request._exchange
-        path = exchange.literal_path
-        if path is not None and not self.prefix:
-            head, _, last = path.rpartition("/")
-            route = router.below.get(exchange.method, _NO_ROUTES).get(head)
-            if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
-                exchange.path_params = arguments = [last]
-                return route, arguments, NO_VALUES
+        found: RouteMatch | Refusal
         try:
-            found = router.find(exchange.method, exchange.segments()[self._depth :])
-        except HTTPError:
-            fallback = self._fallback(request, router) if self.router.has_fallbacks else None
-            if fallback is None:
-                raise
-            return fallback.take_over(request, takes_socket)
-        _, segments, values = found
-        exchange.path_params = [*values.values()] if values else segments
-        return found
+            inside = self._inside(request) if self.has_mounts else None
+            if inside is not None:
+                return inside.find(request, takes_socket)
+            path = exchange.literal_path
+            if path is not None and not self.prefix:
+                head, _, last = path.rpartition("/")
+                route = router.below.get(exchange.method, _NO_ROUTES).get(head)
+                if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
+                    exchange.path_params = arguments = [last]
+                    return route, arguments, NO_VALUES
+            segments = exchange.segments()[self._depth :]
+            found = router.find(exchange.method, segments)
+        except HTTPError as error:  # the path or the host is malformed
+            found = Refusal(error, self.config)
+        if type(found) is not Refusal:
+            exchange.path_params = [*found[2].values()] if found[2] else found[1]
+            return found
+        fallback = self._fallback(request, router, segments, found) if router.has_fallbacks else None
+        if fallback is not None:
+            return fallback.find(request, takes_socket)
+        is_plain = takes_socket or not self.has_sockets or "websocket" not in (exchange.header("upgrade") or "").lower()
+        if is_plain or type(self.find_socket(request)) is not tuple:
+            return found
+        return Refusal(websockets_need_asgi(), found.config)
 
     def close(self) -> None:
         """End the processes of the pools, after the shut-down of the application."""
         for config in self.config.tree:
             config.pool.close()
 
-    def refusal(self, request: Request, error: Exception) -> Exception:
-        """Return the error of a request without a route: ``error``, or 426 for a WebSocket sent as a plain request."""
-        with suppress(HTTPError):  # there is none; or the path, the host or the headers are malformed
-            wants_socket = "websocket" in (request._exchange.header("upgrade") or "").lower()
-            if wants_socket and not isinstance(self.find_socket(request), Handover):
-                return websockets_need_asgi()
-        return error
-
     def error_of(self, failure: Exception) -> Exception:
         """Return the exception to answer in the place of ``failure``, which may be of a framework that has moved in."""
         return failure
-
-    def config_of(self, request: Request) -> Config:
-        """Return the configuration of a request without a route: that of the deepest application on its path."""
-        try:
-            entry = self._inside(request) if self.has_mounts else None
-            if isinstance(entry, Site):
-                return entry.config_of(request)
-            if len(self.config.tree) == 1:
-                return self.config
-            return self.router.config_of(request._exchange.segments()[self._depth :])
-        except HTTPError:  # a path or a host that is malformed
-            return self.config
 
     def _inside(self, request: Request) -> Mounted | None:
         """Return the site inside this one that a request is for, or the route of a mount, or None."""
         return self._mounts.find(request.raw_path)
 
-    def _fallback(self, request: Request, router: Router) -> MountRoute | None:
+    def _fallback(
+        self, request: Request, router: Router, searched: Sequence[str] | None, refusal: Refusal
+    ) -> MountRoute | None:
         """Return the route of the application that is mounted at the root, for a path that has no route.
 
         None for a path that the application may take for one with a route, which may be guarded: it sees
-        ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled slashes.
+        ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled slashes. ``searched``: the segments
+        that ``refusal`` is for, None if the path is malformed.
         """
         path = normpath(unquote(request.raw_path.decode("latin-1")))
         segments = [*filter(None, path.split("/"))][self._depth :]
-        fallback: MountRoute | None = self.router.config_of(segments).fallback
-        if fallback is not None:
-            with suppress(HTTPError):
-                router.find(request.method, segments)
-                return None
-        return fallback
+        found = refusal if segments == searched else router.find(request.method, segments)
+        return found.config.fallback if type(found) is Refusal else None
 
 
 Hosts: TypeAlias = list[tuple[str, Site]]
@@ -197,13 +183,13 @@ class MountRoute(OutsideRoute):
         if mount.kind != APP:  # an isolated App asks its own checks
             self.config = with_marks(self.config, marks_above(mount.target))
 
-    def take_over(self, request: Request, takes_socket: bool) -> RouteMatch | Handover:
+    def find(self, request: Request, takes_socket: bool) -> RouteMatch | Handover | Refusal:
         """Return this route for a request below its prefix, or the mounted application that answers by itself.
 
-        An ASGI application serves its WebSockets itself. Raises 404 for one below a WSGI application, which has none.
+        An ASGI application serves its WebSockets itself. A 404 for one below a WSGI application, which has none.
         """
         if takes_socket and self.mount.kind == WSGI:
-            raise HTTPError(404)
+            return Refusal(HTTPError(404), self.config)
         request.method = request.method.upper()  # checks see the method as most mounted frameworks read it
         handover = self.handover(request)
         is_whole = takes_socket or self.mount.isolated

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from micropie import App, HTTPError, get
 from micropie.http.request import Request
+from micropie.routing import Refusal
 from micropie.wsgi.exchange import WSGIExchange
 
 
@@ -30,9 +31,13 @@ class ShortCut(App):
 
 def _found(by: Callable[[], Any]) -> Any:
     try:
-        route, arguments, values = by()
-    except HTTPError as error:
+        found = by()
+    except HTTPError as error:  # the path is malformed
         return error.status, error.headers
+    if isinstance(found, Refusal):
+        assert isinstance(found.error, HTTPError)
+        return found.error.status, found.error.headers
+    route, arguments, values = found
     return route.name, list(arguments), values
 
 

@@ -22,7 +22,7 @@ from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import AWAIT, Kind
 from micropie.http import JSON, EncodedAnswer, Request, Response, as_response
-from micropie.routing import NO_VALUES, Config, Handover, RouteMatch, Site
+from micropie.routing import NO_VALUES, Config, Handover, Refusal, RouteMatch, Site
 
 # Results that nothing has to be awaited for, as nearly all are.
 _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPResponse, HTTPError})
@@ -43,7 +43,7 @@ class BottleSite(CarryingSite):
         self._any = _BottleRoute(app, None, (), inner.config, blocking)
         self._routes: dict[Route, _BottleRoute] = {}
 
-    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover:
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover | Refusal:
         """Return the native route or mount of a request, or else the application's."""
         exchange = request._exchange
         path = exchange.literal_path

@@ -21,7 +21,7 @@ from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import IO_THREADS, Kind, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
 from micropie.mounts import Mount, kind_of_target, mounted_path_of
-from micropie.routing import NO_VALUES, Config, Handover, MountRoute, RouteMatch, Site
+from micropie.routing import NO_VALUES, Config, Handover, MountRoute, Refusal, RouteMatch, Site
 from micropie.streams import FileRange, ThreadSource
 
 _Answer: TypeAlias = EncodedAnswer | Response
@@ -53,7 +53,7 @@ class CherryPySite(CarryingSite):
         self._route = CarriedRoute(inner.config, blocking, _call, 3)
         self._grafted: dict[str, MountRoute] = {}
 
-    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover:
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover | Refusal:
         """Return the native route or mount of a request, or else what the tree has for it."""
         received = request._exchange.literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
