@@ -35,6 +35,7 @@ from micropie.execution.loop import (
     LEAVE_WITHIN,
     TASKS,
     WAKERS,
+    LoopFuture,
     LoopLocal,
     LoopTasks,
     SingleWaiterEvent,
@@ -109,8 +110,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AHEAD", "ANSWER", "AWAIT", "BLOCK", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO", "IO_THREADS",
     "LEAVE_WITHIN", "LOOP", "MARK", "MOUNT", "POOL", "PROCESS", "RECEIVE", "RECEIVE_STEP", "RETRY_AFTER", "TASKS",
-    "THREAD", "WAKERS", "AnyStep", "CallKind", "Completed", "Flow", "HandlerName", "Limited", "LoopLocal", "LoopTasks",
-    "Outage", "ReceiveStep", "RedisClient", "Result", "RouteKind", "RunningGenerator", "ServiceThreads",
+    "THREAD", "WAKERS", "AnyStep", "CallKind", "Completed", "Flow", "HandlerName", "Limited", "LoopFuture", "LoopLocal",
+    "LoopTasks", "Outage", "ReceiveStep", "RedisClient", "Result", "RouteKind", "RunningGenerator", "ServiceThreads",
     "SingleWaiterEvent", "Step", "StepKind", "Task", "TaskFlows", "Threads", "TookTooLong", "after_fork_in_child",
     "available_cpus", "await_in_background", "awaited", "background_loop", "call", "check_placement",
     "checked_placement", "current", "entered_on_loop", "handler_named", "has_room", "in_thread", "is_on_loop", "itself",
