@@ -3,10 +3,10 @@
 There is no I/O here. ``TRANSITIONS`` lists every legal transition; anything else raises an error that names the action
 and the state.
 
-    connecting --accept--> open --close--> closed
+    connecting --accept--> open --close--> closing --finish--> closed
         |  \\                  \\
         |   --leave--> gone <--leave
-        --close--> refused
+        --close--> refusing --finish--> refused
 """
 
 from __future__ import annotations
@@ -19,24 +19,29 @@ from micropie.http import Message, normal_origin
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"
-REFUSED: Final = "refused"  # by the application, before it was accepted
-CLOSED: Final = "closed"  # by the application
+REFUSING: Final = "refusing"  # by the application, before it was accepted
+REFUSED: Final = "refused"
+CLOSING: Final = "closing"  # by the application
+CLOSED: Final = "closed"
 GONE: Final = "gone"  # closed by the client, or lost
 
 ACCEPT: Final = "accept"
 RECEIVE: Final = "receive"
 SEND: Final = "send"
 CLOSE: Final = "close"
+FINISH: Final = "finish"  # the server has been given the close frame, or the answer to the handshake
 LEAVE: Final = "leave"  # by the client, or by a network that fails
 
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CONNECTING, ACCEPT): OPEN,
-    (CONNECTING, CLOSE): REFUSED,
+    (CONNECTING, CLOSE): REFUSING,
     (CONNECTING, LEAVE): GONE,
     (OPEN, RECEIVE): OPEN,
     (OPEN, SEND): OPEN,
-    (OPEN, CLOSE): CLOSED,
+    (OPEN, CLOSE): CLOSING,
     (OPEN, LEAVE): GONE,
+    (REFUSING, FINISH): REFUSED,
+    (CLOSING, FINISH): CLOSED,
 }
 
 # RFC 6455, section 7.4.1, and IANA's registry of close codes.
@@ -65,29 +70,27 @@ class MessageError(ConnectionClosed, ValueError):
 class Progress:
     """A WebSocket's state. ``code`` and ``reason`` say how it ended; ``code`` is None before."""
 
-    __slots__ = ("code", "reason", "state")
+    state: str = CONNECTING
+    code: int | None = None
+    reason = ""
 
-    def __init__(self) -> None:
-        self.state: str = CONNECTING
-        self.code: int | None = None
-        self.reason = ""
+    def may(self, action: str) -> bool:
+        """Return whether ``action`` is possible now."""
+        return (self.state, action) in TRANSITIONS
 
-    def allow(self, action: str, method: str) -> None:
-        """Raise an error that names ``method`` if ``action`` is not possible now."""
-        if (self.state, action) not in TRANSITIONS:
+    def step(self, action: str, method: str) -> None:
+        """Change to the state after ``action``. Raises an error that names ``method`` if it is not possible now."""
+        state = TRANSITIONS.get((self.state, action))
+        if state is None:
             raise self.refusal(method)
-
-    def step(self, action: str) -> None:
-        """Change to the state after ``action``, which is possible now."""
-        self.state = TRANSITIONS[self.state, action]
+        self.state = state
 
     def end(self, action: str, code: int, reason: str) -> bool:
         """End by ``action``, CLOSE or LEAVE. Return False if it has ended already: only the first end counts."""
-        if (self.state, action) not in TRANSITIONS:
-            return False
-        self.step(action)
-        self.code, self.reason = code, reason
-        return True
+        state = TRANSITIONS.get((self.state, action))
+        if state is not None:
+            self.state, self.code, self.reason = state, code, reason
+        return state is not None
 
     def refusal(self, method: str) -> Exception:
         """Return ``RuntimeError`` for the author's mistake, or ``ConnectionClosed`` if the WebSocket has ended."""
@@ -95,15 +98,16 @@ class Progress:
             return RuntimeError(f"{method}() on a WebSocket that is not accepted: await ws.accept() before")
         if self.state is OPEN:
             return RuntimeError(f"{method}() on a WebSocket that is accepted already")
+        is_refused = self.state in (REFUSING, REFUSED)
         if method == "accept" and self.state is not GONE:
-            return RuntimeError(f"accept() on a WebSocket that was {self.state}")
-        ended = {REFUSED: "refused", CLOSED: f"closed with {self.code}", GONE: f"left by its client: {self.code}"}
-        message = f"{method}() on a WebSocket that was {ended[self.state]} {self.reason}".rstrip()
-        return self.closed(message)
-
-    def closed(self, message: str = "") -> ConnectionClosed:
-        """Return the exception that says how it ended."""
+            return RuntimeError(f"accept() on a WebSocket that was {'refused' if is_refused else 'closed'}")
+        ended = f"left by its client: {self.code}" if self.state is GONE else f"closed with {self.code}"
+        message = f"{method}() on a WebSocket that was {'refused' if is_refused else ended} {self.reason}".rstrip()
         return ConnectionClosed(LOST if self.code is None else self.code, self.reason, message)
+
+    def closed(self) -> ConnectionClosed:
+        """Return the exception that says how it ended."""
+        return ConnectionClosed(LOST if self.code is None else self.code, self.reason)
 
 
 def check_code(code: object) -> None:

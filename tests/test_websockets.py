@@ -15,12 +15,15 @@ from micropie.websockets import (
     ACCEPT,
     CLOSE,
     CLOSED,
+    CLOSING,
     CONNECTING,
+    FINISH,
     GONE,
     LEAVE,
     OPEN,
     RECEIVE,
     REFUSED,
+    REFUSING,
     SEND,
     TRANSITIONS,
     MessageError,
@@ -33,16 +36,18 @@ from micropie.websockets import (
     truncate_reason,
 )
 
-STATES = (CONNECTING, OPEN, REFUSED, CLOSED, GONE)
-ACTIONS = (ACCEPT, RECEIVE, SEND, CLOSE, LEAVE)
+STATES = (CONNECTING, OPEN, REFUSING, REFUSED, CLOSING, CLOSED, GONE)
+ACTIONS = (ACCEPT, RECEIVE, SEND, CLOSE, FINISH, LEAVE)
 
 
 def in_state(state: str) -> Progress:
     progress = Progress()
-    if state in (OPEN, CLOSED):
-        progress.step(ACCEPT)
-    if state in (CLOSED, REFUSED):
+    if state in (OPEN, CLOSING, CLOSED):
+        progress.step(ACCEPT, "accept")
+    if state in (REFUSING, REFUSED, CLOSING, CLOSED):
         progress.end(CLOSE, 1000, "bye")
+    if state in (REFUSED, CLOSED):
+        progress.step(FINISH, "close")
     if state is GONE:
         progress.end(LEAVE, 1001, "")
     assert progress.state is state
@@ -52,13 +57,13 @@ def in_state(state: str) -> Progress:
 @pytest.mark.parametrize(("state", "action"), list(product(STATES, ACTIONS)))
 def test_an_action_happens_if_the_table_has_it_and_is_refused_otherwise(state: str, action: str) -> None:
     progress = in_state(state)
+    assert progress.may(action) is ((state, action) in TRANSITIONS)
     if (state, action) in TRANSITIONS:
-        progress.allow(action, "it")
-        progress.step(action)
+        progress.step(action, "it")
         assert progress.state is TRANSITIONS[state, action]
     else:
         with pytest.raises((RuntimeError, ConnectionClosed)):
-            progress.allow(action, "it")
+            progress.step(action, "it")
         assert progress.state is state
 
 
@@ -71,6 +76,9 @@ SENTENCES = {
     (CLOSED, "accept"): (RuntimeError, "accept() on a WebSocket that was closed"),
     (REFUSED, "accept"): (RuntimeError, "accept() on a WebSocket that was refused"),
     (GONE, "accept"): (ConnectionClosed, "accept() on a WebSocket that was left by its client: 1001"),
+    (CLOSING, "accept"): (RuntimeError, "accept() on a WebSocket that was closed"),
+    (REFUSING, "accept"): (RuntimeError, "accept() on a WebSocket that was refused"),
+    (CLOSING, "send_text"): (ConnectionClosed, "send_text() on a WebSocket that was closed with 1000 bye"),
     (CLOSED, "send_text"): (ConnectionClosed, "send_text() on a WebSocket that was closed with 1000 bye"),
     (REFUSED, "receive_text"): (ConnectionClosed, "receive_text() on a WebSocket that was refused bye"),
     (GONE, "send_json"): (ConnectionClosed, "send_json() on a WebSocket that was left by its client: 1001"),

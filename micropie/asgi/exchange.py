@@ -237,12 +237,6 @@ _too_slow = partial(HTTPError, 408, "The body stopped arriving.")
 class ASGIWebSocketExchange(ASGIExchange):
     """See ``WebSocketRequest``. The socket receives the messages, so the request has no ``receive``."""
 
-    def __init__(self, scope: Scope) -> None:
-        # The handshake is a GET (RFC 6455, section 4.1); the scope names no method.
-        super().__init__(scope, _receive_nothing, "GET")
-        self.hooks_begun = []
-        self.is_accepted = False
-
     def accept(self) -> None:
         """Note that the handshake is accepted."""
         self.is_accepted = True
@@ -262,5 +256,6 @@ class ASGIWebSocketExchange(ASGIExchange):
             session.keep_cookie(self.config.sessions.in_cookie)
 
 
-async def _receive_nothing() -> NoReturn:
+async def receive_nothing() -> NoReturn:
+    """Raise ``RuntimeError``: the ``receive`` of a WebSocket's exchange."""
     raise RuntimeError("a WebSocket has no body: its messages come from ws.receive_text() and the like")

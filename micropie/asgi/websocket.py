@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import anyio
 
 from micropie import mounts, websockets
-from micropie.asgi.exchange import ASGIWebSocketExchange
+from micropie.asgi.exchange import ASGIWebSocketExchange, receive_nothing
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import Connection
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
@@ -36,7 +36,8 @@ from micropie.sessions import Session
 
 async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one WebSocket. Raises only what the flow does not handle, such as a cancellation."""
-    exchange = ASGIWebSocketExchange(scope)
+    # The handshake is a GET (RFC 6455, section 4.1); the scope names no method.
+    exchange = ASGIWebSocketExchange(scope, receive_nothing, "GET")
     request = WebSocketRequest(exchange)
     found = found_socket(site, request)
     if isinstance(found, Handover):
@@ -61,7 +62,8 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
         await connection.finish(close_info)
     finally:
         try:
-            await close_request(exchange)
+            if exchange.ends is not None:
+                await close_request(exchange)
         finally:
             current.reset(token)
 
@@ -82,6 +84,15 @@ async def _serve_mounted(
         await mounts.hand_over(handover.mount, handover.path, exchange.scope_below(), receive, send)
     elif (await receive())["type"] == "websocket.connect":
         await Connection(exchange, receive, send).finish(refusal)
+
+
+def _checked(headers: HeadersLike) -> HeaderPairs:
+    """Return the headers of ``accept``. Raises ``ResponseError`` for one that can't be sent."""
+    pairs, _, _ = checked_headers(headers.items() if hasattr(headers, "items") else headers)
+    for name, _ in pairs:
+        if name.startswith("sec-websocket-"):
+            raise ResponseError(f"header {name!r} is the server's to send; write accept(subprotocol=...)")
+    return pairs
 
 
 class WebSocket(SocketHabits):
@@ -115,15 +126,11 @@ class WebSocket(SocketHabits):
         ``ValueError`` for a subprotocol that was not offered, ``ResponseError`` for a header that can't be sent.
         """
         connection = self._connection
-        connection.progress.allow(websockets.ACCEPT, "accept")
+        if connection.state is not websockets.CONNECTING:
+            raise connection.refusal("accept")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}, but {self.subprotocols}")
-        pairs: HeaderPairs = []
-        if headers != ():
-            pairs, _, _ = checked_headers(headers.items() if hasattr(headers, "items") else headers)
-        for name, _ in pairs:
-            if name.startswith("sec-websocket-"):
-                raise ResponseError(f"header {name!r} is the server's to send; write accept(subprotocol=...)")
+        pairs: HeaderPairs = [] if headers == () else _checked(headers)
         exchange = self._exchange
         store, session = config_of(exchange).sessions, exchange.answer.session
         if session_id is not None:
@@ -231,9 +238,9 @@ class WebSocket(SocketHabits):
         """Whether it has ended, from either side; ``close_code`` and ``close_reason`` say how."""
         return self.close_code is not None
 
-    close_code: Final[int | None] = attribute_of("_connection.progress.code")
+    close_code: Final[int | None] = attribute_of("_connection.code")
     """The code that it was closed with, None while it is open; 1005 for no code, 1006 for a lost connection."""
-    close_reason: Final[str] = attribute_of("_connection.progress.reason")
+    close_reason: Final[str] = attribute_of("_connection.reason")
     """The reason that it was closed with."""
 
     # -- what came with the handshake --------------------------------------------------------------------------------
@@ -273,4 +280,4 @@ class WebSocket(SocketHabits):
     """``request.state``"""
 
     def __repr__(self) -> str:
-        return f"<WebSocket {self.request.path!r}, {self._connection.progress.state}>"
+        return f"<WebSocket {self.request.path!r}, {self._connection.state}>"

@@ -35,6 +35,7 @@ from micropie.execution.loop import (
     LEAVE_WITHIN,
     TASKS,
     WAKERS,
+    LoopFuture,
     LoopLocal,
     LoopTasks,
     SingleWaiterEvent,
@@ -106,16 +107,18 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AHEAD", "ANSWER", "AWAIT", "CALL", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE", "IO", "IO_THREADS",
-    "LEAVE_AFTER", "LEAVE_WITHIN", "LOOP", "MARK", "PROCESS", "RECEIVE", "RECEIVE_STEP", "RETRY_AFTER", "TASKS",
-    "THREAD", "WAKERS", "AnyStep", "Call", "Completed", "Ends", "Flow", "HandlerName", "Kind", "LoopLocal", "LoopTasks",
-    "Outage", "ReceiveStep", "RedisClient", "Result", "RunningGenerator", "ServiceThreads", "SingleWaiterEvent", "Step",
-    "Task", "TaskFlows", "Threads", "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background",
-    "awaited", "background_loop", "call", "call_within", "check_placement", "checked_placement", "current",
-    "entered_on_loop", "handler_named", "has_room", "in_thread", "is_on_loop", "itself", "kind_of", "layers", "lent",
-    "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of", "run_async", "run_in_context", "run_tasks",
-    "start_tasks", "take_slot", "threadsafe_scheduler", "usage_of", "wait_for_tasks", "watch_background_loops",
-    "watch_loop", "where", "within",
+    "AHEAD", "ANSWER", "AWAIT", "CALL", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE",
+    "IO", "IO_THREADS", "LEAVE_AFTER", "LEAVE_WITHIN", "LOOP", "MARK", "PROCESS", "RECEIVE",
+    "RECEIVE_STEP", "RETRY_AFTER", "TASKS", "THREAD", "WAKERS", "AnyStep", "Call", "Completed",
+    "Ends", "Flow", "HandlerName", "Kind", "LoopFuture", "LoopLocal", "LoopTasks", "Outage",
+    "ReceiveStep", "RedisClient", "Result", "RunningGenerator", "ServiceThreads",
+    "SingleWaiterEvent", "Step", "Task", "TaskFlows", "Threads", "TookTooLong",
+    "after_fork_in_child", "available_cpus", "await_in_background", "awaited", "background_loop",
+    "call", "call_within", "check_placement", "checked_placement", "current", "entered_on_loop",
+    "handler_named", "has_room", "in_thread", "is_on_loop", "itself", "kind_of", "layers", "lent",
+    "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of", "run_async",
+    "run_in_context", "run_tasks", "start_tasks", "take_slot", "threadsafe_scheduler", "usage_of",
+    "wait_for_tasks", "watch_background_loops", "watch_loop", "where", "within",
 ]
 # fmt: on
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
@@ -101,11 +101,43 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     return call_soon
 
 
+class LoopFuture(Protocol):
+    """What one task awaits, and code on the same loop settles. asyncio's own; see ``LoopTasks.new_future``."""
+
+    def done(self) -> bool:
+        """Return whether it was settled, or its task was cancelled."""
+
+    def set_result(self, result: None, /) -> None:
+        """Wake the task. Not to be called if it is ``done``."""
+
+    def __await__(self) -> Generator[Any, Any, None]: ...
+
+
+class _EventFuture:
+    """A ``LoopFuture`` for trio."""
+
+    __slots__ = ("_event", "done")
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self.done = self._event.is_set
+
+    def set_result(self, _: None, /) -> None:
+        self._event.set()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._event.wait().__await__()
+
+
 class LoopTasks:
-    """Tasks of this event loop that belong to no task group. They must not raise."""
+    """Tasks of this event loop that belong to no task group. They must not raise.
+
+    ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
+    """
 
     def __init__(self) -> None:
         self._loop: Any = anyio.lowlevel.current_token().native_token
+        self.new_future: Callable[[], LoopFuture] = getattr(self._loop, "create_future", _EventFuture)
         self._tasks: dict[object, list[Any]] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether nobody waits for tasks that are started now
@@ -149,22 +181,23 @@ TASKS = LoopLocal(LoopTasks)
 
 
 class SingleWaiterEvent:
-    """A reusable event with a single waiter. ``ring`` does nothing if no task is waiting."""
+    """A reusable event of this event loop with a single waiter. ``ring`` does nothing if no task is waiting."""
 
-    __slots__ = ("_rung",)
+    __slots__ = ("_new", "_rung")
 
     def __init__(self) -> None:
-        self._rung: anyio.Event | None = None  # of the last wait
+        self._new = TASKS.get().new_future
+        self._rung: LoopFuture | None = None  # of the last wait
 
-    def wait(self) -> Awaitable[object]:
+    def wait(self) -> LoopFuture:
         """Return an awaitable that ends with the next ring. Await it at once."""
-        self._rung = event = anyio.Event()
-        return event.wait()
+        self._rung = future = self._new()
+        return future
 
     def ring(self) -> None:
         """Wake the task that waits, if one does."""
-        if self._rung is not None:
-            self._rung.set()
+        if self._rung is not None and not self._rung.done():
+            self._rung.set_result(None)
 
 
 class ThreadsafeWaker:

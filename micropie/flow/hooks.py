@@ -387,11 +387,12 @@ class SocketHook:
             logger.exception("after_websocket of %s failed", self._name)
 
 
-def run_before_websocket(config: Config, begun: list[SocketHook], request: Request) -> Flow[tuple[int, str] | None]:
+def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, str] | None]:
     """Run each ``before_websocket`` until one refuses. Return its code and reason, or None.
 
-    Every hook that is called is added to ``begun``.
+    Every hook that is called is added to ``hooks_begun``.
     """
+    request._exchange.hooks_begun = begun = []
     for hook in planned_hooks(config).of_sockets:
         begun.append(hook)
         refusal = yield from hook.before(request)

@@ -16,7 +16,7 @@ A handshake can be refused like a request, with a status and a sentence.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 from micropie import websockets
 from micropie.errors import ConnectionClosed, HTTPError, Redirect, logger, raise_any
@@ -27,8 +27,6 @@ from micropie.flow.resources import close_resources, end_resources, open_resourc
 from micropie.http import Answer, Response, WebSocketRequest, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
 from micropie.routing import Config, Handover, Refusal, RouteMatch, Site, config_of
-
-Value = TypeVar("Value")
 
 # ``run_handler(handler, *arguments)`` of a driver: run the handler with its socket, then these arguments.
 RunHandler: TypeAlias = Callable[..., Awaitable[None]]
@@ -88,14 +86,18 @@ def converse(found: RouteMatch | HTTPError, request: WebSocketRequest, run_handl
             close_info = _close_info_after_failure(request, failure)
     finally:
         del failure, found  # its traceback refers to this frame: without this it would be a cycle
-    failed = yield from _or_failed(request, cleanup(request))
-    return close_info if failed is None else failed
+    try:
+        yield from cleanup(request)
+    except Exception as error:
+        close_info = _close_info_after_failure(request, error)
+    return close_info
 
 
 def cleanup(request: WebSocketRequest) -> Flow[None]:
     """Perform stage 5 once. A driver performs it for a WebSocket that was cancelled, too."""
     exchange = request._exchange
-    yield from run_after_websocket(exchange.hooks_begun, request)
+    if exchange.hooks_begun:
+        yield from run_after_websocket(exchange.hooks_begun, request)
     session = exchange.answer.take_session()
     # A new session of a refused handshake has no way to the client; that of an accepted socket can't have changed.
     if session is not None and session.changed and (session.id is not None or session.reserved_id is not None):
@@ -112,7 +114,9 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
         yield from request._exchange.open_session()
     # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's page.
     _check_origin(request, config)
-    refused = yield from run_before_websocket(config, request._exchange.hooks_begun, request)
+    refused = None
+    if config.ws_middlewares:
+        refused = yield from run_before_websocket(config, request)
     if refused is None:
         return None
     code, reason = refused
@@ -121,7 +125,7 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
 
 def _check_origin(request: WebSocketRequest, config: Config) -> None:
     """Raise 403 for a page of another site."""
-    origin = request.origin()
+    origin = request._exchange.header("origin")
     if origin is not None and not websockets.is_allowed_origin(
         origin, request.scheme, request.host, config.settings.websocket_origins
     ):
@@ -132,17 +136,15 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
 def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
     """Run what guards a mounted application's WebSockets. Return how the handshake is refused, or None."""
     request._exchange.config = handover.config
-    refusal = yield from _or_failed(request, _guard_mounted(request, handover))
+    try:
+        refusal = yield from _run_guards(request)
+        is_foreign = handover.mount.kind != APP  # an isolated App checks the origin by its own settings
+        if refusal is None and is_foreign and handover.config.settings.websocket_origins_for_mounts:
+            _check_origin(request, handover.config)
+    except Exception as error:
+        refusal = _close_info_after_failure(request, error)
     if request._exchange.resources:
         yield from end_resources(request._exchange)
-    return refusal
-
-
-def _guard_mounted(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
-    refusal = yield from _run_guards(request)
-    is_foreign = handover.mount.kind != APP  # an isolated App checks the origin by its own settings
-    if refusal is None and is_foreign and handover.config.settings.websocket_origins_for_mounts:
-        _check_origin(request, handover.config)
     return refusal
 
 
@@ -158,15 +160,9 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     return _close_info(request, websockets.POLICY, "", response)
 
 
-def _or_failed(request: WebSocketRequest, flow: Flow[Value]) -> Flow[Value | CloseInfo]:
-    """Perform ``flow`` and return its result, or how to end the WebSocket after a failure in it."""
-    try:
-        return (yield from flow)
-    except Exception as error:
-        return _close_info_after_failure(request, error)
-
-
 def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
+    if request._exchange.is_accepted:
+        return CloseInfo(websockets.NORMAL, "", None)
     return _close_info(request, websockets.NORMAL, "", error_response(403, "This WebSocket was not accepted."))
 
 

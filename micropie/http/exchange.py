@@ -171,7 +171,7 @@ class Exchange:
 
     # Of a WebSocket.
     is_accepted = False
-    hooks_begun: list[Any]  # those whose ``after_websocket`` has not been called yet
+    hooks_begun: list[Any] | None = None  # those whose ``after_websocket`` has not been called yet
 
     # Set by hooks and middleware.
     time_limit: float | None = None  # seconds for the handler

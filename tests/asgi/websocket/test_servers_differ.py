@@ -342,7 +342,6 @@ def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(backend: str, m
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
-        await anyio.lowlevel.checkpoint()  # from here on messages are read ahead
         await ws.send_text("a")
 
     async def full(message: Message) -> None:
@@ -450,43 +449,16 @@ def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
 
 
 @every_loop
-def test_a_handler_that_only_waits_for_messages_has_no_task_beside_it(backend: str) -> None:
-    """What an idle WebSocket costs: the watcher comes with the first wait for something else."""
-    kept: list[Any] = []
-
-    async def handler(ws: WebSocket) -> None:
-        await ws.accept()
-        kept.append(ws)
-        await ws.receive_text()
-        kept.append(ws._connection._read_ahead)
-        await anyio.lowlevel.checkpoint()
-        kept.append(ws._connection._read_ahead)
-        await ws.receive_text()
-
-    async def main() -> None:
-        server = Server(text("a"), text("b"))
-        await server.serve(app_of(handler))
-
-    run(backend, main)
-    assert kept[1] is None
-    assert kept[2] is not None
-
-
-@every_loop
 @pytest.mark.parametrize("slow", [False, True])
-def test_R54_R61_reading_ahead_ends_with_its_reason_and_begins_anew(backend: str, slow: bool) -> None:
-    """A handler that has waited for something else, then for many messages, then for something else again."""
+def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(backend: str, slow: bool) -> None:
+    """A handler that waits for something else, then for many messages, then for something else again."""
     got: list[str] = []
-    kept: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
-        for begin in (0, 100):
+        for _ in range(2):
             await anyio.lowlevel.checkpoint()
-            kept.append(ws._connection._read_ahead)
             got.extend([await ws.receive_text() for _ in range(100)])
-            kept.append(ws._connection._read_ahead)
-            assert len(got) == begin + 100
         await anyio.sleep_forever()
 
     async def main() -> None:
@@ -497,25 +469,52 @@ def test_R54_R61_reading_ahead_ends_with_its_reason_and_begins_anew(backend: str
 
     run(backend, main)
     assert got == [str(n) for n in range(200)]
-    assert [ahead is None for ahead in kept] == [False, True, False, True]
 
 
 @every_loop
-def test_reading_ahead_goes_on_where_the_handler_waits_for_something_else_between_messages(backend: str) -> None:
-    readers: list[Any] = []
+def test_a_client_that_has_left_is_noticed_before_its_last_message_is_taken(backend: str) -> None:
+    """Messages that came before may still be received; an answer to them has nobody to go to."""
+    got: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
-        for _ in range(100):
-            await anyio.lowlevel.checkpoint()
-            readers.append(ws._connection._read_ahead)
-            await ws.receive_text()
+        await wait_all_tasks_blocked()
+        assert ws.close_code == 1001
+        async for message in ws:
+            got.append(message)
+            with pytest.raises(ConnectionClosed):
+                await ws.send_text("an answer")
 
     async def main() -> None:
-        await Server(*[text("x")] * 100, slow=True).serve(app_of(handler))
+        server = Server(text("a"), text("b"))
+        server.leave()
+        await server.serve(app_of(handler))
+        assert server.texts == []
 
     run(backend, main)
-    assert [ahead is readers[0] for ahead in readers] == [True] * 100
+    assert got == ["a", "b"]
+
+
+@every_loop
+def test_after_an_accept_that_was_cancelled_messages_come(backend: str) -> None:
+    got: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await ws.accept()
+        got.append(await ws.receive_text())
+
+    async def waits(message: Message) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        server = Server(text("a"), on_send=waits)
+        server.leave()
+        await server.serve(app_of(handler))
+
+    run(backend, main)
+    assert got == ["a"]
 
 
 @every_loop
@@ -920,7 +919,6 @@ def test_R54_a_shielded_wait_that_ends_is_not_taken_for_the_cancellation(
                 times.append((what, round(anyio.current_time() - began, 3)))
 
             await ws.accept()
-            await anyio.lowlevel.checkpoint()  # messages are read ahead from now on
             tasks.start_soon(end, ws)
             try:
                 with anyio.CancelScope(shield=True):
