@@ -41,6 +41,7 @@ OUTSIDE = (
     "tests/openapi/test_schemathesis.py",
     "tests/servers/",
     "tests/test_benchmarks.py",
+    "tests/test_costs.py",
     "tests/test_layers.py",
     "tests/test_private_names.py",
     "tests/test_readme.py",
