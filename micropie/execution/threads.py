@@ -28,7 +28,7 @@ import anyio
 from micropie.errors import logger
 from micropie.execution.background import outcome_of, released, variables_set
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import WAKERS, LoopLocal
+from micropie.execution.loop import WAKERS, LoopLocal, is_on_loop
 from micropie.execution.placement import ALL_WAIT, Threads
 
 Result = TypeVar("Result")
@@ -232,8 +232,10 @@ def _end_after(main: Thread) -> None:
 def usage_of(threads: Threads) -> tuple[int, int, int]:
     """Return how many of ``threads`` are busy on this event loop, how many calls wait for one, and their number.
 
-    One that is ``lent`` is not busy.
+    One that is ``lent`` is not busy. Where no event loop runs, they are not used: three times 0.
     """
+    if not is_on_loop():
+        return 0, 0, 0
     statistics = limiter_of(threads).statistics()
     waiting_for_clients = int(statistics.total_tokens) - threads.size
     return statistics.borrowed_tokens - waiting_for_clients, statistics.tasks_waiting, threads.size

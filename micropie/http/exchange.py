@@ -492,6 +492,8 @@ class Exchange:
 
     environ: Environ | None = None
     """The WSGI environ; None under ASGI."""
+    has_several_workers: bool | None = None
+    """Whether the server has other processes for this application; None if it does not say so."""
     scope: Scope
     """The ASGI scope; under WSGI one that is made from the environ."""
     root_path: str
