@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from micropie import mounts, websockets
+from micropie import websockets
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
@@ -97,7 +97,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
             try:
-                await mounts.hand_over(answer.mount, answer.path, exchange.scope_below(), receive, send)
+                await answer.mount.target(answer.scope_in(exchange.scope_below()), receive, send)
             finally:
                 token = current.set(request)
             return

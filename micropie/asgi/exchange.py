@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from math import inf
 from typing import Any, NoReturn, TypeVar
@@ -14,7 +15,7 @@ from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import BACKGROUND, perform, perform_cleanup, shielded_at_its_end, too_many_waiting
 from micropie.asgi.streaming import StreamedExchange
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution import Flow, lent
+from micropie.execution import Flow, slots_of
 from micropie.http import (
     Address,
     AnswerState,
@@ -170,7 +171,7 @@ class ASGIExchange(StreamedExchange):
         began = anyio.current_time()
         try:
             silence = inf if settings.body_timeout is None else settings.body_timeout
-            with lent(self.reader) as may_wait:
+            with nullcontext(True) if self.reader is None else self.reader.lend() as may_wait:
                 limit = min(silence, left) if may_wait else 0
                 message = await resume(steps, waits_for, None if limit == inf else limit)
         except TimeoutError:
@@ -217,7 +218,7 @@ class ASGIExchange(StreamedExchange):
             ) from None
 
     async def _perform_for_thread(self, flow: Flow[Value]) -> Value:
-        self.reader = config_of(self).threads
+        self.reader = slots_of(config_of(self).threads)
         try:
             return await perform(flow, self)
         finally:

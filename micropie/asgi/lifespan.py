@@ -20,9 +20,8 @@ import anyio
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import BACKGROUND, perform
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, threadsafe_scheduler, watch_loop
-from micropie.flow import Application, Lifecycle, LifespanContext, log_failure
+from micropie.flow import UNDER_ASGI, Application, Lifecycle, LifespanContext, log_failure
 from micropie.http import Receive, Scope, Send
-from micropie.mounts import APP, ASGI
 
 
 async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,7 +32,7 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
     await receive()
     try:
         site = app.compiled()
-        lifecycle, context = app.lifecycle((ASGI, APP)), LifespanContext(site.config)
+        lifecycle, context = app.lifecycle(UNDER_ASGI), LifespanContext(site.config)
         try:
             await perform(lifecycle.start(), context)
         except BaseException as error:

@@ -25,9 +25,9 @@ from micropie.execution import (
     Flow,
     LoopLocal,
     LoopTasks,
-    has_room,
     in_thread,
     run_tasks,
+    slots_of,
     within,
 )
 from micropie.flow import TASK_FLOWS, LifespanContext, end_resources
@@ -82,12 +82,12 @@ async def perform_step(kind: Any, function: Callable[..., Any], arguments: Seque
     if kind is CLOSE:
         return await sender_of(arguments[0], cast("StreamedExchange", context)).close()
     threads, is_queued, leave_after, seconds = kind
-    threads = threads or config_of(context).threads
-    if is_queued and not has_room(threads):
+    slots = slots_of(threads or config_of(context).threads)
+    if is_queued and not slots.has_room():
         raise too_many_waiting()
     if seconds is None:
-        return await in_thread(threads, function, *arguments, abandon_after=leave_after)
-    return await within(seconds, partial(in_thread, threads, function, abandon_after=0.0), arguments)
+        return await slots.call(function, arguments, leave_after)
+    return await within(seconds, slots.call, (function, arguments, 0.0))
 
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.

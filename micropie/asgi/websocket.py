@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import anyio
 
-from micropie import mounts, websockets
+from micropie import websockets
 from micropie.asgi.exchange import ASGIWebSocketExchange, receive_nothing
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import Connection
@@ -81,7 +81,7 @@ async def _serve_mounted(
         finally:
             current.reset(token)
     if refusal is None:
-        await mounts.hand_over(handover.mount, handover.path, exchange.scope_below(), receive, send)
+        await handover.mount.target(handover.scope_in(exchange.scope_below()), receive, send)
     elif (await receive())["type"] == "websocket.connect":
         await Connection(exchange, receive, send).finish(refusal)
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from micropie.app import App
 from micropie.errors import raise_any
-from micropie.execution import INLINE, Flow, current
+from micropie.execution import Flow, current
 from micropie.flow import call_handler, clean_up, close_resources, open_resources
 from micropie.http import Exchange, Request
 from micropie.routing import Config, Route, RouteMark, Site
@@ -51,7 +51,7 @@ def started(app: App) -> Iterator[Site]:
 def route_for(function: Callable[..., object], name: str, config: Config) -> Route:
     """Return a route that no path leads to. Raises ``SetupError`` for parameters that nothing can fill."""
     here = config.changed({"run_in": "thread"})  # no handler, so not in the pool
-    return Route(function, name, here, RouteMark(), "", INLINE)
+    return Route(function, name, here, RouteMark(), "")
 
 
 def request_for(route: Route, query: Sequence[tuple[str, str]] = ()) -> Request:

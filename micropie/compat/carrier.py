@@ -57,15 +57,15 @@ class CarryingSite(Site):
 class CarriedRoute(OutsideRoute):
     """A route of the old framework, see ``OutsideRoute``."""
 
-    def __init__(self, config: Config, blocking: Kind, call: Callable[..., object], plain_args: int) -> None:
-        super().__init__(config, blocking, call, plain_args, AHEAD)
+    def __init__(self, config: Config, call: Callable[..., object], plain_args: int) -> None:
+        super().__init__(config, config.blocking, call, plain_args, AHEAD)
         self.limited_step_kind = HANDLER
 
 
 class CarryingTree(Tree):
     """The tree of an application that has moved in."""
 
-    carry: Callable[[Site, Kind], CarryingSite]
+    carry: Callable[[Site], CarryingSite]
     """Makes the site with the old handlers beside those of the given one."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -77,7 +77,7 @@ class CarryingTree(Tree):
         inner = super().compiled(blocking)
         site = self._carrying.get(blocking)
         if site is None or site.inner is not inner:
-            self._carrying[blocking] = site = self.carry(inner, blocking)
+            self._carrying[blocking] = site = self.carry(inner)
         return site
 
     def inside(self, ancestors: tuple[Node, ...]) -> Any:
@@ -120,7 +120,7 @@ class Carried:
     Routes, mounts, WebSockets and middleware of ``native`` stand beside the old handlers, and come first.
     """
 
-    def __init__(self, carry: Callable[[Site, Kind], CarryingSite]) -> None:
+    def __init__(self, carry: Callable[[Site], CarryingSite]) -> None:
         self.native = MovedApp()
         self.native._micropie.carry = carry
         vars(self)[NATIVE] = self.native

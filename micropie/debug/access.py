@@ -64,8 +64,9 @@ def _has_several_workers(request: Request) -> bool:
     A WSGI server says so in each request. An ASGI server does not, so its command line, the variable that servers read
     and gunicorn's presence have to tell. A worker process that was spawned or forked has its parent's command line.
     """
-    if request.environ is not None:
-        return bool(request.environ.get("wsgi.multiprocess"))
+    said = request._exchange.has_several_workers
+    if said is not None:
+        return said
     stated = os.environ.get("WEB_CONCURRENCY", "")
     return "gunicorn.arbiter" in sys.modules or (stated.isdecimal() and int(stated) > 1) or _stated_workers() > 1
 

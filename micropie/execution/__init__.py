@@ -90,12 +90,11 @@ from micropie.execution.steps import (
 )
 from micropie.execution.threads import (
     Result,
+    Slots,
     TookTooLong,
-    has_room,
     in_thread,
-    lent,
     run_in_context,
-    take_slot,
+    slots_of,
     usage_of,
     within,
 )
@@ -112,13 +111,13 @@ __all__ = [
     "RECEIVE_STEP", "RETRY_AFTER", "TASKS", "THREAD", "WAKERS", "AnyStep", "Call", "Completed",
     "Ends", "Flow", "HandlerName", "Kind", "LoopFuture", "LoopLocal", "LoopTasks", "Outage",
     "ReceiveStep", "RedisClient", "Result", "RunningGenerator", "ServiceThreads",
-    "SingleWaiterEvent", "Step", "Task", "TaskFlows", "Threads", "TookTooLong",
+    "SingleWaiterEvent", "Slots", "Step", "Task", "TaskFlows", "Threads", "TookTooLong",
     "after_fork_in_child", "available_cpus", "await_in_background", "awaited", "background_loop",
     "call", "call_within", "check_placement", "checked_placement", "current", "entered_on_loop",
-    "handler_named", "has_room", "in_thread", "is_on_loop", "itself", "kind_of", "layers", "lent",
-    "loop_lag", "name_of", "no_function", "notify_after_fork", "result_of", "run_async",
-    "run_in_context", "run_tasks", "start_tasks", "take_slot", "threadsafe_scheduler", "usage_of",
-    "wait_for_tasks", "watch_background_loops", "watch_loop", "where", "within",
+    "handler_named", "in_thread", "is_on_loop", "itself", "kind_of", "layers", "loop_lag",
+    "name_of", "no_function", "notify_after_fork", "result_of", "run_async", "run_in_context",
+    "run_tasks", "slots_of", "start_tasks", "threadsafe_scheduler", "usage_of", "wait_for_tasks",
+    "watch_background_loops", "watch_loop", "where", "within",
 ]
 # fmt: on
 

@@ -1,9 +1,10 @@
 """Worker threads for code that may block. They are anyio's own, so ``anyio.from_thread`` works in them.
 
 ``Threads`` limit them: those of each application and of each service are counted apart from ``IO_THREADS``. A call
-takes a slot of its ``Threads`` before it asks anyio for a thread, and gives it back when the thread is done. anyio's
-own limit can't do that: a task that abandons its thread would free the slot while the thread still runs. A thread that
-waits for its client's body lends its slot meanwhile (``lent``), or clients that send slowly would have all of them.
+takes a slot of its ``Threads`` before it asks anyio for a thread, and gives it back when the thread is done
+(``Slots``). anyio's own limit can't do that: a task that abandons its thread would free the slot while the thread still
+runs. A thread that waits for its client's body lends its slot meanwhile, or clients that send slowly would have all of
+them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
@@ -20,15 +22,15 @@ from math import inf
 from threading import Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
 
 from micropie.errors import logger
-from micropie.execution.background import outcome_of, released, variables_set
+from micropie.execution.background import Outcome, outcome_of, released, variables_set
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import WAKERS, LoopLocal
+from micropie.execution.loop import WAKERS, LoopLocal, is_on_loop
 from micropie.execution.placement import ALL_WAIT, Threads
 
 Result = TypeVar("Result")
@@ -43,24 +45,132 @@ HAS_THREADS = sys.platform != "emscripten"
 _REPORT_EVERY = 60.0
 
 
-# For anyio, which wants a limiter: a call has its slot before.
-_UNLIMITED = LoopLocal(lambda: anyio.CapacityLimiter(inf))
+class Slots:
+    """The slots of some ``Threads`` on one event loop, where all its methods are called: ``slots_of`` finds it."""
 
-
-class _Slots:
-    """The slots of some ``Threads`` on one event loop."""
+    __slots__ = ("_free", "_lent", "_next_report", "_patience", "_queue", "_size", "_unlimited", "_waiting", "_waker")
 
     def __init__(self, threads: Threads) -> None:
         if HAS_THREADS and not _GUARDS:
             guard = Thread(target=_end_after, args=(main_thread(),), name="micropie exit", daemon=True)
             _GUARDS.append(guard)
             guard.start()
-        self.limiter = anyio.CapacityLimiter(threads.size)
-        self.unlimited = _UNLIMITED.get()
-        self.waker = WAKERS.get()
+        # Not ``threads`` itself, which would then live as long as the loop.
+        self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
+        self._free = self._size  # less than 0 after slots were lent, and 0 at most while somebody waits
+        self._lent = 0
+        self._waiting: deque[anyio.Event] = deque()  # each is set when its task has a slot
+        self._unlimited = anyio.CapacityLimiter(inf)  # for anyio, which wants a limiter
+        self._waker = WAKERS.get()
         self._next_report = 0.0
 
-    def report(self, sentence: str, *values: object) -> None:
+    def has_room(self) -> bool:
+        """Return whether one more handler may wait for a slot. Log once a minute that there is no room."""
+        if self._free > 0 or len(self._waiting) < self._queue:
+            return True
+        self._report(
+            "all %d threads or processes are busy, and %d handlers wait for one: requests get 503",
+            self._size, self._queue,
+        )  # fmt: skip
+        return False
+
+    async def take(self) -> None:
+        """Take a slot. Wait until one is free; raise ``TimeoutError`` after the ``patience`` of the threads."""
+        if self._free > 0:
+            self._free -= 1
+            return
+        turn = anyio.Event()
+        self._waiting.append(turn)
+        try:
+            with anyio.move_on_after(self._patience):
+                await turn.wait()
+        except BaseException:  # the task is cancelled
+            if turn.is_set():
+                self.give()
+            else:
+                self._waiting.remove(turn)
+            raise
+        if not turn.is_set():
+            self._waiting.remove(turn)
+            raise TimeoutError(ALL_WAIT)
+
+    def give(self) -> None:
+        """Give a slot back, to the task that has waited longest if one does."""
+        self._free += 1
+        if self._free > 0 and self._waiting:
+            self._free -= 1
+            self._waiting.popleft().set()
+
+    @contextmanager
+    def lend(self) -> Iterator[bool]:
+        """Let another call begin while a thread waits in the block for its client.
+
+        False if ``MOST_READERS`` wait already, which is logged once a minute. After the block the thread goes on at
+        once: it may have a lock for which all others wait. If more run now than there are threads, no call begins until
+        some end.
+        """
+        if self._lent >= MOST_READERS:
+            self._report("%d threads wait for the bodies of slow clients: requests get 503", MOST_READERS)
+            yield False
+            return
+        self._lent += 1
+        self.give()
+        try:
+            yield True
+        finally:
+            self._lent -= 1
+            self._free -= 1
+
+    def usage(self) -> tuple[int, int, int]:
+        """Return how many threads are busy, how many calls wait for one, and their number. A lent one is not busy."""
+        return self._size - self._free, len(self._waiting), self._size
+
+    async def call(
+        self,
+        function: Callable[..., Result],
+        arguments: Sequence[object],
+        leave_after: float | None,
+        has_slot: bool = False,
+    ) -> Result:
+        """Call ``function`` in a worker thread, with this task's context variables. ``has_slot``: after ``take``.
+
+        A cancelled task waits ``leave_after`` seconds for the thread, None for as long as it takes, and then leaves it
+        to itself. The thread counts as busy until it ends.
+        """
+        if not has_slot:
+            await self.take()
+        work = _Work(function, arguments)
+        try:
+            if HAS_THREADS:
+                outcome = await anyio.to_thread.run_sync(
+                    work.run, abandon_on_cancel=leave_after is not None, limiter=self._unlimited
+                )
+            else:
+                outcome = work.run()
+        except BaseException:  # no further thread can be started, or the task is cancelled
+            if work.claim():
+                self.give()
+                raise
+            ended = anyio.Event()
+
+            def end() -> None:
+                ended.set()
+                self.give()
+
+            work.leave(partial(self._waker.call, end))
+            if leave_after:
+                with anyio.move_on_after(leave_after, shield=True):
+                    await ended.wait()
+            raise
+        self.give()
+        try:
+            result: Result = released(outcome)
+        except CancelledError:  # of a ``from_thread.run`` in the thread, which is cancelled with this task
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            raise
+        return result
+
+    def _report(self, sentence: str, *values: object) -> None:
         """Log that requests get 503, once a minute."""
         now = monotonic()
         if now >= self._next_report:
@@ -68,70 +178,26 @@ class _Slots:
             logger.warning(sentence, *values)
 
 
-# A limiter belongs to the loop that it was made in, and an application may serve several.
-_slots: LoopLocal[WeakKeyDictionary[Threads, _Slots]] = LoopLocal(WeakKeyDictionary)
+# The tasks that wait for a slot are one loop's, and an application may serve several.
+_SLOTS: LoopLocal[WeakKeyDictionary[Threads, Slots]] = LoopLocal(WeakKeyDictionary)
 
 
-async def take_slot(threads: Threads) -> object:
-    """Take one of ``threads`` for ``in_thread``, and return its holder. Wait until one is free.
+def slots_of(threads: Threads) -> Slots:
+    """Return the slots of ``threads`` on the event loop that this runs on."""
+    slots = _SLOTS.get()
+    return slots.get(threads) or slots.setdefault(threads, Slots(threads))
 
-    Raises ``TimeoutError`` after their ``patience``.
-    """
-    limiter, holder = limiter_of(threads), object()
-    if limiter.available_tokens >= 1:  # anyio before 4.15 raises trio's WouldBlock if none is, and not its own
-        with suppress(anyio.WouldBlock):  # anyio before 4.15: the slot is for a task that waits
-            limiter.acquire_on_behalf_of_nowait(holder)
-            return holder
-    with anyio.move_on_after(threads.patience):
-        await limiter.acquire_on_behalf_of(holder)
-        return holder
-    raise TimeoutError(ALL_WAIT)
+
+def usage_of(threads: Threads) -> tuple[int, int, int]:
+    """Return the ``usage`` of the slots on this event loop; three times 0 where none runs, as none is used there."""
+    return slots_of(threads).usage() if is_on_loop() else (0, 0, 0)
 
 
 async def in_thread(
-    threads: Threads,
-    function: Callable[..., Result],
-    *arguments: object,
-    abandon_after: float | None = None,
-    holder: object = None,
+    threads: Threads, function: Callable[..., Result], *arguments: object, abandon_after: float | None = None
 ) -> Result:
-    """Call ``function`` in a worker thread, with this task's context variables.
-
-    It is the thread of ``holder``, or else the next that ``take_slot`` gets.
-    A cancelled task waits ``abandon_after`` seconds for the thread, None for as long as it takes, and then leaves it to
-    itself. The thread counts as busy until it ends.
-    """
-    holder = holder or await take_slot(threads)
-    slots = _slots_of(threads)
-    claim: Future[None] = Future()  # the thread takes it, or a task that waits for the thread no longer
-    work = partial(_run, claim, partial(outcome_of, function, arguments))
-    try:
-        if HAS_THREADS:
-            outcome = await anyio.to_thread.run_sync(
-                work, abandon_on_cancel=abandon_after is not None, limiter=slots.unlimited
-            )
-        else:
-            outcome = work()
-    except BaseException:  # no further thread can be started, or the task is cancelled
-        ended = anyio.Event()
-
-        def end() -> None:
-            slots.limiter.release_on_behalf_of(holder)
-            ended.set()
-
-        claim.cancel()  # unless the thread has taken it
-        claim.add_done_callback(lambda _: slots.waker.call(end))
-        if abandon_after and not claim.cancelled():
-            with anyio.move_on_after(abandon_after, shield=True):
-                await ended.wait()
-        raise
-    slots.limiter.release_on_behalf_of(holder)
-    try:
-        result: Result = released(outcome)
-    except CancelledError:  # of a ``from_thread.run`` in the thread, which is cancelled with this task
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        raise
-    return result
+    """Call ``function`` in one of ``threads``, see ``Slots.call``."""
+    return await slots_of(threads).call(function, arguments, abandon_after)
 
 
 class TookTooLong(Exception):
@@ -151,50 +217,46 @@ async def within(seconds: float, function: Callable[..., Awaitable[Result]], arg
     raise TookTooLong
 
 
-def has_room(threads: Threads) -> bool:
-    """Return whether one more handler may wait for one of ``threads``. Log once a minute that there is no room."""
-    slots = _slots_of(threads)
-    if slots.limiter.available_tokens >= 1 or slots.limiter.statistics().tasks_waiting < threads.queue:
-        return True
-    slots.report(
-        "all %d threads or processes are busy, and %d handlers wait for one: requests get 503",
-        threads.size, threads.queue,
-    )  # fmt: skip
-    return False
+class _Work:
+    """A call in a thread. Either the thread claims it, or the task that waits for the thread no longer."""
 
+    __slots__ = ("_arguments", "_claims", "_function", "_has_ended", "_tellers")
 
-@contextmanager
-def lent(threads: Threads | None) -> Iterator[bool]:
-    """Let another call begin while one of ``threads`` waits in the block for its client. None is no thread.
+    def __init__(self, function: Callable[..., object], arguments: Sequence[object]) -> None:
+        self._function, self._arguments = function, arguments
+        self._claims = [True]  # whoever takes it out has claimed the call
+        self._has_ended = False
+        self._tellers: list[Callable[[], object]] = []
 
-    False if ``MOST_READERS`` wait already, which is logged once a minute. After the block the thread goes on at once:
-    it may have a lock for which all others wait. If more run now than ``threads`` has, no call begins until some end.
-    """
-    if threads is None:
-        yield True
-        return
-    slots = _slots_of(threads)
-    limiter = slots.limiter
-    may_wait = limiter.total_tokens < threads.size + MOST_READERS
-    if not may_wait:
-        slots.report("%d threads wait for the bodies of slow clients: requests get 503", MOST_READERS)
-    limiter.total_tokens += may_wait
-    try:
-        yield may_wait
-    finally:
-        limiter.total_tokens -= may_wait
+    def claim(self) -> bool:
+        """Return whether nobody has claimed the call before."""
+        try:
+            return self._claims.pop()
+        except IndexError:
+            return False
 
+    def run(self) -> Outcome:
+        """Make the call in this thread, if nobody has claimed it. Does not raise."""
+        if not self.claim():
+            return []
+        _RUNNING[self] = current_thread()
+        try:
+            return outcome_of(self._function, self._arguments)
+        finally:
+            del _RUNNING[self]
+            self._has_ended = True
+            if self._tellers:
+                self._tell()
 
-def _run(claim: Future[None], call: Callable[[], Any]) -> Any:
-    """Make a call in this thread, unless its task has cancelled ``claim``. It must not raise."""
-    if not claim.set_running_or_notify_cancel():
-        return None
-    _RUNNING[claim] = current_thread()
-    try:
-        return call()
-    finally:
-        del _RUNNING[claim]
-        claim.set_result(None)
+    def leave(self, tell: Callable[[], object]) -> None:
+        """Have ``tell`` called when the call ends, at once if it has ended."""
+        self._tellers.append(tell)
+        if self._has_ended:
+            self._tell()
+
+    def _tell(self) -> None:
+        with suppress(IndexError):  # the other thread has come here, too, and has told
+            self._tellers.pop()()
 
 
 # -- the end of the process --------------------------------------------------------------------------------------------
@@ -203,7 +265,7 @@ def _run(claim: Future[None], call: Callable[[], Any]) -> Any:
 EXIT_WITHIN = 1.0
 
 # The calls that run at the moment, and their threads; the thread that runs ``_end_after``. Neither survives a fork.
-_RUNNING: dict[Future[None], Thread] = {}
+_RUNNING: dict[_Work, Thread] = {}
 _GUARDS: list[Thread] = []
 after_fork_in_child(_RUNNING.clear)
 after_fork_in_child(_GUARDS.clear)
@@ -227,26 +289,6 @@ def _end_after(main: Thread) -> None:
         logger.error("the process ends now, though %d calls in its threads don't", len(_RUNNING))
         logging.shutdown()
         os._exit(1)
-
-
-def usage_of(threads: Threads) -> tuple[int, int, int]:
-    """Return how many of ``threads`` are busy on this event loop, how many calls wait for one, and their number.
-
-    One that is ``lent`` is not busy.
-    """
-    statistics = limiter_of(threads).statistics()
-    waiting_for_clients = int(statistics.total_tokens) - threads.size
-    return statistics.borrowed_tokens - waiting_for_clients, statistics.tasks_waiting, threads.size
-
-
-def limiter_of(threads: Threads) -> anyio.CapacityLimiter:
-    """Return the limiter of ``threads`` on the event loop that this runs on. Its tokens are the slots."""
-    return _slots_of(threads).limiter
-
-
-def _slots_of(threads: Threads) -> _Slots:
-    slots = _slots.get()
-    return slots.get(threads) or slots.setdefault(threads, _Slots(threads))
 
 
 def run_in_context(context: Context, function: Callable[[], object]) -> None:

@@ -14,7 +14,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from micropie.flow.http import call_handler, respond
-from micropie.flow.lifecycle import Application, Lifecycle, Lifespan, LifespanContext, lifespan_opener, log_failure
+from micropie.flow.lifecycle import (
+    UNDER_ASGI,
+    UNDER_WSGI,
+    Application,
+    Lifecycle,
+    Lifespan,
+    LifespanContext,
+    lifespan_opener,
+    log_failure,
+)
 from micropie.flow.resources import TASK_FLOWS, clean_up, close_resources, end_resources, open_resources
 from micropie.lazily import lazily
 
@@ -23,9 +32,9 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "TASK_FLOWS", "Application", "CloseInfo", "Lifecycle", "Lifespan", "LifespanContext", "ask_guards", "call_handler",
-    "clean_up", "cleanup", "close_resources", "converse", "end_resources", "found_socket", "lifespan_opener",
-    "log_failure", "open_resources", "respond",
+    "TASK_FLOWS", "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "Lifecycle", "Lifespan",
+    "LifespanContext", "ask_guards", "call_handler", "clean_up", "cleanup", "close_resources", "converse",
+    "end_resources", "found_socket", "lifespan_opener", "log_failure", "open_resources", "respond",
 ]
 # fmt: on
 

@@ -12,16 +12,21 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from threading import Timer
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from micropie.errors import SetupError, as_authors_see, logger
 from micropie.execution import AWAIT, INLINE, Flow, Kind, Result, call, kind_of
 from micropie.http import State
+from micropie.mounts import APP, ASGI
 from micropie.routing import Config, Site
 
 # Seconds after which the log names the function that a start or a stop waits for: most servers wait in silence, and
 # without a limit.
 _LONG = 10.0
+
+# The kinds of mounts that are started with an application. Under WSGI an isolated ``App`` starts itself.
+UNDER_ASGI: Final = (ASGI, APP)
+UNDER_WSGI: Final = (ASGI,)
 
 Handler: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
-from micropie.execution import Ends, Flow, RunningGenerator, Step, Threads, result_of
+from micropie.execution import Ends, Flow, RunningGenerator, Slots, Step, result_of
 from micropie.http.answer import AnswerState
 from micropie.http.body import UNREAD, Body
 from micropie.http.cookies import parse_cookies
@@ -181,7 +181,7 @@ class Exchange:
 
     # Where the flow runs.
     is_on_loop = False
-    reader: Threads | None = None  # under ASGI the threads, one of which waits for the body
+    reader: Slots | None = None  # under ASGI those of the threads, one of which waits for the body
     is_pooled = False  # whether this is the copy of a request in a process of the pool
 
     # Parsed values, kept.
@@ -478,6 +478,8 @@ class Exchange:
 
     environ: Environ | None = None
     """The WSGI environ; None under ASGI."""
+    has_several_workers: bool | None = None
+    """Whether the server has other processes for this application; None if it does not say so."""
     scope: Scope
     """The ASGI scope; under WSGI one that is made from the environ."""
     root_path: str

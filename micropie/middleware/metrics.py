@@ -80,10 +80,10 @@ class Instruments:
         self.loop_lag = gauge("micropie_loop_lag_seconds", lag, multiprocess_mode="livemax")
         self.usages = [gauge(name, text) for name, text in USAGES.items()]
 
-    def read(self, config: Config, is_on_loop: bool) -> None:
+    def read(self, config: Config) -> None:
         """Set the gauges of the loop, threads, processes and channels. ``config`` has the tree of applications."""
         configs = config.tree
-        threads = [usage_of(one) for one in {one.threads for one in configs}] if is_on_loop else [(0, 0, 0)]
+        threads = [usage_of(one) for one in {one.threads for one in configs}]
         pools = [(one.busy, one.size) for one in {one.pool for one in configs} if isinstance(one, Pool)]
         channels = [one.counts() for one in {one.channels for one in configs}]
         usages = chain(zip(*threads, strict=True), zip((0, 0), *pools, strict=True), zip(*channels, strict=True))
@@ -107,7 +107,6 @@ class Metrics(FlowMiddleware):
 
     def before(self, request: Request) -> None:
         """Start the clock."""
-        exchange = request._exchange
         if isinstance(request, WebSocketRequest):
             if request.route is not None:  # else a mounted application's, which is handed over
                 self._all.open_sockets.inc()
@@ -118,7 +117,7 @@ class Metrics(FlowMiddleware):
         request.on_close(partial(self._end, request))
         if DIRECTORY in os.environ and monotonic() > self._next_read:
             self._next_read = monotonic() + 1
-            self._all.read(config_of(exchange), exchange.is_on_loop)
+            self._all.read(config_of(request._exchange))
 
     def after(self, request: Request, response: Response) -> None:
         """Take the time: for a stream, too, until its head, as a stream of events may last for days."""
@@ -159,7 +158,7 @@ class MetricsEndpoint(FlowMiddleware):
             given = request.headers.get("authorization", "").encode()
             if not compare_digest(given, self._authorization):
                 raise HTTPError(401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")])
-        self._all.read(config_of(request._exchange), request._exchange.is_on_loop)
+        self._all.read(config_of(request._exchange))
         accept = _ODD_VERSION.sub("", request.headers.get("accept", ""))
         make, content_type = prometheus_client.exposition.choose_encoder(accept)
         body = yield IO, lambda: make(self._of_all_processes()), ()

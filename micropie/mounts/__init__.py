@@ -32,15 +32,15 @@ from micropie.mounts.prefixes import (
 
 # fmt: off
 if TYPE_CHECKING:
-    from micropie.mounts.asgi_call import asgi_under_wsgi, call_asgi, hand_over
+    from micropie.mounts.asgi_call import asgi_under_wsgi, call_asgi, moved_scope
     from micropie.mounts.lifespan import MountedLife
     from micropie.mounts.wsgi_call import RawBody, WSGICall, environ_below, wsgi_under_wsgi
     from micropie.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
 
 __all__ = [
     "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody", "WSGICall",
-    "asgi_under_wsgi", "call_asgi", "checked_prefix", "environ_below", "environ_of", "hand_over", "kind_of_target",
-    "mounted_path_of", "wsgi_under_asgi", "wsgi_under_wsgi",
+    "asgi_under_wsgi", "call_asgi", "checked_prefix", "environ_below", "environ_of", "kind_of_target",
+    "mounted_path_of", "moved_scope", "wsgi_under_asgi", "wsgi_under_wsgi",
 ]
 # fmt: on
 
@@ -48,7 +48,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "asgi_call": "asgi_under_wsgi call_asgi hand_over",
+        "asgi_call": "asgi_under_wsgi call_asgi moved_scope",
         "lifespan": "MountedLife",
         "wsgi_call": "RawBody WSGICall environ_below wsgi_under_wsgi",
         "wsgi_in_asgi": "environ_of wsgi_under_asgi",

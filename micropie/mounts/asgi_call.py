@@ -17,7 +17,7 @@ import anyio
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError, logger, websockets_need_asgi
 from micropie.execution import LEAVE_WITHIN, TASKS
-from micropie.http import Exchange, GivenStatus, Message, Receive, Response, Scope, Send
+from micropie.http import Exchange, GivenStatus, Message, Response, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
 
@@ -189,8 +189,3 @@ def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
         "raw_path": mounted_path.raw_path,
         "state": dict(mount.state),
     }
-
-
-async def hand_over(mount: Mount, mounted_path: MountedPath, scope: Scope, receive: Receive, send: Send) -> None:
-    """Let a mounted application answer by itself: a WebSocket, or any request if it was mounted ``isolated``."""
-    await mount.target(moved_scope(scope, mount, mounted_path), receive, send)

@@ -17,7 +17,7 @@ import anyio
 from anyio import from_thread
 
 from micropie.errors import ClientDisconnect
-from micropie.execution import AHEAD, TASKS, WAKERS, SingleWaiterEvent, Threads, in_thread, take_slot
+from micropie.execution import AHEAD, TASKS, WAKERS, SingleWaiterEvent, Threads, slots_of
 from micropie.http import Environ, Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
@@ -38,7 +38,7 @@ class _Call:
         self._wsgi = WSGICall(mount, self._give)
         self.response = self._wsgi.response
         self._exchange = exchange
-        self._threads = threads
+        self._slots = slots_of(threads)
         self._body = exchange.body_so_far()
         self._more = self._body is None
         self._waker = WAKERS.get()
@@ -59,8 +59,9 @@ class _Call:
                 while self._more:
                     piece, self._more = await self._exchange.receive_piece()
                     self._body += piece
-        self._exchange.reader = self._threads
-        TASKS.get().start_soon(self._call, environ, await take_slot(self._threads))
+        self._exchange.reader = self._slots
+        await self._slots.take()
+        TASKS.get().start_soon(self._call, environ)
 
     async def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow (``PendingAnswer``)."""
@@ -97,9 +98,9 @@ class _Call:
             return piece
         raise ClientLeft("the client left")
 
-    async def _call(self, environ: Environ, holder: object) -> None:
+    async def _call(self, environ: Environ) -> None:
         try:
-            await in_thread(self._threads, self._run, environ, abandon_after=0.0, holder=holder)
+            await self._slots.call(self._run, (environ,), 0.0, has_slot=True)
         except BaseException as error:  # no thread could be started
             self._failures.append(error)
             self._chunks.append((b"", False))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from micropie.errors import SetupError, logger
-from micropie.execution import HANDLER, INLINE, Kind, Threads, layers
+from micropie.execution import HANDLER, Kind, Threads, layers
 from micropie.http import quoted_address, split_host
 from micropie.mounts import APP, Mount
 from micropie.routing.checks import check_middlewares, marks_above, with_marks
@@ -33,9 +33,9 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
     INLINE where the flow's thread may block.
     """
-    config = _config(root, None, "", "", shutdown)
+    config = _config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []
-    site = others = _compiled(root, config, blocking, hosts)
+    site = others = _compiled(root, config, hosts)
     if root.hosts:
         hosts += [(host, site) for host in root.hosts]
         others = Site(config, Router(config), Router(config))
@@ -43,17 +43,22 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
 
 
 def _config(
-    registered: Registrations, outer: Config | None, prefix: str, names: str, shutdown: ShutdownSignal
+    registered: Registrations,
+    outer: Config | None,
+    prefix: str,
+    names: str,
+    shutdown: ShutdownSignal,
+    blocking: Kind,
 ) -> Config:
     """Return the config of an application below ``prefix``, or on its host if it has one of its own."""
     address = f"//{registered.hosts[0]}" if registered.hosts else prefix
-    return with_marks(Config(registered, outer, address, names, shutdown), marks_above(registered.app))
+    return with_marks(Config(registered, outer, address, names, shutdown, blocking), marks_above(registered.app))
 
 
-def _compiled(registered: Registrations, config: Config, blocking: Kind, hosts: Hosts) -> Site:
+def _compiled(registered: Registrations, config: Config, hosts: Hosts) -> Site:
     """Return the site of the tree of applications that begins with ``registered``, which has two routers of its own."""
     routers = Router(config), Router(config)
-    compiler = _Compiler(blocking, config, (routers[0].root, routers[1].root), hosts)
+    compiler = _Compiler(config, (routers[0].root, routers[1].root), hosts)
     compiler.compile(registered)
     has_short_cuts = not split_host(config.prefix)[1]
     router, sockets = (router.freeze(has_short_cuts) for router in routers)
@@ -64,7 +69,6 @@ def _compiled(registered: Registrations, config: Config, blocking: Kind, hosts: 
 class _Compiler:
     """Compiles one application into the two routers of its tree."""
 
-    blocking: Kind
     config: Config
     nodes: tuple[Node, Node]
     """The application's nodes in the routers for HTTP and for WebSockets: ``nodes[mark.takes_socket]``."""
@@ -116,7 +120,7 @@ class _Compiler:
         prefix = self.config.prefix
         path = f"{prefix}/{segment}" if segment not in ("index", "default") else prefix or "/"
         name = self.config.scope + name
-        route = Route(function, name, self.config, mark, path, self.blocking)
+        route = Route(function, name, self.config, mark, path)
         if segment == "default":
             node.default = route.as_fallback()
             return
@@ -142,14 +146,15 @@ class _Compiler:
             config.names.fingerprints[route_name] = getattr(function, FINGERPRINT)
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
-        route = Route(function, route_name, config, mark, path, self.blocking)
+        route = Route(function, route_name, config, mark, path)
         self.nodes[mark.takes_socket].descend(pattern).add(route)
 
     def _add_child(self, name: str, registered: Registrations) -> None:
         outer = self.config
-        config = _config(registered, outer, f"{outer.prefix}/{name}", f"{outer.scope}{name}.", outer.shutdown)
+        names = f"{outer.scope}{name}."
+        config = _config(registered, outer, f"{outer.prefix}/{name}", names, outer.shutdown, outer.blocking)
         if registered.hosts:
-            site = _compiled(registered, config, self.blocking, self.hosts)
+            site = _compiled(registered, config, self.hosts)
             self.hosts += [(host, site) for host in registered.hosts]
             return
         nodes = self.nodes[0].child(name), self.nodes[1].child(name)
@@ -158,14 +163,14 @@ class _Compiler:
         replace(self, config=config, nodes=nodes).compile(registered)
 
     def _add_mount(self, mount: Mount) -> None:
-        outer, prefix, on_loop = self.config, self.config.prefix + mount.prefix, self.blocking is not INLINE
+        outer, prefix = self.config, self.config.prefix + mount.prefix
         if mount.kind == APP and not mount.isolated:  # it shares sessions and hooks with this one
             shared: Registrations = mount.target._micropie
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
-            config = _config(shared, outer, prefix, names, outer.shutdown)
-            inner = _compiled(shared, config, self.blocking, self.hosts)
+            config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
+            inner = _compiled(shared, config, self.hosts)
             self.mounted += [inner, *inner.mounted]  # in one table, which refuses two of one prefix
         elif mount.prefix:
-            self.mounted.append(MountRoute(mount, prefix, outer, on_loop))
+            self.mounted.append(MountRoute(mount, prefix, outer))
         else:
-            outer.fallback = MountRoute(mount, prefix, outer, on_loop)
+            outer.fallback = MountRoute(mount, prefix, outer)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from micropie import pool as pools
 from micropie.binding import OwnTypes, asked_behind, check_filled
 from micropie.errors import HTTPError, SetupError
-from micropie.execution import Threads, available_cpus, kind_of
+from micropie.execution import Kind, Threads, available_cpus, kind_of
 from micropie.http import (
     HTML,
     TEXT,
@@ -151,7 +151,13 @@ class Config(MessageConfig):
     """
 
     def __init__(
-        self, registered: Registrations, outer: Config | None, prefix: str, names: str, shutdown: ShutdownSignal
+        self,
+        registered: Registrations,
+        outer: Config | None,
+        prefix: str,
+        names: str,
+        shutdown: ShutdownSignal,
+        blocking: Kind,
     ) -> None:
         if outer is not None:
             vars(self).update(vars(outer))
@@ -170,6 +176,8 @@ class Config(MessageConfig):
         and of those of the applications around it."""
         self.shutdown = shutdown
         """Set when the server is told to stop; one for the whole tree."""
+        self.blocking = blocking
+        """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE where the server's thread runs all."""
         if outer is None:
             self.overrides = registered.overrides
             self.names = RouteNames()

@@ -50,8 +50,8 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 class Route(RouteInfo):
     """A handler as the flow needs it: ``call(*bind(...))``, run by a step of the kind ``step_kind``.
 
-    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``blocking`` is the kind for a ``def`` handler: HANDLER, or INLINE
-    where the flow's thread may block. ``limited_step_kind`` is the kind when a time limit is set, which needs a step.
+    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``limited_step_kind`` is the kind when a time limit is
+    set, which needs a step.
     ``is_pooled``: it runs in a process, and ``call`` is its ``HandlerName``.
 
     ``pattern`` is the path as its author wrote it, that of the name for a handler found by its name; both it and
@@ -79,7 +79,6 @@ class Route(RouteInfo):
         config: Config,
         mark: RouteMark,
         pattern: str,
-        blocking: Kind,
     ) -> None:
         self.name = name
         self.has_warned = False
@@ -127,7 +126,7 @@ class Route(RouteInfo):
             check_placement(function, placement, name, self.reads_body)
         placement = placement or config.settings.run_in
         kind, is_async = _step_kind(function, placement)
-        self.step_kind, self.limited_step_kind = blocking if kind is HANDLER else kind, kind
+        self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
         self.is_pooled = placement == PROCESS and not is_async
         if self.is_pooled:
             self.is_special = True

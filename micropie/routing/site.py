@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 from micropie import mounts
 from micropie.errors import HTTPError, ResponseError, websockets_need_asgi
 from micropie.execution import AWAIT, INLINE, Kind, Threads, no_function
-from micropie.http import AHEAD, DOTS_AND_EMPTY, Exchange, HostTable, Request, split_host
+from micropie.http import AHEAD, DOTS_AND_EMPTY, Environ, Exchange, HostTable, Request, Scope, split_host
 from micropie.mounts import APP, ASGI, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Config, config_of
@@ -173,7 +173,8 @@ class MountRoute(OutsideRoute):
     Hooks and error pages are around it, unless it is isolated: then the server's call is handed over instead.
     """
 
-    def __init__(self, mount: Mount, prefix: str, config: Config, on_loop: bool) -> None:
+    def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
+        on_loop = config.blocking is not INLINE
         kind, call = _answering(mount, config.settings, on_loop)
         is_read_ahead = not on_loop and mount.kind == ASGI  # here that needs no other thread
         super().__init__(config, kind, call, 2, AHEAD if is_read_ahead else True, prefix or "/")
@@ -207,13 +208,22 @@ class MountRoute(OutsideRoute):
 class Handover:
     """The result of a search that finds a mounted application which answers the server's call by itself.
 
-    ``config`` has the hooks that run for it, the checks of who may enter.
+    ``config`` has the hooks that run for it, the checks of who may enter. The driver calls ``mount.target`` as the
+    server has called: with ``scope_in`` or with ``environ_of``.
     """
 
     def __init__(self, mount: Mount, path: MountedPath, config: Config) -> None:
         self.mount = mount
         self.path = path
         self.config = config
+
+    def scope_in(self, scope: Scope) -> Scope:
+        """Return the scope of this request for the mounted application."""
+        return mounts.moved_scope(scope, self.mount, self.path)
+
+    def environ_of(self, exchange: Exchange) -> Environ:
+        """Return the environ of this request for the mounted application."""
+        return mounts.environ_below(exchange, self.path)
 
 
 def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, Callable[..., Any]]:
@@ -256,7 +266,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
     exchange = request._exchange
-    return MountRoute(mount, above, config_of(exchange), exchange.is_on_loop), mounted_path, exchange
+    return MountRoute(mount, above, config_of(exchange)), mounted_path, exchange
 
 
 def handlers_route(exchange: Exchange) -> Route | None:

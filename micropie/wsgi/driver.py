@@ -7,7 +7,6 @@ from contextvars import Context, copy_context
 from itertools import repeat
 from typing import Any, Final
 
-from micropie import mounts
 from micropie.execution import ANSWER, AnyStep, current
 from micropie.flow import Application, clean_up, end_resources, log_failure, respond
 from micropie.http import (
@@ -61,7 +60,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         next(flow, None)  # ends it: to close it takes longer
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
-            environ_of_mount = mounts.environ_below(exchange, answer.path)
+            environ_of_mount = answer.environ_of(exchange)
             exchange.close()
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks

@@ -73,6 +73,14 @@ class WSGIExchange(Exchange):
             settings = config_of(self).settings
             start_tasks(self, self.ends, settings.background_timeout, TASK_FLOWS, settings.portal_backend)
 
+    @property
+    def has_short_body(self) -> bool:
+        return 0 < (self.framing[2] or 0) <= PIECE  # of a client that waits for "100 Continue", too
+
+    @property
+    def has_several_workers(self) -> bool:  # type: ignore[override]
+        return bool(self.environ.get("wsgi.multiprocess"))
+
     def server_scheme(self) -> str:
         return str(self.environ["wsgi.url_scheme"])
 

@@ -9,8 +9,7 @@ from threading import Lock
 from weakref import WeakSet
 
 from micropie.execution import INLINE, notify_after_fork, wait_for_tasks, watch_background_loops
-from micropie.flow import Application
-from micropie.mounts import ASGI
+from micropie.flow import UNDER_WSGI, Application
 from micropie.routing import Config, Site
 
 
@@ -40,7 +39,7 @@ class WSGIState:
             self._sites.add(site)
             watch_background_loops(site.config.settings.loop_patience)
             if self._config is None:
-                lifecycle = app.lifecycle((ASGI,))
+                lifecycle = app.lifecycle(UNDER_WSGI)
                 if not lifecycle.is_empty:
                     # Most applications have nothing to start.
                     from micropie.wsgi.lifespan import start_here, start_on_loop

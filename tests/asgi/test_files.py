@@ -168,8 +168,10 @@ def test_a_file_of_an_async_handler_uses_the_threads_of_io(place: Path, backend:
             released = anyio.Event()
 
             async def occupy() -> None:
-                async with threads.limiter_of(config.threads):
-                    await released.wait()
+                slots = threads.slots_of(config.threads)
+                await slots.take()
+                await released.wait()
+                slots.give()
 
             tasks.start_soon(occupy)
             await anyio.sleep(0.01)

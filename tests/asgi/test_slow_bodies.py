@@ -13,7 +13,7 @@ from micropie import App, HTTPError, reads_body
 from micropie.compat import bottle, cherrypy
 from micropie.execution import threads as workers
 from micropie.execution.placement import Threads
-from micropie.execution.threads import in_thread, lent, usage_of
+from micropie.execution.threads import in_thread, slots_of, usage_of
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 
@@ -222,13 +222,11 @@ def test_what_is_lent_is_taken_back(backend: str) -> None:
         assert go_on.wait(PATIENCE)
 
     async def main() -> None:
-        with lent(None) as may_wait:
-            assert may_wait
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(in_thread, threads, blocks, "reader")
             await until_async(lambda: len(order) == 1)
             assert usage_of(threads) == (1, 0, 1)
-            with lent(threads) as may_wait:
+            with slots_of(threads).lend() as may_wait:
                 assert may_wait
                 assert usage_of(threads) == (0, 0, 1)
                 tasks.start_soon(in_thread, threads, blocks, "other")

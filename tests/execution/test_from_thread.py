@@ -15,8 +15,7 @@ import pytest
 from anyio import from_thread
 
 from micropie import App, HTTPError, HttpMiddleware, reads_body, run_async, run_in, where
-from micropie.asgi import steps
-from micropie.execution import in_thread, threads
+from micropie.execution import Slots, threads
 from micropie.middleware import Timeout
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -216,10 +215,12 @@ def test_anyio_s_functions_work_in_def_code(backend: str) -> None:
 
 
 def leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def in_thread_for_a_moment(*arguments: Any, abandon_after: float | None) -> Any:
-        return await in_thread(*arguments, abandon_after=abandon_after and 0.01)
+    call = Slots.call
 
-    monkeypatch.setattr(steps, "in_thread", in_thread_for_a_moment)
+    async def call_for_a_moment(slots: Slots, function: Any, arguments: Any, leave_after: float | None) -> Any:
+        return await call(slots, function, arguments, leave_after and 0.01)
+
+    monkeypatch.setattr(Slots, "call", call_for_a_moment)
 
 
 @every_loop

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from anyio.lowlevel import checkpoint
 from micropie import App, UploadFile, static_file
 from micropie.execution import threads as workers
 from micropie.execution.placement import Threads
-from micropie.execution.threads import in_thread, take_slot, usage_of
+from micropie.execution.threads import in_thread, slots_of, usage_of
 from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
@@ -182,23 +182,6 @@ def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path:
 
 
 @every_loop
-def test_a_free_slot_for_which_others_wait_is_not_taken(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting: list[object] = []
-
-    class Promised:  # what a limiter of anyio before 4.15 is, after a slot was given back for which two wait
-        available_tokens = 1
-
-        def acquire_on_behalf_of_nowait(self, borrower: object) -> None:
-            raise anyio.WouldBlock
-
-        async def acquire_on_behalf_of(self, borrower: object) -> None:
-            waiting.append(borrower)
-
-    monkeypatch.setattr("micropie.execution.threads.limiter_of", lambda threads: Promised())
-    assert run(backend, take_slot, Threads(1)) is waiting[0]
-
-
-@every_loop
 def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> None:
     threads = Threads(1)
     calls: list[object] = []
@@ -264,7 +247,7 @@ def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, cap
     guard = threading.Thread(target=workers._end_after, args=(main,), daemon=True)
     monkeypatch.setattr(workers, "enumerate_threads", lambda: [*workers._RUNNING.values(), server, guard])
     server.start()
-    thread = threading.Thread(target=workers._run, args=(Future(), call))
+    thread = threading.Thread(target=anyio.run, args=(in_thread, Threads(1), call))
     thread.start()
     guard.start()
     guard.join(PATIENCE)
@@ -276,9 +259,90 @@ def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, cap
     assert caplog.messages == ["the process ends now, though 1 calls in its threads don't"]
 
 
-def test_a_call_that_its_task_no_longer_waits_for_does_not_begin() -> None:
+@every_loop
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_call_whose_thread_fails_gives_its_place_back_once(
+    backend: str, has_begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that its task waits for no longer does not begin."""
     calls: list[str] = []
-    claim: Future[None] = Future()
-    assert claim.cancel()
-    workers._run(claim, lambda: calls.append("made"))
-    assert calls == []
+    late: list[Any] = []
+    threads = Threads(1)
+
+    async def fails(function: Any, **_: Any) -> None:
+        late.append(function)
+        if has_begun:
+            function()
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="start new thread"):
+            await in_thread(threads, calls.append, "made")
+        while usage_of(threads)[0]:
+            await checkpoint()
+        late[0]()
+        await checkpoint()
+        assert usage_of(threads) == (0, 0, 1)
+
+    monkeypatch.setattr("anyio.to_thread.run_sync", fails)
+    run(backend, main)
+    assert calls == ["made"] * has_begun
+
+
+@every_loop
+def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
+    order: list[str] = []
+
+    async def main() -> None:
+        slots = slots_of(Threads(1))
+        await slots.take()
+
+        async def wait(name: str, scope: anyio.CancelScope) -> None:
+            with scope:
+                await slots.take()
+                order.append(name)
+
+        async with anyio.create_task_group() as tasks:
+            scopes = {name: anyio.CancelScope() for name in ("first", "one that leaves", "last")}
+            for name, scope in scopes.items():
+                tasks.start_soon(wait, name, scope)
+                await anyio.wait_all_tasks_blocked()
+            assert slots.usage() == (1, 3, 1)
+            scopes["one that leaves"].cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert slots.usage() == (1, 2, 1)
+            slots.give()
+            slots.give()
+        assert slots.usage() == (1, 0, 1)
+
+    run(backend, main)
+    assert order == ["first", "last"]
+
+
+@every_loop
+def test_nobody_waits_for_a_place_longer_than_its_patience(backend: str) -> None:
+    threads = Threads(1)
+    threads.patience = 0.0
+
+    async def main() -> None:
+        await slots_of(threads).take()
+        with pytest.raises(TimeoutError):
+            await slots_of(threads).take()
+        assert usage_of(threads) == (1, 0, 1)
+
+    run(backend, main)
+
+
+def test_a_place_that_comes_with_a_cancellation_is_given_back() -> None:
+    async def main() -> None:
+        slots = slots_of(Threads(1))
+        await slots.take()
+        task = asyncio.create_task(slots.take())
+        await anyio.wait_all_tasks_blocked()
+        slots.give()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert slots.usage() == (0, 0, 1)
+
+    run("asyncio", main)

@@ -20,7 +20,7 @@ from micropie.compat.bottle.state import decoded
 from micropie.compat.carrier import CarriedRoute, CarryingSite
 from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
-from micropie.execution import AWAIT, Kind
+from micropie.execution import AWAIT
 from micropie.http import JSON, EncodedAnswer, Request, Response, as_response
 from micropie.routing import NO_VALUES, Config, Handover, Refusal, RouteMatch, Site
 
@@ -31,16 +31,15 @@ _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPRespons
 class BottleSite(CarryingSite):
     """Asks the application's router after the native one."""
 
-    __slots__ = ("_any", "_app", "_before", "_blocking", "_routes", "_search")
+    __slots__ = ("_any", "_app", "_before", "_routes", "_search")
 
-    def __init__(self, app: Application, inner: Site, blocking: Kind) -> None:
+    def __init__(self, app: Application, inner: Site) -> None:
         super().__init__(inner)
         warn_of_originals("bottle")
         self._app = app
-        self._blocking = blocking
         self._before = app.hooks["before_request"]
         self._search = app.router.find
-        self._any = _BottleRoute(app, None, (), inner.config, blocking)
+        self._any = _BottleRoute(app, None, (), inner.config)
         self._routes: dict[Route, _BottleRoute] = {}
 
     def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover | Refusal:
@@ -64,7 +63,7 @@ class BottleSite(CarryingSite):
             exchange.path_params = [*arguments.values()]
         carried = self._routes.get(target)
         if carried is None:
-            self._routes[target] = carried = _BottleRoute(self._app, target, [*arguments], self.config, self._blocking)
+            self._routes[target] = carried = _BottleRoute(self._app, target, [*arguments], self.config)
         return carried, (request, found), NO_VALUES
 
 
@@ -76,10 +75,8 @@ class _BottleRoute(CarriedRoute):
 
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
 
-    def __init__(
-        self, app: Application, target: Route | None, names: Sequence[str], config: Config, blocking: Kind
-    ) -> None:
-        super().__init__(config, blocking, self._answer, 2)
+    def __init__(self, app: Application, target: Route | None, names: Sequence[str], config: Config) -> None:
+        super().__init__(config, self._answer, 2)
         self._app = app
         self._after = app.hooks["after_request"]
         self._target = target

@@ -18,7 +18,7 @@ from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import is_at_prefix, path_of
 from micropie.compat.stand_in import warn_of_originals
-from micropie.execution import IO_THREADS, Kind, in_thread
+from micropie.execution import IO_THREADS, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
 from micropie.mounts import Mount, kind_of_target, mounted_path_of
 from micropie.routing import NO_VALUES, Config, Handover, MountRoute, Refusal, RouteMatch, Site
@@ -44,13 +44,13 @@ class CherryPySite(CarryingSite):
 
     __slots__ = ("_grafted", "_owner", "_route")
 
-    def __init__(self, owner: Applications, inner: Site, blocking: Kind) -> None:
+    def __init__(self, owner: Applications, inner: Site) -> None:
         super().__init__(inner)
         warn_of_originals("cherrypy")
         owner.check(inner.config)
         self._owner = owner
         # The one route of all handlers that CherryPy's dispatchers find.
-        self._route = CarriedRoute(inner.config, blocking, _call, 3)
+        self._route = CarriedRoute(inner.config, _call, 3)
         self._grafted: dict[str, MountRoute] = {}
 
     def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover | Refusal:
@@ -84,7 +84,7 @@ class CherryPySite(CarryingSite):
         route = self._grafted.get(prefix)
         if route is None or route.mount.target is not target:
             mount = Mount(prefix, target, kind_of_target(target, None), isolated=False)
-            self._grafted[prefix] = route = MountRoute(mount, prefix, self.config, exchange.is_on_loop)
+            self._grafted[prefix] = route = MountRoute(mount, prefix, self.config)
         return route, (mounted_path_of(request.root_path, prefix, request.raw_path), exchange), NO_VALUES
 
 

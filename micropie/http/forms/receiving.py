@@ -36,8 +36,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         exchange.incoming  # noqa: B018 - raises 413
     accept, most = None, LARGE
     if reads_body:
-        is_short = reads_body is AHEAD and (exchange.environ is not None or exchange.has_short_body)
-        if not is_short or not 0 < (length or 0) <= LARGE:
+        if reads_body is not AHEAD or not exchange.has_short_body:
             return
     elif media_type == MULTIPART:
         yield from receive_multipart(exchange, parameters)
