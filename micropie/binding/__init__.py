@@ -1,18 +1,20 @@
 """Binding: how the values of a path, a query and a body become the arguments of a handler.
 
 A signature is compiled once into a ``Plan`` (``signatures.py``) of parameters, each of which knows where its value is
-found (``parameters.py``, ``sources.py``) and how text or JSON becomes its type (``converters.py``, ``constraints.py``,
-``structures.py``). ``misfits.py`` says what is wrong in a document. ``results.py`` reads what is said of
-the handler's result.
+found (``parameters.py``, ``sources.py``) and how text or JSON becomes its type (``converters.py``,
+``constraints.py``). ``makers.py`` makes structures: ``fields.py`` reads their fields, ``forms.py`` makes a document of a
+form, ``limits.py`` keeps out what no parameter may have. ``misfits.py`` says what is wrong in a document.
+``results.py`` reads what is said of the handler's result, and ``hints.py`` reads annotations.
 """
 
 from micropie.binding.constraints import KEYWORDS, Message
-from micropie.binding.converters import OwnTypes, converter_for, schemas, taken_by, without_aliases
+from micropie.binding.converters import OwnTypes, converter_for, schemas, taken_by
+from micropie.binding.fields import is_pydantic, is_structure
+from micropie.binding.hints import without_aliases
 from micropie.binding.parameters import BoundParameter, unwrapped
 from micropie.binding.results import ResultFilter, answers_of, result_filter
 from micropie.binding.signatures import Plan, asked_behind, check_filled, is_key
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_source
-from micropie.binding.structures import is_pydantic, is_structure
 
 # fmt: off
 __all__ = [

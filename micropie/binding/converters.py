@@ -11,7 +11,6 @@ import enum
 import functools
 import inspect
 import math
-import operator
 import re
 import types
 from binascii import a2b_base64
@@ -31,7 +30,6 @@ from typing import (
     Union,
     get_args,
     get_origin,
-    get_type_hints,
 )
 
 from micropie.binding.constraints import (
@@ -44,6 +42,7 @@ from micropie.binding.constraints import (
     checked,
     constraints_of,
 )
+from micropie.binding.hints import COLLECTIONS
 from micropie.errors import Sentence, SetupError
 from micropie.http import encoder_of
 from micropie.lazily import pattern
@@ -200,7 +199,8 @@ def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
     return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
-def _identity(value: T) -> T:
+def as_it_is(value: T) -> T:
+    """Return a value of a document that nothing converts."""
     return value
 
 
@@ -232,13 +232,13 @@ def _string(form: str) -> Mapping[str, str]:
     return {"type": "string", "format": form}
 
 
-ANYTHING = Converter("a value", _identity, _identity)
+ANYTHING = Converter("a value", str, as_it_is)
 
 _BUILT_IN: dict[object, Converter] = {
     Parameter.empty: ANYTHING,  # no annotation
     Any: ANYTHING,
     object: ANYTHING,
-    str: _scalar(str, "text", {"type": "string"}, _identity),
+    str: _scalar(str, "text", {"type": "string"}, str),
     int: _scalar(int, "a whole number", {"type": "integer"}, _if_matches(_WHOLE, int), _to_whole),
     float: _scalar(float, "a number", {"type": "number"}, _to_float, float),
     bool: _scalar(bool, "true or false", {"type": "boolean"}, _to_bool)._replace(
@@ -295,39 +295,6 @@ def schemas() -> dict[object, Mapping[str, str]]:
 _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
-def with_types(annotation: Any, given: Mapping[Any, Any]) -> Any:
-    """Return an annotation with the types that are ``given`` for type variables."""
-    if get_origin(annotation) is None:
-        return given.get(annotation, annotation)
-    variables = annotation.__parameters__
-    return annotation[tuple(given.get(one, one) for one in variables)] if variables else annotation
-
-
-def without_aliases(annotation: Any, around: tuple[object, ...] = ()) -> Any:
-    """Return an annotation with the types that ``type Alias = ...`` stands for. An alias inside itself is any value."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    alias = origin or annotation
-    inner = tuple(without_aliases(one, around) for one in arguments)
-    if alias in around:
-        return Any
-    if hasattr(alias, "__value__") and hasattr(alias, "__type_params__"):
-        given = dict(zip(alias.__type_params__, inner, strict=True)) if arguments else {}
-        return without_aliases(with_types(alias.__value__, given), (*around, alias))
-    if origin is Literal or all(map(operator.is_, inner, arguments)):
-        return annotation
-    return (Union if origin is types.UnionType else origin)[inner] if origin is not Annotated else Annotated[inner]
-
-
-def hints_of(annotations: Mapping[str, object], function: Callable[..., object]) -> dict[str, Any]:
-    """Return ``annotations`` as types, by the names that the module of ``function`` has.
-
-    Raises ``NameError``, ``AttributeError``, ``SyntaxError`` or ``TypeError`` for one that can't be read.
-    """
-    wanted = types.SimpleNamespace(__annotations__=annotations)
-    hints = get_type_hints(wanted, getattr(function, "__globals__", {}), include_extras=True)
-    return {name: without_aliases(hint) for name, hint in hints.items()}
-
-
 def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYPES) -> Converter:
     """Return the converter for an annotation. Raises ``SetupError`` for one without a conversion."""
     if get_origin(annotation) is Annotated:
@@ -335,7 +302,7 @@ def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYP
         return with_metadata(converter_for(annotation, parameter, own), annotation, metadata, parameter)
     if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
         return _BUILT_IN.get(annotation, ANYTHING)
-    if annotation in own.decoders:
+    if isinstance(annotation, type) and annotation in own.decoders:
         return _decoded(annotation, parameter, own)
     simple = _simple()
     if annotation in simple:
@@ -361,7 +328,7 @@ def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYP
     )
 
 
-def _decoded(kind: Any, parameter: str, own: OwnTypes) -> Converter:
+def _decoded(kind: type, parameter: str, own: OwnTypes) -> Converter:
     """Return the converter for a class that the application has a decoder for."""
     taken = taken_by(kind, own)
     inner = converter_for(taken, parameter, own)
@@ -457,7 +424,7 @@ def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Conver
     if len(inner) == 1:
         return _optional(inner[0])  # a union has two members, and the other one is None
     # int before str in any union: every text is a str.
-    inner.sort(key=lambda converter: converter.from_text is _identity)
+    inner.sort(key=lambda converter: converter.from_text is str)
     union = Converter(
         " or ".join(converter.expected for converter in inner),
         lambda text: _first_that_fits((converter.from_text for converter in inner), text),
@@ -499,7 +466,7 @@ def _hashed(kind: Callable[[list[object]], object]) -> Collect:
     return collect
 
 
-COLLECTIONS: dict[object, Collect] = {list: list, tuple: tuple, set: _hashed(set), frozenset: _hashed(frozenset)}
+_COLLECT: dict[object, Collect] = {list: list, tuple: tuple, set: _hashed(set), frozenset: _hashed(frozenset)}
 
 
 def _collection(kind: object, arguments: tuple[object, ...], parameter: str, own: OwnTypes) -> Converter:
@@ -508,7 +475,7 @@ def _collection(kind: object, arguments: tuple[object, ...], parameter: str, own
     if len(arguments) > 1:
         raise SetupError(f"parameter {parameter!r}: a tuple of fixed length comes from no form; write tuple[X, ...]")
     item = converter_for(arguments[0], parameter, own) if arguments else ANYTHING
-    make = COLLECTIONS[kind]
+    make = _COLLECT[kind]
 
     def from_json(value: object) -> object:
         if not isinstance(value, list):

@@ -6,41 +6,38 @@ mistake, so it is asked again for each value; pydantic has told all. The words a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal, TypeAlias, get_origin
 
 from micropie.binding.constraints import INVALID, REQUIRED_FIELD
 from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, is_enum
-from micropie.binding.structures import (
-    MOST_ERRORS,
-    bare,
-    described_as,
-    elements_of,
-    fields_of,
-    is_structure,
-    kinds_in,
-    members_of,
-)
+from micropie.binding.fields import fields_of, is_structure, kinds_in, members_of
+from micropie.binding.forms import described_as
+from micropie.binding.hints import Hint, bare, elements_of
 from micropie.http import ParameterError
 from micropie.lazily import pattern
 
 Path: TypeAlias = tuple[str | int, ...]
 
+MOST_ERRORS = 100  # in one body, to be described
 MOST_VALUES = 1000  # of one body, to be asked for again: each takes some microseconds
 DEEPEST = 10  # steps of a path: for each of them all that is inside is made again
 
 
-def problems_of(refused: ValueError) -> list[ParameterError]:
-    """Return what is wrong in a body that was ``Refused``. The sentences are the library's; no parameter is named."""
-    reason, document, structure, make, own = refused.args
-    if hasattr(reason, "error_count"):
-        return [*_of_pydantic(reason, structure, own)]
-    search = _Search(make, own)
-    own_problem = search.described(reason, structure, document, ())
-    if make is None:  # a check has refused what pydantic has made
-        return [own_problem]
-    return [*islice(search.within(own_problem, structure, document, ()), MOST_ERRORS)]
+def problems_of_msgspec(
+    error: ValueError, hint: Hint, document: object, make: Callable[[object, Hint], object], own: OwnTypes
+) -> Sequence[ParameterError]:
+    """Return what is wrong in a document. ``make(value, hint)`` raises ``ValueError`` for a part that does not fit."""
+    own_problem = _described(error, hint, document, (), own)
+    return [*islice(_Search(make, own).within(own_problem, hint, document, ()), MOST_ERRORS)]
+
+
+def problems_of_pydantic(error: ValueError, hint: Hint, document: object, own: OwnTypes) -> Sequence[ParameterError]:
+    """Return what is wrong in a document: what pydantic says, or a check of what pydantic has made of it."""
+    if hasattr(error, "error_count"):
+        return [*_of_pydantic(error, hint, own)]
+    return [_described(error, hint, document, (), own)]
 
 
 def _steps(path: Path) -> str:
@@ -52,7 +49,7 @@ def _worded(path: Path, words: str) -> str:
 
 
 def _problem(
-    own: OwnTypes, hint: object, path: Path, value: object, text: str, written: str = "", unknown: str = INVALID
+    own: OwnTypes, hint: Hint, path: Path, value: object, text: str, written: str = "", unknown: str = INVALID
 ) -> ParameterError:
     """Return the problem of a value, None if it is missing. Its words are the author's ``Message``, or else those
     ``written`` in a validator, or else those of a parameter of its type; ``unknown`` where no parameter has that.
@@ -87,22 +84,22 @@ _WORDLESS = "Invalid value"  # of a check that raises ``ValueError()``
 class _Search:
     """Looks for all mistakes of a document that msgspec has refused."""
 
-    def __init__(self, make: Callable[..., object], own: OwnTypes) -> None:
+    def __init__(self, make: Callable[[object, Hint], object], own: OwnTypes) -> None:
         self._make, self._own = make, own
         self._left = MOST_VALUES
 
-    def problems(self, hint: object, value: object, path: Path) -> Iterator[ParameterError]:
+    def problems(self, hint: Hint, value: object, path: Path) -> Iterator[ParameterError]:
         """Yield the mistakes in ``value``: those of what is inside it, or its own."""
         self._left -= 1
         try:
-            self._make(value, kind=hint)
+            self._make(value, hint)
         except ValueError as error:
-            own_problem = self.described(error, hint, value, path)
+            own_problem = _described(error, hint, value, path, self._own)
         else:
             return
         yield from self.within(own_problem, hint, value, path)
 
-    def within(self, own_problem: ParameterError, hint: object, value: object, path: Path) -> Iterator[ParameterError]:
+    def within(self, own_problem: ParameterError, hint: Hint, value: object, path: Path) -> Iterator[ParameterError]:
         """Yield the mistakes inside ``value``, or else its own."""
         has_found = False
         for inner, part, step, is_missing in _inside(hint, value):
@@ -118,22 +115,25 @@ class _Search:
         if not has_found:
             yield own_problem
 
-    def described(self, error: Exception, hint: object, value: object, path: Path) -> ParameterError:
-        """Return the problem of one value. msgspec's sentence ends with the place, if that is deeper inside."""
-        before, dash, after = str(error).rpartition(" - at `")
-        text, place = (before, after.removesuffix("`")) if dash else (after, "")
-        if error.__cause__ is not None and is_structure(bare(hint)[0]):  # of a ``__post_init__``
-            return _problem(self._own, hint, path, value, _at(_WORDLESS, path), written=text)
-        if text.startswith("Invalid enum value"):  # msgspec quotes it
-            choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
-            told = [converter_for(one, "", self._own).expected for one in choices]
-            text = f"Expected {told[0]}" if len(told) == 1 else "Invalid enum value"
-        inner = tuple(name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place))
-        path = (*path, *inner)
-        return _problem(self._own, None if inner else hint, path, value, _at(_MARKUP.sub("", text), path))
+
+def _described(error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes) -> ParameterError:
+    """Return the problem of one value. msgspec's sentence ends with the place, if that is deeper inside."""
+    before, dash, after = str(error).rpartition(" - at `")
+    text, place = (before, after.removesuffix("`")) if dash else (after, "")
+    if error.__cause__ is not None and is_structure(bare(hint)[0]):  # of a ``__post_init__``
+        return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
+    if text.startswith("Invalid enum value"):  # msgspec quotes it
+        choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
+        told = [converter_for(one, "", own).expected for one in choices]
+        text = f"Expected {told[0]}" if len(told) == 1 else "Invalid enum value"
+    elif text.startswith("Invalid value"):  # a tag
+        text = _WORDLESS
+    inner = tuple(name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place))
+    path = (*path, *inner)
+    return _problem(own, None if inner else hint, path, value, _at(_MARKUP.sub("", text), path))
 
 
-def _inside(hint: object, value: Any) -> Iterator[tuple[object, object, str | int, bool]]:
+def _inside(hint: Hint, value: object) -> Iterator[tuple[Hint, object, str | int, bool]]:
     """Yield annotation, value and place of each value inside another, and whether it is missing."""
     kind, _ = bare(hint)
     members = members_of(kind)
@@ -154,7 +154,7 @@ def _at(text: str, path: Path) -> str:
 # -- pydantic ----------------------------------------------------------------------------------------------------------
 
 
-def _of_pydantic(reason: Any, structure: object = None, own: OwnTypes = NO_OWN_TYPES) -> Iterator[ParameterError]:
+def _of_pydantic(reason: Any, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES) -> Iterator[ParameterError]:
     """Yield what pydantic has found, unless it is so much that it takes seconds to describe."""
     count = reason.error_count()
     if count > MOST_ERRORS:
@@ -172,7 +172,7 @@ def _of_pydantic(reason: Any, structure: object = None, own: OwnTypes = NO_OWN_T
         yield _problem(own, _hint_at(structure, path), path, value, text, written, unknown)
 
 
-def _hint_at(structure: object, path: Path) -> object:
+def _hint_at(structure: Hint, path: Path) -> Hint:
     """Return the annotation of a place in a structure, None if it can't be told."""
     hint = structure
     for step in path:

@@ -8,51 +8,66 @@ itself has places of its own. They are chosen once, by ``bound_parameter``; a re
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from inspect import Parameter
+from operator import attrgetter
 from types import UnionType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from micropie.binding.converters import ANYTHING, NUMBERS, Converter, OwnTypes, converter_for, taken_by, with_metadata
-from micropie.binding.sources import Body, Form, Query, Source, stated_source
-from micropie.binding.structures import (
-    StructureConverter,
-    bare,
-    elements_of,
-    members_of,
-    name_of,
-    structure_converter,
-    without_none,
+from micropie.binding.converters import (
+    ANYTHING,
+    NUMBERS,
+    Converter,
+    OwnTypes,
+    as_it_is,
+    converter_for,
+    taken_by,
+    with_metadata,
 )
+from micropie.binding.fields import members_of, name_of
+from micropie.binding.hints import Hint, bare, elements_of, without_none
+from micropie.binding.sources import Body, Form, Query, Source, stated_source
 from micropie.errors import HTTPError, SetupError
-from micropie.http import BindingError, BindingErrors, ParameterError, Request, UploadFile, WebSocketRequest
+from micropie.http import (
+    NULL,
+    BindingError,
+    BindingErrors,
+    ParameterError,
+    Request,
+    UploadFile,
+    WebSocketRequest,
+)
+
+if TYPE_CHECKING:
+    from micropie.binding.makers import Maker
 
 _Value = TypeVar("_Value")
 
 REQUIRED = Parameter.empty
-ABSENT: Any = object()
-"""In the place of a value that is not there. None may be one."""
 
 
 class Place(NamedTuple):
     """A place of values. ``name``: in errors, "" for the request itself, which no client chooses.
 
-    ``value(request, values, key)`` returns what is there, or ``ABSENT``; ``values`` are those of the path's wildcards.
-    ``read(parameter, value, name)`` returns what becomes of it. Raises ``BindingError`` for a value that does not fit.
+    ``values(request)`` returns the values that are there by name or, if ``is_whole``, the one value or None.
+    ``read(parameter, value, name)`` returns what becomes of a value; None if the value is the argument as it is.
+    ``read`` raises ``BindingError`` for a value that does not fit.
     """
 
     name: str
-    value: Callable[[Request, Mapping[str, object], str], Any]
-    read: Callable[[BoundParameter, Any, str], object]
+    values: Callable[[Request], object]
+    read: Callable[[BoundParameter, Any, str], object] | None
+    is_whole: bool = False
 
 
 class BoundParameter(NamedTuple):
     """A parameter that a request fills.
 
     ``key``: the name of its value in ``places``, by default the parameter's. ``is_stated``: the annotation names the
-    source. ``lists``: the names of the form's fields that may have several values.
+    source. ``lists``: the names of the form's fields that may have several values. ``is_in_path``: the path may fill
+    it, before all places.
     """
 
     name: str
@@ -62,6 +77,7 @@ class BoundParameter(NamedTuple):
     places: Sequence[Place]
     is_stated: bool = False
     lists: Collection[str] = ()
+    is_in_path: bool = False
 
     @property
     def label(self) -> str:
@@ -78,15 +94,26 @@ class BoundParameter(NamedTuple):
         """Whether only a body can bring it, as a file, as a form or its field, or as a whole document."""
         return {place.name for place in self.places[:1]} <= {"json", "form", "file"} and self.is_of_client
 
-    def find(self, request: Request, values: Mapping[str, object]) -> object:
+    @property
+    def may_be_in_body(self) -> bool:
+        """Whether JSON or a form has to be parsed to find it, or to tell why it is missing."""
+        return not _PARSED.isdisjoint([place.name for place in self.places])
+
+    def find(self, request: Request) -> object:
         """Return the value of a request: that of the first place that has one, else the default.
 
         Raises ``BindingError`` for a value that is missing or does not convert, and 415 for a body that is not read.
         """
-        for place, value_of, read in self.places:
-            value = value_of(request, values, self.key)
-            if value is not ABSENT:
-                return read(self, value, place)
+        key = self.key
+        for name, values, read, is_whole in self.places:
+            value = values(request)
+            if not is_whole:
+                if type(value) is not dict or key not in value:
+                    continue
+                value = value[key]
+            elif value is None or value is NULL:
+                continue
+            return value if read is None else read(self, value, name)
         if self.converter.empty is not None and request._exchange.form_fields is not None:
             return _from_texts(self, self.converter.empty, "form")
         if self.default is REQUIRED:
@@ -97,12 +124,15 @@ class BoundParameter(NamedTuple):
         """Return whether a segment's text, or the number that a wildcard has made of it, is the value as it is."""
         converter = self.converter
         is_value = converter.from_text is ANYTHING.from_text or (is_number and converter.from_text in NUMBERS)
-        return is_value and self.places is BY_NAME and converter.many is None
+        return is_value and self.is_in_path and converter.many is None
 
     @property
     def is_of_client(self) -> bool:
         """Whether a client sends the value."""
-        return any(place.name for place in self.places)
+        return self.is_in_path or any(place.name for place in self.places)
+
+
+_PARSED = frozenset({"json", "form", "file"})  # a file's name may be in a form of the other type
 
 
 # -- reading what is there ---------------------------------------------------------------------------------------------
@@ -113,7 +143,7 @@ def from_path(parameter: BoundParameter, value: object, place: str = "path") -> 
 
     Raises 400 if it does not convert, and 404 for a file or a whole body, which no path contains.
     """
-    if PATH not in parameter.places:
+    if not parameter.is_in_path:
         raise HTTPError(404)
     if not isinstance(value, str):
         if parameter.is_plain(is_number=True):
@@ -123,12 +153,19 @@ def from_path(parameter: BoundParameter, value: object, place: str = "path") -> 
 
 
 def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
-    from_text = parameter.converter.from_text
-    if parameter.converter.many is None:
+    converter = parameter.converter
+    if converter.many is None:
+        text = texts[0]
+        try:
+            return converter.from_text(text)
+        except ValueError as error:
+            told = converter.misfit(text, error)
         # A form's entry that is left empty is none where there is a default, and "" is not a value.
-        return _converted(parameter, place, from_text, texts[0], is_optional=not texts[0])
-    values = [_converted(parameter, place, from_text, text) for text in texts]
-    return _converted(parameter, place, parameter.converter.many, values)
+        if not text and parameter.default is not REQUIRED:
+            return parameter.default
+        raise _misfit(parameter, place, text, told)  # outside of ``except``, so that the error has no false context
+    values = [_converted(parameter, place, converter.from_text, text) for text in texts]
+    return _converted(parameter, place, converter.many, values)
 
 
 def _from_joined(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
@@ -141,7 +178,7 @@ def _from_json(parameter: BoundParameter, value: object, place: str) -> object:
 
 def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
     """Return the uploaded file, or a list of all; raise 400 if the parameter is annotated as something else."""
-    if parameter.places is BY_NAME and parameter.converter.expected != ANYTHING.expected:
+    if parameter.is_in_path and parameter.converter.expected != ANYTHING.expected:
         raise _misfit(parameter, place, None, parameter.converter.misfit(None))
     if parameter.converter.many is None:
         return files[0]
@@ -149,31 +186,28 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
     return _converted(parameter, place, parameter.converter.many, found)
 
 
-def _made(converter: StructureConverter, begin: str, parameter: BoundParameter, given: object, place: str) -> object:
+def _made(maker: Maker, begin: str, parameter: BoundParameter, given: Any, place: str) -> object:
     """Make a structure. The sentence of each error starts with ``begin``."""
+    is_json = place == "json"
+    document = given if is_json else maker.document_of(given, place == "form")
     try:
-        made = converter.make(given, place)
+        made = maker.make(document, is_json)
     except ValueError as error:
-        from micropie.binding.misfits import problems_of  # not before something is wrong
-
-        found = problems_of(error)
+        problems = maker.problems(error, document, is_json)
     else:
-        return _from_json(parameter, made, place)  # it may be a list of so many
+        converter = parameter.converter  # it may be a list of so many
+        return made if converter.from_json is as_it_is else _from_json(parameter, made, place)
     raise BindingError(
-        [replace(one, parameter=parameter.name, source=place, sentence=f"{begin}: {one.sentence}.") for one in found]
+        [replace(one, parameter=parameter.name, source=place, sentence=f"{begin}: {one.sentence}.") for one in problems]
     )
 
 
-def _converted(
-    parameter: BoundParameter, place: str, convert: Callable[[_Value], object], value: _Value, is_optional: bool = False
-) -> object:
+def _converted(parameter: BoundParameter, place: str, convert: Callable[[_Value], object], value: _Value) -> object:
     try:
         return convert(value)
     except ValueError as error:
         told = parameter.converter.misfit(value, error)
-    if is_optional and parameter.default is not REQUIRED:
-        return parameter.default
-    raise _misfit(parameter, place, value, told)  # outside of ``except``, so that the error has no false context
+    raise _misfit(parameter, place, value, told)
 
 
 def _misfit(
@@ -192,7 +226,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     advice = f"; expected {parameter.converter.expected}."
     if parameter.places is IN_URL:
         advice = f" in the path and the query{advice}"
-    elif parameter.places is BY_NAME and exchange.document is not None and type(exchange.document) is not dict:
+    elif parameter.is_in_path and exchange.document is not None and type(exchange.document) is not dict:
         advice = ": the JSON body is not an object."
     elif FILES in parameter.places and parameter.key in (exchange.form_fields or ()):
         advice = '; its name came without the file, as the form needs enctype="multipart/form-data".'
@@ -203,23 +237,25 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
 
 # -- the places --------------------------------------------------------------------------------------------------------
 
-PATH = Place("path", lambda request, values, key: values.get(key, ABSENT), from_path)
-QUERY = Place("query", lambda request, values, key: request._exchange.query.get(key, ABSENT), _from_texts)
-FORM = Place("form", lambda request, values, key: (request._exchange.form_fields or {}).get(key, ABSENT), _from_texts)
-FILES = Place("file", lambda request, values, key: request._exchange.uploads.get(key, ABSENT), _from_files)
-REQUEST = Place("", lambda request, values, key: request, lambda parameter, request, name: request)
+QUERY = Place("query", attrgetter("_exchange.query"), _from_texts)
+FORM = Place("form", attrgetter("_exchange.form_fields"), _from_texts)
+FILES = Place("file", attrgetter("_exchange.uploads"), _from_files)
 
+_DOCUMENT = attrgetter("_exchange.document")
 
-def _member(request: Request, values: Mapping[str, object], key: str) -> object:
-    document = request._exchange.document
-    return document.get(key, ABSENT) if type(document) is dict else ABSENT
-
-
-# In order.
-BY_NAME: Sequence[Place] = (PATH, QUERY, FORM, Place("json", _member, _from_json), FILES)
+# In order, behind the path.
+BY_NAME: Sequence[Place] = (QUERY, FORM, Place("json", _DOCUMENT, _from_json), FILES)
+# Of a parameter of any type.
+_AS_IT_IS: Sequence[Place] = (QUERY, FORM, Place("json", _DOCUMENT, None), FILES)
 # Of a provider's parameter. The body's fields are the handler's: one that gets the name one day would decide what is
 # provided.
-IN_URL: Sequence[Place] = (PATH, QUERY)
+IN_URL: Sequence[Place] = (QUERY,)
+
+
+def by_name(name: str, converter: Converter, default: object) -> BoundParameter:
+    """Return the parameter that is looked for by its name."""
+    places = _AS_IT_IS if converter.from_json is as_it_is else BY_NAME
+    return BoundParameter(name, name, converter, default, places, is_in_path=True)
 
 
 # -- choosing the places, once -----------------------------------------------------------------------------------------
@@ -246,7 +282,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if kind is BindingErrors:
         return BoundParameter(name, name, ANYTHING, BindingErrors, ())  # the plan puts the errors in its place
     if kind is Request or kind is WebSocketRequest:
-        return BoundParameter(name, name, ANYTHING, default, [REQUEST], is_stated=True)
+        return BoundParameter(name, name, ANYTHING, default, [Place("", as_it_is, None, is_whole=True)], is_stated=True)
     if kind is UploadFile:
         many_files, required = (list if many else None), "Please choose a file."
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
@@ -255,13 +291,24 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if members_of(kind):
         converter = ANYTHING._replace(expected="a JSON array of objects" if many else "a JSON object or a form")
         converter = _with_metadata(converter, annotation, kind, many, name)
-        made = structure_converter(kind, name, own, many)
-        places = _of_body(partial(_made, made, f"Parameter {name!r} does not fit"))
-        return BoundParameter(name, name, converter, or_none, places, lists=made.lists)
+        read, lists = _maker_of(kind, name, f"Parameter {name!r} does not fit", own, many)
+        places = [Place("json", _DOCUMENT, read, is_whole=True), FORM._replace(read=read, is_whole=True)]
+        return BoundParameter(name, name, converter, or_none, places, lists=lists)
     converter = converter_for(annotation, name, own)
     if is_provider:
-        return BoundParameter(name, name, converter._replace(empty=None), default, IN_URL)
-    return BoundParameter(name, name, converter, default, BY_NAME)
+        converter = converter._replace(empty=None)
+        return BoundParameter(name, name, converter, default, IN_URL, is_in_path=True)
+    return by_name(name, converter, default)
+
+
+def _maker_of(
+    structure: Hint, name: str, begin: str, own: OwnTypes, many: bool = False
+) -> tuple[Callable[[BoundParameter, Any, str], object], Collection[str]]:
+    """Return the function that makes a structure, and the fields that may have several values."""
+    from micropie.binding.makers import maker_for  # only applications with structures need it
+
+    maker = maker_for(structure, name, own, many)
+    return partial(_made, maker, begin), maker.lists
 
 
 def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool, name: str) -> Converter:
@@ -276,40 +323,28 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
     return found
 
 
-def _of_body(read: Callable[[BoundParameter, Any, str], object]) -> Sequence[Place]:
-    """Return the places of a whole body: a JSON document, or a form."""
-
-    def document(request: Request, values: Mapping[str, object], key: str) -> object:
-        found = request._exchange.json_value()
-        return ABSENT if found is None else found
-
-    def form(request: Request, values: Mapping[str, object], key: str) -> object:
-        return ABSENT if request._exchange.form_fields is None else request._exchange.fields
-
-    return Place("json", document, read), Place("form", form, read)
-
-
 def _of_source(name: str, annotation: object, default: object, stated: Source, own: OwnTypes) -> BoundParameter:
     """Return the parameter whose value comes from ``stated`` alone."""
     converter, key = converter_for(annotation, name, own), stated.name_for(name)
     if type(stated) is not Form:
         converter = converter._replace(empty=None)
     if type(stated) is Body:
-        return BoundParameter(name, key, converter, default, _of_body(_from_json)[:1], is_stated=True)
+        document = Place("json", _DOCUMENT, _from_json, is_whole=True)
+        return BoundParameter(name, key, converter, default, [document], is_stated=True)
     if not _takes_text(annotation, own):
         raise SetupError(
             f"the {stated.place} of {name!r} has texts, and none converts to {annotation!r}: write a class with a "
             "field for each value"
         )
     read = _from_joined if stated.is_joined and converter.many is None else _from_texts
-    place = Place(stated.place, lambda request, values, key: stated.texts(request, key) or ABSENT, read)
+    place = Place(stated.place, lambda request: stated.texts(request, key) or None, read, is_whole=True)
     return BoundParameter(name, key, converter, default, [place], is_stated=True)
 
 
 def _takes_text(annotation: object, own: OwnTypes) -> bool:
     """Return whether a text may convert to an annotation: none does to a dict, nor to what is made of one."""
     kind, _ = bare(annotation)
-    if kind in own.decoders:
+    if isinstance(kind, type) and kind in own.decoders:
         taken = taken_by(kind, own)
         return elements_of(taken) is None and _takes_text(taken, own)
     elements = elements_of(kind)
@@ -326,25 +361,25 @@ def _of_whole_source(
     """Return the parameter that takes the whole query, or the whole form, as one structure."""
     if many or not isinstance(stated, Query | Form):
         raise SetupError(f"{name!r}: a structure takes a whole query, form or body: write Query(), Form() or Body()")
-    converter = structure_converter(structure, name, own)
+    read, lists = _maker_of(structure, name, f"The {stated.place} does not fit", own)
 
-    def fields(request: Request, values: Mapping[str, object], key: str) -> object:
+    def fields(request: Request) -> object:
         found = stated.fields(request)
         is_sent = found if type(stated) is Query else request._exchange.form_fields is not None
-        return found if is_sent or default is REQUIRED else ABSENT
+        return found if is_sent or default is REQUIRED else None
 
-    place = Place(stated.place, fields, partial(_made, converter, f"The {stated.place} does not fit"))
+    place = Place(stated.place, fields, read, is_whole=True)
     expected = ANYTHING._replace(expected=f"the fields of a {name_of(structure)}")
-    return BoundParameter(name, name, expected, default, [place], is_stated=True, lists=converter.lists)
+    return BoundParameter(name, name, expected, default, [place], is_stated=True, lists=lists)
 
 
-def unwrapped(annotation: Any) -> tuple[object, bool, bool]:
+def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
     """Return the X of ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether a list; whether optional.
 
     A union of structures stays in its ``Annotated``, which may tell pydantic how to choose.
     """
     if typing.get_origin(annotation) is typing.Annotated and len(members_of(annotation)) < 2:
-        annotation = annotation.__origin__
+        annotation = typing.get_args(annotation)[0]
     annotation, optional = without_none(annotation)
     if typing.get_origin(annotation) is not list:
         return annotation, False, optional

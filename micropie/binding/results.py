@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from inspect import Parameter
+from itertools import repeat
 from types import NoneType, UnionType
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union, get_args, get_origin, is_typeddict
 
-from micropie.binding.converters import hints_of
-from micropie.binding.structures import has_structures_inside, is_pydantic, members_of, with_fields_of
+from micropie.binding.fields import hints_of_class, is_pydantic, is_structure, kinds_in, members_of
+from micropie.binding.hints import Hint, alternatives, elements_of, hints_of
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
 from micropie.execution import layers
-from micropie.http import Response, dumps, loads
+from micropie.http import Response
+
+if TYPE_CHECKING:
+    from micropie.binding.makers import Maker
 
 # An object that has one of these may be more than its fields.
 _OTHERWISE_SENT = ("__html__", "__await__", "__aiter__", "__iter__", "read")
@@ -34,7 +37,7 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
     except (NameError, AttributeError, SyntaxError, TypeError):
         return (Parameter.empty,)
     found = hints["return"]
-    return typing.get_args(found) if typing.get_origin(found) in (Union, UnionType) else (found,)
+    return get_args(found) if get_origin(found) in (Union, UnionType) else (found,)
 
 
 def result_filter(function: Callable[..., object], stated: object = None) -> ResultFilter | None:
@@ -45,16 +48,18 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
     """
     answers = answers_of(function, stated)
     kinds = [one for one in answers if not (isinstance(one, type) and issubclass(one, _OTHER_ANSWERS))]
-    body: Any = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
-    is_list = typing.get_origin(body) in (list, Sequence)
-    members = members_of((*typing.get_args(body), None)[0] if is_list else body)
+    body: Hint = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
+    is_list = get_origin(body) in (list, Sequence)
+    members = members_of((*get_args(body), None)[0] if is_list else body)
     if members:
-        kind: Any = Optional[body] if NoneType in answers else body  # noqa: UP045
-        adapter = sys.modules["pydantic"].TypeAdapter(kind) if all(map(is_pydantic, members)) else None
-        name = getattr(function, "__qualname__", "a handler")
+        from micropie.binding.makers import ByMsgspec, ByPydantic  # only applications with structures need them
+
+        hint: Hint = Optional[body] if NoneType in answers else body  # noqa: UP045
+        maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
+        classes = {get_origin(one) or one: one for one in members}
         # pydantic dumps what is inside an object by its annotations.
-        exact = {one for one in members if adapter is not None or not has_structures_inside(one)}
-        return ResultFilter(name, kind, adapter, {typing.get_origin(one) or one for one in members}, exact, is_list)
+        exact = {one for one, alias in classes.items() if maker.is_pydantic or not _hints_inside(alias)}
+        return ResultFilter(getattr(function, "__qualname__", "a handler"), maker, {*classes}, exact, is_list)
     if stated is not None:
         raise SetupError(
             f"response_model={stated!r} names no fields: write a dataclass, TypedDict, Struct or pydantic model, or a "
@@ -64,12 +69,13 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
 
 
 class ResultFilter:
-    """Makes of a result what ``kind`` names, or a list of it. ``adapter``: pydantic's. Objects of the classes ``exact``
-    are that already.
+    """Makes of a result what ``maker`` dumps, an object of ``classes`` or a list of such.
+
+    Objects of the classes ``exact`` are that already.
     """
 
-    def __init__(self, name: str, kind: Any, adapter: Any, classes: set[type], exact: set[type], is_list: bool) -> None:
-        self._name, self._kind, self._adapter = name, kind, adapter
+    def __init__(self, name: str, maker: Maker, classes: set[type], exact: set[type], is_list: bool) -> None:
+        self._name, self._maker = name, maker
         self._classes, self._exact, self._is_list = classes, exact, is_list
 
     @property
@@ -77,25 +83,21 @@ class ResultFilter:
         """The classes of results that are nothing but a value for JSON: no HTML, no stream, nothing to be awaited."""
         return [one for one in self._exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)]
 
-    def passes(self, result: Any) -> bool:
+    def passes(self, result: object) -> bool:
         """Return whether a result is sent as it is: objects of exactly the classes, and not of derived ones."""
         return self._has_only(self._exact, result)
 
-    def _has_only(self, classes: set[type], result: Any) -> bool:
-        if isinstance(result, list) is not self._is_list:
-            return False
-        return classes.issuperset(map(type, result if self._is_list else (result,)))
+    def _has_only(self, classes: set[type], result: object) -> bool:
+        if isinstance(result, list):
+            return self._is_list and classes.issuperset(map(type, result))
+        return not self._is_list and type(result) in classes
 
-    def make(self, result: Any) -> object:
-        """Return a result with the fields of ``kind``. Raises ``ResponseError``, which names the key."""
+    def make(self, result: object) -> object:
+        """Return a result with the fields of the annotation. Raises ``ResponseError``, which names the key."""
         try:
-            if self._adapter is None:
-                is_flat = len(self._exact) == len(self._classes)
-                return with_fields_of(self._kind, result, self._has_only(self._classes, result), is_flat)
-            made = self._adapter.validate_python(result, from_attributes=True)
-            # It is dumped by the annotation: what was made of a derived class may still be an object of that.
-            write: Any = self._adapter.dump_python
-            return write(made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value)))
+            made = self._maker.dump(result, self._has_only(self._classes, result))
+            if not self._maker.is_pydantic:  # msgspec leaves what is inside an object of exactly the class as it is
+                _check_exact(made, self._maker.hint)
         except (ValueError, TypeError, ImportError) as error:
             from micropie.binding.misfits import described
 
@@ -103,3 +105,51 @@ class ResultFilter:
             raise ResponseError(
                 f"{self._name} returned a {given}, which does not fit its annotation: {described(error)}"
             ) from None
+        return made
+
+
+# -- what is inside of a result ----------------------------------------------------------------------------------------
+
+# A structure is sent by its own class. So an object of a derived class, or a dict in the place of an object, would send
+# fields that the annotation does not have.
+
+
+def _check_exact(value: object, hint: Hint) -> None:
+    """Raise ``TypeError`` for a value, or one inside it, that may have other fields than its annotation."""
+    for inside, inner in _parts(value, hint):
+        _check_exact(inside, inner)
+
+
+def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
+    """Return what is inside a value of the annotation, with its own annotations."""
+    if value is None or isinstance(value, str | int | float):
+        return ()
+    for kind in alternatives(hint):
+        owner = get_origin(kind) or kind
+        if is_structure(kind):
+            if owner is type(value):  # pydantic dumps a model by its annotations
+                inside = {} if is_pydantic(kind) else _hints_inside(kind)
+                return [(getattr(value, name, None), inner) for name, inner in inside.items()]
+            if isinstance(value, dict) and is_typeddict(owner) and value.keys() <= hints_of_class(kind).keys():
+                return [(value[name], inner) for name, inner in _hints_inside(kind).items() if name in value]
+        elif isinstance(owner, type) and isinstance(value, owner):
+            arguments = get_args(kind)
+            if not arguments or not isinstance(value, Iterable):
+                return ()
+            if isinstance(value, Mapping):
+                return zip(value.values(), repeat(arguments[-1]), strict=False)
+            return zip(value, elements_of(kind) or repeat(arguments[0]), strict=False)
+    structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
+    if structures:
+        raise TypeError(f"it has a {type(value).__name__} where the annotation names {' | '.join(structures)}")
+    return ()
+
+
+@lru_cache(maxsize=256)
+def _hints_inside(structure: type) -> Mapping[str, Hint]:
+    """Return the annotations of a structure's attributes that have structures, as far as they can be read."""
+    try:
+        hints = hints_of_class(structure).items()
+        return {name: hint for name, hint in hints if any(map(is_structure, kinds_in(hint)))}
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return {}

@@ -13,21 +13,19 @@ import sys
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter
-from operator import itemgetter
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, NewType, TypeAlias, Union, get_origin
+from typing import Annotated, Any, NamedTuple, NewType, Union, get_origin
 
-from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, hints_of
-from micropie.binding.parameters import BY_NAME, PATH, REQUIRED, BoundParameter, bound_parameter, from_path, unwrapped
+from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for
+from micropie.binding.hints import hints_of
+from micropie.binding.parameters import REQUIRED, BoundParameter, bound_parameter, by_name, from_path, unwrapped
 from micropie.binding.sources import stated_source
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import layers
-from micropie.http import BindingError, BindingErrors, ParameterError, Request, nested, rows, translated
+from micropie.http import BindingError, BindingErrors, Nested, ParameterError, Request, nested, rows, translated
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-
-_Picker: TypeAlias = Callable[[Mapping[str, Any]], Sequence[Any]]
 
 
 class ProvidedParameter(NamedTuple):
@@ -46,6 +44,8 @@ class Plan:
     ``provided``: the types that providers give. A parameter that is annotated with one of them is not bound; the plan's
     own ``provided`` lists these. ``is_provider``: the function
     is a provider, whose parameters without an annotation keep their defaults. ``own``: the application's own types.
+
+    ``parses_always``: a form or JSON is parsed even if the path gives all arguments, because a provider takes it.
 
     ``most_segments``: how many segments of a path may become arguments. ``function`` and ``parameters``, which have
     their annotations, are for descriptions of the handler.
@@ -81,9 +81,7 @@ class Plan:
         self._positional = [one for kind, one in bound if kind in _POSITIONAL]
         self._keywords = [one for kind, one in bound if kind is Parameter.KEYWORD_ONLY]
         variable = {
-            one.kind: BoundParameter(
-                one.name, one.name, converter_for(one.annotation, one.name, own), REQUIRED, BY_NAME
-            )
+            one.kind: by_name(one.name, converter_for(one.annotation, one.name, own), REQUIRED)
             for one in parameters
             if one.kind in _VARIABLE
         }
@@ -99,13 +97,7 @@ class Plan:
         self._takes_keywords = bool(self._keywords) or self._others is not None or given_by_name
         if self._takes_keywords:  # a step has one tuple of arguments: a dict at its end has the keyword arguments
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
-        # The short cut of most requests: takes the texts out of a query or a form, if each value is one text, and the
-        # values out of a JSON object, if none is checked.
-        self._picks_json = all(one.converter == ANYTHING for one in self._positional)
-        self._from_texts = [one.converter.from_text for one in self._positional]
-        by_name = [one.name for one in self._positional if one.places is BY_NAME and one.converter.many is None]
-        can_pick = by_name and len(by_name) == len(self._positional) and not self._takes_keywords
-        self._pick = _picker(by_name) if can_pick else None
+        self.parses_always = False
 
     def with_provided(self, arguments: Sequence[Any], values: Mapping[object, object]) -> Sequence[object]:
         """Return the ``arguments`` of one call with the resources of the providers, given by type."""
@@ -138,11 +130,6 @@ class Plan:
             if self._others is None and all(one.name != name for one in self._all):
                 raise SetupError(f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}")
 
-    def takes_body(self, segments: Sequence[str], values: Mapping[str, object]) -> bool:
-        """Return whether the path leaves a parameter that the body may fill. The arguments are those of ``bind``."""
-        left = max(len(self._positional) - len(segments), 0) + len(self._keywords) - len(values)
-        return left > 0 or self._others is not None
-
     def plain_args(self, wildcards: Sequence[bool] | None = None) -> int:
         """Return how many arguments the path has to give so that they are complete as they are, without ``bind``.
 
@@ -161,31 +148,28 @@ class Plan:
         """Return the arguments of one ``call``.
 
         ``segments`` are those of the path after the handler's name, ``values`` the wildcards of an explicit route.
+        The form or JSON that was received is parsed if a parameter may be in it: 400 for a malformed one.
         Raises ``BindingError`` with all parameters that are missing or do not convert. If the handler has a parameter
         for the errors, nothing is raised: a parameter that does not fit has its default, or None. ``is_fallback``: no
         other handler takes the path, so a segment that does not convert means 404, not 400.
         """
         exchange = request._exchange
-        if self._pick is not None and not segments and not values:
-            try:
-                texts = exchange.query or exchange.form_fields
-                if texts:
-                    found = self._pick(texts)
-                    return [convert(values[0]) for convert, values in zip(self._from_texts, found, strict=True)]
-                if self._picks_json and type(exchange.document) is dict:
-                    return self._pick(exchange.document)
-            except (
-                KeyError,
-                ValueError,
-            ):  # it has a default, or another place; or it does not fit, which is told below
-                pass
+        if self.parses_always:
+            exchange.parsed_document()
         errors: list[ParameterError] = []
         arguments: list[Any] = []
         count = len(segments)
         parameters = self._all if self._is_fixed else self._all_for(request, count, values)
         for index, one in enumerate(parameters):
             try:
-                value = from_path(one, segments[index]) if index < count else one.find(request, values)
+                if index < count:
+                    value = from_path(one, segments[index])
+                elif one.is_in_path and one.name in values:
+                    value = from_path(one, values[one.name])
+                else:
+                    if exchange.parse is not None and one.may_be_in_body:
+                        exchange.parsed_document()
+                    value = one.find(request)
             except BindingError as error:
                 if is_fallback and index < count:
                     raise HTTPError(404) from None
@@ -221,7 +205,7 @@ class Plan:
             *(one.lists for one in self._all)
         )
         given = {name: values if name in lists or len(values) != 1 else values[0] for name, values in sent.items()}
-        return {name: _as_given(node) for name, node in nested(sent).items()} | given
+        return {str(name): _as_given(node) for name, node in nested(sent).items()} | given
 
     def _found_others(self, request: Request, values: Mapping[str, object]) -> Iterator[BoundParameter]:
         """Yield a parameter for each value that **kwargs takes: one as it is, several as a list."""
@@ -237,7 +221,7 @@ class Plan:
                 yield others._replace(name=name, key=name, converter=others.converter if is_one else several)
 
 
-def _as_given(node: Any) -> Any:
+def _as_given(node: Nested) -> object:
     """Return the fields of a form that are inside others: lists by number, dicts by name, at their ends texts."""
     if not isinstance(node, dict):
         return node[0] if len(node) == 1 else node
@@ -249,16 +233,10 @@ def _as_given(node: Any) -> Any:
 # -- compiling a signature ---------------------------------------------------------------------------------------------
 
 
-def _picker(names: Sequence[str]) -> _Picker:
-    """Return a function that takes the values of ``names`` out of a dict. Raises ``KeyError``."""
-    # ``itemgetter`` takes a fifth of the time of a list comprehension, but returns a single value bare.
-    return itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
-
-
 def _check_order(parameters: Sequence[BoundParameter]) -> None:
     """Raise ``SetupError`` for a parameter that a path may fill behind one that states its source."""
     stated = [one for one in parameters if one.is_stated]
-    of_path = [one for one in parameters if PATH in one.places]
+    of_path = [one for one in parameters if one.is_in_path]
     if stated and of_path and parameters.index(of_path[-1]) > parameters.index(stated[0]):
         raise SetupError(
             f"the parameter {of_path[-1].name!r} comes after {stated[0].name!r}, which states its "

@@ -104,10 +104,10 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run.
             if len(arguments) != route.plain_args:
-                if exchange.parse is None:
+                if exchange.parse is None or not has_large_body(exchange):
                     arguments = route.bind(request, arguments, values)
                 else:
-                    arguments = yield from _parse_and_bind(request, route, arguments, values)
+                    arguments = yield IO, route.bind, (request, arguments, values)
             if route.is_special or exchange.resources or exchange.time_limit is not None:
                 result = yield from call_handler(request, route, arguments)
             elif route.step_kind is INLINE:
@@ -213,25 +213,6 @@ def _before_handler(request: Request, config: Config, other: Handover | Exceptio
 
 
 # -- stage 4 -----------------------------------------------------------------------------------------------------------
-
-
-def _parse_and_bind(
-    request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
-) -> Flow[Sequence[Any]]:
-    """Return the handler's arguments, and parse the form or JSON that was received if they are taken from it."""
-    if not route.takes_body(arguments, values):
-        return route.bind(request, arguments, values)
-    if has_large_body(request._exchange):
-        bound: Sequence[Any] = yield IO, _bind_parsed, (request, route, arguments, values)
-        return bound
-    return _bind_parsed(request, route, arguments, values)
-
-
-def _bind_parsed(
-    request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
-) -> Sequence[Any]:
-    request._exchange.parsed_document()
-    return route.bind(request, arguments, values)
 
 
 def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:

@@ -12,7 +12,7 @@ from micropie.http.escaping import escape, html, in_chunks, is_html
 from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig, MessageSettings, Peer, RouteInfo
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
-from micropie.http.forms.data import DEFAULT_LIMITS, nested, rows
+from micropie.http.forms.data import DEFAULT_LIMITS, Nested, nested, rows
 from micropie.http.forms.receiving import AHEAD, find_field, has_large_body, receive_body
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
 from micropie.http.headers import (
@@ -104,7 +104,7 @@ __all__ = [
     "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Environ", "Exchange", "FileReference",
     "GivenStatus", "HeaderNames", "HeaderPairs", "Headers", "HeadersLike", "HostTable", "Limits",
     "Message", "MessageConfig", "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders",
-    "Page", "ParameterError", "Parameters", "Peer", "Receive", "Request", "Response", "RouteInfo", "Scope",
+    "Nested", "Page", "ParameterError", "Parameters", "Peer", "Receive", "Request", "Response", "RouteInfo", "Scope",
     "Secret", "Selection", "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession",
     "UploadFile", "WebSocketRequest", "accepts_coding", "add_missing", "add_vary", "as_browsers_read",
     "as_response", "bound_request", "cached_if_short", "check_size", "check_value",

@@ -66,7 +66,7 @@ class Route(RouteInfo):
     ``needs_session``: whether the session is opened for the handler.
 
     ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many arguments of the path are
-    complete as they are, without ``bind``; -1 if none ever are. ``takes_body`` and ``most_segments``: see ``Plan``.
+    complete as they are, without ``bind``; -1 if none ever are. ``most_segments``: see ``Plan``.
     ``methods``: those that it states, ``answers``: those that it answers where no other route states them.
     ``mentions_session``: the code of a handler of WebSockets names ``session``. ``has_warned``: the log says already
     that GET changed the session here.
@@ -102,11 +102,10 @@ class Route(RouteInfo):
         self.pattern = pattern
         self.call: Any = self.plan.call
         self.bind = self.plan.bind
-        self.takes_body = self.plan.takes_body
         self.plain_args = self.plan.plain_args()
         providers_take_body = any(one.plan.body_parameter is not None for one in self.providers)
         if providers_take_body:
-            self.takes_body, self.plain_args = lambda segments, values: True, -1
+            self.plan.parses_always, self.plain_args = True, -1
         self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()
         self.wildcards = {wildcard.name: wildcard.rule for wildcard in wildcards}

@@ -304,24 +304,26 @@ PAGE = {"items": [ANN]}
 USER = User("ann")
 
 
+BOB = UserOut("bob")
+BOBS = {"items": [{"name": "bob", "admin": False}]}
+
+
 @pytest.mark.parametrize(
     ("annotation", "result", "sent"),
     [
-        (Page[UserOut], Page([USER]), PAGE),
+        (Page[UserOut], Page([BOB]), BOBS),
         (Page[UserOut], {"items": [USER], "secret": 1}, PAGE),
         (Page[UserOut], SimpleNamespace(items=[USER], secret=1), PAGE),
-        (Page[UserOut] | None, Page([USER]), PAGE),
-        (list[Page[UserOut]], [Page([USER])], [PAGE]),
-        (Page[Page[UserOut]], Page([Page([USER])]), {"items": [PAGE]}),
-        (Page[Page[UserOut] | None], Page([Page([USER]), None]), {"items": [PAGE, None]}),
-        (Shelf[UserOut], Shelf((USER,)), {"type": "shelf", "allItems": [ANN]}),
-        (Shelf[UserOut] | Book, Shelf([USER]), {"type": "shelf", "allItems": [ANN]}),
+        (Page[UserOut] | None, Page([BOB]), BOBS),
+        (list[Page[UserOut]], [Page([BOB])], [BOBS]),
+        (Page[Page[UserOut] | None], Page([Page([BOB]), None]), {"items": [BOBS, None]}),
+        (Shelf[UserOut], Shelf((BOB,)), {"type": "shelf", "allItems": BOBS["items"]}),
+        (Shelf[UserOut] | Book, Shelf([BOB]), {"type": "shelf", "allItems": BOBS["items"]}),
         (Shelf[UserOut] | Book, Book({}), {"type": "book", "pages": {}, "first": None}),
-        (Shelf[UserOut] | Book, Thick({"a": Page([USER])}), {"type": "book", "pages": {"a": PAGE}, "first": None}),
-        (Shelf[Page[UserOut]], {"type": "shelf", "allItems": [Page([USER])]}, {"type": "shelf", "allItems": [PAGE]}),
+        (Shelf[Page[UserOut]], {"type": "shelf", "allItems": [Page([BOB])]}, {"type": "shelf", "allItems": [BOBS]}),
         (Table[UserOut], {"rows": [USER], "secret": 1}, {"rows": [ANN]}),
-        (Table[Page[UserOut]], {"rows": [Page([USER])], "more": Page([USER])}, {"rows": [PAGE]}),
-        (Book, Thick({"a": Page([USER])}, (Page([USER]), 1)), {"type": "book", "pages": {"a": PAGE}, "first": [PAGE, 1]}),
+        (Table[Page[UserOut]], {"rows": [Page([BOB])], "more": Page([USER])}, {"rows": [BOBS]}),
+        (Book, Thick({"a": Page([BOB])}, (Page([BOB]), 1)), {"type": "book", "pages": {"a": BOBS}, "first": [BOBS, 1]}),
         (Book, Thick({}, 5), {"type": "book", "pages": {}, "first": 5}),
     ],
 )  # fmt: skip
@@ -555,7 +557,10 @@ class Deep:
     any_size: Mapping[str, list[UserOut]]
 
 
-EVES = {"items": [{"name": "eve"}], "first": {"name": "eve"}}
+@dataclass
+class Dates:
+    either: UserOut | date
+    some: UserOut | list[Any] | list  # type: ignore[type-arg]
 
 
 class Tree(TypedDict):
@@ -566,58 +571,89 @@ class Found(pydantic.BaseModel):
     name: str
 
 
-@pytest.mark.parametrize(
-    ("annotation", "result", "sent"),
-    [
-        (Paged[UserOut], Paged([User("ann")], User("bob")), {"items": ["ann"], "first": "bob"}),
-        (list[StructPage[UserOut]], [StructPage({"a": User("ann")})], [{"by_name": {"a": "ann"}}]),
-        (Squad, Squad((User("ann"),)), {"users": ["ann"]}),
-        (Optional[Squad], Squad((User("ann"),), "x"), {"users": ["ann"], "note": "x"}),
-        (Fish | Bird, Bird(User("ann")), {"type": "Bird", "owner": "ann"}),
-        (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
-        (Noted, Noted([User("ann")]), {"users": ["ann"]}),
-        (
-            Answered,
-            Answered(Account(name="eve"), deque([User("ann")]), User("bob")),
-            {"found": {"name": "eve"}, "last": ["ann"], "either": "bob", "made": 2},
-        ),
-        (
-            list[Answered],
-            [Answered(Model(name="eve"), deque(), "x"), Answered(None, deque(), User("ann"), 2)],
-            [
-                {"found": {"name": "eve"}, "last": [], "either": "x", "made": 2},
-                {"found": None, "last": [], "either": "ann", "made": 4},
-            ],
-        ),
-        (Frozen, Frozen(User("ann")), {"user": "ann", "made": 0}),
-        (Paged[Model], {"items": [{"name": "eve"}], "first": SimpleNamespace(name="eve")}, EVES),
-        (Paged[Model], Paged[Any]([SimpleNamespace(name="eve")], Account(name="eve")), EVES),
-        (Paged[Model], SimpleNamespace(items=[Account(name="eve")], first=Model(name="eve")), EVES),
-        (
-            Deep,
-            Deep({"user": User("ann"), "more": 1}, {"a": [User("bob")]}),  # type: ignore[typeddict-unknown-key]
-            {"listed": {"user": "ann"}, "any_size": {"a": ["bob"]}},
-        ),
-        (Mixed, Mixed({"name": "ann", "more": 1}, None), {"user": "ann", "anything": None}),  # type: ignore[arg-type]
-        (Paged[UserOut], Paged([Found(name="ann")]), {"items": ["ann"], "first": None}),
-        (Mixed, Mixed(User("ann"), Struct("x")), {"user": "ann", "anything": {"name": "x"}}),
-        (Sequence[Squad], (Squad((User("ann"),)),), [{"users": ["ann"]}]),
-    ],
-)
-def test_objects_inside_of_others_have_only_these_fields_too(
-    make_client: MakeClient, annotation: Any, result: Any, sent: Any
-) -> None:
+def shown(annotation: Any, result: Any) -> App:
     def show() -> Any:
         return result
 
     show.__annotations__["return"] = annotation
     app = App()
     app.get("/")(show)
-    answer = make_client(app).get("/").text
+    return app
+
+
+EVE = {"name": "eve"}
+ENVELOPE = Answered(Model(name="eve"), deque([BOB]), BOB)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result", "sent"),
+    [
+        (Paged[UserOut], Paged([BOB], BOB), {"items": ["bob"], "first": "bob"}),
+        (list[StructPage[UserOut]], [StructPage({"a": BOB})], [{"by_name": {"a": "bob"}}]),
+        (Squad, Squad((BOB,)), {"users": ["bob"]}),
+        (Optional[Squad], Squad((BOB,), "x"), {"users": ["bob"], "note": "x"}),
+        (Fish | Bird, Bird(BOB), {"type": "Bird", "owner": "bob"}),
+        (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
+        (Noted, Noted([BOB]), {"users": ["bob"]}),
+        (Answered, ENVELOPE, {"found": EVE, "last": ["bob"], "either": "bob", "made": 2}),
+        (
+            list[Answered],
+            [Answered(Model(name="eve"), deque(), "x"), Answered(None, deque(), BOB, 2)],
+            [
+                {"found": EVE, "last": [], "either": "x", "made": 2},
+                {"found": None, "last": [], "either": "bob", "made": 4},
+            ],
+        ),
+        (Frozen, Frozen(BOB), {"user": "bob", "made": 0}),
+        (Paged[Model], {"items": [EVE], "first": SimpleNamespace(name="eve")}, {"items": [EVE], "first": EVE}),
+        (Deep, Deep({"user": BOB}, {"a": [BOB]}), {"listed": {"user": "bob"}, "any_size": {"a": ["bob"]}}),
+        (Mixed, Mixed(BOB, Struct("x")), {"user": "bob", "anything": {"name": "x"}}),
+        (Sequence[Squad], (Squad((BOB,)),), [{"users": ["bob"]}]),
+        (Dates, Dates(date(2026, 1, 31), [1, "x"]), {"either": "2026-01-31", "some": [1, "x"]}),
+    ],
+)
+def test_objects_inside_of_others_are_sent_as_they_are(
+    make_client: MakeClient, annotation: Any, result: Any, sent: Any
+) -> None:
+    answer = make_client(shown(annotation, result)).get("/").text
     expected = json.dumps(sent, separators=(",", ":"))
     for name in ("ann", "bob"):
         expected = re.sub(rf'(?<=[\[:]) ?"{name}"', f'{{"name":"{name}","admin":false}}', expected)
     assert answer == expected
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result", "given", "wanted"),
+    [
+        (Paged[UserOut], Paged([User("ann")]), "User", "UserOut"),
+        (Paged[UserOut], Paged([], User("ann")), "User", "UserOut"),
+        (Paged[UserOut], Paged([Found(name="ann")]), "Found", "UserOut"),
+        (Paged[UserOut] | None, Paged([User("ann")]), "User", "UserOut"),
+        (Page[Page[UserOut]], Page([Page([User("ann")])]), "User", "UserOut"),
+        (list[StructPage[UserOut]], [StructPage({"a": User("ann")})], "User", "UserOut"),
+        (Squad, Squad((User("ann"),)), "User", "UserOut"),
+        (Squad, Squad([User("ann")]), "list", "UserOut"),  # type: ignore[arg-type]
+        (Noted, Noted([User("ann")]), "User", "UserOut"),
+        (Frozen, Frozen(User("ann")), "User", "UserOut"),
+        (Answered, Answered(Account(name="eve"), deque(), "x"), "Account", "Model"),
+        (Answered, Answered(None, deque([User("ann")]), "x"), "User", "UserOut"),
+        (Answered, Answered(None, deque(), User("ann")), "User", "Mixed | UserOut"),
+        (Mixed, Mixed({"name": "ann", "password": "x"}, None), "dict", "UserOut"),  # type: ignore[arg-type]
+        (Deep, Deep({"user": BOB, "password": "x"}, {}), "dict", "Listed"),  # type: ignore[typeddict-unknown-key]
+        (Deep, Deep({"user": User("ann")}, {}), "User", "UserOut"),
+        (Deep, Deep({"user": BOB}, {"a": [User("ann")]}), "User", "UserOut"),
+        (Shelf[UserOut], {"type": "shelf", "allItems": [Page([User("ann")])]}, "", ""),
+        (Shelf[UserOut] | Book, Thick({"a": Page([BOB])}), "", ""),
+    ],
+)
+def test_R78_an_object_inside_of_a_derived_class_is_a_500_and_is_not_sent(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, annotation: Any, result: Any, given: str, wanted: str
+) -> None:
+    answer = make_client(shown(annotation, result)).get("/")
+    assert answer.status_code == 500
+    assert "password" not in answer.text
+    words = f"it has a {given} where the annotation names {wanted}" if given else "does not fit its annotation"
+    assert words in caplog.text
 
 
 def test_annotations_that_can_t_be_read_are_taken_as_plain() -> None:

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from micropie import App, Form, SetupError, UploadFile, get, post, reads_body, route
-from micropie.binding.structures import Refused, structure_converter
+from micropie.binding.makers import maker_for
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.errors import said
@@ -554,11 +554,10 @@ class OvenDict(TypedDict):
 
 
 @pytest.mark.parametrize("kind", [WithOven, AroundOven, OvenStruct, OvenDict])
-def test_a_structure_that_no_body_can_fill_fails_at_set_up(kind: Any) -> None:
-    with pytest.raises(
-        SetupError, match=rf"'item' is a {kind.__name__} that needs a Oven, .*decoders={{Oven: .* another type or a def"
-    ):
-        structure_app(kind)._micropie.compiled()
+def test_a_structure_that_no_body_can_fill_is_told_by_the_library(make_client: MakeClient, kind: Any) -> None:
+    problem = make_client(structure_app(kind)).post("/page", json={"name": "x", "oven": 1, "inner": {"oven": 1}})
+    assert problem.status_code == 400
+    assert "Expected `Oven`" in problem.json()["detail"]
 
 
 @dataclass
@@ -698,9 +697,9 @@ def test_a_strict_model_takes_of_json_what_pydantic_takes_of_it(make_client: Mak
 
 
 def test_a_text_that_no_json_has_is_refused_as_what_it_is() -> None:
-    with pytest.raises(Refused) as caught:
-        structure_converter(Strict, "item").make({"day": 5, "name": "\ud800"}, "json")
-    assert [one["loc"] for one in caught.value.args[0].errors()] == [("day",)]
+    with pytest.raises(pydantic.ValidationError) as caught:
+        maker_for(Strict, "item").make({"day": 5, "name": "\ud800"}, is_json=True)
+    assert [one["loc"] for one in caught.value.errors()] == [("day",)]
 
 
 def test_a_refusal_does_not_repeat_what_the_client_sent(make_client: MakeClient) -> None:
@@ -820,9 +819,8 @@ class Unreadable:
 
 @pytest.mark.parametrize("kind", [Impossible, Unreadable])
 def test_a_structure_that_can_never_be_made_fails_at_set_up(kind: Any) -> None:
-    with pytest.raises(SetupError, match="'item'") as caught:
+    with pytest.raises(SetupError, match="'item'"):
         structure_app(kind)._micropie.compiled()
-    assert "tag=True" not in str(caught.value)  # which would not help
 
 
 def test_without_msgspec_a_dataclass_fails_at_set_up_and_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1253,10 +1251,10 @@ def test_only_hashes_that_a_client_can_choose_are_bounded(kind: Any, is_bounded:
     made = dataclasses.make_dataclass(
         "Made", [("values", kind, None), ("rows", list[int], field(default_factory=list))]
     )
-    make = structure_converter(made, "x").make
-    make({"rows": [0] * 1000}, "json")
+    make = functools.partial(maker_for(made, "x").make, is_json=True)
+    make({"rows": [0] * 1000})
     with pytest.raises(ValueError, match="at most 1000") if is_bounded else contextlib.nullcontext():
-        make({"rows": [0] * 1001}, "json")
+        make({"rows": [0] * 1001})
 
 
 class Part(pydantic.BaseModel, arbitrary_types_allowed=True):

@@ -73,7 +73,7 @@ ANSWERS: list[tuple[str, dict[str, Any], int, Any]] = [
     ("/pet", {"json": {"type": "cat", "lives": 3}}, 200, ["Cat", {"type": "cat", "lives": 3}]),
     ("/pet", {"json": {"type": "dog", "loud": True}}, 200, ["Dog", {"type": "dog", "loud": True, "friend": None}]),
     ("/pet", {"data": {"type": "dog", "loud": "on"}}, 200, ["Dog", {"type": "dog", "loud": True, "friend": None}]),
-    ("/pet", {"json": {"type": "cow"}}, 400, "Parameter 'pet' does not fit: Expected one of cat, dog - at `$.type`."),
+    ("/pet", {"json": {"type": "cow"}}, 400, "Parameter 'pet' does not fit: Invalid value - at `$.type`."),
     (
         "/pet",
         {"json": {"type": "dog", "loud": True, "friend": {"type": "cow"}}},
@@ -90,7 +90,7 @@ ANSWERS: list[tuple[str, dict[str, Any], int, Any]] = [
         "/pets",
         {"json": [{"type": "cow"}]},
         400,
-        "Parameter 'pets' does not fit: Expected one of cat, dog - at `$[0].type`.",
+        "Parameter 'pets' does not fit: Invalid value - at `$[0].type`.",
     ),
     ("/ride", {"json": {"kind": "bike", "gears": 3}}, 200, ["Bike", {"kind": "bike", "gears": 3}]),
     ("/ride", {"data": {"kind": "car", "doors": "3"}}, 200, ["Car", {"kind": "car", "doors": 3}]),
@@ -141,21 +141,11 @@ class Blue(TypedDict):
     blue: int
 
 
-class Oven:
-    pass
-
-
-class Baker(msgspec.Struct, tag=True):
-    oven: Oven
-
-
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
         (Red | Blue, "'value' is a Red | Blue, which can't be made: "),
-        (Red | Blue, ": write class Cat(msgspec.Struct, tag=True), or take pydantic models"),
         (Car | Cat, "'value' is a Car | Cat, which can't be made: "),
-        (Baker | Cat, "'value' is a Baker | Cat that needs a Oven"),
         (Cat | int, "'value' is annotated with"),
     ],
 )

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 from micropie import App, HTTPError, Redirect, Response, ResponseError
 from micropie.binding.converters import converter_for
-from micropie.binding.structures import structure_converter
+from micropie.binding.makers import maker_for
 from micropie.compat.bottle import Bottle
 from micropie.compat.bottle import request as bottle_request
 from micropie.compat.carrier import status_of
@@ -195,11 +195,11 @@ def test_a_value_is_converted_or_a_value_error(text: str, document: object) -> N
 
 @given(document=documents, values=st.lists(documents, max_size=4))
 def test_a_structure_is_made_or_a_value_error(document: object, values: list[object]) -> None:
-    make = structure_converter(Order, "x").make
+    make = maker_for(Order, "x").make
     fields = ("price", "weight", "ids", "names", "when", "lines")
     for given_document in (document, dict(zip(fields, values, strict=False)), {"lines": values}):
         with suppress(ValueError):
-            make(given_document, "json")
+            make(given_document, is_json=True)
 
 
 @given(
@@ -209,7 +209,8 @@ def test_a_structure_is_made_or_a_value_error(document: object, values: list[obj
 )
 def test_a_structure_is_made_of_a_form_or_a_value_error(fields: dict[str, list[str]]) -> None:
     with suppress(ValueError):
-        structure_converter(Order, "x").make(fields, "form")
+        maker = maker_for(Order, "x")
+        maker.make(maker.document_of(fields, is_form=True), is_json=False)
 
 
 @pytest.mark.parametrize("kind", SCALARS, ids=str)
@@ -244,9 +245,9 @@ def test_R28_json_is_converted_in_linear_time(kind: Any) -> None:
 
 @pytest.mark.parametrize("size", [250, 500])
 def test_R28_a_structure_is_checked_in_linear_time(size: int) -> None:
-    make = structure_converter(Order, "x").make
+    make = maker_for(Order, "x").make
     once, twice = (
-        steps_of(make, {"ids": list(range(n)), "lines": [{"price": "1.5", "names": {"1": "a"}}] * n}, "json")
+        steps_of(make, {"ids": list(range(n)), "lines": [{"price": "1.5", "names": {"1": "a"}}] * n}, True)
         for n in (size, 2 * size)
     )
     assert size < once

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, too_many
@@ -126,18 +126,22 @@ _STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
 DEEPEST = 16  # steps of a name; one with more is a plain name
 
 
-def nested(fields: Mapping[str, list[Any]]) -> dict[str, Any]:
+Nested: TypeAlias = "list[Any] | dict[str | int, Nested]"
+"""The values of a field, texts in a form; or the fields that are inside it, by name or by number."""
+
+
+def nested(fields: Mapping[str, list[Any]]) -> dict[str | int, Nested]:
     """Return the fields of a form with those inside others in dicts, by name or by number, at whose ends are the texts.
 
     A name that contradicts one before it, such as ``a.b`` after ``a``, is left out.
     """
-    tree: dict[Any, Any] = {}
+    tree: dict[str | int, Nested] = {}
     for name, texts in fields.items():
         steps: list[str | int] = [name]
         if _NAME.fullmatch(name):
             found = [int(number) if number else step for number, step in _STEP.findall(name)]
             steps = found if len(found) <= DEEPEST else steps
-        at = tree
+        at: Nested = tree
         for step in steps[:-1]:
             at = at.setdefault(step, {}) if isinstance(at, dict) else at
         if isinstance(at, dict):
@@ -145,6 +149,6 @@ def nested(fields: Mapping[str, list[Any]]) -> dict[str, Any]:
     return tree
 
 
-def rows(node: Mapping[Any, Any]) -> list[Any]:
+def rows(node: Mapping[str | int, Nested]) -> list[Nested]:
     """Return what is inside a list of a form, in the order of the numbers: a page may have removed some."""
     return [node[number] for number in sorted(one for one in node if isinstance(one, int))]

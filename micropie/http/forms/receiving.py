@@ -114,7 +114,8 @@ def _field_of_part(data: bytes, parameters: dict[str, str], limits: Limits, name
 
 def has_large_body(exchange: Exchange) -> bool:
     """Return whether the body that was received deserves a thread in which it is parsed."""
-    return len(exchange.body_so_far() or b"") > LARGE
+    received = exchange.received
+    return received is not None and len(received if isinstance(received, bytes) else received.data) > LARGE
 
 
 def accept_form(exchange: Exchange, body: bytes) -> None:

@@ -1,0 +1,100 @@
+"""The document that a form stands for, as msgspec and pydantic take it. A form's values are texts, and some are absent.
+
+A box that is not ticked and a list without a choice send nothing, and an entry that is left empty sends the text "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, time
+from itertools import chain
+from typing import Annotated, NewType, get_args, get_origin
+
+from micropie.binding.constraints import Message
+from micropie.binding.converters import ANYTHING, Converter, OwnTypes, converter_for
+from micropie.binding.fields import Field, fields_of, members_of
+from micropie.binding.hints import Hint, bare, elements_of
+from micropie.errors import SetupError
+from micropie.http import CSRF_FIELD, Nested, rows
+
+# Read as parameters of these types are: browsers send a time without seconds, and a box is "on".
+_AS_PARAMETERS = (bool, datetime, time)
+
+_ABSENT = object()
+
+
+def document_of(
+    members: Sequence[type],
+    tree: Mapping[str | int, Nested] | Mapping[str, list[str]],
+    own: OwnTypes,
+    is_form: bool = True,
+) -> dict[str, object]:
+    """Return the document of a form's fields, or of a query's, for one of the structures ``members``.
+
+    Names of no field are kept, but for the token's: the form has it for ``CSRFMiddleware``, and the structure may
+    forbid others than its own.
+    """
+    document = {str(name): _as_it_is(node) for name, node in tree.items() if name != CSRF_FIELD}
+    for field in chain.from_iterable(map(fields_of, members)):
+        if field.name in tree or (is_form and len(members) == 1):
+            value = _read(field, tree.get(field.name), own)
+            if value is _ABSENT:
+                document.pop(field.name, None)
+            else:
+                document[field.name] = value
+    return document
+
+
+def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
+    """Return what a field stands for: its texts, or the fields inside it; None if it was not sent."""
+    kind = field.kind
+    elements = elements_of(kind)
+    if elements is not None:
+        if node is None:
+            return _ABSENT if field.optional else []
+        parts = rows(node) if isinstance(node, Mapping) else [[text] for text in node]
+        return [_read(_element(one), part, own) for one, part in zip(elements, parts, strict=False)]
+    if node is None:
+        return False if kind is bool and not field.optional else _ABSENT
+    if isinstance(node, Mapping):
+        members = members_of(kind)
+        return document_of(members, node, own) if members else _as_it_is(node)
+    if len(node) > 1 and kind is not bool:  # some pages have a hidden "false" before each box
+        return node
+    text = node[-1]
+    if text == "" and field.optional:
+        return None
+    is_left_empty = text == "" and not field.required
+    if kind not in _AS_PARAMETERS and not is_left_empty:
+        return text
+    try:
+        value = described_as(field.hint, own).from_text(text)
+    except ValueError:
+        return _ABSENT if is_left_empty else text
+    return value if kind in _AS_PARAMETERS else text
+
+
+def _element(hint: Hint) -> Field:
+    return Field("", hint, True, *bare(hint))
+
+
+def _as_it_is(node: Nested) -> object:
+    """Return the texts of a field, a single one as it is, and those of the fields inside it."""
+    if isinstance(node, Mapping):
+        return {str(name): _as_it_is(one) for name, one in node.items()}
+    return node[0] if len(node) == 1 else node
+
+
+def described_as(hint: Hint, own: OwnTypes) -> Converter:
+    """Return the converter of a field, to describe it; that of any value where no parameter could be of its type."""
+    while isinstance(hint, NewType):
+        hint = hint.__supertype__
+    try:
+        return converter_for(hint, "", own)
+    except SetupError:  # a structure, or a constraint that only the library knows
+        pass
+    if get_origin(hint) is not Annotated:
+        return ANYTHING
+    kind, *metadata = get_args(hint)
+    messages = [one for one in metadata if isinstance(one, Message)]
+    return described_as(kind, own)._replace(message=messages[-1] if messages else Message())

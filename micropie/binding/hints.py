@@ -1,0 +1,90 @@
+"""Read annotations: what an alias, a type variable, an ``Annotated`` or an optional type stands for."""
+
+from __future__ import annotations
+
+import operator
+import types
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, repeat
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+Hint: TypeAlias = object
+"""An annotation as a value: a class, ``list[int]``, ``X | None``, a NewType. Python has no type of all of these."""
+
+COLLECTIONS = (list, tuple, set, frozenset)
+
+
+def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
+    """Return an annotation with the types that are ``given`` for type variables."""
+    if get_origin(annotation) is None:
+        return given.get(annotation, annotation)
+    generic: Any = annotation
+    variables = generic.__parameters__
+    return generic[tuple(given.get(one, one) for one in variables)] if variables else generic
+
+
+def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
+    """Return an annotation with the types that ``type Alias = ...`` stands for. An alias inside itself is any value."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    alias = origin or annotation
+    inner = tuple(without_aliases(one, around) for one in arguments)
+    if alias in around:
+        return Any
+    if hasattr(alias, "__value__") and hasattr(alias, "__type_params__"):
+        given = dict(zip(alias.__type_params__, inner, strict=True)) if arguments else {}
+        return without_aliases(with_types(alias.__value__, given), (*around, alias))
+    if origin is Literal or all(map(operator.is_, inner, arguments)):
+        return annotation
+    generic: Any = Union if origin is types.UnionType else origin
+    return generic[inner]
+
+
+def hints_of(annotations: Mapping[str, object], function: Callable[..., object]) -> dict[str, Hint]:
+    """Return ``annotations`` as types, by the names that the module of ``function`` has.
+
+    Raises ``NameError``, ``AttributeError``, ``SyntaxError`` or ``TypeError`` for one that can't be read.
+    """
+    wanted = types.SimpleNamespace(__annotations__=annotations)
+    hints = get_type_hints(wanted, getattr(function, "__globals__", {}), include_extras=True)
+    return {name: without_aliases(hint) for name, hint in hints.items()}
+
+
+def bare(hint: Hint) -> tuple[Hint, bool]:
+    """Return the X of ``X``, ``X | None`` and ``Annotated[X, ...]``; whether it is optional."""
+    while get_origin(hint) is Annotated or isinstance(hint, NewType):
+        hint = hint.__supertype__ if isinstance(hint, NewType) else get_args(hint)[0]
+    inner, optional = without_none(hint)
+    return (bare(inner)[0], True) if optional else (hint, False)
+
+
+def without_none(hint: Hint) -> tuple[Hint, bool]:
+    """Return the X of ``X | None``, and whether it is one."""
+    members = [one for one in get_args(hint) if one is not types.NoneType]
+    if get_origin(hint) in (Union, types.UnionType) and len(members) < len(get_args(hint)):
+        return Union[tuple(members)], True  # noqa: UP007 - it may be of one
+    return hint, False
+
+
+def alternatives(hint: Hint) -> list[Hint]:
+    """Return the members of a union without None, or the one annotation."""
+    kind, _ = bare(hint)
+    return [bare(one)[0] for one in get_args(kind)] if get_origin(kind) in (Union, types.UnionType) else [kind]
+
+
+def elements_of(kind: Hint) -> Iterator[Hint] | None:
+    """Return the annotations of a collection's elements, one after the other; None for another type."""
+    if (get_origin(kind) or kind) not in COLLECTIONS:
+        return None
+    first, *others = get_args(kind) or (Any,)
+    is_fixed = get_origin(kind) is tuple and others != [Ellipsis]
+    return chain([first, *others], repeat(Any)) if is_fixed else repeat(first)

@@ -1,0 +1,229 @@
+"""Make structures: a whole body, query or form as one dataclass, TypedDict, msgspec.Struct or pydantic model.
+
+There is a maker for each of the two libraries, with the same three methods: ``make`` makes the object, ``problems``
+tells all that is wrong with a document of which none was made, ``dump`` makes of a handler's result what its annotation
+names. ``limits.py`` keeps out values that either library would take from a client and that no parameter may have.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from types import GenericAlias
+
+from micropie.binding.converters import NO_OWN_TYPES, Converter, OwnTypes, converter_for
+from micropie.binding.fields import fields_of, is_pydantic, kinds_in, members_of, msgspec, name_of
+from micropie.binding.forms import document_of
+from micropie.binding.hints import Hint, elements_of
+from micropie.binding.limits import check_fields, check_numbers, check_sizes, has_chosen_hashes
+from micropie.errors import SetupError
+from micropie.http import ParameterError, dumps, loads, nested
+
+# Types of parameters that msgspec does not know.
+_OF_PARAMETERS = (Path, IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+
+
+class Maker:
+    """Makes the structures of one annotation by one library. Call ``prepare`` before ``make`` and ``problems``.
+
+    ``lists``: the fields that may have several values.
+    """
+
+    is_pydantic = False
+    lists: Collection[str] = ()
+
+    def __init__(self, structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False) -> None:
+        self.structure = structure
+        self.hint: Hint = GenericAlias(list, (structure,)) if is_list else structure
+        self.own = own
+        self._is_list = is_list
+
+    def prepare(self, parameter: str) -> None:
+        """Read the structure's fields. Raises ``SetupError`` for one that no body may set.
+
+        Raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` for a structure that can't be made.
+        """
+        from decimal import Decimal  # only applications with structures need it
+
+        kinds = kinds_in(self.structure)
+        self._members = members_of(self.structure)
+        fields = [field for one in self._members for field in fields_of(one)]
+        self.lists = [field.name for field in fields if elements_of(field.kind) is not None]
+        self._has_hashes = any(map(has_chosen_hashes, kinds))
+        # pydantic takes the text "nan" for a float.
+        self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
+        check_fields(kinds, self.is_pydantic, parameter, name_of(self.structure))
+
+    def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
+        """Return the document that the texts of a form or a query stand for."""
+        return document_of(self._members, nested(fields) if is_form else fields, self.own, is_form)
+
+    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
+        """Return what a JSON document becomes, or that of a form. Raises ``ValueError``.
+
+        ``part``: the annotation of a part of the structure, whose document this is.
+        """
+        raise NotImplementedError
+
+    def problems(self, error: ValueError, document: object, is_json: bool) -> Sequence[ParameterError]:
+        """Return what is wrong with a document that ``make`` has refused by ``error``. No parameter is named."""
+        raise NotImplementedError
+
+    def dump(self, result: object, is_made: bool) -> object:
+        """Return a handler's result with the fields of the annotation. Raises ``ValueError`` and ``TypeError``.
+
+        ``is_made``: it is an object of exactly the class, or a list of such objects.
+        """
+        raise NotImplementedError
+
+    def _check(self, made: object, is_json: bool) -> object:
+        if self._has_numbers or not is_json:
+            check_numbers(made)
+        return made
+
+
+class ByPydantic(Maker):
+    """Makes pydantic models. pydantic has been imported, as there is one."""
+
+    is_pydantic = True
+
+    def __init__(self, structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False) -> None:
+        super().__init__(structure, own, is_list)
+        self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
+
+    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
+        """See ``Maker``. A form's texts are never taken strictly.
+
+        A strict model takes "2026-01-31" for a date in JSON alone, so a refused document is read as JSON again.
+        """
+        if self._has_hashes:
+            check_sizes(document, is_bounded=not self._is_list)
+        try:
+            made = self._adapter.validate_python(document, strict=is_json and None)
+        except ValueError:
+            made = self._read_again(document) if is_json else None
+            if made is None:
+                raise
+        return self._check(made, is_json)
+
+    def _read_again(self, document: object) -> object:
+        """Return the structure of a document's text; None if that can't be read, as half a surrogate."""
+        try:
+            return self._adapter.validate_json(json.dumps(document))
+        except RecursionError:
+            return None
+        except ValueError as error:
+            if [one["type"] for one in error.errors()] != ["json_invalid"]:  # type: ignore[attr-defined]
+                raise
+            return None
+
+    def problems(self, error: ValueError, document: object, is_json: bool) -> Sequence[ParameterError]:
+        """See ``Maker``. pydantic has told all."""
+        from micropie.binding.misfits import problems_of_pydantic  # not before something is wrong
+
+        return problems_of_pydantic(error, self.hint, document, self.own)
+
+    def dump(self, result: object, is_made: bool) -> object:
+        """See ``Maker``. A derived class is written by the annotation, too, at any depth."""
+        made = self._adapter.validate_python(result, from_attributes=True)
+        return self._adapter.dump_python(made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value)))
+
+
+class ByMsgspec(Maker):
+    """Makes dataclasses, TypedDicts and Structs, which may have pydantic models inside."""
+
+    def prepare(self, parameter: str) -> None:
+        """See ``Maker``. Also raises ``SetupError`` for a decoder of a class that msgspec makes by itself."""
+        self._msgspec = library = msgspec()
+        library.json.Decoder(self.structure)  # raises TypeError for a structure that msgspec can't make
+        super().prepare(parameter)
+        decoded = [kind for kind in kinds_in(self.structure) if isinstance(kind, type) and kind in self.own.decoders]
+        for kind in decoded:
+            if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
+                raise SetupError(
+                    f"parameter {parameter!r} is a {name_of(self.structure)} with a {kind.__name__}, which msgspec "
+                    "makes by itself there: App(decoders=...) makes plain classes in a structure, and no dataclass, "
+                    "Struct, Enum or type of the standard library"
+                )
+        self._converters: Mapping[type, Converter] = {
+            kind: converter_for(kind, parameter, self.own) for kind in (*decoded, *_OF_PARAMETERS)
+        }
+
+    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
+        """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the same."""
+        if self._has_hashes and part is None:
+            check_sizes(document, is_bounded=not self._is_list)
+        kind, convert, refused = part or self.hint, self._msgspec.convert, self._msgspec.ValidationError
+        try:
+            try:
+                made = convert(document, kind, strict=is_json, dec_hook=self._decoded)
+            except refused as error:
+                if not is_json or "`int`, got `float`" not in str(error):
+                    raise
+                made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
+        except refused as error:  # not a ValueError in msgspec
+            raise ValueError(str(error)) from error.__cause__  # an exception of the author's
+        except RecursionError:
+            raise ValueError("Expected fewer levels") from None
+        return self._check(made, is_json)
+
+    def _decoded(self, kind: type, given: object) -> object:
+        """Return a value of a class that msgspec does not know."""
+        converter = self._converters.get(kind)
+        try:
+            if converter is not None:
+                return converter.from_json(given)
+            if isinstance(given, kind):
+                return given
+        except ValueError:
+            pass
+        raise ValueError(f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}")
+
+    def problems(self, error: ValueError, document: object, is_json: bool) -> Sequence[ParameterError]:
+        """See ``Maker``. msgspec stops at the first mistake, so it is asked again for each value."""
+        from micropie.binding.misfits import problems_of_msgspec  # not before something is wrong
+
+        return problems_of_msgspec(
+            error, self.hint, document, lambda value, hint: self.make(value, is_json, hint), self.own
+        )
+
+    def dump(self, result: object, is_made: bool) -> object:
+        """See ``Maker``. msgspec leaves objects of exactly the class as they are."""
+        if is_made:
+            return result
+        library = msgspec()
+        try:  # not strictly: databases have 0 and 1 for booleans
+            return library.convert(result, self.hint, strict=False, from_attributes=True, dec_hook=_model_of)
+        except library.ValidationError as error:
+            raise ValueError(str(error)) from None
+
+
+def _with_whole_numbers(document: object) -> object:
+    """Return a document with 5 in the place of each 5.0."""
+    if isinstance(document, float):
+        return int(document) if document.is_integer() else document
+    if isinstance(document, dict):
+        return {name: _with_whole_numbers(value) for name, value in document.items()}
+    return [*map(_with_whole_numbers, document)] if isinstance(document, list) else document
+
+
+def _model_of(kind: type, given: object) -> object:
+    """Return a pydantic model made of attributes or of a dict. msgspec checks the class of anything else."""
+    return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
+
+
+def maker_for(structure: Hint, parameter: str, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False) -> Maker:
+    """Return the maker of a structure, or of a list of such. Raises ``SetupError`` if there can be none."""
+    about = f"parameter {parameter!r} is a {name_of(structure)}"
+    try:
+        kind = ByPydantic if all(map(is_pydantic, members_of(structure))) else ByMsgspec
+        maker = kind(structure, own, is_list)
+        maker.prepare(parameter)
+    except ImportError:
+        raise SetupError(f'{about}: install msgspec, pip install "micropie-dual[standard]"') from None
+    except (TypeError, NameError, AttributeError, SyntaxError) as error:
+        raise SetupError(f"{about}, which can't be made: {error}") from None
+    return maker
