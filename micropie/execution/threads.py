@@ -77,12 +77,16 @@ async def take_slot(threads: Threads) -> object:
 
     Raises ``TimeoutError`` after their ``patience``.
     """
-    limiter, holder = limiter_of(threads), object()
+    return await _take(limiter_of(threads), threads.patience)
+
+
+async def _take(limiter: anyio.CapacityLimiter, patience: float | None) -> object:
+    holder = object()
     if limiter.available_tokens >= 1:  # anyio before 4.15 raises trio's WouldBlock if none is, and not its own
         with suppress(anyio.WouldBlock):  # anyio before 4.15: the slot is for a task that waits
             limiter.acquire_on_behalf_of_nowait(holder)
             return holder
-    with anyio.move_on_after(threads.patience):
+    with anyio.move_on_after(patience):
         await limiter.acquire_on_behalf_of(holder)
         return holder
     raise TimeoutError(ALL_WAIT)
@@ -101,8 +105,8 @@ async def in_thread(
     A cancelled task waits ``abandon_after`` seconds for the thread, None for as long as it takes, and then leaves it to
     itself. The thread counts as busy until it ends.
     """
-    holder = holder or await take_slot(threads)
     slots = _slots_of(threads)
+    holder = holder or await _take(slots.limiter, threads.patience)
     claim: Future[None] = Future()  # the thread takes it, or a task that waits for the thread no longer
     work = partial(_run, claim, partial(outcome_of, function, arguments))
     try:
