@@ -259,6 +259,39 @@ def test_what_a_first_answer_does_not_need_is_not_imported(asgi: bool) -> None:
     assert len(ours) <= MOST_OF_OURS[asgi], sorted(ours)
 
 
+STARTED = """
+import asyncio, sys
+from micropie import App
+class Root(App):
+    async def index(self):
+        return "Hello"
+app, seen = Root(), []
+async def receive():
+    return {"type": "http.request", "body": b"", "more_body": False}
+async def send(message):
+    seen.append(message)
+async def main():
+    messages = asyncio.Queue()
+    messages.put_nowait({"type": "lifespan.startup"})
+    lifespan = asyncio.create_task(app({"type": "lifespan"}, messages.get, send))
+    while not seen:
+        await asyncio.sleep(0)
+    await app({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}, receive, send)
+    assert [message.get("status", message.get("body")) for message in seen] == [None, 200, b"Hello"], seen
+    print(*sys.modules)
+    messages.put_nowait({"type": "lifespan.shutdown"})
+    await lifespan
+asyncio.run(main())
+"""
+
+
+def test_a_worker_that_has_started_has_not_imported_what_waiting_needs() -> None:
+    done = subprocess.run([sys.executable, "-c", STARTED], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    waiting = ("anyio._backends", "anyio._core._sync", "anyio.abc.", "anyio.lowlevel", "anyio.streams")
+    assert [name for name in done.stdout.split() if name.startswith(waiting)] == []
+
+
 @pytest.mark.parametrize("name", ["micropie", "MicroPie"])
 def test_the_other_project_of_this_name_is_noticed(tmp_path: Path, name: str) -> None:
     (tmp_path / "micropie_dual-0.1.0.dist-info").mkdir()

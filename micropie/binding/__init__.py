@@ -2,8 +2,8 @@
 
 A signature is compiled once into a ``Plan`` (``signatures.py``) of parameters, each of which knows where its value is
 found (``parameters.py``, ``sources.py``) and how text or JSON becomes its type (``converters.py``,
-``constraints.py``). ``makers.py`` makes structures: ``fields.py`` reads their fields, ``forms.py`` makes a document of a
-form, ``limits.py`` keeps out what no parameter may have. ``misfits.py`` says what is wrong in a document.
+``constraints.py``). ``makers.py`` makes structures: ``fields.py`` reads their fields, ``forms.py`` makes documents of
+forms, ``limits.py`` keeps out what no parameter may have. ``misfits.py`` says what is wrong in a document.
 ``results.py`` reads what is said of the handler's result, and ``hints.py`` reads annotations.
 """
 

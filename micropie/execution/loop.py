@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -34,7 +34,19 @@ current: ContextVar[Any] = ContextVar("micropie.request")
 T = TypeVar("T")
 
 
-_making = Lock()
+def running_loop() -> Any:
+    """Return the event loop that this code runs on: asyncio's, or the token of trio's. Raises ``RuntimeError``
+    elsewhere.
+
+    anyio knows it, too, and imports for the answer what a small site never needs.
+    """
+    trio, asyncio = getattr(sys.modules.get("trio"), "lowlevel", None), sys.modules.get("asyncio")
+    if trio is not None:
+        with suppress(RuntimeError):
+            return trio.current_trio_token()
+    if asyncio is None:
+        raise RuntimeError("there is no event loop")
+    return asyncio.get_running_loop()
 
 
 class LoopLocal(Generic[T]):
@@ -42,18 +54,15 @@ class LoopLocal(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._variable: anyio.lowlevel.RunVar[T] | None = None
+        self._values: WeakKeyDictionary[object, T] = WeakKeyDictionary()
 
     def get(self) -> T:
         """Return the value of the loop that this runs on."""
-        if self._variable is None:  # not made with this object: anyio imports more for it than a small site needs
-            with _making:
-                self._variable = self._variable or anyio.lowlevel.RunVar("micropie")
+        loop = running_loop()
         try:
-            return self._variable.get()
-        except LookupError:
-            value = self._make()
-            self._variable.set(value)
+            return self._values[loop]
+        except KeyError:
+            self._values[loop] = value = self._make()
             return value
 
 
@@ -71,8 +80,8 @@ def where() -> str:
 def is_on_loop() -> bool:
     """Return whether this code runs on an event loop, where nothing may block."""
     try:
-        anyio.lowlevel.current_token()
-    except RuntimeError:  # anyio's NoEventLoopError, which it calls AsyncLibraryNotFoundError before 4.12
+        running_loop()
+    except RuntimeError:
         return False
     return True
 
@@ -95,7 +104,7 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task. It raises
     ``RuntimeError`` if the loop has ended.
     """
-    loop: Any = anyio.lowlevel.current_token().native_token
+    loop = running_loop()
     call_soon: Callable[[Callable[[], object]], object]
     call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
     return call_soon
@@ -136,7 +145,7 @@ class LoopTasks:
     """
 
     def __init__(self) -> None:
-        self._loop: Any = anyio.lowlevel.current_token().native_token
+        self._loop = running_loop()
         self.new_future: Callable[[], LoopFuture] = getattr(self._loop, "create_future", _EventFuture)
         self._tasks: dict[object, list[Any]] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
         self._idle: anyio.Event | None = None

@@ -198,7 +198,7 @@ def _plan(
 
 
 def _step_kind(function: Callable[..., object], placement: str) -> tuple[Kind, bool]:
-    """Return how a handler runs in this process, AWAIT, INLINE, or HANDLER where it may block, and if it is async."""
+    """Return how a handler runs in this process: AWAIT, INLINE, or HANDLER if it may block; and whether it is async."""
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT, True
