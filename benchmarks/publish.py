@@ -29,9 +29,10 @@ MESSAGES: dict[str, Any] = {
 KINDS = ("WebSocket", "events")
 
 Publish = Callable[[Any], Awaitable[object]]
+Made = tuple[AsgiApp, Publish, Callable[[], int]]  # an application, and how many subscribers it has
 
 
-def make_micropie() -> tuple[AsgiApp, Publish]:
+def make_micropie() -> Made:
     class Room(App):
         async def ws_room(self, ws: WebSocket) -> None:
             await ws.accept()
@@ -48,10 +49,10 @@ def make_micropie() -> tuple[AsgiApp, Publish]:
                     yield message
 
     room = Room()
-    return room, lambda message: room.channels.publish(ROOM, message)
+    return room, lambda message: room.channels.publish(ROOM, message), lambda: room.channels.counts()[1]
 
 
-def make_starlette() -> tuple[AsgiApp, Publish]:
+def make_starlette() -> Made:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import StreamingResponse
@@ -88,7 +89,7 @@ def make_starlette() -> tuple[AsgiApp, Publish]:
         for queue in queues:
             queue.put_nowait(message)
 
-    return Starlette(routes=[WebSocketRoute("/room", room), Route("/events", events)]), publish
+    return Starlette(routes=[WebSocketRoute("/room", room), Route("/events", events)]), publish, lambda: len(queues)
 
 
 CONTENDERS = {"micropie": make_micropie, "Starlette": make_starlette}
@@ -97,8 +98,9 @@ CONTENDERS = {"micropie": make_micropie, "Starlette": make_starlette}
 class Crowd:
     """The clients of one application, all of one kind."""
 
-    def __init__(self, app: AsgiApp, publish: Publish) -> None:
+    def __init__(self, app: AsgiApp, publish: Publish, subscribers: Callable[[], int]) -> None:
         self.publish = publish
+        self._subscribers = subscribers
         self.lifespan = Lifespan(app)
         self.last: Message = {}
         self._app = app
@@ -113,7 +115,8 @@ class Crowd:
             if kind == "events":
                 scope |= {"type": "http", "method": "GET", "scheme": "http", "path": "/events", "raw_path": b"/events"}
             self._tasks.append(asyncio.create_task(self._client(scope)))
-        await asyncio.sleep(1.0)  # until heads have left and all wait for a message
+        while self._subscribers() < size:  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     async def _client(self, scope: Message) -> None:
         kind = "websocket.connect" if scope["type"] == "websocket" else "http.request"
@@ -127,9 +130,12 @@ class Crowd:
         await self._app(scope, receive, self._send)
 
     async def _send(self, message: Message) -> None:
+        content = message.get("text") or message.get("body") or b":"
+        if content[0] in (":", 58):  # no message, but a head, or a comment
+            return
         self._missing -= 1
         self.last = message
-        if not self._missing:
+        if self._missing == 0:
             self._all_have_it.set()
 
     async def tell(self, message: object) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import features, growth, moving, overhead, report, soak, startup
+from benchmarks import features, growth, moving, overhead, publish, report, soak, startup
 from benchmarks.apps import soak_apps
 from benchmarks.overhead import Table, run_table
 from micropie.testing import AsyncTestClient
@@ -118,3 +118,11 @@ def test_start_up_is_measured_with_a_right_answer(capsys: pytest.CaptureFixture[
     assert startup.main(["--rounds", "1"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| micropie, ", "| Starlette"))]
     assert len(rows) == 3
+
+
+@pytest.mark.parametrize("kind", publish.KINDS)
+def test_subscribers_get_what_is_published(kind: str) -> None:
+    spent = asyncio.run(publish.measure(kind, size=3, rounds=1))
+    assert {name: {what: len(each) for what, each in by.items()} for name, by in spent.items()} == {
+        name: dict.fromkeys(publish.MESSAGES, 1) for name in publish.CONTENDERS
+    }

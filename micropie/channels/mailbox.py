@@ -5,7 +5,6 @@ A slow subscriber does not hold up others, because its queue is bounded.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent import futures
@@ -13,10 +12,11 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from threading import Lock
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from micropie.errors import HTTPError, logger
 from micropie.execution import WAKERS, SingleWaiterEvent, is_on_loop
+from micropie.http import loads
 
 RETRY_AFTER = [("Retry-After", "5")]  # seconds: the longest pause between two attempts to connect
 
@@ -38,20 +38,12 @@ class ChannelsUnreachable(ConnectionError, HTTPError):
 
 
 class TaskWaiter:
-    """Waits in tasks of this event loop, one at a time. Used again it takes a third of a new one's time."""
+    """Waits in tasks of this event loop, one at a time. Any thread may call ``wake``."""
 
     def __init__(self) -> None:
-        self.event = SingleWaiterEvent()
-        self.wake = partial(WAKERS.get().call, self.event.ring)
-
-    async def wait(self, mailbox: Mailbox) -> None:
-        """Wait for a message or the end. There may be none yet if an earlier wait was cancelled."""
-        mailbox.call(self.wake)
-        try:
-            await self.event.wait()
-        except BaseException:
-            mailbox.forget(self.wake)
-            raise
+        event = SingleWaiterEvent()
+        self.wait = event.wait
+        self.wake = partial(WAKERS.get().call, event.ring)
 
 
 def refuse_on_loop() -> None:
@@ -84,7 +76,7 @@ class Future(futures.Future[str]):
     def __await__(self) -> Generator[object, object, None]:
         waiter = TaskWaiter()
         self.add_done_callback(lambda _: waiter.wake())
-        yield from waiter.event.wait().__await__()
+        yield from waiter.wait().__await__()
         self._raise(self.failure())
 
     def failure(self) -> str:
@@ -116,8 +108,27 @@ END: Final = NoMessage.END
 
 WhenFull: TypeAlias = Literal["drop_oldest", "close"]
 
-# A channel's name and a message as JSON.
-Message: TypeAlias = tuple[str, bytes | str]
+_IMMUTABLE = frozenset([str, int, float, bool, type(None)])
+
+
+class Message:
+    """A message of ``channel``, as JSON. Each subscriber gets a value of its own, unless nobody can change it."""
+
+    __slots__ = ("_document", "_shared", "channel")
+
+    def __init__(self, channel: str, document: bytes | str) -> None:
+        self.channel = channel
+        self._document = document
+        self._shared: list[object] = []
+
+    def value(self) -> Any:
+        """Return the value. Raises ``BadRequest`` if what came is no JSON."""
+        if self._shared:
+            return self._shared[0]
+        value = loads(self._document)
+        if type(value) in _IMMUTABLE:
+            self._shared.append(value)
+        return value
 
 
 class MessagesLost(Exception):
@@ -142,14 +153,20 @@ class Mailbox:
         with self._lock:
             if self._has_ended:
                 return
-            if len(self._messages) == self._messages.maxlen:
+            messages = self._messages
+            if len(messages) == messages.maxlen:
                 self.dropped += 1
                 if self._closes:
-                    self._lost = f"{len(self._messages)} messages were waiting, and another one came"
+                    self._lost = f"{len(messages)} messages were waiting, and another one came"
                     self._has_ended = True
             if not self._has_ended:
-                self._messages.append(message)  # a deque of limited length drops its oldest
-        self._call_waiting()
+                messages.append(message)  # a deque of limited length drops its oldest
+            waiting = self._waiting
+            if not waiting:
+                return
+            self._waiting = []
+        for function in waiting:
+            function()
 
     def gap(self, reason: str) -> None:
         """Count a time when messages may have been lost before they came here."""
@@ -165,47 +182,31 @@ class Mailbox:
             self._has_ended = True
         self._call_waiting()
 
-    def take(self) -> Message | NoMessage:
-        """Return the oldest message, ``EMPTY`` or ``END``. Raises ``MessagesLost`` after the last one before a loss."""
+    def take(self, call: Callable[[], object] | None = None) -> Message | NoMessage:
+        """Return the oldest message, ``EMPTY`` or ``END``. Raises ``MessagesLost`` after the last one before a loss.
+
+        ``call`` is called once when it is not ``EMPTY`` any more, if it is now.
+        """
         with self._lock:
             if self._messages:
                 return self._messages.popleft()
             if not self._has_ended:
+                if call is not None and call not in self._waiting:
+                    self._waiting.append(call)
                 return EMPTY
             lost, self._lost = self._lost, ""
         if lost:
             raise MessagesLost(lost)
         return END
 
-    # -- waiting until ``take`` does not return ``EMPTY`` --------------------------------------------------------------
-
-    def block(self, seconds: float | None) -> bool:
-        """Block this thread. Return False if ``seconds`` pass before that. Raises ``RuntimeError`` on an event loop."""
-        refuse_on_loop()
-        event = threading.Event()
-        self.call(event.set)
-        try:
-            return event.wait(seconds)
-        finally:
-            self.forget(event.set)
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Call ``function`` once, when there is something to take, or now if there is."""
+    def forget(self, call: Callable[[], object]) -> None:
+        """Undo the ``call`` of ``take``, unless it has been called."""
         with self._lock:
-            if not self._messages and not self._has_ended:
-                self._waiting.append(function)
-                return
-        function()
-
-    def forget(self, function: Callable[[], object]) -> None:
-        """Undo ``call``, unless ``function`` has been called."""
-        with self._lock:
-            if function in self._waiting:
-                self._waiting.remove(function)
+            if call in self._waiting:
+                self._waiting.remove(call)
 
     def _call_waiting(self) -> None:
-        if self._waiting:
-            with self._lock:
-                waiting, self._waiting = self._waiting, []
-            for function in waiting:
-                function()
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for function in waiting:
+            function()

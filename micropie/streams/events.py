@@ -8,6 +8,7 @@ line by line; a name or an id with a line end is an error.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from functools import lru_cache
 from typing import cast
 
 from micropie.errors import is_duration
@@ -70,8 +71,15 @@ def comment(text: str = "") -> Event:
     return Event("".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n")
 
 
+@lru_cache(maxsize=1)  # a message of a channel goes to many streams, one after the other
+def _encode_text(text: str) -> bytes:
+    return bytes(event(text))
+
+
 def encode_item(item: object) -> bytes:
     """Return an item of an event source as bytes: an ``Event`` as it is, anything else as data."""
+    if item.__class__ is str:
+        return _encode_text(item)
     return bytes(item if isinstance(item, Event) else event(item))
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,7 +17,7 @@ from anyio.lowlevel import checkpoint
 import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, run_in
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
-from micropie.channels.mailbox import Mailbox
+from micropie.channels.mailbox import EMPTY, Mailbox, Message
 from micropie.execution.loop import WAKERS, threadsafe_scheduler
 from micropie.http.json import CodecError
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
@@ -338,7 +339,7 @@ def test_a_loop_that_has_ended_is_no_error_to_others(backend: str) -> None:
     run(backend, leave_behind)
     own, call_soon, event = kept
     with channels.subscribe("room") as messages:
-        messages._mailbox.call(lambda: own.call(event.set))
+        assert messages._mailbox.take(lambda: own.call(event.set)) is EMPTY
         channels.publish("room", 1)
         channels.publish("room", 2)
         assert messages.get() == 1
@@ -647,8 +648,23 @@ def test_the_package_names_what_it_imports_later() -> None:
         micropie.channels.Nothing  # noqa: B018
 
 
-def test_a_function_is_called_at_once_if_a_message_has_come_meanwhile() -> None:
-    mailbox, called = Mailbox(1, "drop_oldest"), threading.Event()
-    mailbox.put(("room", b"1"))
-    mailbox.call(called.set)
-    assert called.is_set()
+def test_who_takes_nothing_is_told_once_of_the_next_message() -> None:
+    called: list[int] = []
+    mailbox = Mailbox(2, "drop_oldest")
+    message = Message("room", b"1")
+    call = partial(called.append, 1)
+    assert [mailbox.take(call), mailbox.take(call)] == [EMPTY, EMPTY]
+    mailbox.put(message)
+    mailbox.put(message)
+    assert called == [1]
+    assert mailbox.take(call) is message
+
+
+@pytest.mark.parametrize("sent", ["text", 1.5, None, True, {"a": [1]}, [1]])
+def test_a_value_that_can_be_changed_is_each_subscriber_s_own(sent: Any) -> None:
+    channels = Channels()
+    with channels.subscribe("room") as one, channels.subscribe("room") as other:
+        channels.publish("room", sent)
+        first, second = one.get(), other.get()
+    assert first == second == sent
+    assert (first is second) is not isinstance(sent, dict | list)
