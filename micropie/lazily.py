@@ -66,5 +66,5 @@ class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
 
     def __get__(self, owner: object, _: type) -> Value:
         value = self._compute(owner)
-        setattr(owner, self._name, value)
+        owner.__dict__[self._name] = value
         return value

@@ -34,7 +34,18 @@ import anyio
 from micropie import streams
 from micropie.errors import ClientDisconnect, logger, raise_any
 from micropie.execution import TASKS, WAKERS
-from micropie.http import HTML, JSON, NO_OTHER_HEADERS, NOSNIFF, Answer, ChunkedBody, Exchange, Message, Receive, Send
+from micropie.http import (
+    HTML,
+    JSON,
+    LONGEST_KEPT,
+    Answer,
+    ChunkedBody,
+    Exchange,
+    KnownHeader,
+    Message,
+    Receive,
+    Send,
+)
 from micropie.routing import config_of
 from micropie.streams import END, HEART_BEAT, Stream, ThreadSource, as_bytes
 
@@ -124,7 +135,18 @@ class SharedReceive:
                 await taken.wait()
 
 
-_ENCODED_NOSNIFF = NOSNIFF[0].encode(), NOSNIFF[1].encode()
+class _Names(dict[str, bytes]):
+    """The names of headers as bytes. They are few and the same in every answer, unless an author sends a client's."""
+
+    def __missing__(self, name: str) -> bytes:
+        encoded = name.encode("latin-1")
+        if len(self) < _MOST_NAMES and len(name) <= LONGEST_KEPT:
+            self[name] = encoded
+        return encoded
+
+
+_MOST_NAMES = 1024
+_NAMES = _Names()
 _ENCODED_TYPES = {usual: (b"content-type", usual.encode()) for usual in (HTML, JSON)}
 
 
@@ -132,9 +154,12 @@ def encode_headers(
     content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[bytes, bytes]]:
     """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
-    headers = [_ENCODED_NOSNIFF] if pairs is NO_OTHER_HEADERS else []
-    for name, value in () if headers else pairs:
-        headers.append((name.encode("latin-1"), value.encode("latin-1")))
+    headers = []
+    for pair in pairs:
+        if type(pair) is KnownHeader:
+            headers.append(pair.encoded)
+        else:
+            headers.append((_NAMES[pair[0]], pair[1].encode("latin-1")))
     if content_type is not None:
         headers.append(_ENCODED_TYPES.get(content_type) or (b"content-type", content_type.encode("latin-1")))
     if length is not None:

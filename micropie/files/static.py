@@ -28,6 +28,7 @@ from micropie.http import (
     FileReference,
     HeaderNames,
     HeadersLike,
+    KnownHeader,
     Request,
     Response,
     Selection,
@@ -212,12 +213,20 @@ def _from_disk(
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
-    """Return this part of the open file and close it; None if the file was changed since its look-up."""
-    with open(descriptor, "rb") as file:
+    """Return this part of the open file and close it; None if the file was changed since its look-up.
+
+    By system calls: a file object takes as long as two of them.
+    """
+    try:
         if not is_still(resolved, descriptor):
             return None
-        file.seek(start)
-        data = file.read(length)
+        if start:
+            os.lseek(descriptor, start, os.SEEK_SET)
+        data = os.read(descriptor, length)
+        while len(data) < length and (more := os.read(descriptor, length - len(data))):
+            data += more
+    finally:
+        os.close(descriptor)
     return data if len(data) == length else None
 
 
@@ -242,7 +251,11 @@ def _selection(request: Request, response: Response, asked: Mapping[str, str], r
 
 
 def _describe(
-    response: Response, cache_control: str, resolved: ResolvedFile, selection: Selection, body: bytes | FileRange | None
+    response: Response,
+    cache_control: KnownHeader,
+    resolved: ResolvedFile,
+    selection: Selection,
+    body: bytes | FileRange | None,
 ) -> None:
     """Give the response this body, None for a 304, and its head.
 
@@ -252,7 +265,7 @@ def _describe(
     reference: FileReference = response.body
     # No validators for an error page.
     validators = _validators(resolved, resolved.modified) if response.status == 200 else ()
-    add_missing(response.pairs, [("Cache-Control", cache_control), *validators])
+    add_missing(response.pairs, [cache_control, *validators])
     response.body, response.status = body, selection.status
     if selection.status == 304:
         response.pairs[:] = [pair for pair in response.pairs if not pair[0].lower().startswith("content-")]
@@ -272,7 +285,8 @@ def _describe(
 @lru_cache(maxsize=1024)
 def _validators(resolved: ResolvedFile, modified: int) -> Sequence[tuple[str, str]]:
     """Return the headers of a version of a file."""
-    return ("ETag", resolved.etag), ("Last-Modified", http_date(modified)), ("Accept-Ranges", "bytes")
+    stated = ("etag", resolved.etag), ("last-modified", http_date(modified)), ("accept-ranges", "bytes")
+    return [KnownHeader(name, value) for name, value in stated]
 
 
 def _cache_control(
@@ -281,8 +295,8 @@ def _cache_control(
     asked: Mapping[str, str],
     own: Fingerprint | None,
     resolved: ResolvedFile,
-) -> str:
-    """Return the Cache-Control value. ``no-cache`` lets clients store the file and makes them ask if it has changed.
+) -> KnownHeader:
+    """Return Cache-Control. ``no-cache`` lets clients store the file and makes them ask if it has changed.
 
     Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2). A URL with
     the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another fingerprint is of a page that
@@ -293,7 +307,15 @@ def _cache_control(
     if reference.fingerprint and own == (reference.fingerprint, resolved.version):
         lifetime = f"max-age={_YEAR}, immutable"
     elif reference.fingerprint is not None or reference.max_age is None:
-        return "no-cache"
+        return _NO_CACHE
     session = request._exchange.answer.session
     is_personal = "authorization" in asked or (session is not None and session.accessed)
-    return f"{'private' if is_personal else 'public'}, {lifetime}"
+    return _lasting("private" if is_personal else "public", lifetime)
+
+
+_NO_CACHE = KnownHeader("cache-control", "no-cache")
+
+
+@lru_cache(maxsize=256)  # an author's handler may compute the age
+def _lasting(scope: str, lifetime: str) -> KnownHeader:
+    return KnownHeader("cache-control", f"{scope}, {lifetime}")

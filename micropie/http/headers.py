@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache, wraps
-from typing import TypeVar, overload
+from typing import Final, Self, TypeVar, overload
 
 from micropie.http.types import HeaderPairs, HeadersLike
 
@@ -110,6 +110,24 @@ def _key_of(name: str) -> bytes:
     return name.encode("latin-1", "replace").lower()  # not before: the Kelvin sign in lower case is a "k"
 
 
+class KnownHeader(tuple[str, str]):
+    """A header that the framework itself sends: its name is in lower case, and it is checked and encoded once."""
+
+    encoded: tuple[bytes, bytes]
+
+    def __new__(cls, name: str, value: str) -> Self:
+        header = super().__new__(cls, (name, value))
+        header.encoded = name.encode("latin-1"), value.encode("latin-1")
+        return header
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return self[0], self[1]
+
+
+VARY_COOKIE: Final = KnownHeader("vary", "Cookie")
+PRIVATE: Final = KnownHeader("cache-control", "private")
+
+
 def pairs_of(headers: HeadersLike) -> HeaderPairs:
     """Return a new list of headers."""
     return [*(headers.items() if isinstance(headers, Mapping) else headers)]
@@ -157,12 +175,12 @@ def make_private(pairs: HeaderPairs, has_read_cookie: bool, has_own_cookie: bool
                 elif directive:
                     kept.append(part.strip())
     if not varies:
-        pairs.append(("Vary", "Cookie"))
+        pairs.append(VARY_COOKIE)
     has_to_be = has_own_cookie and not is_private
     if has_to_be and is_stated:
         pairs[:] = [pair for pair in pairs if pair[0].lower() != "cache-control"]
     if has_to_be or (has_read_cookie and not is_stated):
-        pairs.append(("Cache-Control", ", ".join(kept)))
+        pairs.append(("Cache-Control", ", ".join(kept)) if is_stated else PRIVATE)
     return has_to_be and was_public
 
 

@@ -9,7 +9,7 @@ be sent raises ``ResponseError`` before the first byte leaves; it is neither dro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from numbers import Number
@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.escaping import html_body, is_html_type
-from micropie.http.headers import MutableHeaders, cached_if_short, pairs_of
+from micropie.http.headers import LONGEST_KEPT, KnownHeader, MutableHeaders, cached_if_short, pairs_of
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
@@ -31,7 +31,7 @@ JSON: Final = "application/json"
 _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 
 # Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never run as a page.
-NOSNIFF: Final = ("x-content-type-options", "nosniff")
+NOSNIFF: Final = KnownHeader("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = (NOSNIFF,)
 _NOSNIFF_NAME = NOSNIFF[0]
 
@@ -69,7 +69,7 @@ class Response:
         self.status = status
         self.pairs: HeaderPairs = []
         if headers:
-            self.pairs += headers.items() if isinstance(headers, Mapping) else headers
+            self.pairs += headers if type(headers) is list else pairs_of(headers)
         self.content_type = content_type
 
     @property
@@ -328,6 +328,8 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
     Text is encoded in the charset that ``content_type`` states, else in UTF-8, as JSON always is (RFC 8259, section
     8.1). Raises ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
     """
+    if type(body) is bytes:
+        return body, False
     if isinstance(body, str):
         charset = None if content_type is None else _charset_of(content_type)
         if charset is None:
@@ -369,11 +371,15 @@ def checked_headers(
     headers: HeaderPairs = [*others]
     content_type, length, stated_length = None, None, None
     try:
-        for name, value in pairs:
-            key = _key_of(name) if isinstance(name, str) else None
+        for pair in pairs:
+            if type(pair) is KnownHeader:
+                headers.append(pair)
+                continue
+            name, value = pair
+            key = _KEYS[name]
             if key is None:
                 raise ResponseError(f"{name!r} can't be the name of a header")
-            text = value.strip(" \t") if isinstance(value, str) else ""  # as most values are: nothing else to check
+            text = value.strip(" \t") if type(value) is str else ""  # as most values are: nothing else to check
             if not text or key == "location" or not (text.isascii() and text.isprintable()):
                 text = check_value(key, value, is_given)
             if key not in _SPECIAL:
@@ -383,9 +389,8 @@ def checked_headers(
             elif key == "content-type":
                 content_type = text
             elif key == "content-length":
-                if stated_length not in (None, text):  # a client may read either one (RFC 9110, section 8.6)
-                    raise ResponseError(f"an answer has one Content-Length, not {stated_length!r} and {text!r}")
-                stated_length, length = text, int(text) if text.isascii() and text.isdigit() else None
+                length = _length_of(text, stated_length)
+                stated_length = text
             else:
                 warn_once(name)
     except (TypeError, ValueError):
@@ -393,14 +398,31 @@ def checked_headers(
     return headers, content_type, length
 
 
+def _length_of(text: str, before: str | None) -> int | None:
+    """Return the length that a header states, None for no number. Raises ``ResponseError`` after another one."""
+    if before not in (None, text):  # a client may read either one (RFC 9110, section 8.6)
+        raise ResponseError(f"an answer has one Content-Length, not {before!r} and {text!r}")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
 @lru_cache(maxsize=64)  # each answer of an application may have it
 def warn_once(name: str) -> None:
     logger.warning("header %r is the server's to send: left out", name)
 
 
-@lru_cache(maxsize=1024)  # names are few and the same in every answer
-def _key_of(name: str) -> str | None:
-    return name.lower() if TOKEN.fullmatch(name) else None
+class _Keys(dict[str, str | None]):
+    """The names of headers in lower case, by the names as they are stated; None for what can be none."""
+
+    def __missing__(self, name: object) -> str | None:
+        key = name.lower() if isinstance(name, str) and TOKEN.fullmatch(name) else None
+        # Names are few and the same in every answer, unless an author sends back a client's text.
+        if key is not None and len(self) < _MOST_NAMES and len(key) <= LONGEST_KEPT:
+            self[str(name)] = key
+        return key
+
+
+_MOST_NAMES = 1024
+_KEYS = _Keys()
 
 
 def check_value(name: str, value: object, is_given: bool = False) -> str:
@@ -454,7 +476,7 @@ def as_browsers_read(location: str) -> str:
 
     They drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL, section 4.4).
     """
-    return re.sub(r"[\t\r\n]", "", location).strip(_BLANKS).replace("\\", "/").lower()
+    return location.translate(_AS_READ).strip(_BLANKS).lower()
 
 
 _SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # of any length
@@ -475,6 +497,7 @@ def _leads_away(location: str, seen: str, site: Site) -> bool:
 
 
 _BLANKS = "".join(map(chr, range(0x21)))
+_AS_READ = str.maketrans("\\", "/", "\t\r\n")
 
 
 def error_response(status: int, message: object, headers: HeadersLike = ()) -> Response:
