@@ -133,8 +133,8 @@ lowest: system $(RELEASE)/.installed
 bench: $(BENCH)/.installed
 	@echo "== overhead"
 	$(BENCH)/bin/python -m benchmarks.overhead
-	@echo "== throughput"
-	$(BENCH)/bin/python -m benchmarks.throughput
+	@echo "== behind a server"
+	$(BENCH)/bin/python -m benchmarks.behind
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix

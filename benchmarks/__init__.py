@@ -1,1 +1,1 @@
-"""What micropie costs, beside its peers: `overhead` (in process) and `throughput` (behind uvicorn and granian)."""
+"""What micropie costs, beside its peers: `overhead` (in process) and `behind` (servers)."""

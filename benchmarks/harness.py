@@ -59,7 +59,7 @@ def headers_of(case: Case) -> dict[str, str]:
     return {**headers, "content-type": case.content_type, "content-length": str(len(case.body))}
 
 
-def signed_in(world: World, app: Any, case: Case) -> Case:
+def signed_in(world: Asks, app: Any, case: Case) -> Case:
     """Return the case with the cookies or the ETag that this application gives for it, if the case needs them.
 
     An application that needs one more header names it, with the value, in ``x-send-back``.
@@ -86,11 +86,16 @@ def pieces_of(body: bytes) -> tuple[bytes, ...]:
     return tuple(body[start : start + PIECE] for start in range(0, len(body), PIECE)) or (b"",)
 
 
-class World(Protocol):
+class Asks(Protocol):
+    """Whatever gets an application's answers."""
+
+    def ask(self, app: Any, case: Case) -> Answer: ...
+
+
+class World(Asks, Protocol):
     """One protocol, as a server speaks it. The applications have any type, but speak that protocol."""
 
     def start(self, app: Any) -> None: ...
-    def ask(self, app: Any, case: Case) -> Answer: ...
     def prepare(self, app: Any, case: Case, count: int) -> list[Any]: ...
     def timed(self, app: Any, requests: list[Any], letters: int) -> float: ...
     def close(self) -> None: ...

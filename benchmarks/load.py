@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import sys
 import time
 from typing import Any
+
+from benchmarks.processes import ROOT
 
 STATUS = b"HTTP/1.1 200 "
 SETTLE = 0.3  # seconds before the count starts: connections open, the server's caches warm
@@ -64,6 +67,15 @@ def _answer_length(buffer: bytes) -> int:
         if line.startswith(b"content-length:"):
             return len(head) + 4 + int(line.split(b":")[1])
     return 0
+
+
+def rate(port: int, seconds: float, connections: int, path: str = "/plain") -> float:
+    """Return the requests per second that a process of its own gets answered."""
+    command = [sys.executable, "-m", "benchmarks.load", str(port), path, str(seconds), str(connections)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 30)
+    if done.returncode:
+        raise SystemExit(f"the load generator failed:\n{done.stderr}")
+    return float(done.stdout)
 
 
 async def requests_per_second(port: int, path: str, seconds: float, connections: int) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,9 +19,9 @@ from benchmarks.apps import fast_json, moved_apps
 from benchmarks.cases import BY_NAME, HOOK
 from benchmarks.goals import judge_moving
 from benchmarks.harness import Unavailable
+from benchmarks.load import rate
 from benchmarks.overhead import Contender, Table, as_json, parser_for, run_table, versions
 from benchmarks.processes import free_port, running, uvicorn
-from benchmarks.throughput import load
 
 HOOKED = tuple(replace(BY_NAME[name], expects=(HOOK,)) for name in ("plain", "json", "form", "stream"))
 
@@ -112,7 +111,6 @@ def serving(server: str, factory: str) -> Iterator[int]:
 
 def measure_served(rounds: int) -> str:
     """Return the table of requests per second behind servers. The contenders take turns."""
-    wrk = shutil.which("wrk")
     missing = []
     with contextlib.ExitStack() as stack:
         ports = {}
@@ -127,7 +125,7 @@ def measure_served(rounds: int) -> str:
         for _ in range(rounds):
             random.shuffle(order)
             for key in order:
-                rates[key].append(load(ports[key], TURN, CONNECTIONS, wrk))
+                rates[key].append(rate(ports[key], TURN, CONNECTIONS))
     lines = [
         "### Behind servers",
         "",

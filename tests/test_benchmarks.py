@@ -6,6 +6,7 @@ A framework that is not installed here is left out; the benchmarks check every c
 from __future__ import annotations
 
 import asyncio
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import features, growth, moving, overhead, publish, report, soak, startup
+from benchmarks import behind, features, growth, moving, overhead, publish, report, soak, startup
 from benchmarks.apps import soak_apps
 from benchmarks.overhead import Table, run_table
 from micropie.testing import AsyncTestClient
@@ -32,6 +33,17 @@ def test_contenders_give_the_right_answers(table: Table) -> None:
     outcome = run_table(table, options(table))
     assert not outcome.wrong
     assert not INSTALLED & outcome.missing.keys()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the nanoseconds of a process")
+def test_behind_a_server_each_request_gets_the_right_answer_and_its_time_is_counted() -> None:
+    groups = behind.groups_of("micropie_app")
+    assert {case for group in groups for case in group} == set(behind.COLUMNS)
+    with behind.serving("uvicorn", "micropie", "micropie_app", "", groups[0]) as served:
+        assert list(served.cases) == groups[0]
+        before = behind.processor_time(served.pid)
+        behind.Client().ask(served.port, behind.CASES["plain"])
+        assert behind.processor_time(served.pid) > before
 
 
 def test_a_wrong_answer_is_found_and_nothing_is_measured() -> None:
