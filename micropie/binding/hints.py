@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import operator
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,8 @@ from typing import (
 
 Hint: TypeAlias = object
 """An annotation as a value: a class, ``list[int]``, ``X | None``, a NewType. Python has no type of all of these."""
+
+_BUILTINS = vars(builtins)
 
 COLLECTIONS = (list, tuple, set, frozenset)
 
@@ -54,9 +57,17 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
 
     Raises ``NameError``, ``AttributeError``, ``SyntaxError`` or ``TypeError`` for one that can't be read.
     """
-    wanted = types.SimpleNamespace(__annotations__=annotations)
-    hints = get_type_hints(wanted, getattr(function, "__globals__", {}), include_extras=True)
-    return {name: without_aliases(hint) for name, hint in hints.items()}
+    names = getattr(function, "__globals__", {})
+    hints, others = dict[str, Hint](), dict[str, object]()
+    for name, hint in annotations.items():
+        # Most are a class, or its name: to compile these would take longer than all the rest of a route's set-up.
+        hints[name] = names.get(hint, _BUILTINS.get(hint)) if isinstance(hint, str) else hint
+        if type(hints[name]) is not type:
+            others[name] = hint
+    if others:
+        found = get_type_hints(types.SimpleNamespace(__annotations__=others), names, include_extras=True)
+        hints |= {name: without_aliases(hint) for name, hint in found.items()}
+    return hints
 
 
 def bare(hint: Hint) -> tuple[Hint, bool]:

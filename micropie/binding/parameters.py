@@ -87,12 +87,12 @@ class BoundParameter(NamedTuple):
     @property
     def takes_document(self) -> bool:
         """Whether the value is the whole body."""
-        return [place.name for place in self.places[:1]] == ["json"]
+        return bool(self.places) and self.places[0].name == "json"
 
     @property
     def needs_body(self) -> bool:
         """Whether only a body can bring it, as a file, as a form or its field, or as a whole document."""
-        return {place.name for place in self.places[:1]} <= {"json", "form", "file"} and self.is_of_client
+        return bool(self.places) and self.places[0].name in ("json", "form", "file")
 
     @property
     def may_be_in_body(self) -> bool:
@@ -378,6 +378,8 @@ def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
 
     A union of structures stays in its ``Annotated``, which may tell pydantic how to choose.
     """
+    if type(annotation) is type:  # as most are
+        return annotation, False, False
     if typing.get_origin(annotation) is typing.Annotated and len(members_of(annotation)) < 2:
         annotation = typing.get_args(annotation)[0]
     annotation, optional = without_none(annotation)

@@ -48,6 +48,8 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
     """
     answers = answers_of(function, stated)
     kinds = [one for one in answers if not (isinstance(one, type) and issubclass(one, _OTHER_ANSWERS))]
+    if stated is None and all(type(one) is type and one.__module__ == "builtins" for one in kinds):
+        return None
     body: Hint = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
     is_list = get_origin(body) in (list, Sequence)
     members = members_of((*get_args(body), None)[0] if is_list else body)

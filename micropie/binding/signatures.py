@@ -259,6 +259,8 @@ def _provided_parameters(parameters: Sequence[Parameter], provided: Container[ob
     the function that provides them: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
+        if type(parameter.annotation) is type and parameter.annotation not in provided:  # as most are
+            continue
         key, many, _ = unwrapped(parameter.annotation)
         metadata = getattr(parameter.annotation, "__metadata__", ())
         stated = next((item for item in metadata if inspect.isfunction(item) or inspect.ismethod(item)), None)
@@ -342,4 +344,7 @@ def _annotated(function: Callable[..., object], parameters: Sequence[Parameter])
     except (NameError, AttributeError, SyntaxError) as error:
         where = inner.__qualname__
         raise SetupError(f"an annotation of {where} can't be read: {error}; import it at run time as well") from None
-    return [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]
+    return [
+        Parameter(one.name, one.kind, default=one.default, annotation=hints.get(one.name, one.annotation))
+        for one in parameters
+    ]

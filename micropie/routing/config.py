@@ -8,7 +8,7 @@ set itself is the same object as in the config of the application around it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from importlib import import_module
 from itertools import chain
@@ -23,6 +23,7 @@ from micropie.execution import Kind, Threads, available_cpus, kind_of
 from micropie.http import (
     HTML,
     TEXT,
+    Limits,
     MessageConfig,
     Request,
     current_request,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from micropie.channels import Channels
     from micropie.http import CookieSigner
 
+
+_NO_SETTINGS: Mapping[str, Any] = {}
 
 ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
@@ -146,9 +149,60 @@ class Registrations:
 class Config(MessageConfig):
     """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's plan of hooks changes.
 
-    It begins as that of the application around it. Below ``prefix`` in the tree the application is called ``names``,
-    "/blog" and "blog." for example. On a host of its own the prefix is "//blog.example.com". Raises ``SetupError``.
+    It begins as that of the application around it: a part of ``_PARTS`` is made anew where one of the settings that it
+    depends on is stated. Below ``prefix`` in the tree the application is called ``names``, "/blog" and "blog." for
+    example. On a host of its own the prefix is "//blog.example.com". Raises ``SetupError``.
     """
+
+    app: Any
+    settings: Settings
+    threads: Threads
+    """The worker threads for its ``def`` handlers."""
+    pool: pools.Pool | pools.ExecutorPool
+    """The processes for its handlers that run in one."""
+    pool_threads: Threads
+    """The threads that wait for the pool."""
+    signer: CookieSigner | None
+    """Signs cookies; None without a ``secret_key``."""
+    own_types: OwnTypes
+    text_type: str
+    """The content type of text, bytes and streams that state none."""
+    dumps: Callable[[Any], bytes]
+    """Writes JSON, with its own encoders."""
+    body_encoders: dict[type, Callable[[Any], bytes]]
+    """How the most frequent bodies become bytes. They are neither streams nor files."""
+    limits: Limits
+    """The limits of a query and a form."""
+
+    ancestors: tuple[object, ...] = ()
+    """The applications around it, the outermost first."""
+    scopes: Mapping[str, str] = {}
+    """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "": ""} for example, and
+    of those of the applications around it."""
+    sessions: SessionStore
+    templates: Templates
+    providers: Providers
+    channels: Channels
+    """The channels in which it publishes and subscribes."""
+    middlewares: Middlewares
+    """All from the outermost application to this one, in a live view: one that is appended later counts.
+
+    For the outermost application this is its own list, because every request checks whether it is empty.
+    """
+    ws_middlewares: Middlewares
+    """The same for WebSockets."""
+    error_handlers: Sequence[ErrorHandlers] = ()
+    """This application's own, then those of the applications around it that answer for it, too."""
+    fallback: Any
+    """The route of the application that is mounted at ``app``'s own root, for what no route of ``app`` answers."""
+    hook_plan: Any
+    """How ``middlewares`` and ``ws_middlewares`` run, once ``flow/hooks.py`` has found it out."""
+
+    overrides: Mapping[object, Callable[..., object]]
+    names: RouteNames
+    """The routes of the whole tree by name."""
+    tree: list[Config]
+    """The configs of the whole tree, the outermost application's first; two of an application that is in it twice."""
 
     def __init__(
         self,
@@ -159,96 +213,51 @@ class Config(MessageConfig):
         shutdown: ShutdownSignal,
         blocking: Kind,
     ) -> None:
-        if outer is not None:
+        app, own = registered.app, registered.settings
+        if outer is None:
+            self.overrides, self.names, self.tree = registered.overrides, RouteNames(), []
+            self._take(Settings().overridden(own), None)
+        else:
             vars(self).update(vars(outer))
-        own = registered.settings.keys()
-        around = Settings() if outer is None else outer.settings
-        self.settings: Settings = around.overridden(registered.settings)
-        settings = self.settings
-        self.app = registered.app
-        self.ancestors: tuple[object, ...] = () if outer is None else (*outer.ancestors, outer.app)
-        """The applications around it, the outermost first."""
-        self.prefix = prefix
+            self.ancestors = *outer.ancestors, outer.app
+            self._take(outer.settings.overridden(own), own)
+        self.app, self.prefix, self.fallback, self.hook_plan = app, prefix, None, None
         self.scope = names
         """The beginning of the names of this application's routes: "" or "blog."."""
-        self.scopes: Mapping[str, str] = {prefix: names, **(outer.scopes if outer else {})}
-        """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "": ""} for example,
-        and of those of the applications around it."""
+        self.scopes = {prefix: names, **self.scopes}
         self.shutdown = shutdown
         """Set when the server is told to stop; one for the whole tree."""
         self.blocking = blocking
         """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE where the server's thread runs all."""
-        if outer is None:
-            self.overrides = registered.overrides
-            self.names = RouteNames()
-            """The routes of the whole tree by name."""
-            self.tree: list[Config] = []
-            """The configs of the whole tree, the outermost application's first; two of an application that is in it
-            twice."""
-        if outer is None or own & {"threads", "thread_queue"}:
-            self.threads = Threads(settings.threads, settings.thread_queue)
-            """The worker threads for its ``def`` handlers."""
-        if outer is None or own & {"processes", "pool"}:
-            size = settings.processes or available_cpus()
-            self.pool = pools.Pool(size) if settings.pool is None else pools.ExecutorPool(settings.pool)
-            """The processes for its handlers that run in one."""
-            self.pool_threads = Threads(size if settings.pool is None else settings.threads, settings.thread_queue)
-            """The threads that wait for the pool."""
-        if outer is None or "secret_key" in own:
-            self.signer: CookieSigner | None = None
-            """Signs cookies; None without a ``secret_key``."""
-            if settings.secret_key is not None:  # itsdangerous may be missing
-                self.signer = import_module("micropie.http.signing").CookieSigner(settings.secret_key)
-        self.sessions: SessionStore = _sessions(registered, settings, outer, split_host(prefix)[1])
+        self.sessions = _sessions(registered, self.settings, outer, split_host(prefix)[1])
         if outer is None or registered.channels is not None:
             self.channels = registered.own_channels if registered.channels is None else registered.channels
-            """The channels in which it publishes and subscribes."""
-        self.templates: Templates = _templates(registered, settings, outer.templates.directories if outer else ())
-        self.own_types = OwnTypes(settings.encoders, settings.decoders)
+        self.templates = _templates(registered, self.settings, outer.templates.directories if outer else ())
         functions = {**(outer.providers.functions if outer else {}), **registered.providers, **self.overrides}
-        self.providers: Providers = Providers(functions, self.own_types)
+        self.providers = Providers(functions, self.own_types)
         self.asked_by = self.providers.asked_later
-        self.middlewares: Middlewares = self.app.middlewares
-        """All from the outermost application to this one, in a live view: one that is appended later counts.
-
-        For the outermost application this is its own list, because every request checks whether it is empty.
-        """
-        self.ws_middlewares: Middlewares = self.app.ws_middlewares
-        """The same for WebSockets."""
+        self.middlewares, self.ws_middlewares = app.middlewares, app.ws_middlewares
         if outer is not None:
-            self.middlewares = Chain(outer.middlewares, self.app.middlewares, self.providers)
-            self.ws_middlewares = Chain(outer.ws_middlewares, self.app.ws_middlewares, self.providers)
-        self.text_type = HTML if settings.text == "html" else TEXT
-        """The content type of text, bytes and streams that state none."""
-        handlers = {key: ErrorHandler(one, self.providers) for key, one in registered.error_handlers.items()}
-        inherited: Sequence[ErrorHandlers] = outer.error_handlers if outer else ()
+            self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
+            self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
         if "errors" in own:  # it has decided how its errors look
-            inherited = handlers_of_classes(inherited)
-        levels = [(handlers, self.text_type), *inherited] if handlers else inherited
-        self.error_handlers: Sequence[ErrorHandlers] = levels
-        """This application's own, then those of the applications around it that answer for it, too."""
-        self.dumps = dumps_with(settings.encoders)
-        """Writes JSON, with its own encoders."""
-        self.body_encoders: dict[type, Callable[[Any], bytes]] = {
-            str: str.encode,
-            bytes: bytes,
-            dict: self.dumps,
-            list: self.dumps,
-        }
-        """How the most frequent bodies become bytes. They are neither streams nor files."""
-        self.limits = settings.limits()
-        """The limits of a query and a form."""
-        self.fallback: Any = None
-        """The route of the application that is mounted at ``app``'s own root, for what no route of ``app`` answers."""
-        self.hook_plan: Any = None
-        """How ``middlewares`` and ``ws_middlewares`` run, once ``flow/hooks.py`` has found it out."""
+            self.error_handlers = handlers_of_classes(self.error_handlers)
+        handlers = {key: ErrorHandler(one, self.providers) for key, one in registered.error_handlers.items()}
+        if handlers:
+            self.error_handlers = [(handlers, self.text_type), *self.error_handlers]
 
-    def changed(self, settings: Mapping[str, Any] | None = None, **parts: object) -> Config:
+    def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
+        """Take settings, and make the parts that depend on those of them that are ``stated``; None for all."""
+        self.settings = settings
+        for names, make in _PARTS:
+            if stated is None or not names.isdisjoint(stated):
+                vars(self).update(make(settings))
+
+    def changed(self, settings: Mapping[str, Any] = _NO_SETTINGS, **parts: object) -> Config:
         """Return this config with other ``settings`` or parts, for some of the application's routes."""
         config = copy(self)
         vars(config).update(parts, hook_plan=None)
-        config.settings = self.settings.overridden(settings or {})
-        config.limits = config.settings.limits()
+        config._take(self.settings.overridden(settings), settings)
         return config
 
     def url_for(
@@ -303,6 +312,49 @@ class Config(MessageConfig):
                 if key in handlers and (key is status or key in kinds):
                     return handlers[key], False, text_type
         return None, False, self.text_type
+
+
+def _pools(settings: Settings) -> Mapping[str, object]:
+    queue, size = settings.thread_queue, settings.processes or available_cpus()
+    if settings.pool is None:
+        return {"pool": pools.Pool(size), "pool_threads": Threads(size, queue)}
+    return {"pool": pools.ExecutorPool(settings.pool), "pool_threads": Threads(settings.threads, queue)}
+
+
+def _signing(settings: Settings) -> Mapping[str, object]:
+    if settings.secret_key is None:  # itsdangerous may be missing
+        return {"signer": None}
+    return {"signer": import_module("micropie.http.signing").CookieSigner(settings.secret_key)}
+
+
+def _encoding(settings: Settings) -> Mapping[str, object]:
+    dumps = dumps_with(settings.encoders)
+    return {"dumps": dumps, "body_encoders": {str: str.encode, bytes: bytes, dict: dumps, list: dumps}}
+
+
+def _limits(settings: Settings) -> Mapping[str, object]:
+    limits = Limits(
+        max_form_field_size=settings.max_form_field_size,
+        max_fields=settings.max_form_fields,
+        max_files=settings.max_form_files,
+        max_data_size=min(settings.max_data_size, settings.max_body_size),
+    )
+    return {"limits": limits}
+
+
+# The settings that parts of a config depend on, and how the parts are made of them, by name.
+_PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]]]] = [
+    (frozenset(names.split()), make)
+    for names, make in (
+        ("threads thread_queue", lambda one: {"threads": Threads(one.threads, one.thread_queue)}),
+        ("processes pool", _pools),
+        ("secret_key", _signing),
+        ("encoders", _encoding),
+        ("encoders decoders", lambda one: {"own_types": OwnTypes(one.encoders, one.decoders)}),
+        ("text", lambda one: {"text_type": HTML if one.text == "html" else TEXT}),
+        ("max_body_size max_data_size max_form_field_size max_form_fields max_form_files", _limits),
+    )
+]
 
 
 def _sessions(registered: Registrations, settings: Settings, outer: Config | None, prefix: str) -> SessionStore:

@@ -102,10 +102,7 @@ class Route(RouteInfo):
         self.pattern = pattern
         self.call: Any = self.plan.call
         self.bind = self.plan.bind
-        self.plain_args = self.plan.plain_args()
-        providers_take_body = any(one.plan.body_parameter is not None for one in self.providers)
-        if providers_take_body:
-            self.plan.parses_always, self.plain_args = True, -1
+        self.plan.parses_always = any(one.plan.body_parameter is not None for one in self.providers)
         self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()
         self.wildcards = {wildcard.name: wildcard.rule for wildcard in wildcards}
@@ -115,9 +112,8 @@ class Route(RouteInfo):
             of_providers = {parameter.name for one in self.providers for parameter in one.plan.parameters}
             self.plan.check_wildcards([name for name in self.wildcards if name not in of_providers], pattern)
             self.most_segments = 0  # the wildcards' values are all that the path gives
-            converted = [wildcard.is_converted for wildcard in wildcards]
-            if self.by_position and converted and not providers_take_body:
-                self.plain_args = self.plan.plain_args(converted)
+        converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
+        self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted or None)
         self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
         self.needs_session: bool = marks.get("__micropie_needs_session__", True)
         placement = marks.get(MARK)

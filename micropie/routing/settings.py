@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, datac
 from micropie import websockets
 from micropie.errors import Catalog, SetupError, check, is_count, is_duration
 from micropie.execution import THREAD
-from micropie.http import BUILTINS, PREFIXES, Limits, MessageSettings, is_base_url, is_cookie_name, normal_hosts
+from micropie.http import BUILTINS, PREFIXES, MessageSettings, is_base_url, is_cookie_name, normal_hosts
 from micropie.templates import DIRECTORY
 
 if TYPE_CHECKING:
@@ -297,15 +297,6 @@ class Settings(MessageSettings):
     def loop_patience(self) -> float | None:
         """Seconds for which code may block an event loop until the log names it; None without a watchdog."""
         return (0.1 if self.debug else 1.0) if self.loop_watchdog else None
-
-    def limits(self) -> Limits:
-        """Return the limits of a query and a form."""
-        return Limits(
-            max_form_field_size=self.max_form_field_size,
-            max_fields=self.max_form_fields,
-            max_files=self.max_form_files,
-            max_data_size=min(self.max_data_size, self.max_body_size),
-        )
 
 
 _SETTINGS: Mapping[str, _Setting] = {name: one for name, one in vars(Settings).items() if isinstance(one, _Setting)}
