@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, too_many
+from micropie.http.types import Json
 from micropie.lazily import pattern
 
 MULTIPART = "multipart/form-data"
@@ -128,11 +129,11 @@ _STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
 DEEPEST = 16  # steps of a name; one with more is a plain name
 
 
-Nested: TypeAlias = "list[Any] | dict[str | int, Nested]"
+Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
 """The values of a field, texts in a form; or the fields that are inside it, by name or by number."""
 
 
-def nested(fields: Mapping[str, list[Any]]) -> dict[str | int, Nested]:
+def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
     """Return the fields of a form with those inside others in dicts, by name or by number, at whose ends are the texts.
 
     A name that contradicts one before it, such as ``a.b`` after ``a``, is left out.
