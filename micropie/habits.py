@@ -143,7 +143,7 @@ class ServerHabits:
         return self._redirect(location)
 
 
-def status_of(changes: dict[str, Any], status: int, hook: str) -> Any:
+def status_of(changes: Mapping[str, Any], status: int, hook: str) -> Any:
     """Return the status in the dict that a hook returned, or ``status``. ``status_code`` is MicroPie's name for it."""
     found = changes.get("status", changes.get("status_code", status))
     if changes.get("status_code", found) != found:

@@ -44,7 +44,7 @@ from micropie.binding.constraints import (
 )
 from micropie.binding.hints import COLLECTIONS
 from micropie.errors import Sentence, SetupError
-from micropie.http import encoder_of
+from micropie.http import Encoder, encoder_of
 from micropie.lazily import pattern
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class Converter(NamedTuple):
 class OwnTypes(NamedTuple):
     """An application's own types by class: ``App(encoders=..., decoders=...)``."""
 
-    encoders: Mapping[type, Callable[[Any], object]]
-    decoders: Mapping[type, Callable[[Any], object]]
+    encoders: Mapping[type, Encoder]
+    decoders: Mapping[type, Encoder]
 
     def choices(self, kind: type[enum.Enum]) -> list[object]:
         """Return the values of an enumeration's members, or what the encoder of their class makes of these."""

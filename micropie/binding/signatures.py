@@ -88,6 +88,7 @@ class Plan:
         self._rest = variable.get(Parameter.VAR_POSITIONAL)  # *args
         self._others = variable.get(Parameter.VAR_KEYWORD)  # **kwargs
         self._all = self._positional + self._keywords
+        self._in_body = {one.name for one in self._all if one.may_be_in_body}
         self._is_fixed = self._rest is None and self._others is None
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
         _check_order(self._positional if not is_provider else ())
@@ -167,7 +168,7 @@ class Plan:
                 elif one.is_in_path and one.name in values:
                     value = from_path(one, values[one.name])
                 else:
-                    if exchange.parse is not None and one.may_be_in_body:
+                    if exchange.parse is not None and one.name in self._in_body:
                         exchange.parsed_document()
                     value = one.find(request)
             except BindingError as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from micropie.errors import BadRequest
 from micropie.http.json import dumps, loads
+from micropie.http.types import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _names_of(error: ParameterError) -> tuple[str, ...]:
     return (error.field, other) if error.path else (error.field, error.parameter)
 
 
-def _as_texts(value: Any) -> Any:
+def _as_texts(value: Json) -> Json:
     """Return a value of JSON as a form would send it: a ticked box is "on", nothing is ""."""
     if isinstance(value, dict):
         return {name: _as_texts(one) for name, one in value.items()}

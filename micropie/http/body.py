@@ -33,12 +33,12 @@ class Body:
         self.state = UNREAD
         self._ended = False
         self.data = b""
-        self._check_size()
+        self._count(0)
 
     def restrict(self, limit: int) -> None:
         """Lower the limit to ``limit`` bytes. Raises 413 if more is announced or was received."""
         self._limit = min(self._limit, limit)
-        self._check_size()
+        self._count(0)
 
     def start_stream(self) -> None:
         """Declare that ``next_piece`` will be called. Raises ``RuntimeError`` if the body was streamed before."""
@@ -53,11 +53,11 @@ class Body:
         if self.state is KEPT and not self._ended:
             self._ended = True
             return self.data
-        self._check_size()
+        self._count(0)  # the limit may be lower by now
         piece, more = b"", True
         while more and not piece and not self._ended:
             piece, more = yield RECEIVE_STEP
-            self._count(piece)
+            self._count(len(piece))
         self._ended = self._ended or not more
         return piece
 
@@ -65,12 +65,12 @@ class Body:
         """Return the whole body, and keep it for the next call. Raises ``RuntimeError`` after ``start_stream``."""
         if self.state is STREAMED:
             raise RuntimeError("the body was handed out as a stream or a form before; it can't be read whole as well")
-        self._check_size()
+        self._count(0)  # the limit may be lower by now
         if self.state is UNREAD:
             # Of an announced length WSGI can read the rest at once. 1 MiB in pieces took eight times as long.
             receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
             piece, more = yield receive_rest
-            self._count(piece)
+            self._count(len(piece))
             if more:
                 # BytesIO grows by an eighth at a time, and ``getvalue`` makes no copy: a join would take twice the
                 # body's size in memory.
@@ -78,7 +78,7 @@ class Body:
                 data.write(piece)
                 while more:
                     piece, more = yield receive_rest
-                    self._count(piece)
+                    self._count(len(piece))
                     data.write(piece)
                 piece = data.getvalue()
             self.keep(piece)
@@ -89,12 +89,9 @@ class Body:
         self.data = data
         self.state = KEPT
 
-    def _count(self, piece: bytes) -> None:
-        self.size += len(piece)
-        self._check_size()
-
-    def _check_size(self) -> None:
-        """Raise 413 if more is announced than allowed, or was received: also at each later read."""
+    def _count(self, received: int) -> None:
+        """Count the bytes of a piece. Raise 413 if more is announced than allowed, or was received."""
+        self.size += received
         size = max(self._announced, self.size, len(self.data))
         if size > self._limit:
             raise too_many(self._limit, "The body may have {most} bytes at most.")

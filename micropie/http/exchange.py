@@ -28,7 +28,7 @@ from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
 from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
-from micropie.http.types import Environ, Message, Parameters, Scope
+from micropie.http.types import Environ, Json, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
 from micropie.lazily import computed
 
@@ -154,7 +154,7 @@ class Exchange:
     put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
     form_fields: Parameters | None = None
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
-    document: Any = None  # the JSON body, ``NULL`` for null
+    document: Json = None  # the JSON body, ``NULL`` for null
     parse: Callable[[Exchange, bytes], None] | None = None  # parses the form or JSON that was received, if not yet done
     received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
     unselected: Sequence[str] = ()  # the names of its file inputs that were left empty
@@ -303,7 +303,7 @@ class Exchange:
             body.keep(received)
         return body
 
-    def parsed_document(self) -> Any:
+    def parsed_document(self) -> Json:
         """Return the JSON body, ``NULL`` for null, None if there is none. Parses a received form, too."""
         if self.parse is not None:
             received = self.received
@@ -311,13 +311,13 @@ class Exchange:
             self.parse = None
         return self.document
 
-    def json_value(self) -> Any:
+    def json_value(self) -> Json:
         """Return the JSON body's value; None for null, and if there was no JSON."""
         document = self.parsed_document()
         return None if document is NULL else document
 
     @property
-    def fields(self) -> Mapping[str, list[Any]]:
+    def fields(self) -> Mapping[str, list[Json]]:
         """The form, or the JSON body's top level: name -> values. An array in JSON gives its elements."""
         document = self.parsed_document()
         if not isinstance(document, dict):

@@ -35,10 +35,12 @@ from typing import Any, NoReturn, TypeAlias
 
 from micropie.errors import BadRequest
 from micropie.execution import current
+from micropie.http.types import Encoder, Json
 from micropie.lazily import pattern
 
 Dumps: TypeAlias = Callable[[object], bytes]
-Encoders: TypeAlias = Mapping[type, Callable[[Any], object]]
+_Conversions: TypeAlias = Sequence[tuple[type | tuple[type, ...], Encoder]]
+Encoders: TypeAlias = Mapping[type, Encoder]
 
 OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values overran the stack
 
@@ -56,7 +58,7 @@ def _installed() -> ModuleType | None:
     return orjson
 
 
-def encoder_of(kind: type, own: Encoders) -> Callable[[Any], object] | None:
+def encoder_of(kind: type, own: Encoders) -> Encoder | None:
     """Return the application's function for a class or for the nearest of its bases, or None."""
     return next((own[base] for base in kind.__mro__ if base in own), None)
 
@@ -86,7 +88,7 @@ class Codec:
         version = "" if module is None else module.__version__
         return module if tuple(map(int, re.findall(r"\d+", version)[:3])) >= OLDEST_ORJSON else None
 
-    def loads(self, data: bytes | bytearray | memoryview | str) -> Any:
+    def loads(self, data: bytes | bytearray | memoryview | str) -> Json:
         """Return the value of a JSON text. Raises ``BadRequest``."""
         try:
             data = data.encode() if isinstance(data, str) else bytes(data)
@@ -183,7 +185,7 @@ class Codec:
         if hasattr(kind, "__struct_fields__"):
             return _struct(value)
         if hasattr(kind, "model_dump"):
-            own: dict[str, Any] = {"fallback": self._step} if self._own else {}
+            own = {"fallback": self._step} if self._own else {}
             dumped: object = value.model_dump(mode="json", by_alias=True, **own)  # as a body has them
             return _refuse(value) if type(dumped) is kind else dumped
         return (_conversion_of(value.__class__) or _refuse)(value)  # a proxy names the class that it stands for
@@ -243,7 +245,7 @@ def _natives() -> tuple[type, ...]:
 
 
 @cache
-def _conversions() -> tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...]:
+def _conversions() -> _Conversions:
     import ipaddress as ip
     from decimal import Decimal
     from uuid import UUID
@@ -268,7 +270,7 @@ def _conversions() -> tuple[tuple[type | tuple[type, ...], Callable[[Any], objec
 
 
 @lru_cache(maxsize=1024)
-def _conversion_of(kind: type) -> Callable[[Any], object] | None:
+def _conversion_of(kind: type) -> Encoder | None:
     """Return the function that brings values of a class nearer to JSON. None for structs, models, all that has none."""
     for kinds, convert in _conversions():
         if issubclass(kind, kinds):
@@ -281,7 +283,7 @@ def _conversion_of(kind: type) -> Callable[[Any], object] | None:
     return next((convert for kinds, convert in _COLLECTIONS if issubclass(kind, kinds)), None)
 
 
-_COLLECTIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...] = (
+_COLLECTIONS: _Conversions = (
     (tuple, list),  # after dataclasses, structs and models: each of those may be a collection as well
     ((bytes, bytearray, memoryview), lambda value: b2a_base64(value, newline=False).decode()),
     (Mapping, lambda value: dict(value.items())),
@@ -292,7 +294,7 @@ _COLLECTIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...
 # -- JSON becomes values -----------------------------------------------------------------------------------------------
 
 
-def _decode_plain(data: bytes) -> Any:
+def _decode_plain(data: bytes) -> Json:
     text = data.decode()
     value = _DECODER.decode(text)
     if "\\u" in text:

@@ -73,9 +73,11 @@ def disposition(value: str, needs_name: bool = True) -> tuple[str, str | None]:
     kind, parameters = _parameters(value, "Content-Disposition")
     if needs_name and (kind != "form-data" or "name" not in parameters):
         raise BadRequest("A part of the form has no name.")
-    name, filename = _unescaped(parameters.get("name", "")), parameters.get("filename")
+    name, filename = parameters.get("name", ""), parameters.get("filename")
+    if "%" in value or "\\" in value:
+        name, filename = _unescaped(name), filename and _unescaped(filename)
     if filename is not None:
-        return name, _unescaped(filename)
+        return name, filename
     return name, _extended(parameters["filename*"]) if "filename*" in parameters else None
 
 

@@ -23,7 +23,7 @@ from micropie.http.multidict import MultiDict
 from micropie.http.response import Response
 from micropie.http.session import Session
 from micropie.http.state import State
-from micropie.http.types import Environ, Scope
+from micropie.http.types import Environ, Json, Scope
 from micropie.http.urls import is_host
 
 if TYPE_CHECKING:
@@ -257,14 +257,14 @@ class Request(RequestHabits):
     # -- the body ------------------------------------------------------------------------------------------------
 
     @property
-    def form(self) -> MultiDict[Any]:
+    def form(self) -> MultiDict[Json]:
         """The fields of the form: ``form.get("name", "")``, ``form.getlist("tag")``; text, of a form.
 
         Of a JSON body these are the values of its top level; an array there gives its elements.
         """
         return MultiDict(self._exchange.fields)
 
-    def json(self, name: str | None = None, default: Any = None) -> Any:
+    def json(self, name: str | None = None, default: Json = None) -> Json:
         """Return the JSON body, or the value of ``name`` in its top level, or ``default``.
 
         Raises 400 for malformed JSON; ``json()`` raises 400 for an empty body, and 415 for a body of another type.

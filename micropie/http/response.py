@@ -260,7 +260,7 @@ _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
 
-def states_status(result: tuple[Any, ...]) -> bool:
+def states_status(result: tuple[object, ...]) -> bool:
     """Return whether this is (status, body) or (status, body, headers). Two numbers, or three, are a value for JSON."""
     return (
         2 <= len(result) <= 3

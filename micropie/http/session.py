@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 # By key: the functions to call with the stored value, and this request's value after the last call. Never changed in
 # place.
-_Updates: TypeAlias = dict[str, tuple[list[Callable[[Any], object]], object]]
+_Update: TypeAlias = Callable[[Any], object]
+_Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
 # Of tokens against forged requests: the key of a client's secret, the field of a form, and the cookie.
 CSRF_FIELD: Final = "csrf_token"
@@ -56,7 +57,7 @@ class Changes:
 
     values: dict[str, object]
     deletions: frozenset[str] = frozenset()
-    updates: dict[str, list[Callable[[Any], object]]] = field(default_factory=dict)
+    updates: dict[str, list[_Update]] = field(default_factory=dict)
     emptied: bool = False
     new_id: str | None = None
     check: Callable[[dict[str, object]], object] | None = None
@@ -88,7 +89,7 @@ def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method of ``dict`` that changes it, for a session: it raises ``ResponseError`` after the answer."""
 
     @wraps(method)
-    def change(session: Session, *arguments: Any, **values: Any) -> Any:
+    def change(session: Session, *arguments: object, **values: object) -> object:
         session._check()
         return method(session, *arguments, **values)
 

@@ -7,12 +7,16 @@ from typing import Any, Protocol, TypeAlias
 
 from micropie.execution import Flow, Step
 
-Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = Message
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 Environ: TypeAlias = dict[str, Any]
+Json: TypeAlias = Any
+"""A value of a JSON text. Authors index it without a question about its type, as they know their documents."""
+Encoder: TypeAlias = Callable[[Any], object]
+"""A function for the values of one class."""
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
 
 HeaderPairs: TypeAlias = list[tuple[str, str]]

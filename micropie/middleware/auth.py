@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Concatenate, NoReturn
+from typing import Concatenate, NoReturn
 
 from micropie.errors import HTTPError, ResponseError, SetupError
 from micropie.errors import check as check_argument
@@ -59,7 +59,7 @@ class _AuthMiddleware(FlowMiddleware):
         self.calls_with_resources = check, count
         self._challenge = challenge
 
-    def _checked(self, resources: Mapping[str, object], *arguments: object) -> Flow[Any]:
+    def _checked(self, resources: Mapping[str, object], *arguments: object) -> Flow[object]:
         check = partial(self._check, **resources) if resources else self._check
         return (yield from call(self._kind, check, *arguments))
 

@@ -188,7 +188,7 @@ class ASGITransport(AppTransport):
     def __init__(self, app: ASGIApp, settings: Settings, make_loop: Callable[[], AppLoop]) -> None:
         super().__init__(app, settings)
         self._make_loop = make_loop
-        self._state: dict[str, Any] = {}
+        self._state: dict[str, object] = {}
         self._lock = threading.Lock()
         self._loop: AppLoop | None = None
 

@@ -7,10 +7,10 @@ a loop, is used in one loop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial, wraps
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack, cast
 
 import anyio
 import anyio.abc
@@ -19,9 +19,12 @@ from anyio import CapacityLimiter, from_thread, to_thread
 from httpx_sse import ServerSentEvent, aconnect_sse
 
 from micropie.testing.asgi import AppLoop, ASGITransport
-from micropie.testing.client import TestClient
+from micropie.testing.client import RequestOptions, SocketOptions, TestClient
 from micropie.testing.errors import ClientError
 from micropie.testing.websocket import WebSocketSession
+
+if TYPE_CHECKING:
+    from micropie.testing.client import CookieTypes, HeaderTypes
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -179,7 +182,7 @@ class AsyncTestClient(httpx.AsyncClient):
         return self.client.cookies
 
     @cookies.setter
-    def cookies(self, cookies: Any) -> None:
+    def cookies(self, cookies: CookieTypes) -> None:
         self.client.cookies = cookies
 
     @property
@@ -188,7 +191,7 @@ class AsyncTestClient(httpx.AsyncClient):
         return self.client.headers
 
     @headers.setter
-    def headers(self, headers: Any) -> None:
+    def headers(self, headers: HeaderTypes) -> None:
         self.client.headers = headers
 
     async def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
@@ -202,16 +205,20 @@ class AsyncTestClient(httpx.AsyncClient):
         return super().build_request(method, url, content=content, **options)
 
     @asynccontextmanager
-    async def sse(self, url: str, method: str = "GET", **options: Any) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+    async def sse(
+        self, url: str, method: str = "GET", **options: object
+    ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
         """Follow a stream of server-sent events: ``async for event in events``. See ``TestClient.sse``."""
         async with aconnect_sse(self, method, url, **options) as source:
             source.response.raise_for_status()
             yield source.aiter_sse()
 
     @asynccontextmanager
-    async def websocket(self, url: str, **options: Any) -> AsyncIterator[AsyncWebSocketSession]:
+    async def websocket(
+        self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[SocketOptions]
+    ) -> AsyncIterator[AsyncWebSocketSession]:
         """Connect a WebSocket; the options are those of ``TestClient.websocket``."""
-        async with self._portal.entered(self.client.websocket(url, **options)) as session:
+        async with self._portal.entered(self.client.websocket(url, subprotocols=subprotocols, **options)) as session:
             yield AsyncWebSocketSession(session, self._portal)
 
     def session_transaction(self) -> AbstractAsyncContextManager[dict[str, Any]]:
@@ -222,7 +229,9 @@ class AsyncTestClient(httpx.AsyncClient):
         """Set keys of the session. See ``TestClient.login``."""
         await self.call(self.client.login, **values)
 
-    async def post_form(self, page: str, data: Mapping[str, Any] | None = None, **options: Any) -> httpx.Response:
+    async def post_form(
+        self, page: str, data: Mapping[str, object] | None = None, **options: Unpack[RequestOptions]
+    ) -> httpx.Response:
         """Load a page, and send its form. See ``TestClient.post_form``."""
         return await self.call(self.client.post_form, page, data, **options)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 from urllib.parse import quote
 
 import anyio
@@ -24,9 +24,31 @@ from micropie.testing.websocket import DENIAL, WebSocketCall, WebSocketSession, 
 from micropie.testing.wsgi import WSGITransport
 
 if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
     HeaderPairs: TypeAlias = Sequence[tuple[str, str]] | Sequence[tuple[bytes, bytes]]
     HeaderTypes: TypeAlias = httpx.Headers | Mapping[str, str] | Mapping[bytes, bytes] | HeaderPairs
-    CookieTypes: TypeAlias = httpx.Cookies | dict[str, str] | list[tuple[str, str]]
+    CookieTypes: TypeAlias = httpx.Cookies | CookieJar | dict[str, str] | list[tuple[str, str]]
+    Simple: TypeAlias = str | float | bool | None
+    File: TypeAlias = IO[bytes] | bytes | str
+    NamedFile: TypeAlias = File | tuple[str | None, File] | tuple[str | None, File, str | None]
+
+
+class SocketOptions(TypedDict, total=False):
+    """The options of a WebSocket, as httpx has them."""
+
+    params: str | Mapping[str, Simple | Sequence[Simple]] | list[tuple[str, Simple]]
+    headers: HeaderTypes
+    cookies: CookieTypes
+    extensions: Mapping[str, object]
+
+
+class RequestOptions(SocketOptions, total=False):
+    """The options of a request, as httpx has them."""
+
+    files: Mapping[str, NamedFile] | Sequence[tuple[str, NamedFile]]
+    auth: tuple[str, str] | httpx.Auth
+    follow_redirects: bool
 
 
 def tree_of(app: object) -> Any:
@@ -166,7 +188,9 @@ class TestClient(httpx.Client):
         with self.session_transaction() as session:
             session.clear()
 
-    def post_form(self, page: str, data: Mapping[str, Any] | None = None, **options: Any) -> httpx.Response:
+    def post_form(
+        self, page: str, data: Mapping[str, object] | None = None, **options: Unpack[RequestOptions]
+    ) -> httpx.Response:
         """Load a page, and send its form as a visitor does, with hidden fields such as the CSRF token::
 
             client.post_form("/login", {"name": "alice", "password": "sesame"})
@@ -193,7 +217,9 @@ class TestClient(httpx.Client):
             source.response.raise_for_status()
             yield source.iter_sse()
 
-    def websocket(self, url: str, *, subprotocols: Sequence[str] = (), **options: Any) -> WebSocketSession:
+    def websocket(
+        self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[SocketOptions]
+    ) -> WebSocketSession:
         """Return a WebSocket; ``with`` connects it. Headers, cookies and URLs work as for the client's requests.
 
         ``options`` are ``params``, ``headers``, ``cookies`` and ``extensions`` of ``client.build_request``.

@@ -8,7 +8,7 @@ from typing import Any
 from micropie import App, Request, request, run_in
 from micropie.asgi import ASGIExchange
 from micropie.execution import result_of
-from micropie.http import receive_body
+from micropie.http import Message, receive_body
 
 
 def make_request(
@@ -26,7 +26,7 @@ def make_request(
     (name, value) pairs. ``body``: its bytes, a form or JSON by its Content-Type.
     """
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
     pairs = headers.items() if isinstance(headers, Mapping) else headers

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, too_many
+from micropie.http.types import Json
 from micropie.lazily import pattern
 
 MULTIPART = "multipart/form-data"
@@ -86,20 +87,22 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     # Nearly all queries are so short that they can't pass a limit: nothing has to be counted.
     size = len(text)
     is_short = size <= limits.max_fields and size <= limits.max_form_field_size and size <= limits.max_data_size
-    is_plain = is_short and "%" not in text and "+" not in text and text.isascii() and "\0" not in text
     budget = None if is_short else Budget(limits)
+    text = text[:-1] if text[-1:] == "&" else text
     fields: dict[str, list[str]] = {}
-    text = text.removesuffix("&")
     for pair in text.split("&", limits.max_fields) if text else ():  # one pair too many is seen as the last
         # An empty pair (``a=1&&b=2``) is no field, but it counts: a million of them cost as much as fields.
         if budget is not None:
             budget.begin()
         if pair:
             name, _, value = pair.partition("=")
-            if not is_plain:
+            if budget is not None or _TO_DECODE.search(pair):
                 name, value = _decoded(name, budget), _decoded(value, budget)
             fields.setdefault(name, []).append(value)
     return fields
+
+
+_TO_DECODE = pattern("[^!-~]|[%+]")
 
 
 def _decoded(raw: str, budget: Budget | None) -> str:
@@ -107,7 +110,7 @@ def _decoded(raw: str, budget: Budget | None) -> str:
     if budget is not None:
         # First the least length that it can have, because decoding 6 MiB of %41 takes a second.
         budget.measure(len(raw) - 2 * raw.count("%"))
-    elif raw.isalnum() and raw.isascii():  # as most are
+    elif not _TO_DECODE.search(raw):
         return raw
     try:
         data = unquote_to_bytes(raw.replace("+", " ").encode("latin-1"))
@@ -126,11 +129,11 @@ _STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
 DEEPEST = 16  # steps of a name; one with more is a plain name
 
 
-Nested: TypeAlias = "list[Any] | dict[str | int, Nested]"
+Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
 """The values of a field, texts in a form; or the fields that are inside it, by name or by number."""
 
 
-def nested(fields: Mapping[str, list[Any]]) -> dict[str | int, Nested]:
+def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
     """Return the fields of a form with those inside others in dicts, by name or by number, at whose ends are the texts.
 
     A name that contradicts one before it, such as ``a.b`` after ``a``, is left out.

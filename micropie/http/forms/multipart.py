@@ -6,7 +6,7 @@ order of the bytes, and a part's head is read once it is complete.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from threading import RLock
 from typing import Final, NamedTuple, Self, TypeAlias, TypeVar
 
@@ -105,16 +105,21 @@ class _ArrivingForm:
     def parse(self) -> Parsing[None]:
         """Yield the events, and ``_MORE`` to be sent the next chunk; return after the last boundary."""
         yield from self._pass_opening()
-        has_part = yield from self._pass_mark()
-        while has_part:
-            head = yield from self._read_head()
-            self._count(head)
-            is_part = yield from self._pass_content(head)
-            has_part = yield from self._pass_mark()
+        head, is_part = None, False  # of the part before a boundary
+        while True:
+            while len(self._data) < self._at + 2:
+                yield from self._more()
+            mark = self._data[self._at : self._at + 2]  # the line end of a part that follows, or that of the form
+            if mark not in (b"\r\n", b"--"):
+                raise BadRequest("The multipart form is malformed: other bytes follow a boundary.")
             if is_part:
                 yield None
-            else:
+            elif head is not None:
                 self.unselected.append(head.name)
+            if mark == b"--":
+                return
+            head = yield from self._read_head()
+            is_part = yield from self._pass_content(head)
 
     def _more(self) -> Parsing[None]:
         """Wait for the next chunk, and forget the bytes before ``at``."""
@@ -129,38 +134,36 @@ class _ArrivingForm:
             raise BadRequest("The multipart form does not begin with its boundary.")
         self._at = at + len(self._delimiter)
 
-    def _pass_mark(self) -> Parsing[bool]:
-        """Return whether a part follows a boundary; its line end is left for ``_read_head``."""
-        while len(self._data) < self._at + 2:
-            yield from self._more()
-        mark = self._data[self._at : self._at + 2]
-        if mark not in (b"\r\n", b"--"):
-            raise BadRequest("The multipart form is malformed: other bytes follow a boundary.")
-        return mark == b"\r\n"
-
     def _read_head(self) -> Parsing[PartHead]:
-        """Return the head of a part, whose lines are checked once it is complete; until then its length is limited."""
-        most_headers, most_bytes = self._limits.max_part_headers, self._limits.max_part_header_size
+        """Return the head of a part, whose lines are checked once it is complete; until then its length is limited.
+
+        Raises 400, 413 past a limit, and 415 for the charset of a field, whose bytes are to be text.
+        """
+        limits = self._limits
+        most_headers, most_bytes = limits.max_part_headers, limits.max_part_header_size
         while (end := self._data.find(b"\r\n\r\n", self._at)) < 0:
             if len(self._data) - self._at > (most_headers + 2) * (most_bytes + 2):
                 raise BadRequest(_TOO_LONG_HEAD)
             yield from self._more()
-        lines = self._data[self._at + 2 : end]
+        lines = self._data[self._at + 2 : end].split(b"\r\n")
         self._at = end + 4
-        return _head_of(lines, most_headers, most_bytes, self._needs_names)
-
-    def _count(self, head: PartHead) -> None:
-        """Count a part, and check that a field's bytes will be text. Raises 413, and 415 for the charset of a field."""
-        if head.raw_filename is not None:
+        if len(lines) > most_headers or len(max(lines, key=len)) > most_bytes:
+            raise BadRequest(_TOO_LONG_HEAD)
+        headers = _headers_of(lines)
+        name, filename = disposition(headers.get("content-disposition", ""), self._needs_names)
+        if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
+            raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
+        if filename is not None:
             self._files += 1
-            if self._files > self._limits.max_files:
-                raise too_many(self._limits.max_files, "A form may have {most} files at most.")
-            return
-        media_type = head.headers.get("content-type")
-        if media_type and not self._any_charset:
-            require_utf8(content_type(media_type)[1].get("charset", ""))
-        self._budget.begin()
-        self._budget.measure(len(head.name.encode()))
+            if self._files > limits.max_files:
+                raise too_many(limits.max_files, "A form may have {most} files at most.")
+        else:
+            media_type = headers.get("content-type")
+            if media_type and not self._any_charset:
+                require_utf8(content_type(media_type)[1].get("charset", ""))
+            self._budget.begin()
+            self._budget.measure(len(name.encode()))
+        return PartHead(name, filename, headers)
 
     def _pass_content(self, head: PartHead) -> Parsing[bool]:
         """Yield a part's head and its bytes, and pass the boundary. Return whether it is a part: see ``unselected``.
@@ -200,11 +203,8 @@ def _end_of_known(data: bytes, at: int, delimiter: bytes) -> int:
 _TOO_LONG_HEAD = "A part of the form has too many or too long headers."
 
 
-def _head_of(block: bytes, most_headers: int, most_bytes: int, needs_names: bool) -> PartHead:
-    """Return the head of a part with the header lines in ``block``. Raises 400."""
-    lines = block.split(b"\r\n")
-    if len(lines) > most_headers or len(max(lines, key=len)) > most_bytes:
-        raise BadRequest(_TOO_LONG_HEAD)
+def _headers_of(lines: Sequence[bytes]) -> dict[str, str]:
+    """Return the headers of a part. Raises 400."""
     headers: dict[str, str] = {}
     for line in lines:
         match = _HEADER_LINE.fullmatch(line)
@@ -214,10 +214,7 @@ def _head_of(block: bytes, most_headers: int, most_bytes: int, needs_names: bool
         if name in headers:
             raise BadRequest("A part of the form has a header twice.")
         headers[name] = text_of(match[2])
-    part_name, filename = disposition(headers.get("content-disposition", ""), needs_names)
-    if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
-        raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
-    return PartHead(part_name, filename, headers)
+    return headers
 
 
 class MultipartParser:
@@ -248,6 +245,8 @@ class MultipartParser:
         self._value = bytearray()  # of the field that is being received
         self._upload: UploadFile | None = None  # that is being received
         self._memory_used = 0  # by the files so far
+        # How much of the next file may stay in memory: 100 files of 1 MiB each would be too much.
+        self._memory_for_file = min(limits.spool_size, limits.max_file_memory)
         self._lock = RLock()
         self._is_closed = False
 
@@ -259,7 +258,16 @@ class MultipartParser:
                     raise ValueError("the form was closed while it was being received")
                 for chunk in filter(None, chunks):
                     for event in self._parser.events(chunk):
-                        self._keep(event)
+                        if event is None:
+                            self._keep_part()
+                        elif not isinstance(event, bytes):
+                            self._head = event
+                            if event.raw_filename is not None:
+                                self._upload = UploadFile(event.raw_filename, event.headers, self._memory_for_file)
+                        elif self._upload is None:
+                            self._value += event
+                        else:
+                            self._upload.write(event)
             except OSError as error:  # the disk is full, or no file can be opened: RFC 4918, section 11.5
                 self.close()
                 # Without a traceback. The folder is None if there is none, which the error says then.
@@ -271,25 +279,14 @@ class MultipartParser:
                 self.close()
                 raise
 
-    def _keep(self, event: Event) -> None:
-        if isinstance(event, bytes):
-            if self._upload is None:
-                self._value += event
-            else:
-                self._upload.write(event)
-        elif event is None:
-            self._keep_part()
-        else:
-            self._head = event
-            if event.raw_filename is not None:
-                self._upload = UploadFile(event.raw_filename, event.headers, self._memory_for_file)
-
     def _keep_part(self) -> None:
         name, _, headers = self._head
         if self._upload is not None:
             upload, self._upload = self._upload, None
             if upload.size <= self._memory_for_file:
                 self._memory_used += upload.size
+                left = self._limits.max_file_memory - self._memory_used
+                self._memory_for_file = min(self._limits.spool_size, left)
             self.files.setdefault(name, []).append(upload)
             self.parts.append((name, upload))
             upload.seek(0)  # last, because a full disk may show here: ``close`` then closes the file
@@ -299,11 +296,6 @@ class MultipartParser:
             value = text_of(data) if self._read_field is None else self._read_field(headers, data)
             self.fields.setdefault(name, []).append(value)
             self.parts.append((name, value))
-
-    @property
-    def _memory_for_file(self) -> int:
-        # How much of the next file may stay in memory: 100 files of 1 MiB each would be too much.
-        return min(self._limits.spool_size, self._limits.max_file_memory - self._memory_used)
 
     def may_block(self, size: int) -> bool:
         """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread (docs/risks, R31)."""
