@@ -29,7 +29,7 @@ from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, l
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated, wanted_form
-from micropie.http.request import Request, WebSocketRequest, bound_request, current_request
+from micropie.http.request import Request, bound_request, current_request
 from micropie.http.response import (
     BODIES,
     ERRORS,
@@ -106,7 +106,7 @@ __all__ = [
     "Message", "MessageConfig", "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders",
     "Nested", "Page", "ParameterError", "Parameters", "Peer", "Receive", "Request", "Response", "RouteInfo", "Scope",
     "Secret", "Selection", "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession",
-    "UploadFile", "WebSocketRequest", "accepts_coding", "add_missing", "add_vary", "as_browsers_read",
+    "UploadFile", "accepts_coding", "add_missing", "add_vary", "as_browsers_read",
     "as_response", "bound_request", "cached_if_short", "check_size", "check_value",
     "checked_headers", "checked_origins", "codec_of", "content_type", "current_request", "dumps",
     "dumps_with", "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
