@@ -25,7 +25,6 @@ from micropie.http import (
     Request,
     Response,
     UploadFile,
-    WebSocketRequest,
     escape,
     flash,
     get_flashed_messages,
@@ -55,6 +54,7 @@ from micropie.routing import (
 )
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.templates import template
+from micropie.websockets import WebSocketRequest
 
 if _TYPE_CHECKING:
     from micropie.asgi import WebSocket

@@ -1,4 +1,4 @@
-"""The rules of a WebSocket: its states as a table, its close codes, the allowed origins (RFC 6455).
+"""The rules of a WebSocket: its handshake, its states as a table, its close codes, the allowed origins (RFC 6455).
 
 There is no I/O here. ``TRANSITIONS`` lists every legal transition; anything else raises an error that names the action
 and the state.
@@ -12,10 +12,10 @@ and the state.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NoReturn
 
-from micropie.errors import ConnectionClosed
-from micropie.http import Message, normal_origin
+from micropie.errors import ConnectionClosed, ResponseError
+from micropie.http import Message, Request, normal_origin
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"
@@ -61,6 +61,24 @@ _SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 10
 
 # RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code.
 _LONGEST_REASON: Final = 123
+
+
+class WebSocketRequest(Request):
+    """The handshake of a WebSocket: a ``GET`` without a body. ``scheme`` is http or https, as that of the page."""
+
+    __slots__ = ()
+
+    @property
+    def response(self) -> NoReturn:
+        """Raises ``ResponseError``."""
+        raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
+
+    def origin(self) -> str | None:
+        """Return the Origin header, or None."""
+        return self._exchange.header("origin")
+
+    def __repr__(self) -> str:
+        return f"<WebSocketRequest {self.path!r}>"
 
 
 class MessageError(ConnectionClosed, ValueError):

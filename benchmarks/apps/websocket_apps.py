@@ -1,4 +1,4 @@
-"""An echo over WebSocket at ``/echo``: by hand, by micropie in three ways, by Starlette."""
+"""An echo over WebSocket at ``/echo``: by hand, by micropie, by Starlette."""
 
 from __future__ import annotations
 
@@ -40,41 +40,6 @@ def make_micropie() -> AsgiApp:
     return Root()
 
 
-def make_micropie_after_a_wait() -> AsgiApp:
-    """The handler has once waited for something else than its messages."""
-    from anyio.lowlevel import checkpoint
-
-    from micropie import App, WebSocket
-
-    class Root(App):
-        async def ws_echo(self, ws: WebSocket) -> None:
-            await ws.accept()
-            await checkpoint()
-            while True:
-                await ws.send_text(await ws.receive_text())
-
-    return Root()
-
-
-def make_micropie_reading_ahead() -> AsgiApp:
-    """The handler waits for a task that echoes, so messages are read ahead all the time."""
-    import anyio
-
-    from micropie import App, WebSocket
-
-    class Root(App):
-        async def ws_echo(self, ws: WebSocket) -> None:
-            await ws.accept()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._echo, ws)
-
-        async def _echo(self, ws: WebSocket) -> None:
-            while True:
-                await ws.send_text(await ws.receive_text())
-
-    return Root()
-
-
 def make_starlette() -> AsgiApp:
     from starlette.applications import Starlette
     from starlette.routing import WebSocketRoute
@@ -95,7 +60,5 @@ def make_starlette() -> AsgiApp:
 CONTENDERS = {
     "hand-written": make_handwritten,
     "micropie": make_micropie,
-    "micropie, after a wait": make_micropie_after_a_wait,
-    "micropie, reading ahead": make_micropie_reading_ahead,
     "starlette": make_starlette,
 }

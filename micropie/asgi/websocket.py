@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import anyio
 
@@ -25,13 +25,13 @@ from micropie.http import (
     Scope,
     Send,
     State,
-    WebSocketRequest,
     checked_headers,
     dumps,
     loads,
 )
 from micropie.routing import Handover, Site, config_of, route_of
 from micropie.sessions import Session
+from micropie.websockets import WebSocketRequest
 
 
 async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,9 +196,10 @@ class WebSocket(SocketHabits):
 
     async def __anext__(self) -> str | bytes:
         try:
-            return cast("str | bytes", await self._connection.receive("async for", "text"))
+            content: str | bytes = await self._connection.receive("async for", "text")
         except ConnectionClosed:
             raise StopAsyncIteration from None
+        return content
 
     # -- messages out ------------------------------------------------------------------------------------------------
 

@@ -116,8 +116,7 @@ class Connection(websockets.Progress):
         raised: BaseException | None = None
         while True:
             try:
-                is_plain = sent is None and raised is None
-                waits_for = next(steps) if is_plain else advance(steps, sent, raised)
+                waits_for = next(steps) if sent is raised is None else advance(steps, sent, raised)
             except StopIteration:
                 return
             finally:
@@ -160,7 +159,8 @@ class Connection(websockets.Progress):
             self._start_grace()
         else:
             self._messages.clear()
-        _settle(self._arrival)
+        if self._arrival is not None:
+            _settle(self._arrival)
         return True
 
     def _lost(self, error: Exception) -> None:
@@ -189,20 +189,21 @@ class Connection(websockets.Progress):
 
     async def _read(self, reading: anyio.CancelScope) -> None:
         """Receive messages until the end. Runs in a separate task."""
-        timeout = self._timeout
+        receive, messages, timeout = self._receive, self._messages, self._timeout
         with reading:
             try:
                 while True:
-                    message = await (self._receive() if timeout is None else within(self._receive(), timeout))
+                    message = await (receive() if timeout is None else within(receive(), timeout))
                     if message["type"] != "websocket.receive":
                         if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
                             self._start_grace()  # the handler may not know that this side has closed
                         return
                     size = len(message.get("text") or message.get("bytes") or "")
-                    self._messages.append((message, size))
+                    messages.append((message, size))
                     self._size += size
-                    _settle(self._arrival)
-                    while len(self._messages) >= MAX_MESSAGES or self._size > self._max_size:
+                    if self._arrival is not None:
+                        _settle(self._arrival)
+                    while len(messages) >= MAX_MESSAGES or self._size > self._max_size:
                         self._room = self._tasks.new_future()
                         await self._room
             except Exception as error:
@@ -210,6 +211,8 @@ class Connection(websockets.Progress):
                     self._lost(error)
                 else:
                     self._close_beside(f"no message for {timeout:g} seconds")
+            finally:
+                self._reading = None  # to cancel a scope takes longer than the rest of the end
 
     async def receive(self, method: str, key: str) -> Any:
         """Return the content of the next message.
@@ -220,9 +223,9 @@ class Connection(websockets.Progress):
             raise RuntimeError(f"{method}() while another task receives: one task may receive, any may send")
         while not self._messages:
             self.step(websockets.RECEIVE, method)
-            self._arrival = self._tasks.new_future()
+            self._arrival = arrival = self._tasks.new_future()
             try:
-                await self._arrival
+                await arrival
             finally:
                 self._arrival = None
         message, size = self._messages.popleft()
@@ -363,7 +366,7 @@ class Connection(websockets.Progress):
         self.step(websockets.FINISH, "close")
 
 
-def _settle(future: LoopFuture | None) -> None:
+def _settle(future: LoopFuture) -> None:
     """Wake the task that awaits a future, if one does."""
-    if future is not None and not future.done():
+    if not future.done():
         future.set_result(None)

@@ -30,15 +30,8 @@ from micropie.binding.fields import members_of, name_of
 from micropie.binding.hints import Hint, bare, elements_of, without_none
 from micropie.binding.sources import Body, Form, Query, Source, stated_source
 from micropie.errors import HTTPError, SetupError
-from micropie.http import (
-    NULL,
-    BindingError,
-    BindingErrors,
-    ParameterError,
-    Request,
-    UploadFile,
-    WebSocketRequest,
-)
+from micropie.http import NULL, BindingError, BindingErrors, ParameterError, Request, UploadFile
+from micropie.websockets import WebSocketRequest
 
 if TYPE_CHECKING:
     from micropie.binding.makers import Maker

@@ -203,18 +203,15 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     def get(self, timeout: float | None = None, default: object = None) -> Any:
         """Return the next message, or ``default`` at the end or after ``timeout`` seconds. For ``def`` only."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        message = self._take()
-        while message is EMPTY:
-            refuse_on_loop()
-            arrived = threading.Event()
-            message = self._take(arrived.set)
-            if message is EMPTY:
-                try:
-                    if not arrived.wait(None if deadline is None else deadline - time.monotonic()):
-                        return default
-                finally:
-                    self._mailbox.forget(arrived.set)
-                message = self._take()
+        arrived = threading.Event()
+        while (message := self._take(arrived.set)) is EMPTY:
+            try:
+                refuse_on_loop()
+                if not arrived.wait(None if deadline is None else deadline - time.monotonic()):
+                    return default
+            finally:
+                self._mailbox.forget(arrived.set)
+            arrived.clear()
         return default if message is END else self._value_of(message)
 
     async def __anext__(self) -> Any:
@@ -236,7 +233,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             raise StopAsyncIteration
         return self._value_of(message)
 
-    def _take(self, call: Callable[[], object] | None = None) -> Message | NoMessage:
+    def _take(self, call: Callable[[], object]) -> Message | NoMessage:
         if not self._is_open:
             raise RuntimeError('a subscription begins with "with": write with (or async with) channels.subscribe(...)')
         return self._mailbox.take(call)

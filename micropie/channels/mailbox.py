@@ -182,7 +182,7 @@ class Mailbox:
             self._has_ended = True
         self._call_waiting()
 
-    def take(self, call: Callable[[], object] | None = None) -> Message | NoMessage:
+    def take(self, call: Callable[[], object]) -> Message | NoMessage:
         """Return the oldest message, ``EMPTY`` or ``END``. Raises ``MessagesLost`` after the last one before a loss.
 
         ``call`` is called once when it is not ``EMPTY`` any more, if it is now.
@@ -191,7 +191,7 @@ class Mailbox:
             if self._messages:
                 return self._messages.popleft()
             if not self._has_ended:
-                if call is not None and call not in self._waiting:
+                if call not in self._waiting:
                     self._waiting.append(call)
                 return EMPTY
             lost, self._lost = self._lost, ""

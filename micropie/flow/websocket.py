@@ -24,9 +24,10 @@ from micropie.execution import AWAIT, Flow
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, end_resources, open_resources
-from micropie.http import Answer, Response, WebSocketRequest, as_response, encode, error_response, redirect_response
+from micropie.http import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
 from micropie.routing import Config, Handover, Refusal, RouteMatch, Site, config_of
+from micropie.websockets import WebSocketRequest
 
 # ``run_handler(handler, *arguments)`` of a driver: run the handler with its socket, then these arguments.
 RunHandler: TypeAlias = Callable[..., Awaitable[None]]

@@ -30,7 +30,7 @@ from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, l
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated, wanted_form
-from micropie.http.request import Request, WebSocketRequest, bound_request, current_request
+from micropie.http.request import Request, bound_request, current_request
 from micropie.http.response import (
     BODIES,
     ERRORS,
@@ -110,17 +110,17 @@ __all__ = [
     "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "Nested", "Page",
     "ParameterError", "Parameters", "Peer", "Receive", "Request", "Response", "RouteInfo", "Scope",
     "Secret", "Selection", "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession",
-    "UploadFile", "WebSocketRequest", "accepts_coding", "add_missing", "add_vary",
-    "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size",
-    "check_value", "checked_headers", "checked_origins", "codec_of", "content_type",
-    "current_request", "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer",
-    "error_response", "escape", "escaped_path", "find_field", "flash", "format_cookie",
-    "get_flashed_messages", "has_large_body", "html", "http_date", "in_chunks", "is_base_url",
-    "is_cookie_name", "is_host", "is_html", "leads_up", "loads", "make_private", "nested",
-    "normal_host", "normal_hosts", "normal_origin", "parse_cookies", "problem_members",
-    "quoted_address", "raw_path_below", "receive_body", "redirect_response", "rows", "select",
-    "split_host", "start_failed", "states_status", "status_line", "translated", "wanted_form",
-    "with_host", "with_html", "without_prefix",
+    "UploadFile", "accepts_coding", "add_missing", "add_vary", "as_browsers_read", "as_response",
+    "bound_request", "cached_if_short", "check_size", "check_value", "checked_headers",
+    "checked_origins", "codec_of", "content_type", "current_request", "dumps", "dumps_with",
+    "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
+    "escaped_path", "find_field", "flash", "format_cookie", "get_flashed_messages",
+    "has_large_body", "html", "http_date", "in_chunks", "is_base_url", "is_cookie_name", "is_host",
+    "is_html", "leads_up", "loads", "make_private", "nested", "normal_host", "normal_hosts",
+    "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below",
+    "receive_body", "redirect_response", "rows", "select", "split_host", "start_failed",
+    "states_status", "status_line", "translated", "wanted_form", "with_host", "with_html",
+    "without_prefix",
 ]
 # fmt: on
 

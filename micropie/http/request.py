@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
-from micropie.errors import BadRequest, HTTPError, ResponseError
+from micropie.errors import BadRequest, HTTPError
 from micropie.execution import Task, current
 from micropie.habits import RequestHabits, attribute_of
 from micropie.http.cookies import CookieAttributes
@@ -388,24 +388,6 @@ class Request(RequestHabits):
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!r}>"
-
-
-class WebSocketRequest(Request):
-    """The handshake of a WebSocket: a ``GET`` without a body. ``scheme`` is http or https, as that of the page."""
-
-    __slots__ = ()
-
-    @property
-    def response(self) -> NoReturn:
-        """Raises ``ResponseError``."""
-        raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
-
-    def origin(self) -> str | None:
-        """Return the Origin header, or None."""
-        return self._exchange.header("origin")
-
-    def __repr__(self) -> str:
-        return f"<WebSocketRequest {self.path!r}>"
 
 
 def current_request() -> Request:

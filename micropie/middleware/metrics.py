@@ -23,11 +23,12 @@ from weakref import WeakKeyDictionary
 
 from micropie.errors import HTTPError, SetupError, check, is_duration
 from micropie.execution import IO, Flow, loop_lag, usage_of
-from micropie.http import Request, Response, WebSocketRequest
+from micropie.http import Request, Response
 from micropie.middleware.access_log import NO_ANSWER
 from micropie.middleware.base import FlowMiddleware
 from micropie.pool import Pool
 from micropie.routing import METHODS, Config, RouteMark, config_of, make_mark
+from micropie.websockets import WebSocketRequest
 
 try:
     import prometheus_client

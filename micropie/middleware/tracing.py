@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any
 
 from micropie.errors import HTTPError, SetupError, check
-from micropie.http import Request, WebSocketRequest
+from micropie.http import Request
 from micropie.middleware.base import FlowMiddleware
 from micropie.routing import METHODS, route_of
+from micropie.websockets import WebSocketRequest
 
 try:
     from opentelemetry import context, propagate, trace

@@ -28,7 +28,6 @@ from micropie.http import (
     Request,
     Response,
     UploadFile,
-    WebSocketRequest,
     split_host,
 )
 from micropie.openapi.schemas import Schema, Schemas
@@ -45,6 +44,7 @@ from micropie.routing import (
     describe,
 )
 from micropie.streams import EventStream
+from micropie.websockets import WebSocketRequest
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})

@@ -16,7 +16,8 @@ from typing import NamedTuple, TypeVar, cast, get_origin
 from micropie.binding import OwnTypes, Plan, asked_behind, check_filled, is_key
 from micropie.errors import SetupError, takes
 from micropie.execution import AWAIT, CALL, INLINE, LOOP, MARK, Kind, layers
-from micropie.http import BindingErrors, Request, UploadFile, WebSocketRequest
+from micropie.http import BindingErrors, Request, UploadFile
+from micropie.websockets import WebSocketRequest
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -87,6 +87,7 @@ class Root(App):
         seen: Any = request
         assert isinstance(self.request, WebSocketRequest)
         assert (seen.path, ws.request.method, ws.request.scheme) == ("/about", "GET", "http")
+        assert self.request.origin() is None
         assert ws.query.getlist("a") == ws.query_params["a"]
         await say(ws, ws.request.url, ws.query_params, ws.headers["x-a"], ws.cookies, ws.path_params, repr(ws.request))
 
