@@ -39,7 +39,7 @@ from tests.wsgi.calls import Answer, environ_for
 # By kind of request: the calls of Python and of C together that it may take under ASGI and under WSGI.
 CEILINGS: dict[str, tuple[int, int]] = {
     "plain": (25, 56),
-    "plain def": (82, 24),
+    "plain def": (60, 24),
     "json": (28, 59),
     "path": (31, 62),
     "query": (43, 74),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
-from micropie.execution import Ends, Flow, Kind, RunningGenerator, Slots, Step, result_of
+from micropie.execution import Ends, Flow, Kind, RunningGenerator, Slots, Step, Threads, result_of
 from micropie.http.answer import AnswerState
 from micropie.http.body import UNREAD, Body
 from micropie.http.cookies import parse_cookies
@@ -128,6 +128,7 @@ class MessageConfig:
     error_handlers: Sequence[object]
     settings: MessageSettings
     blocking: Kind
+    threads: Threads
     limits: Limits
     signer: CookieSigner | None
     sessions: Sessions
