@@ -47,7 +47,6 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 class ASGIExchange(StreamedExchange):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    is_on_loop = True
     _body_error: Callable[[], Exception] | None = None  # of each read, once one has failed
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 

@@ -82,7 +82,7 @@ async def perform_step(kind: Any, function: Callable[..., Any], arguments: Seque
     if kind is CLOSE:
         return await sender_of(arguments[0], cast("StreamedExchange", context)).close()
     threads, is_queued, leave_after, seconds = kind
-    slots = slots_of(threads or config_of(context).threads)
+    slots = slots_of(threads or context.config.threads)
     if is_queued and not slots.has_room():
         raise too_many_waiting()
     if seconds is None:

@@ -42,18 +42,13 @@ Outcome: TypeAlias = list[Any]
 _UNSET: Any = object()
 
 
-def outcome_of(function: Callable[..., object], arguments: Sequence[object]) -> Outcome:
-    """Call ``function`` and return the outcome; nothing is raised."""
-    before = copy_context()
-    try:
-        return [function(*arguments), None, variables_set(before)]
-    except BaseException as error:
-        return [None, error, variables_set(before)]
-
-
 def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
     """Return the variables that differ from ``before`` in the current context, with their values."""
-    return [item for item in copy_context().items() if before.get(item[0], _UNSET) is not item[1]]
+    found = []
+    for item in copy_context().items():
+        if before.get(item[0], _UNSET) is not item[1]:
+            found.append(item)  # noqa: PERF401 - a comprehension is one more call, for each handler
+    return found
 
 
 def released(outcome: Outcome) -> Any:
@@ -194,23 +189,28 @@ def watch_background_loops(patience: float | None) -> None:
 def await_in_background(backend: str, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Any:
     """Return the result of ``await function(*arguments)`` on the loop, with this thread's context variables. Blocks."""
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
-
-    async def run() -> None:
-        outcomes.put(await awaited_outcome_of(function, arguments))
-
-    background_loop(backend).spawn(partial(outcomes.put, [None, CancelledError(), []]), run)
+    call = partial(awaited_outcome_of, function, arguments, outcomes.put)
+    background_loop(backend).spawn(partial(outcomes.put, [None, CancelledError(), []]), call)
     return released(outcomes.get())
 
 
-async def awaited_outcome_of(function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Outcome:
-    """Await the function for a thread, and return the outcome; nothing is raised."""
+async def awaited_outcome_of(
+    function: Callable[..., Awaitable[object]],
+    arguments: Sequence[object],
+    tell: Callable[[Outcome], object] | None = None,
+) -> Outcome:
+    """Await the function for a thread, and return the outcome, which is also told; nothing is raised."""
     before = copy_context()
+    outcome: Outcome
     try:
-        return [await function(*arguments), None, variables_set(before)]
+        outcome = [await function(*arguments), None, variables_set(before)]
     except anyio.get_cancelled_exc_class():
-        return [None, CancelledError(), []]
+        outcome = [None, CancelledError(), []]
     except BaseException as error:  # a SystemExit of one handler would end the tasks of all requests
-        return [None, error, variables_set(before)]
+        outcome = [None, error, variables_set(before)]
+    if tell is not None:
+        tell(outcome)
+    return outcome
 
 
 Result = TypeVar("Result")

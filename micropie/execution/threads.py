@@ -16,10 +16,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from math import inf
-from threading import Thread, current_thread, main_thread
+from threading import Lock, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
 from typing import TypeVar
@@ -28,7 +28,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from micropie.errors import logger
-from micropie.execution.background import Outcome, outcome_of, released, variables_set
+from micropie.execution.background import Outcome, released, variables_set
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import WAKERS, LoopLocal, is_on_loop
 from micropie.execution.placement import ALL_WAIT, Threads
@@ -148,7 +148,7 @@ class Slots:
             else:
                 outcome = work.run()
         except BaseException:  # no further thread can be started, or the task is cancelled
-            if work.claim():
+            if work.claim.acquire(blocking=False):
                 self.give()
                 raise
             ended = anyio.Event()
@@ -220,28 +220,24 @@ async def within(seconds: float, function: Callable[..., Awaitable[Result]], arg
 class _Work:
     """A call in a thread. Either the thread claims it, or the task that waits for the thread no longer."""
 
-    __slots__ = ("_arguments", "_claims", "_function", "_has_ended", "_tellers")
+    __slots__ = ("_arguments", "_function", "_has_ended", "_tellers", "claim")
 
     def __init__(self, function: Callable[..., object], arguments: Sequence[object]) -> None:
         self._function, self._arguments = function, arguments
-        self._claims = [True]  # whoever takes it out has claimed the call
+        self.claim = Lock()  # of whoever acquires it
         self._has_ended = False
         self._tellers: list[Callable[[], object]] = []
 
-    def claim(self) -> bool:
-        """Return whether nobody has claimed the call before."""
-        try:
-            return self._claims.pop()
-        except IndexError:
-            return False
-
     def run(self) -> Outcome:
         """Make the call in this thread, if nobody has claimed it. Does not raise."""
-        if not self.claim():
+        if not self.claim.acquire(blocking=False):
             return []
         _RUNNING[self] = current_thread()
+        before = copy_context()
         try:
-            return outcome_of(self._function, self._arguments)
+            return [self._function(*self._arguments), None, variables_set(before)]
+        except BaseException as error:
+            return [None, error, variables_set(before)]
         finally:
             del _RUNNING[self]
             self._has_ended = True

@@ -297,7 +297,7 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
         assert response is not None  # noqa: S101
         if stream is not None:
             made.replace(None)  # from now on what the generator sets
-            yield from stream.fetch_first(response, exchange.is_on_loop)
+            yield from stream.fetch_first(response, exchange.config.blocking is INLINE)
         elif made.session is None:
             answer = encode(response, None, exchange.method == "HEAD", exchange.config.text_type)
             if exchange.ends is not None:

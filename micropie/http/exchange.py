@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
-from micropie.execution import Ends, Flow, RunningGenerator, Slots, Step, result_of
+from micropie.execution import Ends, Flow, Kind, RunningGenerator, Slots, Step, Threads, result_of
 from micropie.http.answer import AnswerState
 from micropie.http.body import UNREAD, Body
 from micropie.http.cookies import parse_cookies
@@ -127,6 +127,8 @@ class MessageConfig:
 
     error_handlers: Sequence[object]
     settings: MessageSettings
+    blocking: Kind
+    threads: Threads
     limits: Limits
     signer: CookieSigner | None
     sessions: Sessions
@@ -180,7 +182,6 @@ class Exchange:
     passes_failure_on = False  # whether the server gets an exception that no handler of the author's answers
 
     # Where the flow runs.
-    is_on_loop = False
     reader: Slots | None = None  # under ASGI those of the threads, one of which waits for the body
     is_pooled = False  # whether this is the copy of a request in a process of the pool
 

@@ -96,8 +96,11 @@ class PrefixTable(Generic[Entry]):
         """Return the entry with the longest prefix of an escaped path, or None. "x/shop" is no path."""
         parts = raw_path[1:].split(b"/", self._depth)[: self._depth] if raw_path.startswith(b"/") else ()
         segments = tuple(map(unquote_to_bytes, parts))
-        beginnings = (segments[:depth] for depth in range(len(segments), 0, -1))
-        return next((self._entries[segments] for segments in beginnings if segments in self._entries), None)
+        for depth in range(len(segments), 0, -1):
+            entry = self._entries.get(segments[:depth])
+            if entry is not None:
+                return entry
+        return None
 
 
 _RESERVED = "<>{}%?#\\\0"

@@ -51,9 +51,12 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
 
 def stated_length(response: Response, is_head: bool) -> int | None:
     """Return the length that the body must have; None without a Content-Length, or where nothing follows the head."""
-    stated = response.headers.get("content-length") or ""
-    is_bodyless = is_head or response.status in (204, 304)
-    return int(stated) if stated.isascii() and stated.isdigit() and not is_bodyless else None
+    length = None
+    if not is_head and response.status not in (204, 304):
+        for name, value in response.pairs:
+            if len(name) == 14 and name.lower() == "content-length" and value.isascii() and value.isdigit():
+                length = int(value)
+    return length
 
 
 class BoundedBody:

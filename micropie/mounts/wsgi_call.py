@@ -29,10 +29,10 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 
 class WSGICall(Iterable[bytes]):
-    """Use it by ``begin``, then ``take`` until that returns b"", or by an iteration, then ``close``.
+    """Use it by ``begin``, then ``take`` until nothing may follow and ``finish``, or by an iteration and ``close``.
 
     ``write`` is called with the data that the application passes to PEP 3333's ``write``. Without it, ``written`` has
-    the data that was not taken yet; otherwise ``next`` returns the chunks.
+    the data that was not taken yet.
     """
 
     def __init__(self, mount: Mount, write: Callable[[bytes], object] | None = None) -> None:
@@ -41,6 +41,7 @@ class WSGICall(Iterable[bytes]):
         self._on_write = write or self.written.append
         self._head: tuple[str, HeaderPairs] | None = None
         self._is_sent = False
+        self._taken = 0  # bytes
         self._iterable: Iterable[bytes] = ()
         self._chunks: Iterator[bytes] = iter(())
 
@@ -50,33 +51,38 @@ class WSGICall(Iterable[bytes]):
         self._chunks = iter(self._iterable)
 
     @property
-    def is_short(self) -> bool:
-        """Whether the answer has at most one chunk, which is complete already."""
-        return self.is_complete and len(self._iterable) <= 1  # type: ignore[arg-type]
-
-    @property
     def is_complete(self) -> bool:
         """Whether all chunks of the answer are there already."""
         return isinstance(self._iterable, list | tuple)
 
-    def next(self) -> bytes:
-        """Return the next chunk that is not empty; ``b""`` at the end."""
-        for chunk in self._chunks:
-            if not isinstance(chunk, bytes):
-                raise ResponseError(f"a WSGI application's chunks are bytes, not {type(chunk).__name__}")
-            if chunk:
-                self._is_sent = True
-                return chunk
-        return b""
+    def take(self) -> tuple[bytes, bool]:
+        """Return the next chunk and whether more may follow: not if it is the only one, or ends the Content-Length."""
+        iterable = self._iterable
+        is_last = isinstance(iterable, list | tuple) and len(iterable) <= 1 and not self.written
+        chunk = self.next()
+        self._taken += len(chunk)
+        if chunk and not is_last and self._head is not None:
+            for name, value in self._head[1]:
+                if len(name) == 14 and name.lower() == "content-length":
+                    is_last = value == str(self._taken)
+        return chunk, not is_last and chunk != b""
 
-    def take(self) -> bytes:
-        """Return the next chunk: what was written comes before what is returned. b"" is the end."""
+    def next(self) -> bytes:
+        """Return the next chunk that is not empty: what was written comes before what is returned. b"" is the end."""
         if not self.written:
-            self.written.append(self.next())
-        return self.written.pop(0)
+            for chunk in self._chunks:
+                if not isinstance(chunk, bytes):
+                    raise ResponseError(f"a WSGI application's chunks are bytes, not {type(chunk).__name__}")
+                if chunk:
+                    self._is_sent = True
+                    self.written.append(chunk)
+                    break
+            else:
+                self._chunks = iter(())  # nobody asks an iterator that has ended
+        return self.written.pop(0) if self.written else b""
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.take, b"")
+        return iter(self.next, b"")
 
     def response(self, body: object) -> Response:
         """Return the response with ``body``. Raises ``ResponseError`` without a valid ``start_response``.
@@ -93,9 +99,22 @@ class WSGICall(Iterable[bytes]):
         return Response(body, status, headers, content_type="")
 
     @property
-    def has_close(self) -> bool:
-        """Whether ``close`` runs code of the application."""
-        return hasattr(self._iterable, "close")
+    def runs_on(self) -> bool:
+        """Whether code of the application may run after its last chunk."""
+        return type(self._iterable) is not list and type(self._iterable) is not tuple
+
+    def finish(self) -> None:
+        """Let the application do what it does after its last chunk, and close it. An exception is logged.
+
+        A generator that is only closed would not come to what follows its last ``yield``.
+        """
+        try:
+            if self.next():
+                logger.warning("the mounted application's body is longer than its Content-Length: cut")
+        except Exception:
+            logger.exception("%s: the mounted application failed after its answer", self._mount)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Call the iterable's ``close``, if it has one. A later ``write`` raises ``ResponseError``.
@@ -135,41 +154,41 @@ def _too_late(data: bytes) -> None:
     raise ResponseError("the WSGI application wrote after its answer was closed")
 
 
-def moved_environ(environ: Environ, exchange: Exchange, mounted_path: MountedPath) -> Environ:
-    """Return ``environ`` for a mounted application: with its path, and the scheme, client and host of middleware.
+def move(environ: Environ, exchange: Exchange, mounted_path: MountedPath) -> Environ:
+    """Change ``environ`` for a mounted application: its path, and the scheme, client and host of middleware.
 
     A client's header Proxy is dropped, because libraries read ``HTTP_PROXY`` as the proxy to use.
     """
-    moved = {name: value for name, value in environ.items() if name != "HTTP_PROXY"}
-    moved["SCRIPT_NAME"], moved["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
-    moved["wsgi.url_scheme"] = exchange.scheme
-    if exchange.client is not None:
-        moved["REMOTE_ADDR"] = exchange.client.host
+    environ.pop("HTTP_PROXY", None)
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
+    environ["wsgi.url_scheme"] = exchange.scheme
+    client = exchange.client
+    if client is not None:
+        environ["REMOTE_ADDR"] = client.host
     if exchange.peer.host is not None:
-        moved["HTTP_HOST"] = exchange.peer.host
-    return moved
+        environ["HTTP_HOST"] = exchange.peer.host
+    return environ
 
 
 # -- under WSGI, in the server's thread --------------------------------------------------------------------------------
 
 
 def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
-    """Return the answer of a mounted WSGI application: its body is bytes if it is short, else a stream."""
+    """Return the answer of a mounted WSGI application: its body is bytes if it has one chunk, else a stream."""
     call = WSGICall(mount)
     try:
         call.begin(environ_below(exchange, mounted_path))
-        is_short = call.is_short and not call.written
-        chunk = call.take()
+        chunk, more = call.take()
         response = call.response(chunk)
     except BaseException:
         call.close()
         raise
     is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length as it is
     length = stated_length(response, is_head)
-    if is_short and not is_head and length in (None, len(chunk)):
-        exchange.on_close(call.close)  # the client gets its answer first
-    else:
+    if more or is_head or length not in (None, len(chunk)):
         response.body = ThreadSource(_chunks(call, chunk, length), may_begin_empty=True, owner=call)
+    else:
+        exchange.on_close(call.finish)  # the client gets its answer first
     return response
 
 
@@ -177,12 +196,12 @@ def _chunks(call: WSGICall, chunk: bytes, length: int | None) -> Iterator[bytes]
     body = BoundedBody(length)
     while bounded := body.bounded(chunk):
         yield bounded
-        chunk = call.take()
+        chunk = call.next()
 
 
 def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
     """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to ``SCRIPT_NAME``."""
-    environ = moved_environ(exchange.environ or {}, exchange, mounted_path)
+    environ = move({**(exchange.environ or {})}, exchange, mounted_path)
     received = exchange.body_so_far()
     if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))

@@ -21,7 +21,7 @@ from micropie.execution import AHEAD, TASKS, WAKERS, SingleWaiterEvent, Threads,
 from micropie.http import Environ, Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
-from micropie.mounts.wsgi_call import RawBody, WSGICall, moved_environ
+from micropie.mounts.wsgi_call import RawBody, WSGICall, move
 
 
 async def wsgi_under_asgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange, threads: Threads) -> Response:
@@ -112,20 +112,22 @@ class _Call:
 
     def _run(self, environ: Environ) -> None:
         """Answer, and tell the loop."""
-        call, last = self._wsgi, b""
+        call, last, end = self._wsgi, b"", self._wsgi.close
         try:
             call.begin(environ)
-            if call.is_short:
-                last = call.next()
-            while chunk := call.next():
-                self._give(chunk)
+            last, more = call.take()
+            while more:
+                self._give(last)
+                last, more = call.take()
+            end = call.finish
         except BaseException as error:
+            last = b""
             self._failures.append(error)
         self._chunks.append((last, False))
-        if call.has_close:  # the client does not wait for it
+        if call.runs_on:  # the client does not wait for it
             self._waker.call(self._chunk_given.ring)
         with suppress(BaseException):  # a SystemExit must not end this thread
-            call.close()
+            end()
         self._waker.call(self._chunk_given.ring)
 
     def pull(self) -> bytes:
@@ -160,13 +162,13 @@ def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedRead
     though the input is decoded: CherryPy reads a body only with this header or a Content-Length.
     ``wsgi.input_terminated`` says that the input ends by itself.
     """
-    scope = exchange.scope
+    scope, client, query = exchange.scope, exchange.client, exchange.query_string
     name, port = scope.get("server") or ("localhost", None)
+    path = mounted_path.raw_path.decode("latin-1")
     environ: Environ = {
         "REQUEST_METHOD": exchange.method,
-        "QUERY_STRING": exchange.query_string,
-        "REQUEST_URI": mounted_path.raw_path.decode("latin-1")
-        + (f"?{exchange.query_string}" if exchange.query_string else ""),
+        "QUERY_STRING": query,
+        "REQUEST_URI": f"{path}?{query}" if query else path,
         "SERVER_NAME": str(name),
         "SERVER_PORT": str(port or (443 if exchange.scheme == "https" else 80)),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
@@ -178,9 +180,9 @@ def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedRead
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    if exchange.client is not None:
-        environ["REMOTE_PORT"] = str(exchange.client.port)
+    if client is not None:
+        environ["REMOTE_PORT"] = str(client.port)
     for header, value in exchange.headers.items():
         key = header.upper().replace("-", "_")
         environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
-    return moved_environ(environ, exchange, mounted_path)
+    return move(environ, exchange, mounted_path)

@@ -104,7 +104,7 @@ class Site:
 
     def _inside(self, request: Request) -> Mounted | None:
         """Return the site inside this one that a request is for, or the route of a mount, or None."""
-        return self._mounts.find(request.raw_path)
+        return self._mounts.find(request._exchange.raw_path())
 
     def _fallback(
         self, request: Request, router: Router, searched: Sequence[str] | None, refusal: Refusal
@@ -191,17 +191,14 @@ class MountRoute(OutsideRoute):
         """
         if takes_socket and self.mount.kind == WSGI:
             return Refusal(HTTPError(404), self.config)
-        request.method = request.method.upper()  # checks see the method as most mounted frameworks read it
-        handover = self.handover(request)
-        is_whole = takes_socket or self.mount.isolated
-        return handover if is_whole else (self, (handover.path, request._exchange), NO_VALUES)
-
-    def handover(self, request: Request) -> Handover:
-        """Return the mounted application with a request's path in it, for an answer that is its own."""
-        path = mounted_path_of(request.root_path, self.prefix, request.raw_path)
+        exchange = request._exchange
+        if not exchange.method.isupper():  # checks see the method as most mounted frameworks read it
+            request.method = exchange.method.upper()
+        path = mounted_path_of(exchange.root_path, self.prefix, exchange.raw_path())
         if self.mount.strip:
             path = MountedPath("", path.rest or b"/")
-        return Handover(self.mount, path, self.config)
+        is_whole = takes_socket or self.mount.isolated
+        return Handover(self.mount, path, self.config) if is_whole else (self, (path, exchange), NO_VALUES)
 
 
 @final

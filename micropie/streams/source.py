@@ -497,17 +497,17 @@ class Stream:
         file = self.source.file
         return None if file is None else file.length
 
-    def fetch_first(self, response: Response, on_loop: bool) -> Flow[None]:
+    def fetch_first(self, response: Response, may_block: bool) -> Flow[None]:
         """Fetch chunks until one has content, for which the head of ``response`` waits, but not that of events.
 
-        ``on_loop``: whether the flow runs on an event loop.
+        ``may_block``: whether the flow's own thread may make them.
         """
         source = self.source
         if not source.may_begin_empty and (source.events is not None or has_events(response)):
             # A comment, because some servers keep the head back until there is a byte.
             is_encoded = source.transforms or "Content-Encoding" in response.headers
             self.first = b"" if is_encoded else HEART_BEAT
-        makes_chunks_here = isinstance(source, ThreadSource) and (not on_loop or source.file is not None)
+        makes_chunks_here = isinstance(source, ThreadSource) and (may_block or source.file is not None)
         while self.first is PENDING:
             if isinstance(source, ThreadSource) and makes_chunks_here:
                 chunk: Any = next(source, END)

@@ -45,7 +45,10 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
         while kind is not ANSWER:
             resume = send
             try:
-                if kind is RECEIVE:
+                # No function around the most frequent kinds.
+                if kind is AWAIT:
+                    result = await_in_background(context.config.settings.portal_backend, function, arguments)
+                elif kind is RECEIVE:
                     result = context.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, context)
@@ -61,10 +64,8 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
 
 
 def perform_step(kind: Any, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext) -> Any:
-    """Perform one step of any kind but RECEIVE, and return its result."""
+    """Perform one step of any kind but AWAIT and RECEIVE, and return its result."""
     backend = context.config.settings.portal_backend
-    if kind is AWAIT:
-        return await_in_background(backend, function, arguments)
     if kind is CHUNK:
         return reader_of(arguments[0], backend).next()
     if kind is CLOSE:

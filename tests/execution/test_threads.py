@@ -312,6 +312,7 @@ def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
             await anyio.wait_all_tasks_blocked()
             assert slots.usage() == (1, 2, 1)
             slots.give()
+            await anyio.wait_all_tasks_blocked()
             slots.give()
         assert slots.usage() == (1, 0, 1)
 

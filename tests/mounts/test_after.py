@@ -64,6 +64,28 @@ def test_R74_a_failure_after_an_asgi_answer_is_logged(
     assert "ValueError: in the background" in caplog.text
 
 
+@pytest.mark.parametrize("chunks", [[b"ab"], [b"a", b"b"]])
+@pytest.mark.parametrize("fails", [False, True])
+def test_R74_a_generator_runs_on_after_the_last_byte_of_its_content_length(
+    make_client: MakeClient, chunks: list[bytes], fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Flask's answers have a Content-Length and a ``close``: nobody waits for their end, and hooks see them whole."""
+    ended = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+        yield from chunks
+        ended.set()
+        if fails:
+            raise ValueError("in the background")
+
+    answer = make_client(below(app), validate=False).get("/m")
+    assert (answer.status_code, answer.content) == (200, b"ab")
+    assert ended.wait(PATIENCE)
+    if fails:
+        wait_until(lambda: "ValueError: in the background" in caplog.text)
+
+
 class Pieces(list[bytes]):
     """An answer in one piece with a ``close``."""
 

@@ -33,7 +33,7 @@ def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
     environ = {**request.environ, "PATH_INFO": request.environ["PATH_INFO"].encode().decode("latin-1")}
     try:
         call.begin(environ)
-        call.written.insert(0, call.take())  # by then it has called start_response
+        call.written.insert(0, call.next())  # by then it has called start_response
         answer = call.response(None)
         is_complete = call.is_complete
     except BaseException:
