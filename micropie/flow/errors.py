@@ -107,7 +107,8 @@ def _author_response(
         # Allow, WWW-Authenticate, Retry-After: part of what the status means.
         status, headers = (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
         exchange.answer.pour(Response(None, status, headers))
-        result = yield from call(handler.kind, _call_once, handler.function, [*handler.arguments(request, failure)])
+        given: list[object] = [request, failure][handler.given]
+        result = yield from call(handler.kind, _call_once, handler.function, given)
         response = exchange.answer.pour(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
         del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle

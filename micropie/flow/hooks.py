@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
 from micropie.errors import HTTPError, Redirect, ResponseError, logger
-from micropie.execution import Flow, Kind, RunningGenerator, awaited, call, kind_of
+from micropie.execution import AWAIT, INLINE, Flow, Kind, RunningGenerator, awaited, call, kind_of
 from micropie.flow.errors import respond_to
 from micropie.habits import status_of
 from micropie.http import Response, as_response
@@ -51,48 +51,77 @@ _UNUSED = (
 _Outcome: TypeAlias = tuple[Response | None, Exception | None]
 
 
+# What a dict of a hook may have.
+_CHANGES = frozenset({"status", "status_code", "body", "headers"})
+
+
 class _Hook:
     """A middleware, as it was planned: each kind has a class. ``has_before``, ``has_after``: whether the part exists.
 
-    ``before`` returns an answer, or None to continue, or a flow of these; ``after`` a flow of the outcome for the next
-    hook. ``sees_failures``: ``after`` takes an exception. Other hooks take the response to it.
+    ``before`` is called as ``kind`` says. Its result is an answer, or None to continue, or a flow of these. ``after``
+    returns a flow of the outcome for the next hook. ``sees_failures``: it takes an exception. Other hooks take the
+    response to it.
     """
 
     needs_session = True
     has_before = has_after = True
     sees_failures = False
-    before: Callable[[Request], object]
+    kind: Kind = INLINE
+    before: Callable[[Request], Any]
     after: Callable[[Request, Response | None, Exception | None], Flow[_Outcome]]
 
 
 class _ClassHook(_Hook):
-    """Middleware with ``before_request`` and ``after_request``."""
+    """Middleware with ``before_request``, whose result are changes of an empty response, and ``after_request``."""
 
-    def __init__(self, middleware: Any) -> None:
+    def __init__(self, middleware: object) -> None:
         self._name = type(middleware).__name__
-        self._before, self._before_kind, self.has_before = _part(middleware, "before_request")
+        self.before, self.kind, self.has_before = _part(middleware, "before_request")
         self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
-
-    def before(self, request: Request) -> Flow[object]:
-        changes = yield from call(self._before_kind, self._before, request)
-        return None if changes is None else _changed(Response(""), changes, self._name)
 
     def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
         assert response is not None  # noqa: S101
         arguments = request, response.status, response.body, response.pairs
-        changes = yield from call(self._after_kind, self._after, *arguments)
-        return response if changes is None else _changed(response, changes, self._name), failure
+        if self._after_kind == INLINE:
+            changes = self._after(*arguments)
+        elif self._after_kind == AWAIT:
+            changes = yield AWAIT, self._after, arguments
+        else:
+            changes = yield self._after_kind, self._after, arguments
+        if changes is not None:
+            yield from self.changed(response, changes)
+        return response, failure
+
+    def changed(self, response: Response, changes: object) -> Flow[Response | None]:
+        """Apply the dict that a method returned, and return the response; None if there is no dict.
+
+        Raises ``ResponseError`` for anything else than such a dict.
+        """
+        changes = yield from awaited(changes)
+        if changes is None:
+            return None
+        if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
+            raise ResponseError(
+                f"{self._name} returned {changes!r}: a hook returns None or a dict with status, body, headers"
+            )
+        status = status_of(changes, response.status, self._name)
+        if "body" in changes:
+            response.body = changes["body"]
+        response.status = status
+        if "headers" in changes:
+            response.headers = changes["headers"]
+        return response
 
 
 class _FlowHook(_Hook):
     """Middleware with ``before`` and ``after``, as a ``FlowMiddleware`` has."""
 
-    def __init__(self, middleware: Any) -> None:
+    def __init__(self, middleware: object) -> None:
         self.before, _, self.has_before = _part(middleware, "before")
         self._after, _, self.has_after = _part(middleware, "after")
 
     def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
-        changed: Any = self._after(request, response)
+        changed = self._after(request, response)
         if type(changed) is GeneratorType:
             changed = yield from changed
         return response if changed is None else changed, failure
@@ -171,25 +200,6 @@ class _CheckHook(_Hook):
         return None if answer is True else answer
 
 
-_CHANGES = frozenset({"status", "status_code", "body", "headers"})
-
-
-def _changed(response: Response, changes: object, hook: str) -> Response:
-    """Apply the dict that a hook of this name returned, and return ``response``.
-
-    Raises ``ResponseError`` for anything else than such a dict.
-    """
-    if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
-        raise ResponseError(f"{hook} returned {changes!r}: a hook returns None or a dict with status, body, headers")
-    status = status_of(changes, response.status, hook)
-    if "body" in changes:
-        response.body = changes["body"]
-    response.status = status
-    if "headers" in changes:
-        response.headers = changes["headers"]
-    return response
-
-
 def _planned(middleware: Any, providers: Providers) -> _Hook:
     """Return how a middleware runs. Raises ``SetupError`` for what is none: it may have been appended late."""
     check_middlewares(providers, [middleware])
@@ -209,9 +219,9 @@ def _nothing(*arguments: object) -> None:
     """The part of a hook that its author left out."""
 
 
-def _part(middleware: object, name: str) -> tuple[Callable[..., object], Kind, bool]:
+def _part(middleware: object, name: str) -> tuple[Callable[..., Any], Kind, bool]:
     """Return a method of a middleware, how it is called, and whether it is the author's own and does something."""
-    method: Callable[..., object] = getattr(middleware, name, None) or _nothing
+    method: Callable[..., Any] = getattr(middleware, name, None) or _nothing
     is_used = method is not _nothing and getattr(method, "__func__", method) not in _UNUSED
     return method, kind_of(method), is_used
 
@@ -264,8 +274,16 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
     for hook in hooks:
         if hook.needs_session and exchange.answer.session is not None:
             yield from exchange.open_session()
-        answer = hook.before(request)
-        if type(answer) is GeneratorType:
+        kind, before = hook.kind, hook.before
+        if kind == INLINE:
+            answer = before(request)
+        elif kind == AWAIT:
+            answer = yield AWAIT, before, (request,)
+        else:
+            answer = yield kind, before, (request,)
+        if isinstance(hook, _ClassHook) and answer is not None:
+            answer = yield from hook.changed(Response(""), answer)
+        elif type(answer) is GeneratorType:
             answer = yield from answer
         if answer is not None:
             return answer
@@ -290,15 +308,15 @@ def run_after(
         for hook in hooks:
             if failure is not None:
                 traceback = failure.__traceback__
-                if isinstance(failure, Redirect):
-                    response, failure = (yield from respond_to(request, failure)), None
-                    answer.replace(response)
-            try:
-                if response is None and failure is not None and not hook.sees_failures:
+                is_answer = isinstance(failure, Redirect)
+                if response is None and (is_answer or not hook.sees_failures):
                     response = yield from respond_to(request, failure)
                     answer.replace(response)
+                failure = None if is_answer else failure
+            try:
                 response, failure = yield from hook.after(request, response, failure)
-                answer.replace(response)
+                if response is not answer.response:
+                    answer.replace(response)
                 continue
             except Exception as error:
                 raised = error

@@ -52,25 +52,33 @@ ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
 
 
+# What an error handler is given of a request and its error, by which of its parameters are the request.
+_GIVEN: dict[tuple[bool, ...], slice] = {
+    (): slice(0),
+    (True,): slice(1),
+    (False,): slice(1, 2),
+    (True, False): slice(2),
+    (False, True): slice(None, None, -1),
+}
+
+
 class ErrorHandler:
     """An author's function for errors, ``def`` or ``async def``: of the error and the request, or of less.
 
-    Raises ``SetupError`` for a function of anything else.
+    ``given``: its part of the tuple ``(request, error)``. Raises ``SetupError`` for a function of anything else.
     """
 
     def __init__(self, function: Callable[..., object], providers: Providers) -> None:
         self.function, self.kind = function, kind_of(function)
         parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
-        self._takes_request = [one.name == "request" or one.annotation in (Request, "Request") for one in parameters]
-        name = f"the error handler {getattr(function, '__qualname__', function)}"
+        are_requests = tuple(one.name == "request" or one.annotation in (Request, "Request") for one in parameters)
         providers.refuse_to_ask(function, 0)
-        are_positional = not any(one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters)
-        if not are_positional or self._takes_request.count(False) > 1 or self._takes_request.count(True) > 1:
-            raise SetupError(f"{name}: write def page(request, error), one of the two or none")
-
-    def arguments(self, request: Request, error: Exception) -> Sequence[object]:
-        """Return the arguments."""
-        return [request if is_request else error for is_request in self._takes_request]
+        if are_requests not in _GIVEN or any(one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters):
+            name = getattr(function, "__qualname__", function)
+            raise SetupError(
+                f"the error handler {name}: write def page(request, error), with both parameters, one or none"
+            )
+        self.given = _GIVEN[are_requests]
 
 
 # By status or exception class, with the content type of their text: that of their own application.
