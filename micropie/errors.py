@@ -27,7 +27,7 @@ import os
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, Protocol
 
 # Of all that is told to an operator.
@@ -222,6 +222,10 @@ def takes(function: Any, count: int) -> bool:
 
     A decorator's own signature counts, and not that of the function below it.
     """
+    code: Any = getattr(function, "__code__", None)  # of most functions: without the work that a signature is
+    is_plain = isinstance(code, CodeType) and not code.co_kwonlyargcount
+    if is_plain and code.co_argcount == count + inspect.ismethod(function):
+        return True
     try:
         inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
     except TypeError:
@@ -243,6 +247,12 @@ def as_authors_see(error: BaseException) -> tuple[type[BaseException], BaseExcep
 
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
+
+
+def failure_in(error: Exception | None) -> Exception | None:
+    """Return what has failed: None for ``Redirect``, which is an answer, and for the client's end of a WebSocket."""
+    other = error.split(ConnectionClosed)[1] if isinstance(error, ExceptionGroup) else error
+    return None if isinstance(other, Redirect | ConnectionClosed) else other
 
 
 def raise_any(failure: BaseException | None) -> None:

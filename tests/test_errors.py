@@ -398,21 +398,11 @@ def test_a_status_of_an_error_and_a_class_of_exceptions_are_keys(key: Any) -> No
     app._micropie.compiled()
 
 
-@pytest.mark.parametrize("function", [lambda error, other: "", lambda request, error, other: ""])
-def test_the_parameter_that_nothing_provides_is_named(function: Any) -> None:
-    app = App()
-    app.error(404)(function)
-    with pytest.raises(SetupError, match="nothing provides its parameter 'other'"):
-        app._micropie.compiled()
-
-
 @pytest.mark.parametrize("function", [lambda error, other: "", lambda error, extra=1: "", lambda *rest, request: ""])
 def test_a_handler_of_other_parameters_is_a_mistake(function: Any) -> None:
     app = App()
     app.error(404)(function)
-    with pytest.raises(
-        SetupError, match=r"the error handler .*: (nothing provides its parameter 'other'|write def pag)"
-    ):
+    with pytest.raises(SetupError, match=r"the error handler .*: write def page\(request, error\)"):
         app._micropie.compiled()
 
 

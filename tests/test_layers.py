@@ -22,7 +22,7 @@ DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
 WAITING = (
     "streams/source.py",
     "streams/threaded.py",
-    *(f"execution/{name}.py" for name in ("loop", "threads", "background", "after_response")),
+    *(f"execution/{name}.py" for name in ("loop", "threads", "background", "after_response", "generators")),
 )
 ABOVE = ("__init__.py", "__main__.py", "app.py", "cli", "compat", "testing/requests.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}

@@ -102,7 +102,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 token = current.set(request)
             return
         if exchange.answer.is_broken_off:  # the client has left, so nobody gets the answer
-            await perform_cleanup(exchange)
+            await perform_cleanup(exchange, exchange.cleanup_steps())
             return
         status, content_type, length, pairs, body, stream = answer
         headers = encode_headers(content_type, length, pairs)
@@ -121,7 +121,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         flow.close()
         if exchange.resources and isinstance(error, Exception):  # of a stream
             await perform(end_resources(exchange, error), exchange)
-        await perform_cleanup(exchange)
+        await perform_cleanup(exchange, exchange.cleanup_steps())
         raise
     finally:
         failure = None  # an exception's traceback refers to this frame: without this it would be a cycle

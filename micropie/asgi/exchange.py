@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from math import inf
@@ -15,7 +15,7 @@ from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import BACKGROUND, perform, perform_cleanup, shielded_at_its_end, too_many_waiting
 from micropie.asgi.streaming import StreamedExchange
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution import Flow, slots_of
+from micropie.execution import Flow, Step, slots_of
 from micropie.http import (
     Address,
     AnswerState,
@@ -226,8 +226,8 @@ class ASGIExchange(StreamedExchange):
     def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         return perform(flow, self)
 
-    def abandon(self) -> Awaitable[None]:
-        return perform_cleanup(self)
+    def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
+        return perform_cleanup(self, steps)
 
 
 _left = partial(ClientDisconnect, "the client left before its request was complete")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -25,12 +25,13 @@ from micropie.execution import (
     Flow,
     LoopLocal,
     LoopTasks,
+    Step,
     in_thread,
     run_tasks,
     slots_of,
     within,
 )
-from micropie.flow import TASK_FLOWS, LifespanContext, end_resources
+from micropie.flow import LifespanContext, end_resources
 from micropie.http import Body, Exchange
 from micropie.routing import config_of
 
@@ -128,13 +129,15 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
             del failure
 
 
-async def perform_cleanup(exchange: Exchange) -> None:
-    """Close what a request that broke off has open; a thread is waited for also if the request is being cancelled.
+async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
+    """Perform steps that close what a request that broke off has open, ``cleanup_steps`` or others.
+
+    A thread is waited for also if the request is being cancelled.
 
     What fails, or is cancelled, does not keep the rest open. A failure is logged, a cancellation is raised at the end.
     """
     cancellations: list[BaseException] = []
-    for kind, function, arguments in exchange.cleanup_steps():
+    for kind, function, arguments in steps:
         try:
             if kind is CALL:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
@@ -176,6 +179,6 @@ async def close_request(exchange: Exchange) -> None:
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
         if tasks is None or tasks.has_ended:  # servers copy the state, so it may outlive the lifespan
-            await run_tasks(exchange, ends, seconds, TASK_FLOWS)
+            await run_tasks(exchange, ends, seconds)
         else:
-            tasks.start_soon(run_tasks, exchange, ends, seconds, TASK_FLOWS, context=ends.context)
+            tasks.start_soon(run_tasks, exchange, ends, seconds, context=ends.context)

@@ -53,7 +53,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
             close_info = await perform(converse(found, request, run_handler), exchange)
         except BaseException:
             try:
-                await perform_cleanup(exchange)
+                await perform_cleanup(exchange, exchange.cleanup_steps())
             finally:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     await perform(cleanup(request), exchange)

@@ -7,35 +7,17 @@ lifespan is, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode
 
 from micropie.app import App
-from micropie.errors import raise_any
 from micropie.execution import Flow, current
-from micropie.flow import call_handler, clean_up, close_resources, open_resources
-from micropie.http import Exchange, Request
+from micropie.flow import call_handler, close_resources
+from micropie.http import Request
 from micropie.routing import Config, Route, RouteMark, Site
 from micropie.wsgi import WSGIExchange, perform
-
-
-def hold(key: object, config: Config, stack: ExitStack) -> Any:
-    """Return the resource ``key``, open until the end of ``stack``. Raises what its provider raises."""
-
-    def take(resource: object) -> object: ...
-
-    take.__annotations__ = {"resource": key}
-    route = route_for(take, "resource", config)
-    if not route.plan.provided:
-        raise LookupError(f"nothing provides {key!r}: write @app.provides for its type")
-    request = request_for(route)
-    exchange = request._exchange
-    stack.callback(exchange.close)
-    stack.callback(lambda: perform(_closed(exchange, None), exchange))
-    (found,) = perform(open_resources(request, route, route.bind(request, (), {})), exchange)
-    return found
 
 
 @contextmanager
@@ -79,7 +61,7 @@ def call(route: Route, request: Request, segments: Sequence[str] = ()) -> Any:
         return perform(_called(request, route, segments), exchange)
     except BaseException:
         exchange.answer.break_off()
-        perform(clean_up(exchange), exchange)
+        perform(exchange.clean_up(exchange.cleanup_steps()), exchange)
         raise
     finally:
         exchange.close()
@@ -95,15 +77,7 @@ def _called(request: Request, route: Route, segments: Sequence[str]) -> Flow[Any
     except Exception as error:
         failure = error
     try:
-        yield from _closed(request._exchange, failure)
+        yield from close_resources(request._exchange, failure)
     finally:
         failure = None
     return result
-
-
-def _closed(exchange: Exchange, failure: Exception | None) -> Flow[None]:
-    """Close the resources, and raise ``failure`` or that of a provider."""
-    try:
-        raise_any((yield from close_resources(exchange, failure)))
-    finally:
-        failure = None

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from types import CodeType, FunctionType
 from typing import Any
 
-from micropie.cli.calling import hold, request_for, route_for, started
+from micropie.cli.calling import request_for, route_for, started
 from micropie.cli.target import find_target
 from micropie.execution import await_in_background, current, itself, no_function
 
@@ -27,9 +27,9 @@ def execute(arguments: Namespace) -> int:
     with ExitStack() as stack:
         config = stack.enter_context(started(app)).config
 
-        def resource(key: object) -> Any:
+        def resource(key: Any) -> Any:
             """Open a resource, as for a parameter of this type. It is closed at the end of the shell."""
-            return hold(key, config, stack)
+            return stack.enter_context(request.resource(key))
 
         request = request_for(route_for(no_function, "shell", config))
         stack.callback(current.reset, current.set(request))

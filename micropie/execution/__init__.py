@@ -1,13 +1,16 @@
 """How and where a call runs: steps, the current context, threads, event loops. This package knows no HTTP.
 
-``steps.py`` has the kinds of steps, ``generators.py`` advances an author's generators by them, and ``placement.py`` the
-places where a handler may run. Under ASGI, ``def`` handlers run in worker threads (``threads.py``) with their own
-limiter, so that they can't starve file access. A service that may hang, such as a session backend, has its own, too,
-and its outage is remembered (``outage.py``). Such a thread knows the event loop that it works for, so ``run_async`` can
-call it. Under WSGI, ``async def`` runs on one event loop for each process and backend (``background.py``), in a thread
-that the first use starts. Start-up handlers and ``lifespan`` run on the same loop, in one task from beginning to end,
-so a connection pool that they open serves async handlers. Functions that follow the response run there, too
-(``after_response.py``). A thread names code that blocks such a loop, or the server's (``watchdog.py``).
+``steps.py`` has the kinds of steps, ``generators.py`` advances an author's generators by them and
+closes those of providers, and ``placement.py`` has the places where a handler may run. Under ASGI,
+``def`` handlers run in worker threads (``threads.py``) with their own limiter, so that they can't
+starve file access. A service that may hang, such as a session backend, has its own, too, and its
+outage is remembered (``outage.py``). Such a thread knows the event loop that it works for, so
+``run_async`` can call it. Under WSGI, ``async def`` runs on one event loop for each process and
+backend (``background.py``), in a thread that the first use starts. Start-up handlers and
+``lifespan`` run on the same loop, in one task from beginning to end, so a connection pool that they
+open serves async handlers. Functions that follow the response run there, too
+(``after_response.py``). A thread names code that blocks such a loop, or the server's
+(``watchdog.py``).
 
 The current request is a context variable. Threads and the background loop get a copy of the context, and the variables
 that a step sets come back with its outcome (``background.py``): a handler sees a hook's variables wherever the two run.
@@ -20,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.execution.after_response import Ends, Task, TaskFlows, run_tasks, start_tasks, wait_for_tasks
+from micropie.execution.after_response import Ends, Task, run_tasks, start_tasks, wait_for_tasks
 from micropie.execution.background import (
     await_in_background,
     background_loop,
@@ -28,7 +31,7 @@ from micropie.execution.background import (
     watch_background_loops,
 )
 from micropie.execution.fork import after_fork_in_child, available_cpus, notify_after_fork
-from micropie.execution.generators import RunningGenerator
+from micropie.execution.generators import ResourceContext, Resources, RunningGenerator
 from micropie.execution.loop import (
     AHEAD,
     CLEAN_UP_WITHIN,
@@ -110,14 +113,14 @@ __all__ = [
     "IO", "IO_THREADS", "LEAVE_AFTER", "LEAVE_WITHIN", "LOOP", "MARK", "PROCESS", "RECEIVE",
     "RECEIVE_STEP", "RETRY_AFTER", "TASKS", "THREAD", "WAKERS", "AnyStep", "Call", "Completed",
     "Ends", "Flow", "HandlerName", "Kind", "LoopFuture", "LoopLocal", "LoopTasks", "Outage",
-    "ReceiveStep", "RedisClient", "Result", "RunningGenerator", "ServiceThreads",
-    "SingleWaiterEvent", "Slots", "Step", "Task", "TaskFlows", "Threads", "TookTooLong",
+    "ReceiveStep", "RedisClient", "ResourceContext", "Resources", "Result", "RunningGenerator",
+    "ServiceThreads", "SingleWaiterEvent", "Slots", "Step", "Task", "Threads", "TookTooLong",
     "after_fork_in_child", "available_cpus", "await_in_background", "awaited", "background_loop",
     "call", "call_within", "check_placement", "checked_placement", "current", "entered_on_loop",
     "handler_named", "in_thread", "is_on_loop", "itself", "kind_of", "layers", "loop_lag",
-    "name_of", "no_function", "notify_after_fork", "result_of", "run_async", "run_in_context",
-    "run_tasks", "slots_of", "start_tasks", "threadsafe_scheduler", "usage_of", "wait_for_tasks",
-    "watch_background_loops", "watch_loop", "where", "within",
+    "name_of", "no_function", "notify_after_fork", "result_of", "run_async",
+    "run_in_context", "run_tasks", "slots_of", "start_tasks", "threadsafe_scheduler", "usage_of",
+    "wait_for_tasks", "watch_background_loops", "watch_loop", "where", "within",
 ]
 # fmt: on
 

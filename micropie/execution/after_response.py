@@ -8,24 +8,21 @@ can end. Their errors are logged.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextvars import Context, copy_context
 from functools import partial
 from inspect import isawaitable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 
 from micropie.errors import logger
 from micropie.execution.background import background_loop
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import current
 from micropie.execution.placement import Threads
-from micropie.execution.steps import AWAIT, INLINE, Flow, Kind, kind_of
+from micropie.execution.steps import AWAIT, INLINE, kind_of
 from micropie.execution.threads import in_thread, usage_of
-
-Value = TypeVar("Value")
 
 _running: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # they run in the parent
@@ -36,11 +33,10 @@ _THREADS = Threads(40, 1000)
 
 
 class Task(NamedTuple):
-    """A function and its arguments. ``asking``: the resources that it asks for besides, None for none."""
+    """A function and its arguments."""
 
     function: Callable[..., object]
     arguments: Sequence[object]
-    asking: object
 
 
 class Ends:
@@ -88,19 +84,8 @@ class Ends:
             release()
 
 
-class TaskFlows(NamedTuple):
-    """The flows that open and close resources, which the rooms above have."""
-
-    open: Callable[[Any, Any], Flow[dict[str, object]]]  # of the request, and what a task asks for
-    close: Callable[[Any, Exception | None], Flow[None]]  # of the exchange, and the function's failure
-
-
 class Answered(Protocol):
     """A request whose answer is over."""
-
-    resources: Sequence[Any]
-    """Those that are open for the function that runs."""
-    provided: dict[Any, object]
 
     @property
     def label(self) -> str: ...
@@ -111,14 +96,8 @@ class Answered(Protocol):
     def release(self) -> None:
         """Release what the request has kept for its functions."""
 
-    def perform_async(self, flow: Flow[Value], /) -> Awaitable[Value]:
-        """Perform a flow on this event loop, or in a thread."""
 
-    def abandon(self) -> Awaitable[None]:
-        """Close what is open for a function that was cancelled."""
-
-
-def start_tasks(exchange: Answered, ends: Ends, seconds: float, flows: TaskFlows, backend: str) -> None:
+def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) -> None:
     """Run the functions of a request on the process's event loop of this backend. Does not wait."""
     ended: Future[None] = Future()
     _running.add(ended)
@@ -127,7 +106,7 @@ def start_tasks(exchange: Answered, ends: Ends, seconds: float, flows: TaskFlows
 
     async def run() -> None:
         try:
-            await run_tasks(exchange, ends, seconds, flows)
+            await run_tasks(exchange, ends, seconds)
         finally:
             end()
 
@@ -139,12 +118,12 @@ def wait_for_tasks(seconds: float) -> None:
     wait([*_running], timeout=seconds)
 
 
-async def run_tasks(exchange: Answered, ends: Ends, seconds: float, flows: TaskFlows) -> None:
+async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
     """Run the functions within ``seconds`` in all, then release what the request holds. Raises a cancellation only."""
     try:
         with anyio.move_on_after(seconds, shield=True):
             while ends.tasks:
-                await _run(exchange, ends, ends.tasks[0], flows)
+                await _run(exchange, ends, ends.tasks[0])
                 ends.end_task()
         while ends.tasks:
             end = "was given up" if ends.has_task_begun else "did not begin"
@@ -154,50 +133,28 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float, flows: TaskF
         exchange.release()
 
 
-async def _run(exchange: Answered, ends: Ends, task: Task, flows: TaskFlows) -> None:
-    failure: BaseException | None = None
+async def _run(exchange: Answered, ends: Ends, task: Task) -> None:
+    kind = kind_of(task.function)
     try:
-        function = task.function
-        if task.asking is not None:
-            function = partial(function, **await exchange.perform_async(flows.open(current.get(), task.asking)))
-        await _call(exchange, ends, kind_of(task.function), function)
+        if kind is AWAIT or kind is INLINE:
+            result = _begin(ends)
+        elif usage_of(_THREADS)[1] < _THREADS.queue:
+            result = await in_thread(_THREADS, _begin, ends, abandon_after=0.0)
+        else:
+            logger.error("%s did not begin: already %d wait for a thread", _label(exchange, task), _THREADS.queue)
+            return
+        if isawaitable(result):
+            await result
     except anyio.get_cancelled_exc_class():
-        await _abandon(exchange)
         raise
     except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
         exchange.log_failure(f"{_label(exchange, task)} failed", error)
-        failure = error
-    try:
-        if exchange.resources and (failure is None or isinstance(failure, Exception)):
-            await exchange.perform_async(flows.close(exchange, failure))
-    finally:
-        failure = None
-        await _abandon(exchange)
 
 
-async def _abandon(exchange: Answered) -> None:
-    """Close what a function has left open that was cancelled, or that wanted to end the process."""
-    if exchange.resources:
-        await exchange.abandon()
-        exchange.resources, exchange.provided = (), {}
-
-
-async def _call(exchange: Answered, ends: Ends, kind: Kind, function: Callable[..., Any]) -> None:
-    """Call the function of the first task, with its resources."""
-    if kind is AWAIT or kind is INLINE:
-        result = _begin(ends, function)
-    elif usage_of(_THREADS)[1] < _THREADS.queue:
-        result = await in_thread(_THREADS, _begin, ends, function, abandon_after=0.0)
-    else:
-        logger.error("%s did not begin: already %d wait for a thread", _label(exchange, ends.tasks[0]), _THREADS.queue)
-        return
-    if isawaitable(result):
-        await result
-
-
-def _begin(ends: Ends, function: Callable[..., Any]) -> Any:
+def _begin(ends: Ends) -> Any:
     ends.has_task_begun = True
-    return function(*ends.tasks[0].arguments)
+    function, arguments = ends.tasks[0]
+    return function(*arguments)
 
 
 def _label(exchange: Answered, task: Task) -> str:

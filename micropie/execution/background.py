@@ -228,6 +228,14 @@ def run_async(function: Callable[[*Arguments], Awaitable[Result]], *arguments: *
     """
     if is_on_loop():
         raise RuntimeError(f"this code runs on the event loop: write await instead of run_async for {function!r}")
+    request = current.get(None)
+    backend = None if request is None else request._exchange.config.settings.portal_backend
+    result: Result = await_in_def(backend, function, arguments)
+    return result
+
+
+def await_in_def(backend: str | None, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Any:
+    """Return ``await function(*arguments)`` for a thread: on the server's loop, or on the background loop."""
     from anyio import from_thread
 
     try:
@@ -235,10 +243,8 @@ def run_async(function: Callable[[*Arguments], Awaitable[Result]], *arguments: *
     except RuntimeError as error:  # anyio's NoEventLoopError, which has this name from 4.12 on only
         if "worker thread" not in str(error):
             raise
-        request = current.get(None)
-        if request is None:
-            raise LookupError("there is no current request: run_async can't tell its event loop") from None
-        result: Result = await_in_background(request._exchange.config.settings.portal_backend, function, arguments)
     else:
-        result = released(outcome)
-    return result
+        return released(outcome)
+    if backend is None:
+        raise LookupError("there is no current request: run_async can't tell its event loop")
+    return await_in_background(backend, function, arguments)

@@ -24,7 +24,7 @@ from micropie.flow.lifecycle import (
     lifespan_opener,
     log_failure,
 )
-from micropie.flow.resources import TASK_FLOWS, clean_up, close_resources, end_resources, open_resources
+from micropie.flow.resources import close_resources, end_resources, with_resources
 from micropie.lazily import lazily
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "TASK_FLOWS", "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "Lifecycle", "Lifespan",
-    "LifespanContext", "ask_guards", "call_handler", "clean_up", "cleanup", "close_resources", "converse",
-    "end_resources", "found_socket", "lifespan_opener", "log_failure", "open_resources", "respond",
+    "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "Lifecycle", "Lifespan", "LifespanContext",
+    "ask_guards", "call_handler", "cleanup", "close_resources", "converse", "end_resources", "found_socket",
+    "lifespan_opener", "log_failure", "respond", "with_resources",
 ]
 # fmt: on
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from micropie import debug, files
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect, logger
-from micropie.execution import Flow
-from micropie.flow.resources import call_asking, close_resources, open_asked
+from micropie.execution import Flow, call
 from micropie.http import (
     ERRORS,
     BindingError,
@@ -26,7 +24,7 @@ from micropie.http import (
     error_response,
     redirect_response,
 )
-from micropie.routing import Asking, ErrorHandler, config_of, handlers_route
+from micropie.routing import ErrorHandler, config_of, handlers_route
 from micropie.streams import is_stream, stream_of
 
 
@@ -104,15 +102,13 @@ def _author_response(
     """Return the response of the author's error handler; the plain one if it must not see this, or raises an error."""
     exchange = request._exchange
     try:
-        if handler.asking is not None and (yield from _is_refused(request, handler.asking, failure)):
-            return _default_response(request, failure)
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
         # Allow, WWW-Authenticate, Retry-After: part of what the status means.
         status, headers = (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
         exchange.answer.pour(Response(None, status, headers))
-        function = partial(_call_once, handler.function, [*handler.arguments(request, failure)])
-        result = yield from call_asking(request, handler.asking, handler.kind, function)
+        given: list[object] = [request, failure][handler.given]
+        result = yield from call(handler.kind, _call_once, handler.function, given)
         response = exchange.answer.pour(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
         del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle
@@ -127,35 +123,13 @@ def _author_response(
     return response
 
 
-def _call_once(function: Callable[..., object], arguments: list[object], **resources: object) -> Any:
+def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
     """Call an error handler. A driver's frame keeps its last step, and the error's traceback refers to that frame: the
     step must not keep the error.
     """
     given = [*arguments]
     arguments.clear()
-    return function(*given, **resources)
-
-
-def _is_refused(request: Request, asking: Asking, failure: Exception) -> Flow[bool]:
-    """Open the resources of the error handler for ``failure``. Return whether a provider refuses that by an answer.
-
-    Logs ``failure`` and raises the exception of a provider that fails.
-    """
-    try:
-        yield from open_asked(request, asking)
-    except Exception as error:
-        refusal = error
-    else:
-        return False
-    try:
-        yield from close_resources(request._exchange, refusal)
-        if isinstance(refusal, HTTPError | Redirect):
-            return True
-        if not isinstance(failure, HTTPError):
-            log_failure(request, failure)
-        raise refusal
-    finally:
-        del refusal, failure
+    return function(*given)
 
 
 def _default_response(request: Request, failure: Exception) -> Response:

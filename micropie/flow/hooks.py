@@ -21,21 +21,19 @@ functions are called, is found out once, when it first runs (``HookPlan``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
-from micropie.errors import Redirect, ResponseError, logger, raise_any
-from micropie.execution import Flow, Kind, RunningGenerator, awaited, call, kind_of
+from micropie.errors import HTTPError, Redirect, ResponseError, logger
+from micropie.execution import AWAIT, INLINE, Flow, Kind, RunningGenerator, awaited, call, kind_of
 from micropie.flow.errors import respond_to
-from micropie.flow.resources import call_asking, close_resources, open_asked
 from micropie.habits import status_of
 from micropie.http import Response, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.routing import ASKS_NOTHING, Asking, asked_by_parts, check_middlewares, placed
-from micropie.streams import is_stream
+from micropie.routing import Checking, check_middlewares, open_resources, placed
 
 if TYPE_CHECKING:
     from micropie.http import Request
@@ -53,54 +51,77 @@ _UNUSED = (
 _Outcome: TypeAlias = tuple[Response | None, Exception | None]
 
 
+# What a dict of a hook may have.
+_CHANGES = frozenset({"status", "status_code", "body", "headers"})
+
+
 class _Hook:
     """A middleware, as it was planned: each kind has a class. ``has_before``, ``has_after``: whether the part exists.
 
-    ``before`` returns an answer, or None to continue, or a flow of these; ``after`` a flow of the outcome for the next
-    hook. ``sees_failures``: ``after`` takes an exception. Other hooks take the response to it.
+    ``before`` is called as ``kind`` says. Its result is an answer, or None to continue, or a flow of these. ``after``
+    returns a flow of the outcome for the next hook. ``sees_failures``: it takes an exception. Other hooks take the
+    response to it.
     """
 
     needs_session = True
     has_before = has_after = True
     sees_failures = False
-    before: Callable[..., object]  # of the request, and of resources by name
-    after: Callable[..., Flow[_Outcome]]  # of the request, the response, the failure, and resources
+    kind: Kind = INLINE
+    before: Callable[[Request], Any]
+    after: Callable[[Request, Response | None, Exception | None], Flow[_Outcome]]
 
 
 class _ClassHook(_Hook):
-    """Middleware with ``before_request`` and ``after_request``."""
+    """Middleware with ``before_request``, whose result are changes of an empty response, and ``after_request``."""
 
-    def __init__(self, middleware: Any) -> None:
+    def __init__(self, middleware: object) -> None:
         self._name = type(middleware).__name__
-        self._before, self._before_kind, self.has_before = _part(middleware, "before_request")
+        self.before, self.kind, self.has_before = _part(middleware, "before_request")
         self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
 
-    def before(self, request: Request, **given: object) -> Flow[object]:
-        before = partial(self._before, **given) if given else self._before
-        changes = yield from call(self._before_kind, before, request)
-        return None if changes is None else _changed(Response(""), changes, self._name)
-
-    def after(
-        self, request: Request, response: Response | None, failure: Exception | None, **given: object
-    ) -> Flow[_Outcome]:
+    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
         assert response is not None  # noqa: S101
         arguments = request, response.status, response.body, response.pairs
-        after = partial(self._after, **given) if given else self._after
-        changes = yield from call(self._after_kind, after, *arguments)
-        return response if changes is None else _changed(response, changes, self._name), failure
+        if self._after_kind == INLINE:
+            changes = self._after(*arguments)
+        elif self._after_kind == AWAIT:
+            changes = yield AWAIT, self._after, arguments
+        else:
+            changes = yield self._after_kind, self._after, arguments
+        if changes is not None:
+            yield from self.changed(response, changes)
+        return response, failure
+
+    def changed(self, response: Response, changes: object) -> Flow[Response | None]:
+        """Apply the dict that a method returned, and return the response; None if there is no dict.
+
+        Raises ``ResponseError`` for anything else than such a dict.
+        """
+        changes = yield from awaited(changes)
+        if changes is None:
+            return None
+        if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
+            raise ResponseError(
+                f"{self._name} returned {changes!r}: a hook returns None or a dict with status, body, headers"
+            )
+        status = status_of(changes, response.status, self._name)
+        if "body" in changes:
+            response.body = changes["body"]
+        response.status = status
+        if "headers" in changes:
+            response.headers = changes["headers"]
+        return response
 
 
 class _FlowHook(_Hook):
     """Middleware with ``before`` and ``after``, as a ``FlowMiddleware`` has."""
 
-    def __init__(self, middleware: Any) -> None:
+    def __init__(self, middleware: object) -> None:
         self.before, _, self.has_before = _part(middleware, "before")
         self._after, _, self.has_after = _part(middleware, "after")
 
-    def after(
-        self, request: Request, response: Response | None, failure: Exception | None, **given: object
-    ) -> Flow[_Outcome]:
-        changed: Any = self._after(request, response, **given)
+    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+        changed = self._after(request, response)
         if type(changed) is GeneratorType:
             changed = yield from changed
         return response if changed is None else changed, failure
@@ -116,9 +137,9 @@ class _GeneratorHook(_Hook):
         self._name = getattr(function, "__name__", repr(function))
         self._kind = kind_of(function)
 
-    def before(self, request: Request, **given: object) -> Flow[object]:
+    def before(self, request: Request) -> Flow[object]:
         exchange = request._exchange
-        running = RunningGenerator(self._function(request, **given), self._kind, self)
+        running = RunningGenerator(self._function(request), self._kind, self)
         exchange.generators = [*exchange.generators, running]
         answer = yield from running.go_on(None)
         if answer is None and running.has_ended:  # its author may have meant to refuse the request
@@ -147,95 +168,49 @@ class _GeneratorHook(_Hook):
         return response, None
 
 
-class _AskingHook(_Hook):
-    """A hook whose functions ask for resources: they are open from its beginning to its end.
+class _CheckHook(_Hook):
+    """A check of ``@requires``."""
 
-    A hook that an earlier answer has left out gets them when its part after the handler runs. One whose resources could
-    not be opened does not run.
-    """
+    has_after = False
 
-    def __init__(self, hook: _Hook, asking: Mapping[str, Asking]) -> None:
-        self._hook = hook
-        self._before, self._after = asking.get("before", ASKS_NOTHING), asking.get("after", ASKS_NOTHING)
-        self._all = ASKS_NOTHING._replace(providers=[*dict.fromkeys((*self._before.providers, *self._after.providers))])
-        self.sees_failures = hook.sees_failures or not hook.has_after
+    def __init__(self, mark: Checking, providers: Providers) -> None:
+        self._name, self._check, self._kind = mark.name, mark.check, kind_of(mark.check)
+        self._asked = providers.asked_by_check(mark.check)
+        self._needed = providers.needed_for(one.key for one in self._asked.values())
 
-    def before(self, request: Request, **_: object) -> Flow[object]:
-        yield from self._open(request, self._all)
-        if not self._hook.has_before:
-            return None
-        answer = self._hook.before(request, **(yield from open_asked(request, self._before)))
-        return (yield from answer) if type(answer) is GeneratorType else answer
+    def before(self, request: Request) -> Flow[object]:
+        """Return the answer of the check, or None if it is True.
 
-    def _open(self, request: Request, asking: Asking) -> Flow[None]:
-        exchange = request._exchange
-        exchange.needed = [*exchange.needed, (self, asking.providers)]
-        yield from open_asked(request, asking)
-
-    def after(
-        self, request: Request, response: Response | None, failure: Exception | None, **_: object
-    ) -> Flow[_Outcome]:
-        exchange = request._exchange
-        body = None if response is None else response.body
-        to_throw, outcome, raised = failure, (response, failure), None
-        try:
-            if self._hook.has_after and (yield from self._is_open(request)):
-                given = yield from open_asked(request, self._after)
-                outcome = yield from self._hook.after(request, response, failure, **given)
-            response, to_throw = outcome
-        except Exception as error:
-            raised = to_throw = error
-        try:
-            exchange.needed = [one for one in exchange.needed if one[0] is not self]
-            if response is not None and response.body is not body and is_stream(response.body):
-                exchange.needed = [*exchange.needed, (None, self._all.providers)]
-            ended = yield from close_resources(exchange, to_throw)
-            raise_any(ended if ended is not to_throw else raised)
-            return outcome
-        finally:
-            del failure, to_throw, outcome, raised  # a traceback refers to this frame: without this it would be a cycle
-            ended = None
-
-    def _is_open(self, request: Request) -> Flow[bool]:
-        """Return whether the resources are open. Open those of the part after the handler if the hook has not begun."""
-        exchange = request._exchange
-        if any(hook is self for hook, _ in exchange.needed):
-            return all(one in exchange.provided for one in self._all.providers)
-        yield from self._open(request, self._after)
-        return True
-
-
-_CHANGES = frozenset({"status", "status_code", "body", "headers"})
-
-
-def _changed(response: Response, changes: object, hook: str) -> Response:
-    """Apply the dict that a hook of this name returned, and return ``response``.
-
-    Raises ``ResponseError`` for anything else than such a dict.
-    """
-    if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
-        raise ResponseError(f"{hook} returned {changes!r}: a hook returns None or a dict with status, body, headers")
-    status = status_of(changes, response.status, hook)
-    if "body" in changes:
-        response.body = changes["body"]
-    response.status = status
-    if "headers" in changes:
-        response.headers = changes["headers"]
-    return response
+        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing: its author may have
+        forgotten to return what it found.
+        """
+        check = self._check
+        if self._asked:
+            resources = request._exchange.own_resources()
+            yield from open_resources(request, resources, self._needed)
+            check = partial(check, **{name: resources.values[one] for name, one in self._asked.items()})
+        answer = yield from call(self._kind, check, request)
+        if answer is None:
+            raise ResponseError(
+                f"the check {self._name} returned None, which lets nobody in: at its end, write "
+                "return True to let the request in, and return False to refuse it"
+            )
+        if answer is False:
+            raise HTTPError(403)
+        return None if answer is True else answer
 
 
 def _planned(middleware: Any, providers: Providers) -> _Hook:
     """Return how a middleware runs. Raises ``SetupError`` for what is none: it may have been appended late."""
     check_middlewares(providers, [middleware])
     hook: _Hook
-    if hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
+    if isinstance(middleware, Checking):
+        hook = _CheckHook(middleware, providers)
+    elif hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
         hook = _ClassHook(middleware)
     else:
         has_parts = hasattr(middleware, "before") or hasattr(middleware, "after")
         hook = _FlowHook(middleware) if has_parts else _GeneratorHook(middleware)
-    asking = asked_by_parts(middleware, providers)
-    parts = {name.removesuffix("_request"): one for name, one in asking.items()}
-    hook = _AskingHook(hook, parts) if parts.keys() & {"before", "after"} else hook
     hook.needs_session = getattr(middleware, "needs_session", True)
     return hook
 
@@ -244,9 +219,9 @@ def _nothing(*arguments: object) -> None:
     """The part of a hook that its author left out."""
 
 
-def _part(middleware: object, name: str) -> tuple[Callable[..., object], Kind, bool]:
+def _part(middleware: object, name: str) -> tuple[Callable[..., Any], Kind, bool]:
     """Return a method of a middleware, how it is called, and whether it is the author's own and does something."""
-    method: Callable[..., object] = getattr(middleware, name, None) or _nothing
+    method: Callable[..., Any] = getattr(middleware, name, None) or _nothing
     is_used = method is not _nothing and getattr(method, "__func__", method) not in _UNUSED
     return method, kind_of(method), is_used
 
@@ -264,7 +239,7 @@ class HookPlan:
     ) -> None:
         self.middlewares = middlewares, ws_middlewares
         self.ids = [[id(one) for one, _ in several] for several in self.middlewares]
-        self.of_sockets = [SocketHook(*one) for one in ws_middlewares]
+        self.of_sockets = [SocketHook(middleware) for middleware, _ in ws_middlewares]
         hooks = [_planned(*one) for one in middlewares]
         self.before = [hook for hook in hooks if hook.has_before]
         self.after = [hook for hook in reversed(hooks) if hook.has_after]
@@ -299,8 +274,16 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
     for hook in hooks:
         if hook.needs_session and exchange.answer.session is not None:
             yield from exchange.open_session()
-        answer = hook.before(request)
-        if type(answer) is GeneratorType:
+        kind, before = hook.kind, hook.before
+        if kind == INLINE:
+            answer = before(request)
+        elif kind == AWAIT:
+            answer = yield AWAIT, before, (request,)
+        else:
+            answer = yield kind, before, (request,)
+        if isinstance(hook, _ClassHook) and answer is not None:
+            answer = yield from hook.changed(Response(""), answer)
+        elif type(answer) is GeneratorType:
             answer = yield from answer
         if answer is not None:
             return answer
@@ -325,15 +308,15 @@ def run_after(
         for hook in hooks:
             if failure is not None:
                 traceback = failure.__traceback__
-                if isinstance(failure, Redirect):
-                    response, failure = (yield from respond_to(request, failure)), None
-                    answer.replace(response)
-            try:
-                if response is None and failure is not None and not hook.sees_failures:
+                is_answer = isinstance(failure, Redirect)
+                if response is None and (is_answer or not hook.sees_failures):
                     response = yield from respond_to(request, failure)
                     answer.replace(response)
+                failure = None if is_answer else failure
+            try:
                 response, failure = yield from hook.after(request, response, failure)
-                answer.replace(response)
+                if response is not answer.response:
+                    answer.replace(response)
                 continue
             except Exception as error:
                 raised = error
@@ -356,17 +339,14 @@ def run_after(
 class SocketHook:
     """Middleware with ``before_websocket`` and ``after_websocket``."""
 
-    def __init__(self, middleware: object, providers: Providers) -> None:
+    def __init__(self, middleware: object) -> None:
         self._name = type(middleware).__name__
         self._before, self._before_kind, self._has_before = _part(middleware, "before_websocket")
         self._after, self._after_kind, self._has_after = _part(middleware, "after_websocket")
-        self._asking = asked_by_parts(middleware, providers)
 
     def before(self, request: Request) -> Flow[tuple[int, str] | None]:
         """Return the code and the reason by which the hook refuses a handshake, or None."""
-        asking = self._asking.get("before_websocket", ASKS_NOTHING)
-        before = partial(self._before, **(yield from open_asked(request, asking)))
-        refusal: object = (yield from call(self._before_kind, before, request)) if self._has_before else None
+        refusal: object = (yield from call(self._before_kind, self._before, request)) if self._has_before else None
         if refusal is None:
             return None
         if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
@@ -381,8 +361,7 @@ class SocketHook:
         """Run the part after the handler. Log an exception, so that the other hooks still run."""
         try:
             if self._has_after:
-                asking = self._asking.get("after_websocket")
-                yield from call_asking(request, asking, self._after_kind, self._after, request)
+                yield from call(self._after_kind, self._after, request)
         except Exception:
             logger.exception("after_websocket of %s failed", self._name)
 

@@ -31,11 +31,11 @@ from typing import Any, cast
 
 from micropie import files, pool, streams
 from micropie.csrf import deleting_cookie
-from micropie.errors import ClientDisconnect, HTTPError, logger, raise_any
+from micropie.errors import ClientDisconnect, HTTPError, logger
 from micropie.execution import ANSWER, AWAIT, INLINE, IO, Call, Flow, TookTooLong, call_within, itself, no_function
 from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
-from micropie.flow.resources import close_resources, close_unless_streamed, filtered, open_resources
+from micropie.flow.resources import close_resources, close_unless_streamed, filtered, with_resources
 from micropie.http import (
     BODIES,
     CSRF_FIELD,
@@ -188,12 +188,11 @@ def _before_handler(request: Request, config: Config, other: Handover | Exceptio
         exchange.hooks = hooks
     result = yield from run_before(hooks.before, request)
     if result is not None and exchange.resources:
-        result = yield from close_unless_streamed(exchange, result, [*exchange.provided])
+        result = yield from close_unless_streamed(exchange, result, exchange.resources.values)
     if result is not None:
         return result
     if isinstance(other, Handover):
-        exchange.needed = ()  # no hook runs after it
-        raise_any((yield from close_resources(exchange, None)))
+        yield from close_resources(exchange, None)
         return other
     if config.sessions.opens_ahead:
         needed_by_route = getattr(exchange.route, "needs_session", other is None)
@@ -219,7 +218,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Fl
     """Run the handler with its providers' resources, a time limit or both. Return its result, filtered."""
     exchange = request._exchange
     if route.providers:
-        arguments = yield from open_resources(request, route, arguments)
+        arguments = yield from with_resources(request, route, arguments)
     if route.is_pooled:
         result = yield from _call_in_pool(exchange, route, arguments)
     elif exchange.time_limit is not None:
@@ -420,10 +419,7 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
     is_server_s = exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
     try:
         if exchange.resources:
-            # Hooks run after this, unless the client has left. A stream has ended.
-            hooks_needs = [one for one in exchange.needed if one[0] is not None]
-            exchange.needed = () if isinstance(failure, ClientDisconnect) else hooks_needs
-            failure = (yield from close_resources(exchange, failure)) or failure
+            failure = (yield from exchange.resources.close(failure)) or failure
         if isinstance(failure, ClientDisconnect):
             exchange.hooks = None
             exchange.answer.break_off()

@@ -19,11 +19,11 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 
 from micropie import websockets
-from micropie.errors import ConnectionClosed, HTTPError, Redirect, logger, raise_any
+from micropie.errors import HTTPError, Redirect, failure_in, logger
 from micropie.execution import AWAIT, Flow
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
-from micropie.flow.resources import close_resources, end_resources, open_resources
+from micropie.flow.resources import close_resources, end_resources, with_resources
 from micropie.http import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
 from micropie.routing import Config, Handover, Refusal, RouteMatch, Site, config_of
@@ -66,14 +66,13 @@ def converse(found: RouteMatch | HTTPError, request: WebSocketRequest, run_handl
         if refusal is not None:
             close_info = refusal
         else:
-            # 4. Bind and run, perhaps for hours: what checks and hooks alone have asked for is closed before.
+            # 4. Bind and run, perhaps for hours: what checks alone have asked for is closed before.
             if exchange.resources:
-                exchange.needed = ((None, route.providers),)
-                raise_any((yield from close_resources(exchange, None)))
+                yield from close_resources(exchange, None, route.providers)
             if len(arguments) != route.plain_args:
                 arguments = route.bind(request, arguments, values)
             if route.providers:
-                arguments = yield from open_resources(request, route, arguments)
+                arguments = yield from with_resources(request, route, arguments)
             yield AWAIT, run_handler, (route.call, *arguments)
             close_info = _close_info_after_return(request)
     except Exception as error:
@@ -81,8 +80,7 @@ def converse(found: RouteMatch | HTTPError, request: WebSocketRequest, run_handl
     # 5. Clean up. Outside of ``except``, so that later errors get no false ``__context__``.
     try:
         if exchange.resources:
-            exchange.needed = ()
-            failure = yield from close_resources(exchange, failure)
+            failure = yield from exchange.resources.close(failure)
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
     finally:
@@ -168,9 +166,7 @@ def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
 
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
-    # Whether all that failed is that the WebSocket is closed, be it in a task group.
-    other = failure.split(ConnectionClosed)[1] if isinstance(failure, ExceptionGroup) else failure
-    if other is None or isinstance(other, ConnectionClosed):
+    if not isinstance(failure, Redirect) and failure_in(failure) is None:  # all is that the WebSocket is closed
         logger.debug("%s: %s", request._exchange.label, failure)
         return _close_info_after_return(request)
     try:

@@ -11,13 +11,24 @@ once, so that every value is the same under both protocols.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
-from micropie.execution import Ends, Flow, Kind, RunningGenerator, Slots, Step, Threads, result_of
+from micropie.execution import (
+    Ends,
+    Flow,
+    Kind,
+    ResourceContext,
+    Resources,
+    RunningGenerator,
+    Slots,
+    Step,
+    Threads,
+    result_of,
+)
 from micropie.http.answer import AnswerState
 from micropie.http.body import UNREAD, Body
 from micropie.http.cookies import parse_cookies
@@ -38,7 +49,6 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
-_NONE_PROVIDED: dict[Any, object] = {}
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
 
@@ -86,6 +96,8 @@ class RouteInfo:
     name: str
     pattern: str
     reads_body: object
+    path_names: Sequence[str] = ()
+    """The names of the values in a request's ``path_params``."""
 
 
 class MessageSettings:
@@ -135,7 +147,7 @@ class MessageConfig:
     text_type: str
     url_for: Callable[..., str]
     static_url: Callable[..., str]
-    asked_by: Callable[[Any, int], object]
+    resource: Callable[[Any, Any], ResourceContext[Any]]
 
 
 # -- the exchange ------------------------------------------------------------------------------------------------------
@@ -164,9 +176,7 @@ class Exchange:
     answer: AnswerState
     ends: Ends | None = None  # what is called when the request is over
     generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
-    resources: Sequence[RunningGenerator] = ()  # opened by providers
-    provided: dict[Any, object] = _NONE_PROVIDED  # what providers have given, by provider
-    needed: Sequence[tuple[object, Sequence[object]]] = ()  # by whom which providers' resources are needed later
+    resources: Resources | None = None  # opened for checks and for the handler
     user_checked_by: object = None  # the function that has made ``request.state.user`` of a token
 
     hooks: Any = None  # the plan of the hooks around the handler, which is the flow's alone
@@ -419,6 +429,13 @@ class Exchange:
         """Call ``report`` as ``on_error`` is called."""
         self.at_end().failure_reports.append(report)
 
+    def own_resources(self) -> Resources:
+        """Return the stack for what checks and the handler ask for."""
+        if self.resources is None:
+            self.resources = Resources(self.shielded)
+            self.at_end()
+        return self.resources
+
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
         """Return a provider's generator, whose clean-up is not cancelled from outside where requests can be."""
         return generator
@@ -426,15 +443,22 @@ class Exchange:
     def cleanup_steps(self) -> Iterator[Step]:
         """Yield the steps that clean up after a request that broke off: they close its stream and its generators."""
         # The last one that was opened is closed first, as those inside it may have scopes open.
-        inner_first = sorted([*self.resources, *self.generators], key=attrgetter("number"), reverse=True)
+        inner_first = sorted([*(self.resources or ()), *self.generators], key=attrgetter("number"), reverse=True)
         for part in (self.answer.stream, *inner_first):
             step = part.close_step() if part is not None else None
             if step is not None:
                 yield step
 
+    def clean_up(self, steps: Iterable[Step]) -> Flow[None]:
+        """Perform steps after something broke off, such as ``cleanup_steps``. Failures are logged."""
+        for step in steps:
+            try:
+                yield step
+            except Exception as error:
+                self.log_cleanup_failure(error)
+
     def close(self) -> None:
         """End the request: call the functions of ``on_close``; release uploads, if no ``after_response`` needs them."""
-        self.needed = ()
         if self.ends is None or self.answer.is_over:
             return
         self.ends.close()
@@ -445,7 +469,7 @@ class Exchange:
 
     def release(self) -> None:
         """Let go of all that the request keeps."""
-        self.provided = _NONE_PROVIDED  # it may refer to the request, which would be a cycle
+        self.resources = None  # it may refer to the request, which would be a cycle
         ends, self.ends = self.ends, None  # its context refers to the request
         if ends is not None:
             ends.release()
@@ -545,8 +569,8 @@ class Exchange:
         """Perform a flow for an ``async def`` handler, which awaits its result."""
         raise NotImplementedError
 
-    def abandon(self) -> Awaitable[None]:
-        """Close what a function after the response has open, if it was cancelled."""
+    def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
+        """Perform steps after a cancellation, in spite of it. Failures are logged."""
         raise NotImplementedError
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
 
-from micropie.errors import BadRequest, HTTPError
-from micropie.execution import Task, current
+from micropie.errors import BadRequest, HTTPError, SetupError, takes
+from micropie.execution import ResourceContext, Task, current
 from micropie.habits import RequestHabits, attribute_of
 from micropie.http.cookies import CookieAttributes
 from micropie.http.exchange import EMPTY_JSON, NULL, Address, Exchange, FlowIterator, RouteInfo
@@ -28,6 +28,8 @@ from micropie.http.urls import is_host
 
 if TYPE_CHECKING:
     from micropie.http.forms.parts import Parts
+
+Value = TypeVar("Value")
 
 
 class Request(RequestHabits):
@@ -356,17 +358,36 @@ class Request(RequestHabits):
     def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
         """Call ``function(*arguments)`` when the answer has been sent, or when the client has left before that.
 
-        Parameters behind the arguments may be resources, which are open for this function alone. An ``async def`` runs
-        on the event loop, a ``def`` in a thread; several run in order, whatever the answer is.
+        An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order, whatever the answer is.
         They can read the request, its session and its uploads, but not change them. A failure is logged, and a
         function still running ``background_timeout`` seconds after the answer is cancelled. Raises ``TypeError`` for
-        what is no function, and ``SetupError`` for a parameter that nothing fills.
+        what is no function, and ``SetupError`` for one that takes other arguments.
         """
         if not callable(function):
             raise TypeError(f"after_response takes a function and its arguments, not {function!r}")
+        if not takes(function, len(arguments)):
+            name = getattr(function, "__qualname__", repr(function))
+            raise SetupError(
+                f"after_response({name}, ...) gives {len(arguments)} arguments to a function that takes others; open "
+                "a resource inside of it: with request.resource(Database) as database"
+            )
         exchange = self._exchange
-        asking = exchange.config.asked_by(function, len(arguments))
-        exchange.at_end().add_task(Task(function, arguments, asking))
+        exchange.at_end().add_task(Task(function, arguments))
+
+    @overload
+    def resource(self, key: type[Value], /) -> ResourceContext[Value]: ...
+
+    @overload
+    def resource(self, key: Callable[..., Any], /) -> ResourceContext[Any]: ...
+
+    def resource(self, key: Any, /) -> ResourceContext[Any]:
+        """Return a context manager that opens a resource, with all that it needs, and closes it at the end.
+
+        ``key``: a type of ``app.provides``, or a function that provides. Write ``with`` in a ``def``, ``async with`` in
+        an ``async def``. The resource belongs to this block alone. The providers are those of the application whose
+        handler answers. Raises ``LookupError`` if nothing provides it, and ``SetupError`` if that takes a body.
+        """
+        return self._exchange.config.resource(self, key)
 
     # -- for middleware -----------------------------------------------------------------------------------------------
 

@@ -12,16 +12,15 @@ import secrets
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from functools import partial
 from types import MappingProxyType
-from typing import Concatenate, NoReturn
+from typing import NoReturn
 
-from micropie.errors import HTTPError, ResponseError, SetupError
+from micropie.errors import HTTPError, ResponseError, SetupError, takes
 from micropie.errors import check as check_argument
 from micropie.execution import Flow, call, kind_of
 from micropie.http import Request
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing import run_in, takes_first
+from micropie.routing import run_in
 
 # Base64 with its padding and no other characters. ``b64decode`` accepts more.
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
@@ -50,18 +49,16 @@ class _AuthMiddleware(FlowMiddleware):
     def __init__(self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str) -> None:
         owner = type(self).__name__
         is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters  # without brackets
-        fine = takes_first(check, count) and not is_method
-        check_argument(f"{owner}(check)", fine, check, f"{expected}, and no method")
+        if is_method or not takes(check, count):
+            raise SetupError(
+                f"{owner}(check) takes {expected}, and no method, not {check!r}; to use a resource inside of it, write "
+                "with request.resource(Database) as database"
+            )
         fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
         check_argument(f"{owner}(realm=...)", fine, realm, 'ASCII text without " and \\')
         self._check = check
         self._kind = kind_of(check)
-        self.calls_with_resources = check, count
         self._challenge = challenge
-
-    def _checked(self, resources: Mapping[str, object], *arguments: object) -> Flow[object]:
-        check = partial(self._check, **resources) if resources else self._check
-        return (yield from call(self._kind, check, *arguments))
 
     def _refuse(self, message: str, status: int = 401, error: str = "") -> NoReturn:
         parameters = {"scope": " ".join(self.scopes), "error": error}
@@ -73,17 +70,16 @@ class _AuthMiddleware(FlowMiddleware):
 class BasicAuth(_AuthMiddleware):
     """Admit users that ``check(user, password)`` accepts, or that a dict of names and passwords holds; else 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or ``async def``. Resources
-    may follow: ``check(user, password, db: Database)``. Its result becomes ``request.state.user``; True stands for the
-    user's name, None and False refuse the user. Browsers show ``realm``. Use it with https only: each request carries
-    the readable password.
+    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or ``async def``. Its
+    result becomes ``request.state.user``; True stands for the user's name, None and False refuse the user. Browsers
+    show ``realm``. Use it with https only: each request carries the readable password.
     """
 
     security_scheme = MappingProxyType({"type": "http", "scheme": "basic"})
 
     def __init__(
         self,
-        check: Callable[[str, str], object] | Callable[Concatenate[str, str, ...], object] | Mapping[str, str],
+        check: Callable[[str, str], object] | Mapping[str, str],
         *,
         realm: str = "Please log in",
     ) -> None:
@@ -91,7 +87,7 @@ class BasicAuth(_AuthMiddleware):
         challenge = f'Basic realm="{realm}", charset="UTF-8"'
         super().__init__(function, 2, "a function check(user, password), or a dict", realm, challenge)
 
-    def before(self, request: Request, **resources: object) -> Flow[None]:
+    def before(self, request: Request) -> Flow[None]:
         """Authenticate the user. Raises 401."""
         scheme, encoded = _parts(request)
         if scheme != "basic":
@@ -103,7 +99,7 @@ class BasicAuth(_AuthMiddleware):
         user, colon, password = text.partition(":")
         if not colon or _CONTROLS.search(text):
             self._refuse("The Authorization header is malformed.")
-        result = yield from self._checked(resources, user, password)
+        result = yield from call(self._kind, self._check, user, password)
         if not result:
             self._refuse("The user name or the password is wrong.")
         request.state.user = user if result is True else result
@@ -133,10 +129,10 @@ def _digest(password: str) -> bytes:
 class BearerAuth(_AuthMiddleware):
     """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``); others get 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or ``async def``. Resources
-    may follow: ``check(token, db: Database)``. Its result becomes ``request.state.user``; None and False refuse the
-    request. A malformed header gets 400 (RFC 6750, section 3.1). Tokens in the query or in a form are ignored, because
-    they end up in logs. Compare known tokens with ``secrets.compare_digest``. ``realm``: as in ``BasicAuth``.
+    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or ``async def``. Its
+    result becomes ``request.state.user``; None and False refuse the request. A malformed header gets 400 (RFC 6750,
+    section 3.1). Tokens in the query or in a form are ignored, because they end up in logs. Compare known tokens with
+    ``secrets.compare_digest``. ``realm``: as in ``BasicAuth``.
 
     ``token_url``: where clients get a token for a name and a password. The OpenAPI document then describes OAuth2's
     password flow (RFC 6749, section 4.3), and Swagger UI asks for both. A URL without a scheme is relative to that of
@@ -147,7 +143,7 @@ class BearerAuth(_AuthMiddleware):
 
     def __init__(
         self,
-        check: Callable[[str], object] | Callable[Concatenate[str, ...], object],
+        check: Callable[[str], object],
         *,
         realm: str = "Please log in",
         token_url: str | None = None,
@@ -182,7 +178,7 @@ class BearerAuth(_AuthMiddleware):
         guard.scopes = [*self.scopes, *names]
         return guard
 
-    def before(self, request: Request, **resources: object) -> Flow[None]:
+    def before(self, request: Request) -> Flow[None]:
         """Authenticate the request. Raises 401, 403 for a token without the scopes, and 400 for a malformed header."""
         if request._exchange.user_checked_by is not self._check:
             scheme, token = _parts(request)
@@ -190,7 +186,7 @@ class BearerAuth(_AuthMiddleware):
                 self._refuse("A bearer token is required.")
             if not _TOKEN.fullmatch(token):
                 self._refuse("The Authorization header is malformed.", 400, "invalid_request")
-            user = yield from self._checked(resources, token)
+            user = yield from call(self._kind, self._check, token)
             if not user:
                 self._refuse("The token is unknown or has expired.", error="invalid_token")
             request.state.user = user

@@ -1,7 +1,6 @@
 """The base classes of middleware. Every hook may be ``def`` or ``async def``, and every hook is optional.
 
-A hook may have more parameters, each annotated with a resource: ``def before_request(self, request, db: Database)``. So
-the signatures here end with anything, for type checkers.
+A hook opens a resource by ``with request.resource(Database) as database``.
 
 Middleware can also be a generator function, which needs no class: ``flow/hooks.py``.
 """
@@ -46,7 +45,7 @@ class HttpMiddleware(_Decorator):
 
     needs_session = True
 
-    def before_request(self, request: Request, *resources: Any, **others: Any) -> object:
+    def before_request(self, request: Request) -> object:
         """Run before the handler, and also for paths without a handler.
 
         Return None to continue, or a dict with any of ``status`` (200), ``body`` ("") and ``headers`` ((name, value)
@@ -54,13 +53,7 @@ class HttpMiddleware(_Decorator):
         """
 
     def after_request(
-        self,
-        request: Request,
-        status: int,
-        response_body: Any,
-        extra_headers: list[tuple[str, str]],
-        *resources: Any,
-        **others: Any,
+        self, request: Request, status: int, response_body: Any, extra_headers: list[tuple[str, str]]
     ) -> object:
         """Run with every answer, including errors and early answers, in the reverse order of ``before_request``.
 
@@ -77,30 +70,25 @@ class FlowMiddleware(_Decorator):
 
     ``guards``, ``needs_session`` and ``statuses``: see ``HttpMiddleware``. ``before`` of a hook that guards is called
     for handshakes before their origin is checked, as it may set the client, the scheme and the host.
-
-    ``calls_with_resources``: an author's function that ``before`` calls, and how many arguments it gives. The resources
-    that the function asks for behind these come to ``before`` by name.
     """
 
     needs_session = False
 
-    def before(self, request: Request, *resources: Any, **others: Any) -> object:
+    def before(self, request: Request) -> object:
         """Run before the handler. Return None to continue; any other value is answered as a handler's result.
 
         The values are those of ``return`` in a generator function, too.
         """
 
-    def after(
-        self, request: Request, response: Response, *resources: Any, **others: Any
-    ) -> Response | Flow[Response | None] | None:
+    def after(self, request: Request, response: Response) -> Response | Flow[Response | None] | None:
         """Run with every answer. Change ``response`` in place, or return another ``Response``."""
 
 
 class WebSocketMiddleware:
     """Sees each WebSocket connection before and after its handler: ``app.ws_middlewares.append(Mine())``."""
 
-    def before_websocket(self, request: Request, *resources: Any, **others: Any) -> object:
+    def before_websocket(self, request: Request) -> object:
         """Run before the handler. Return None to continue, or a dict with ``code`` and ``reason`` to refuse."""
 
-    def after_websocket(self, request: Request, *resources: Any, **others: Any) -> object:
+    def after_websocket(self, request: Request) -> object:
         """Run when the handler has ended."""

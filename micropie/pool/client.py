@@ -173,7 +173,10 @@ class PooledConfig:
         return PooledConfig, (self.limits,)
 
     def __getattr__(self, name: str) -> NoReturn:
-        _refuse("a handler in a process has no self.url_for, self.render or self.channels: use them in a thread")
+        _refuse(
+            "a handler in a process has no self.url_for, self.render, self.channels and request.resource: use them in "
+            "a thread"
+        )
 
 
 class PooledSession(Session):

@@ -16,11 +16,9 @@ from micropie.routing.checks import (
     NATIVE,
     Check,
     Checking,
-    asked_by_parts,
     check_middlewares,
     mark_with,
     marks_above,
-    takes_first,
 )
 from micropie.routing.compiler import build_site
 from micropie.routing.config import Config, ErrorHandler, ErrorKey, Registrations, check_error_key, config_of, placed
@@ -56,14 +54,13 @@ from micropie.routing.discovery import (
 )
 from micropie.routing.patterns import WILDCARD
 from micropie.routing.providers import (
-    ASKS_NOTHING,
-    Asking,
     Provider,
     Providers,
     checked_key,
     checked_provider,
     in_place_of,
     name_of,
+    open_resources,
 )
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch
 from micropie.routing.routes import (
@@ -81,15 +78,15 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 
 # fmt: off
 __all__ = [
-    "ASKS_NOTHING", "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES", "WILDCARD",
-    "Asking", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
+    "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES", "WILDCARD",
+    "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
     "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Refusal", "Registrations", "Route",
-    "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Site", "asked_by_parts", "body_parameter", "build_site",
+    "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Site", "body_parameter", "build_site",
     "check_error_key", "check_middlewares",
     "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",
     "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
     "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size", "max_data_size", "mentions", "name_of",
-    "patch", "place_of", "placed", "post", "public_name", "put", "reads_body", "requires", "route", "route_of",
-    "run_in", "takes_first", "websocket",
+    "open_resources", "patch", "place_of", "placed", "post", "public_name", "put", "reads_body", "requires", "route",
+    "route_of", "run_in", "websocket",
 ]
 # fmt: on

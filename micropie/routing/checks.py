@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import FunctionType
 from typing import Any, TypeAlias
 
-from micropie.errors import HTTPError, ResponseError, SetupError, takes
-from micropie.execution import Flow, call, kind_of, layers
-from micropie.http import Request
+from micropie.errors import SetupError, takes
+from micropie.execution import layers
 from micropie.routing.config import Chain, Config
 from micropie.routing.discovery import REQUIRES, leave_mark, wrapped_by
-from micropie.routing.providers import Asking, Providers
+from micropie.routing.providers import Providers
 
 Check: TypeAlias = Callable[..., object]  # of the request, and of resources
 
@@ -25,29 +23,13 @@ HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 
 
 class Checking:
-    """The hook of a check, see ``FlowMiddleware``."""
+    """The mark of a check, which is a hook, see ``flow/hooks.py``."""
 
     guards = needs_session = True
 
     def __init__(self, check: Check) -> None:
-        self.check, self._kind = check, kind_of(check)
-        self.calls_with_resources = check, 1
-
-    def before(self, request: Request, **resources: object) -> Flow[object]:
-        """Return the answer of the check, or None if it is True.
-
-        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing: its author may have
-        forgotten to return what it found.
-        """
-        answer = yield from call(self._kind, partial(self.check, **resources), request)
-        if answer is None:
-            raise ResponseError(
-                f"the check {_name_of(self.check)} returned None, which lets nobody in: at its end, write "
-                "return True to let the request in, and return False to refuse it"
-            )
-        if answer is False:
-            raise HTTPError(403)
-        return None if answer is True else answer
+        self.check = check
+        self.name = _name_of(check)
 
 
 def with_marks(config: Config, marks: list[Any]) -> Config:
@@ -147,71 +129,57 @@ _HOOKS = {"before_request": "request", "after_request": "request, status, respon
 _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 
 
-def asked_by_parts(middleware: Any, providers: Providers) -> Mapping[str, Asking]:
-    """Return the resources that the parts of a middleware ask for, by the parts' names: of a check, a generator
-    function, or an author's function that a middleware calls, ``before``. Raises ``SetupError``.
-    """
-    parts = {
-        name: (method, parameters.count(",") + 1)
-        for name, parameters in {**_HOOKS, **_FLOW_HOOKS, **_SOCKET_HOOKS}.items()
-        if callable(method := getattr(middleware, name, None))
-    }
-    if hasattr(middleware, "calls_with_resources"):
-        parts = {"before": middleware.calls_with_resources}
-    elif not parts and callable(middleware):
-        parts = {"before": (_call_of(middleware), 1)}
-    found = {}
-    for name, (function, given) in parts.items():
-        try:
-            asking = providers.asked_by(function, given)
-        except SetupError as error:
-            kind = "the check " if isinstance(middleware, Checking) else ""
-            raise SetupError(f"{kind}{_name_of(function)}: {error}") from None
-        if asking is not None:
-            found[name] = asking
-    return found
-
-
 def check_middlewares(providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()) -> None:
-    """Raise ``SetupError`` for what is no middleware, and for a parameter that nothing fills."""
+    """Raise ``SetupError`` for what is no middleware, and for one that asks for a resource by an annotation, which
+    checks alone may do.
+    """
     for middleware in [*middlewares, *of_sockets]:
         if isinstance(middleware, type):
             raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
     for middleware in of_sockets:
-        if not _has_hooks(middleware, _SOCKET_HOOKS):
+        if not _has_hooks(middleware, _SOCKET_HOOKS, providers):
             raise SetupError(
                 f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
             )
     for middleware in middlewares:
-        functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
-        is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
-        if not is_generator and not _has_hooks(middleware, _HOOKS) and not _has_hooks(middleware, _FLOW_HOOKS):
+        if isinstance(middleware, Checking):
+            try:
+                providers.asked_by_check(middleware.check)
+            except SetupError as error:
+                raise SetupError(f"the check {middleware.name}: {error}") from None
+            continue
+        has_hooks = [_has_hooks(middleware, hooks, providers) for hooks in (_HOOKS, _FLOW_HOOKS)]
+        if not any(has_hooks) and not _is_generator(middleware, providers):
             raise SetupError(
                 f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
                 "generator function, def or async def, with one yield in it"
             )
-        if is_generator and not takes_first(_call_of(middleware), 1):
-            name = getattr(middleware, "__name__", repr(middleware))
-            raise SetupError(
-                f"{name} in middlewares takes one argument, the request, and annotated resources behind it"
-            )
-    for middleware in [*middlewares, *of_sockets]:
-        asked_by_parts(middleware, providers)
 
 
-def _call_of(middleware: Any) -> Callable[..., object]:
-    """Return a middleware that is called as a function or a method, which has a signature."""
-    return middleware if inspect.isroutine(middleware) else middleware.__call__
+def _is_generator(middleware: Any, providers: Providers) -> bool:
+    """Return whether a middleware is a generator function. Raises ``SetupError`` for one with other parameters."""
+    functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
+    if not any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions):
+        return False
+    # A method has a signature, and an object that is called has none.
+    function = middleware if inspect.isroutine(middleware) else middleware.__call__
+    providers.refuse_to_ask(function, 1)
+    if not takes(function, 1):
+        name = getattr(middleware, "__name__", repr(middleware))
+        raise SetupError(f"{name} in middlewares takes one argument, the request")
+    return True
 
 
-def _has_hooks(middleware: object, hooks: Mapping[str, str]) -> bool:
+def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Providers) -> bool:
     """Return whether a middleware has one of these hooks.
 
     Raises ``SetupError`` for one with other parameters, and for an ``async def`` that nobody would await.
     """
     methods = {name: method for name in hooks if callable(method := getattr(middleware, name, None))}
     for name, method in methods.items():
-        if not takes_first(method, hooks[name].count(",") + 1):
+        count = hooks[name].count(",") + 1
+        providers.refuse_to_ask(method, count)
+        if not takes(method, count):
             owner = type(middleware).__name__
             raise SetupError(
                 f"{owner}.{name} takes other arguments than it gets: write def {name}(self, {hooks[name]})"

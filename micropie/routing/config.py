@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 from micropie import pool as pools
-from micropie.binding import OwnTypes, asked_behind, check_filled
+from micropie.binding import OwnTypes
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import Kind, Threads, available_cpus, kind_of
 from micropie.http import (
@@ -52,31 +52,33 @@ ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
 
 
-class ErrorHandler:
-    """An author's function for errors, ``def`` or ``async def``: of the error, the request and resources, or of less.
+# What an error handler is given of a request and its error, by which of its parameters are the request.
+_GIVEN: dict[tuple[bool, ...], slice] = {
+    (): slice(0),
+    (True,): slice(1),
+    (False,): slice(1, 2),
+    (True, False): slice(2),
+    (False, True): slice(None, None, -1),
+}
 
-    ``asking``: the resources that it asks for, None for none. Raises ``SetupError`` for a parameter that nothing fills.
+
+class ErrorHandler:
+    """An author's function for errors, ``def`` or ``async def``: of the error and the request, or of less.
+
+    ``given``: its part of the tuple ``(request, error)``. Raises ``SetupError`` for a function of anything else.
     """
 
     def __init__(self, function: Callable[..., object], providers: Providers) -> None:
         self.function, self.kind = function, kind_of(function)
-        parameters = inspect.signature(function, follow_wrapped=False).parameters
-        try:
-            asked, _ = asked_behind(function, 0, providers)
-            others = [one for name, one in parameters.items() if name not in asked]
-            self.asking = providers.asking(asked) if asked else None
-            self._takes_request = [one.name == "request" or one.annotation in (Request, "Request") for one in others]
-            by_position = [one.name for one in others if one.kind not in (one.KEYWORD_ONLY, one.VAR_KEYWORD)]
-            is_first = [one.name for one in others] == by_position == [*parameters][: len(others)]
-            if not is_first or self._takes_request.count(False) > 1 or self._takes_request.count(True) > 1:
-                check_filled(others[self._takes_request.count(True) + 1 :])
-                raise SetupError("write def page(request, error), one of the two or none, and resources behind them")
-        except SetupError as error:
-            raise SetupError(f"the error handler {getattr(function, '__qualname__', function)}: {error}") from None
-
-    def arguments(self, request: Request, error: Exception) -> Sequence[object]:
-        """Return the arguments before the resources."""
-        return [request if is_request else error for is_request in self._takes_request]
+        parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
+        are_requests = tuple(one.name == "request" or one.annotation in (Request, "Request") for one in parameters)
+        providers.refuse_to_ask(function, 0)
+        if are_requests not in _GIVEN or any(one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters):
+            name = getattr(function, "__qualname__", function)
+            raise SetupError(
+                f"the error handler {name}: write def page(request, error), with both parameters, one or none"
+            )
+        self.given = _GIVEN[are_requests]
 
 
 # By status or exception class, with the content type of their text: that of their own application.
@@ -235,7 +237,7 @@ class Config(MessageConfig):
         self.templates = _templates(registered, self.settings, outer.templates.directories if outer else ())
         functions = {**(outer.providers.functions if outer else {}), **registered.providers, **self.overrides}
         self.providers = Providers(functions, self.own_types)
-        self.asked_by = self.providers.asked_later
+        self.resource = self.providers.resource
         self.middlewares, self.ws_middlewares = app.middlewares, app.ws_middlewares
         if outer is not None:
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)

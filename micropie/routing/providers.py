@@ -1,9 +1,12 @@
-"""``@app.provides(Session)``: functions that open the resources of handlers, once for each request.
+"""``@app.provides(Session)``: functions that open the resources of checks and handlers, once for each request, and
+those of ``request.resource``.
 
 A provider is a generator function, ``def`` or ``async def``, that yields once, or any callable that returns a context
 manager or the value itself. A plain function may have parameters: resources of other providers, the request, and
 values of the client's, which are bound by name as a handler's are. Another callable, such as a class, is called without
 arguments, because its parameters are not meant for clients.
+
+Resources are opened one after the other, each after those that it needs. ``execution/generators.py`` closes them.
 """
 
 from __future__ import annotations
@@ -11,11 +14,27 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar, cast, get_origin
+from contextlib import AbstractContextManager
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any, TypeVar, cast, get_origin
 
 from micropie.binding import OwnTypes, Plan, asked_behind, check_filled, is_key
-from micropie.errors import SetupError, takes
-from micropie.execution import AWAIT, CALL, INLINE, LOOP, MARK, Kind, layers
+from micropie.errors import ResponseError, SetupError
+from micropie.execution import (
+    AWAIT,
+    CALL,
+    INLINE,
+    LOOP,
+    MARK,
+    Flow,
+    Kind,
+    ResourceContext,
+    Resources,
+    RunningGenerator,
+    awaited,
+    entered_on_loop,
+    layers,
+)
 from micropie.http import BindingErrors, Request, UploadFile
 from micropie.websockets import WebSocketRequest
 
@@ -61,18 +80,6 @@ class Provider:
         return hash(self.key)
 
 
-class Asking(NamedTuple):
-    """The resources that a function asks for: the providers by the names of its parameters, and all that are needed,
-    each after those that it needs itself.
-    """
-
-    asked: Mapping[str, Provider]
-    providers: Sequence[Provider]
-
-
-ASKS_NOTHING = Asking({}, ())
-
-
 class Providers:
     """The providers that an application has: its own, and those of the applications around it.
 
@@ -109,40 +116,101 @@ class Providers:
             self._found[key] = found
         return found
 
-    def asked_by(self, function: Callable[..., object], given: int) -> Asking | None:
-        """Return the resources that a function asks for behind its first ``given`` arguments; None if it asks for none.
+    def asked_by_check(self, check: Callable[..., object]) -> Mapping[str, Provider]:
+        """Return the providers for the parameters of a check behind the request, by their names.
 
-        Raises ``SetupError`` for a parameter that nothing fills.
+        Raises ``SetupError`` for a parameter that nothing fills, and for a provider that takes a body.
         """
-        asked, others = asked_behind(function, given, self)
+        asked, others = asked_behind(check, 1, self)
         check_filled(others)
-        return self.asking(asked) if asked else None
+        self._without_body(asked.values())
+        return {name: self._find(key, ()) for name, key in asked.items()}
 
-    def asked_later(self, function: Callable[..., object], given: int) -> Asking | None:
-        """``asked_by`` for a function after the response. One without other parameters costs next to nothing."""
-        if not (inspect.isfunction(function) or inspect.ismethod(function)):
-            return None
-        code = function.__code__
-        if code.co_argcount + code.co_kwonlyargcount - inspect.ismethod(function) <= given:
-            return None
-        try:
-            return self.asked_by(function, given)
-        except SetupError as error:
-            if takes(function, given):  # an annotation can't be read, of a parameter with a default
-                return None
-            told = f"after_response({function.__qualname__}, ...): {error}, or give it an argument"
-            raise SetupError(told) from None
+    def refuse_to_ask(self, function: Callable[..., object], given: int) -> None:
+        """Raise ``SetupError`` for a parameter behind the first ``given`` ones that is annotated with a resource."""
+        for name, key in asked_behind(function, given, self)[0].items():
+            is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+            with_ = "async with" if is_async else "with"
+            raise SetupError(
+                f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks and commands ask for "
+                f"resources by parameters; write {with_} request.resource({name_of(key)}) as {name}: inside of it"
+            )
 
-    def asking(self, asked: Mapping[str, object]) -> Asking:
-        """Return the providers for the parameters of a function that is no handler: keys by name.
-
-        Raises ``SetupError`` for a provider that takes a body.
+    def resource(self, request: Request, key: object) -> ResourceContext[Any]:
+        """Return what ``request.resource(key)`` returns. Raises ``LookupError`` if nothing provides ``key``, and
+        ``SetupError`` if a provider takes a body.
         """
-        needed = self.needed_for(asked.values())
+        found = next((one for one in (key, get_origin(key)) if one in self), None)
+        if found is None:
+            if not inspect.isroutine(key):
+                raise LookupError(f"nothing provides {name_of(key)}: write @app.provides for its type")
+            found = key
+        needed = self._without_body([found])
+        provider = self._find(found, ())
+
+        def opening(resources: Resources) -> Flow[object]:
+            yield from open_resources(request, resources, needed)
+            return resources.values[provider]
+
+        exchange = request._exchange
+        return ResourceContext(exchange, opening, exchange.config.settings.portal_backend)
+
+    def _without_body(self, keys: Iterable[object]) -> Sequence[Provider]:
+        needed = self.needed_for(keys)
         for one in needed:
             if one.plan.body_parameter is not None:
-                raise SetupError(f"{one.name} takes a body, which is received after the hooks, for a handler alone")
-        return Asking({name: self._find(key, ()) for name, key in asked.items()}, needed)
+                raise SetupError(f"{one.name} takes a body, which is received after the checks, for a handler alone")
+        return needed
+
+
+def open_resources(request: Request, resources: Resources, providers: Sequence[Provider]) -> Flow[None]:
+    """Open what these providers give, unless it is open: each is after those that it needs itself.
+
+    All are bound before the first is opened: a wrong value in a query costs no connection.
+    """
+    exchange, values = request._exchange, resources.values
+    in_path = dict(zip(exchange.route.path_names if exchange.route else (), request.path_params, strict=False))
+    bound = [(one, one.plan.bind(request, (), in_path)) for one in providers if one not in values]
+    for provider, own in bound:
+        arguments = provider.plan.with_provided(own, {one.key: values[one] for one in provider.needs})
+        values[provider] = yield from _open(resources, provider, arguments)
+
+
+def _open(resources: Resources, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:
+    """Call a provider and return its resource. Put one that has to be closed on the stack."""
+    function: Callable[..., Any] = provider.plan.call
+    made: Any
+    if provider.is_class:
+        made = entered_on_loop(functools.partial(function, *arguments))
+    elif provider.call_kind is INLINE:
+        made = function(*arguments)
+    elif provider.call_kind is AWAIT:
+        made = yield AWAIT, function, arguments
+    else:
+        made = yield CALL, function, arguments
+    if not hasattr(type(made), "__aenter__"):  # some can be awaited as well
+        made = yield from awaited(made)
+    if hasattr(type(made), "__aenter__"):
+        manager = made
+        made = entered_on_loop(lambda: manager)
+    elif hasattr(type(made), "__enter__"):
+        made = _entered(made)
+    if isinstance(made, AsyncGeneratorType):
+        made = made if resources.shield is None else resources.shield(made)
+    elif not isinstance(made, GeneratorType):
+        return made
+    generator = RunningGenerator(made, provider.run_kind, provider)
+    resources.append(generator)
+    value = yield from generator.go_on(None)
+    if generator.has_ended:
+        raise ResponseError(f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield")
+    return value
+
+
+def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
+    """Yield the value of a context manager, and leave it after that."""
+    with manager as value:
+        yield value
 
 
 def checked_key(key: object) -> object:

@@ -106,6 +106,7 @@ class Route(RouteInfo):
         self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()
         self.wildcards = {wildcard.name: wildcard.rule for wildcard in wildcards}
+        self.path_names = [*self.wildcards] or self.plan.names_in_path
         in_path = self.plan.names_in_path[: len(self.wildcards)]
         self.by_position = mark.path is not None and in_path == [*self.wildcards]
         if mark.path is not None:

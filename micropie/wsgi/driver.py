@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import Any, Final
 
 from micropie.execution import ANSWER, AnyStep, current
-from micropie.flow import Application, clean_up, end_resources, log_failure, respond
+from micropie.flow import Application, end_resources, log_failure, respond
 from micropie.http import (
     LONGEST_KEPT,
     NO_OTHER_HEADERS,
@@ -74,7 +74,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
     except BaseException:
         exchange.answer.break_off()
         flow.close()
-        perform(clean_up(exchange), exchange)
+        perform(exchange.clean_up(exchange.cleanup_steps()), exchange)
         exchange.close()
         raise
     if exchange.ends is None:

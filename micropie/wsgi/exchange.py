@@ -8,6 +8,7 @@ and waitress).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import partial
 from threading import Lock
 from typing import TypeVar
@@ -16,8 +17,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import anyio
 
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution import Flow, start_tasks
-from micropie.flow import TASK_FLOWS, clean_up
+from micropie.execution import Flow, Step, start_tasks
 from micropie.http import (
     Address,
     AnswerState,
@@ -71,7 +71,7 @@ class WSGIExchange(Exchange):
         super().close()
         if self.ends is not None and not was_answered:  # it has tasks
             settings = config_of(self).settings
-            start_tasks(self, self.ends, settings.background_timeout, TASK_FLOWS, settings.portal_backend)
+            start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
 
     @property
     def has_short_body(self) -> bool:
@@ -228,6 +228,6 @@ class WSGIExchange(Exchange):
         # This runs on the background loop, which other requests share: reading the server's socket must not block it.
         return await anyio.to_thread.run_sync(partial(self.perform, flow))
 
-    async def abandon(self) -> None:
+    async def abandon(self, steps: Iterable[Step]) -> None:
         with anyio.CancelScope(shield=True):
-            await self.perform_async(clean_up(self))
+            await self.perform_async(self.clean_up(steps))

@@ -522,7 +522,7 @@ def make_app():
         (["app.state.pool, app.url_for('index'), request.path"], "(5, '/', '/')\nstopped\n", ""),
         (["db = resource(Db)", "await db.pies()", "x = 3"], "['apple']\nclosed\nstopped\n", ""),
         (["await nothing()", "5"], "5\nstopped\n", "NameError: name 'nothing' is not defined"),
-        (["resource(dict)", "6"], "6\nstopped\n", "LookupError: nothing provides <class 'dict'>"),
+        (["resource(dict)", "6"], "6\nstopped\n", "LookupError: nothing provides dict: write @app.provides"),
     ],
     ids=["app", "resource", "error", "unknown"],
 )

@@ -466,7 +466,7 @@ def test_a_generator_that_nothing_can_fill_is_named() -> None:
     def around(request: Request, thing: complex) -> Iterator[None]:
         yield
 
-    with pytest.raises(SetupError, match=r"^\S*around: nothing provides its parameter 'thing'"):
+    with pytest.raises(SetupError, match=r"^around in middlewares takes one argument, the request"):
         wrapped(around)._micropie.compiled()
 
 

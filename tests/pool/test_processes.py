@@ -152,7 +152,7 @@ def test_what_needs_the_servers_process_is_refused_with_a_sentence(client: Any) 
     assert "return (status, body, headers)" in said[0]
     assert "after_response" in said[1]
     assert said[2] == said[3] == said[4]
-    assert all("self.url_for, self.render or self.channels" in sentence for sentence in said[5:8])
+    assert all("self.url_for, self.render, self.channels and" in sentence for sentence in said[5:8])
     assert "read it in a thread" in said[9]
 
 
