@@ -75,13 +75,12 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request. Raises what the flow does not answer: cancellation, a stream that broke in the middle."""
-    exchange = ASGIExchange(scope, receive)
+    exchange = ASGIExchange(scope, receive, None, send)
     request = Request(exchange)
     token = current.set(request)
     flow: Any = respond(site, request)
     failure: BaseException | None = None
     try:
-        exchange.send = send
         kind, function, arguments = flow.send(None)
         while kind is AWAIT or kind is RECEIVE:  # most requests have no other steps: without a coroutine around them
             try:

@@ -22,7 +22,9 @@ from micropie.http import (
     HeaderNames,
     Message,
     Receive,
+    ReceivedBody,
     Scope,
+    Send,
     Session,
     escaped_path,
     raw_path_below,
@@ -50,10 +52,12 @@ class ASGIExchange(StreamedExchange):
     _body_error: Callable[[], Exception] | None = None  # of each read, once one has failed
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
-    def __init__(self, scope: Scope, receive: Receive, method: str | None = None) -> None:
+    def __init__(self, scope: Scope, receive: Receive, method: str | None = None, send: Send | None = None) -> None:
         self.scope = scope
-        self.answer = AnswerState()
+        self.answer, self.body = AnswerState(), ReceivedBody()
         self._receive = receive
+        if send is not None:
+            self.send = send
         self.method = method or scope["method"]
         self.path = path = scope["path"] or "/"
         raw = scope.get("raw_path")
@@ -153,9 +157,8 @@ class ASGIExchange(StreamedExchange):
         Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the body trickles. Raises
         503 if a thread would have to wait for the client, and too many others do.
         """
-        if self.put_back is not None:
-            piece, self.put_back = self.put_back, None
-            return piece
+        if self.body.put_back is not None:
+            return self.body.take_piece()
         if self._body_error is not None:
             raise self._body_error()
         steps = self._receive().__await__()
@@ -193,8 +196,8 @@ class ASGIExchange(StreamedExchange):
 
     async def receive_message(self) -> Message:
         """Return the next message, for a mounted application."""
-        if self.put_back is not None:
-            (piece, more), self.put_back = self.put_back, None
+        if self.body.put_back is not None:
+            piece, more = self.body.take_piece()
             return {"type": "http.request", "body": piece, "more_body": more}
         self.in_flight = in_flight = anyio.Event()
         try:

@@ -168,7 +168,7 @@ async def close_request(exchange: Exchange) -> None:
     """
     if exchange.resources:  # of a stream; the server is done with the request, and does not cancel this
         await perform(end_resources(exchange), exchange)
-    body = exchange.received
+    body = exchange.body.data
     if isinstance(body, Body) and body.size >= LARGE:
         with anyio.CancelScope(shield=True):
             await in_thread(IO_THREADS, exchange.close)

@@ -107,7 +107,7 @@ class BoundParameter(NamedTuple):
             elif value is None or value is NULL:
                 continue
             return value if read is None else read(self, value, name)
-        if self.converter.empty is not None and request._exchange.form_fields is not None:
+        if self.converter.empty is not None and request._exchange.body.form is not None:
             return _from_texts(self, self.converter.empty, "form")
         if self.default is REQUIRED:
             raise _missing(self, request)
@@ -219,9 +219,9 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     advice = f"; expected {parameter.converter.expected}."
     if parameter.places is IN_URL:
         advice = f" in the path and the query{advice}"
-    elif parameter.is_in_path and exchange.document is not None and type(exchange.document) is not dict:
+    elif parameter.is_in_path and exchange.body.document is not None and type(exchange.body.document) is not dict:
         advice = ": the JSON body is not an object."
-    elif FILES in parameter.places and parameter.key in (exchange.form_fields or ()):
+    elif FILES in parameter.places and parameter.key in (exchange.body.form or ()):
         advice = '; its name came without the file, as the form needs enctype="multipart/form-data".'
     elif not parameter.is_stated and (problem := exchange.unread_body()) is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
@@ -231,10 +231,10 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
 # -- the places --------------------------------------------------------------------------------------------------------
 
 QUERY = Place("query", attrgetter("_exchange.query"), _from_texts)
-FORM = Place("form", attrgetter("_exchange.form_fields"), _from_texts)
-FILES = Place("file", attrgetter("_exchange.uploads"), _from_files)
+FORM = Place("form", attrgetter("_exchange.body.form"), _from_texts)
+FILES = Place("file", attrgetter("_exchange.body.uploads"), _from_files)
 
-_DOCUMENT = attrgetter("_exchange.document")
+_DOCUMENT = attrgetter("_exchange.body.document")
 
 # In order, behind the path.
 BY_NAME: Sequence[Place] = (QUERY, FORM, Place("json", _DOCUMENT, _from_json), FILES)
@@ -358,7 +358,7 @@ def _of_whole_source(
 
     def fields(request: Request) -> object:
         found = stated.fields(request)
-        is_sent = found if type(stated) is Query else request._exchange.form_fields is not None
+        is_sent = found if type(stated) is Query else request._exchange.body.form is not None
         return found if is_sent or default is REQUIRED else None
 
     place = Place(stated.place, fields, read, is_whole=True)

@@ -156,7 +156,7 @@ class Plan:
         """
         exchange = request._exchange
         if self.parses_always:
-            exchange.parsed_document()
+            exchange.body.parsed(exchange)
         errors: list[ParameterError] = []
         arguments: list[Any] = []
         count = len(segments)
@@ -168,8 +168,8 @@ class Plan:
                 elif one.is_in_path and one.name in values:
                     value = from_path(one, values[one.name])
                 else:
-                    if exchange.parse is not None and one.name in self._in_body:
-                        exchange.parsed_document()
+                    if exchange.body.parse is not None and one.name in self._in_body:
+                        exchange.body.parsed(exchange)
                     value = one.find(request)
             except BindingError as error:
                 if is_fallback and index < count:
@@ -195,7 +195,7 @@ class Plan:
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
             raise BindingError(errors)
-        is_submitted = request._exchange.form_fields is not None
+        is_submitted = request._exchange.body.form is not None
         report = BindingErrors(errors, self._sent(request), is_submitted=is_submitted)
         return [report if value is BindingErrors else value for value in arguments]
 
@@ -213,7 +213,7 @@ class Plan:
         others = self._others
         if others is None:
             return
-        query, body, uploads = request._exchange.query, request._exchange.fields, request._exchange.uploads
+        query, body, uploads = request._exchange.query, request._exchange.fields, request._exchange.body.uploads
         several = others.converter._replace(many=list)
         for name in dict.fromkeys([*values, *query, *body, *uploads]):
             if name not in self._taken and all(one.name != name for one in self._all):

@@ -89,7 +89,7 @@ class Form(Source):
 
     def fields(self, request: Request) -> Parameters:
         """Return the form's fields."""
-        return request._exchange.form_fields or {}
+        return request._exchange.body.form or {}
 
 
 class Body(Source):

@@ -47,7 +47,7 @@ def is_at_prefix(exchange: Exchange) -> bool:
 
 def own_environ(exchange: Exchange) -> Environ:
     """Return an environ of a handler's own, with the scheme, host and client that middleware has set."""
-    received = exchange.body_so_far()
+    received = exchange.body.so_far
     if exchange.environ is None:
         body = body_of(exchange) if received is None else BytesIO(received)
         return environ_of(exchange, MountedPath(exchange.root_path, exchange.raw_path()), body)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def body_of(exchange: Exchange) -> BufferedReader:
 
 
 def _pieces(exchange: Exchange) -> Iterator[bytes]:
-    received = exchange.body_so_far()
+    received = exchange.body.so_far
     if received is not None:
         yield received
     elif exchange.has_short_body:

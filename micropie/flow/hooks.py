@@ -140,7 +140,7 @@ class _GeneratorHook(_Hook):
     def before(self, request: Request) -> Flow[object]:
         exchange = request._exchange
         running = RunningGenerator(self._function(request), self._kind, self)
-        exchange.generators = [*exchange.generators, running]
+        exchange.begin_generator(running)
         answer = yield from running.go_on(None)
         if answer is None and running.has_ended:  # its author may have meant to refuse the request
             raise ResponseError(

@@ -104,7 +104,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run.
             if len(arguments) != route.plain_args:
-                if exchange.parse is None or not has_large_body(exchange):
+                if exchange.body.parse is None or not has_large_body(exchange):
                     arguments = route.bind(request, arguments, values)
                 else:
                     arguments = yield IO, route.bind, (request, arguments, values)

@@ -9,7 +9,7 @@ from micropie.http.binding_errors import BindingError, BindingErrors, ParameterE
 from micropie.http.body import Body
 from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
 from micropie.http.escaping import escape, html, in_chunks, is_html
-from micropie.http.exchange import FORM, NULL, Address, Exchange, MessageConfig, MessageSettings, Peer, RouteInfo
+from micropie.http.exchange import FORM, Address, Exchange, MessageConfig, MessageSettings, Peer, RouteInfo
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS, Nested, nested, rows
@@ -30,6 +30,7 @@ from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, l
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated, wanted_form
+from micropie.http.received import NULL, ReceivedBody
 from micropie.http.request import Request, bound_request, current_request
 from micropie.http.response import (
     BODIES,
@@ -108,7 +109,7 @@ __all__ = [
     "Exchange", "FileReference", "GivenStatus", "HeaderNames", "HeaderPairs", "Headers",
     "HeadersLike", "HostTable", "Json", "KnownHeader", "Limits", "Message", "MessageConfig",
     "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "Nested", "Page",
-    "ParameterError", "Parameters", "Peer", "Receive", "Request", "Response", "RouteInfo", "Scope",
+    "ParameterError", "Parameters", "Peer", "Receive", "ReceivedBody", "Request", "Response", "RouteInfo", "Scope",
     "Secret", "Selection", "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession",
     "UploadFile", "accepts_coding", "add_missing", "add_vary", "as_browsers_read", "as_response",
     "bound_request", "cached_if_short", "check_size", "check_value", "checked_headers",

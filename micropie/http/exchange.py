@@ -30,13 +30,13 @@ from micropie.execution import (
     result_of,
 )
 from micropie.http.answer import AnswerState
-from micropie.http.body import UNREAD, Body
+from micropie.http.body import Body
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
-from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import MAX_HEADERS, HeaderNames, Headers, cached_if_short
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
+from micropie.http.received import NULL, ReceivedBody
 from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import Environ, Json, Message, Parameters, Scope
@@ -48,15 +48,12 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-_NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
 
 FORM: Final = "application/x-www-form-urlencoded"
 
 EMPTY_JSON: Final = (400, "the JSON body is empty.")
-
-NULL: Final = object()  # a JSON body that is null; None means that there was no JSON
 
 
 class Address(NamedTuple):
@@ -163,16 +160,7 @@ class Exchange:
     route: RouteInfo | None = None
     id: str = ""
 
-    # The body, once it is received.
-    received: Body | bytes | None = None  # None until it is asked for, bytes if the flow found it in one piece
-    put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
-    form_fields: Parameters | None = None
-    uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
-    document: Json = None  # the JSON body, ``NULL`` for null
-    parse: Callable[[Exchange, bytes], None] | None = None  # parses the form or JSON that was received, if not yet done
-    received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
-    unselected: Sequence[str] = ()  # the names of its file inputs that were left empty
-
+    body: ReceivedBody
     answer: AnswerState
     ends: Ends | None = None  # what is called when the request is over
     generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
@@ -306,33 +294,26 @@ class Exchange:
     @property
     def incoming(self) -> Body:
         """The body that is being received. Raises 400 for a malformed Content-Length, 413 for one that is too large."""
-        received = self.received
+        received = self.body.data
         if isinstance(received, Body):
             return received
-        self.received = body = Body(self.config.settings.max_body_size, self.framing[2])
+        body = Body(self.config.settings.max_body_size, self.framing[2])
         if received is not None:
             body.keep(received)
+        self.body.keep(body)
         return body
-
-    def parsed_document(self) -> Json:
-        """Return the JSON body, ``NULL`` for null, None if there is none. Parses a received form, too."""
-        if self.parse is not None:
-            received = self.received
-            self.parse(self, received.data if isinstance(received, Body) else received or b"")
-            self.parse = None
-        return self.document
 
     def json_value(self) -> Json:
         """Return the JSON body's value; None for null, and if there was no JSON."""
-        document = self.parsed_document()
+        document = self.body.parsed(self)
         return None if document is NULL else document
 
     @property
     def fields(self) -> Mapping[str, list[Json]]:
         """The form, or the JSON body's top level: name -> values. An array in JSON gives its elements."""
-        document = self.parsed_document()
+        document = self.body.parsed(self)
         if not isinstance(document, dict):
-            return self.form_fields or {}
+            return self.body.form or {}
         return {name: value if isinstance(value, list) else [value] for name, value in document.items()}
 
     def unread_body(self) -> tuple[int, str] | None:
@@ -341,7 +322,7 @@ class Exchange:
             return None
         media_type, _, length = self.framing
         if is_json(media_type):
-            return EMPTY_JSON if self.document is None else None
+            return EMPTY_JSON if self.body.document is None else None
         has_body = length or (length is None and "transfer-encoding" in self.headers)
         if not has_body or media_type in (FORM, MULTIPART):
             return None
@@ -356,13 +337,6 @@ class Exchange:
         The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed length.
         """
         return 0 < (self.framing[2] or 0) <= _SHORT_BODY and "expect" not in self.headers
-
-    def body_so_far(self) -> bytes | None:
-        """Return the body as far as it was received and kept: all of it, or b"" if it was streamed; None if unread."""
-        received = self.received
-        if isinstance(received, Body):
-            return None if received.state is UNREAD else received.data
-        return received
 
     # -- the answer ----------------------------------------------------------------------------------------------
 
@@ -401,6 +375,18 @@ class Exchange:
         """Refuse changes to a session that can't be sent any longer."""
         if self.is_head_sent:
             session.seal()
+
+    def begin_generator(self, running: RunningGenerator) -> None:
+        """Note generator middleware that has begun, and has to be finished."""
+        self.generators = [*self.generators, running]
+
+    def know_user(self, checked_by: object) -> None:
+        """Note by which function ``request.state.user`` was made of a token."""
+        self.user_checked_by = checked_by
+
+    def read_by(self, slots: Slots | None) -> None:
+        """Note of which threads one waits for the body; None for none any more."""
+        self.reader = slots
 
     def call_before_head(self, change: Callable[[Response], object]) -> None:
         """Call ``change(response)`` when a streamed answer has its first chunk, before anything is sent.

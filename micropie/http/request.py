@@ -14,12 +14,13 @@ from micropie.errors import BadRequest, HTTPError, SetupError, takes
 from micropie.execution import ResourceContext, Task, current
 from micropie.habits import RequestHabits, attribute_of
 from micropie.http.cookies import CookieAttributes
-from micropie.http.exchange import EMPTY_JSON, NULL, Address, Exchange, FlowIterator, RouteInfo
+from micropie.http.exchange import EMPTY_JSON, Address, Exchange, FlowIterator, RouteInfo
 from micropie.http.forms.data import MULTIPART
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import Headers, add_vary
 from micropie.http.media_types import choose_type, is_json
 from micropie.http.multidict import MultiDict
+from micropie.http.received import NULL
 from micropie.http.response import Response
 from micropie.http.session import Session
 from micropie.http.state import State
@@ -273,14 +274,14 @@ class Request(RequestHabits):
         It raises ``RuntimeError`` where no JSON is received: with ``@reads_body``, and in hooks before the handler.
         """
         exchange = self._exchange
-        document = exchange.parsed_document()
+        document = exchange.body.parsed(exchange)
         if name is not None:
             return document.get(name, default) if isinstance(document, dict) else default
         if document is None:
             if exchange.route is not None and exchange.route.reads_body:
                 raise RuntimeError("@reads_body leaves the body to the handler: no JSON was received for it")
             if exchange.unread_body() == EMPTY_JSON:
-                if exchange.received is None and not exchange.is_pooled:
+                if exchange.body.data is None and not exchange.is_pooled:
                     raise RuntimeError("no JSON is received before the hooks: write json.loads(await request.body())")
                 raise BadRequest("The JSON body is empty.")
             raise HTTPError(415, "This resource wants a JSON body: Content-Type: application/json.")
@@ -294,7 +295,7 @@ class Request(RequestHabits):
     @property
     def files(self) -> MultiDict[UploadFile]:
         """The uploaded files: ``files["photo"]``, or all of one name: ``files.getlist("photos")``."""
-        return MultiDict(self._exchange.uploads)
+        return MultiDict(self._exchange.body.uploads)
 
     def body(self) -> Awaitable[bytes]:
         """``await request.body()``: the whole body, received now unless it was before. Raises 413 past the limit."""
@@ -328,8 +329,8 @@ class Request(RequestHabits):
         media_type, parameters, _ = exchange.framing
         if media_type != MULTIPART:
             raise HTTPError(415, "This resource wants a multipart form: Content-Type: multipart/form-data.")
-        source: PartSource = ReceivedParts(exchange.received_parts)
-        if exchange.form_fields is None:
+        source: PartSource = ReceivedParts(exchange.body.parts)
+        if exchange.body.form is None:
             source = ArrivingParts(exchange.incoming, PartParser(boundary_of(parameters), exchange.config.limits))
         return Parts(source, exchange)
 

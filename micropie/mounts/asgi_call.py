@@ -57,7 +57,7 @@ class _Call:
         self._exchange = exchange
         self._seconds = seconds
         self._silence = anyio.CancelScope()  # of ``take``, which gives up when the application is silent for so long
-        self._body = exchange.body_so_far()
+        self._body = exchange.body.so_far
         self._start: Message | None = None
         self._is_complete = False  # the last chunk was sent
         self._scope = anyio.CancelScope()

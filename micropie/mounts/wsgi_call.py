@@ -202,10 +202,10 @@ def _chunks(call: WSGICall, chunk: bytes, length: int | None) -> Iterator[bytes]
 def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
     """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to ``SCRIPT_NAME``."""
     environ = move({**(exchange.environ or {})}, exchange, mounted_path)
-    received = exchange.body_so_far()
+    received = exchange.body.so_far
     if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))
-    elif exchange.put_back is not None:  # a hook has looked at its beginning
+    elif exchange.body.put_back is not None:  # a hook has looked at its beginning
         environ["wsgi.input"] = io.BufferedReader(RawBody(lambda: exchange.receive_piece()[0]))
     return environ
 

@@ -39,7 +39,7 @@ class _Call:
         self.response = self._wsgi.response
         self._exchange = exchange
         self._slots = slots_of(threads)
-        self._body = exchange.body_so_far()
+        self._body = exchange.body.so_far
         self._more = self._body is None
         self._waker = WAKERS.get()
         self._chunks: deque[tuple[bytes, bool]] = deque()  # from the thread: each with whether more may follow
@@ -59,7 +59,7 @@ class _Call:
                 while self._more:
                     piece, self._more = await self._exchange.receive_piece()
                     self._body += piece
-        self._exchange.reader = self._slots
+        self._exchange.read_by(self._slots)
         await self._slots.take()
         TASKS.get().start_soon(self._call, environ)
 
@@ -106,7 +106,7 @@ class _Call:
             self._chunks.append((b"", False))
             self._chunk_given.ring()
         finally:
-            self._exchange.reader = None
+            self._exchange.read_by(None)
 
     # -- in the thread -------------------------------------------------------------------------------------------
 

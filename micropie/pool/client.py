@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from micropie.errors import HTTPError, logger
 from micropie.execution import HandlerName, TookTooLong, current, handler_named
-from micropie.http import NULL, Address, Exchange, Limits, Peer, Request, Session, dumps_with
+from micropie.http import Address, Exchange, Limits, Peer, Request, Session, dumps_with
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError
@@ -80,8 +80,6 @@ class PooledHandler:
     def __call__(self, job: bytes) -> Any:
         """Call the handler in this process and return its result. ``job`` is what ``_packed`` returned."""
         exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
-        if exchange.is_null:
-            exchange.document = NULL
         current.set(PooledRequest(exchange))
         if exchange.enter_in_pool is not None:
             exchange.enter_in_pool()
@@ -106,10 +104,7 @@ class PooledExchange(Exchange):
         self.method, self.path, self.id = exchange.method, exchange.path, exchange.id
         self.path_params, self.root_path = [*exchange.path_params], exchange.root_path
         self.peer = Peer(exchange.scheme, exchange.client, exchange.peer.host)
-        self.form_fields, self.parse = exchange.form_fields, exchange.parse
-        self.received = exchange.body_so_far() if exchange.parse is not None else None  # JSON or a form, not parsed yet
-        self.is_null = exchange.document is NULL  # which keeps no identity on its way
-        self.document = None if self.is_null else exchange.document
+        self.body = exchange.body.copied()
         self.enter_in_pool = exchange.enter_in_pool
         has_session = exchange.answer.session is not None or exchange.config.sessions.find_id(exchange)
         self.values = dict(exchange.opened_session()) if has_session else {}

@@ -40,7 +40,7 @@ def make_request(
     exchange = ASGIExchange(scope, receive)
     exchange.config = (app or App())._micropie.config()
     if body:
-        exchange.received = body
+        exchange.body.keep(body)
         result_of(receive_body(exchange, reads_body=False))  # form and JSON, as handlers find them
     return Request(exchange)
 

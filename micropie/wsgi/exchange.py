@@ -25,6 +25,7 @@ from micropie.http import (
     Exchange,
     HeaderNames,
     Message,
+    ReceivedBody,
     Scope,
     escaped_path,
     raw_path_below,
@@ -55,7 +56,7 @@ class WSGIExchange(Exchange):
 
     def __init__(self, environ: Environ) -> None:
         self.environ = environ
-        self.answer = AnswerState()
+        self.answer, self.body = AnswerState(), ReceivedBody()
         self.method = environ["REQUEST_METHOD"]
         self.path = path = environ.get("PATH_INFO") or "/"
         if path.isascii():
@@ -176,9 +177,8 @@ class WSGIExchange(Exchange):
         A body of known length is read in pieces of ``size`` bytes, at least. Raises ``ClientDisconnect`` if the body
         ends before its announced length.
         """
-        if self.put_back is not None:
-            given, self.put_back = self.put_back, None
-            return given
+        if self.body.put_back is not None:
+            return self.body.take_piece()
         left = self._left
         if left is None:
             left = self.framing[2]
@@ -208,7 +208,7 @@ class WSGIExchange(Exchange):
 
         A thread that reads the server's socket can't be interrupted, so the request is not closed before it is done.
         """
-        if self._is_passed_on or self.body_so_far() is not None:
+        if self._is_passed_on or self.body.so_far is not None:
             await anyio.sleep_forever()
         if self._reading is None:
             self._reading = Lock()

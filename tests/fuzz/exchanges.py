@@ -55,6 +55,7 @@ from micropie.debug.access import _stated_workers
 from micropie.debug.page import error_page
 from micropie.files.lookup import find
 from micropie.http.problem import error_answer
+from micropie.http.received import ReceivedBody
 from micropie.http.request import Request
 from micropie.http.response import encode, redirect_response
 from micropie.middleware import CSRFMiddleware, ProxyHeaders, TrustedHosts
@@ -631,9 +632,8 @@ def moved_request(data: bytes) -> None:
 class _Releasing:
     """What ``compat.bottle`` asks of the native exchange: to close files with it. No form has been received."""
 
-    form_fields = None
-
     def __init__(self) -> None:
+        self.body = ReceivedBody()
         self.releases: list[Callable[[], object]] = []
 
     def release_after(self, release: Callable[[], object]) -> None:

@@ -37,7 +37,7 @@ from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MultipartParser
 from micropie.http.forms.uploads import NewFile
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing.settings import Settings
+from micropie.routing import config
 from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.errors import said
@@ -82,10 +82,7 @@ class Root(App):
 def spools_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file goes to the disk from its 11th byte on."""
 
-    def limits(self: Settings) -> Limits:
-        return Limits(spool_size=10)
-
-    monkeypatch.setattr(Settings, "limits", limits)
+    monkeypatch.setattr(config, "Limits", partial(Limits, spool_size=10))
 
 
 def file_of(size: int, name: str = "f") -> bytes:

@@ -625,7 +625,7 @@ def test_every_attribute_of_an_exchange_is_set_from_the_start() -> None:
     exchange = Exchange()
     unset = {name for name in Exchange.__annotations__ if not hasattr(exchange, name)}
     # The driver, the flow and WebSockets set these.
-    assert unset == {"answer", "method", "path", "scope", "root_path", "query_string", "config"}
+    assert unset == {"answer", "body", "method", "path", "scope", "root_path", "query_string", "config"}
 
 
 def test_the_log_says_that_json_is_not_awaited(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:

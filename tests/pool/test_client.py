@@ -13,9 +13,10 @@ from typing import Any, cast
 import pytest
 
 from micropie.execution.placement import HandlerName, name_of
-from micropie.http.exchange import NULL, Address, Exchange, Peer
+from micropie.http.exchange import Address, Exchange, Peer
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.headers import Headers
+from micropie.http.received import ReceivedBody
 from micropie.http.request import current_request
 from micropie.pool.client import PooledExchange, PooledHandler, PooledRequest, _packed
 
@@ -40,9 +41,7 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
         "headers": Headers([(name.lower().encode(), value.encode()) for name, value in headers]),
         "query_string": "q=1",
         "config": SimpleNamespace(limits=DEFAULT_LIMITS),
-        "form_fields": None,
-        "document": None,
-        "parse": None,
+        "body": ReceivedBody(),
         "answer": SimpleNamespace(session={"user": "Ann"}),
         "opened_session": lambda: {"user": "Ann"},
         "scheme": "https",
@@ -96,8 +95,11 @@ def test_it_can_only_be_read() -> None:
 
 
 def test_json_that_is_null_stays_null() -> None:
+    body = ReceivedBody()
+    body.keep_document(None)
+
     def call() -> object:
-        assert PooledHandler(NAME)(pickle.dumps((copy(document=NULL), []))) == "plain"
+        assert PooledHandler(NAME)(pickle.dumps((copy(body=body), []))) == "plain"
         return current_request().json()
 
     assert copy_context().run(call) is None

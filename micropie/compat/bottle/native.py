@@ -142,7 +142,7 @@ async def _receive(request: Request, limited: Config) -> None:
     exchange = getattr(request, "bottle_exchange", None)
     environ = {} if exchange is None or exchange._environ is None else exchange._environ
     if (
-        request._exchange.received is None
+        request._exchange.body.data is None
         and request.method not in ("GET", "HEAD")
         and "bottle.request.body" not in environ
     ):

@@ -270,8 +270,8 @@ class BaseRequest:
         header, exchange = self.environ.get("CONTENT_TYPE", ""), self.environ.get("micropie.exchange")
         if not is_multipart(header):
             return parse_pairs(self._short_body().decode("latin-1"))
-        if exchange is not None and exchange.form_fields is not None:  # it has been received for a native handler
-            parts = as_uploads(exchange.received_parts, exchange.unselected)
+        if exchange is not None and exchange.body.form is not None:  # it has been received for a native handler
+            parts = as_uploads(exchange.body.parts, exchange.body.unselected)
         else:
             parts, parser = parse_multipart(header, self.body, self.MEMFILE_MAX)
             _release_with(self.environ, parser.close)
@@ -424,14 +424,14 @@ _LATER = object()
 
 
 def _early_forms(exchange: NativeExchange) -> object:
-    data = exchange.received
+    data = exchange.body.data
     if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX or exchange.framing[0][:10] == "multipart/":
         return _LATER
     return parse_pairs(data.decode("latin-1"))
 
 
 def _early_json(exchange: NativeExchange) -> object:
-    data = exchange.received
+    data = exchange.body.data
     if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX:
         return _LATER
     return _from_json(data) if exchange.framing[0] in _JSON_TYPES else None

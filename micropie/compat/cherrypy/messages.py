@@ -267,7 +267,7 @@ class ServedRequest(Request):
     @lazy
     def rfile(self) -> IO[bytes]:
         """The body as a file, unless it is read already."""
-        received = self.native.body_so_far()
+        received = self.native.body.so_far
         return body_of(self.native) if received is None else BytesIO(received)
 
     @lazy

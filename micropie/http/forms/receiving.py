@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from micropie.execution import IO, RECEIVE_STEP, Flow
 from micropie.http import json as codec
-from micropie.http.exchange import FORM, NULL, Exchange
+from micropie.http.exchange import FORM, Exchange
 from micropie.http.forms.data import MULTIPART, Limits, parse_query, require_utf8
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.media_types import is_json
@@ -26,12 +26,12 @@ LARGE = 64 * 1024
 def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flow[None]:
     """Receive a form, files or JSON.
 
-    JSON and urlencoded forms are parsed when they are first asked for (``exchange.parse``), a multipart form as it
+    JSON and urlencoded forms are parsed when they are first asked for (``ReceivedBody.parse``), a multipart form as it
     arrives. ``reads_body``: the handler receives the body itself, or only one that is long (``AHEAD``).
 
     Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415 for a bad body.
     """
-    media_type, parameters, length = exchange.framing
+    (media_type, parameters, length), body = exchange.framing, exchange.body
     if length is not None and length > exchange.config.settings.max_body_size:
         exchange.incoming  # noqa: B018 - raises 413
     accept, most = None, LARGE
@@ -43,20 +43,20 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         return
     else:
         accept = accept_form if media_type == FORM else accept_json if is_json(media_type) else None
-        if accept is None or exchange.form_fields is not None:  # nothing is to be parsed, or a hook did it
+        if accept is None or body.form is not None:  # nothing is to be parsed, or a hook did it
             return
         most = exchange.config.limits.max_data_size
-    if exchange.received is None:  # the first piece nearly always is the whole body
+    if body.data is None:  # the first piece nearly always is the whole body
         piece, more = yield RECEIVE_STEP
         if more or len(piece) > most:
-            exchange.put_back = piece, more
+            body.return_piece(piece, more)
         else:
-            exchange.received = piece
-    if type(exchange.received) is not bytes:
+            body.keep(piece)
+    if type(body.data) is not bytes:
         incoming = exchange.incoming
         incoming.restrict(most)
         yield from incoming.whole()
-    exchange.parse = accept
+    body.parse_later(accept)
 
 
 def find_field(exchange: Exchange, name: str) -> Flow[str]:
@@ -71,11 +71,11 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     if exchange.route is None or not exchange.route.reads_body:
         yield from receive_body(exchange, False)
         if has_large_body(exchange):
-            yield IO, exchange.parsed_document, ()
+            yield IO, exchange.body.parsed, (exchange,)
         else:
-            exchange.parsed_document()
-        return (exchange.form_fields or {}).get(name, [""])[0]
-    beginning = exchange.body_so_far()
+            exchange.body.parsed(exchange)
+        return (exchange.body.form or {}).get(name, [""])[0]
+    beginning = exchange.body.so_far
     if beginning is None:
         beginning = yield from _receive_beginning(exchange, limits.max_data_size)
     beginning = beginning[: limits.max_data_size]  # however it was cut into pieces
@@ -92,9 +92,9 @@ def _receive_beginning(exchange: Exchange, least: int) -> Flow[bytes]:
         size += len(piece)
     beginning = b"".join(pieces)
     if more:
-        exchange.put_back = beginning, True
+        exchange.body.return_piece(beginning, True)
     else:
-        exchange.received = beginning
+        exchange.body.keep(beginning)
     return beginning
 
 
@@ -114,26 +114,25 @@ def _field_of_part(data: bytes, parameters: dict[str, str], limits: Limits, name
 
 def has_large_body(exchange: Exchange) -> bool:
     """Return whether the body that was received deserves a thread in which it is parsed."""
-    received = exchange.received
+    received = exchange.body.data
     return received is not None and len(received if isinstance(received, bytes) else received.data) > LARGE
 
 
 def accept_form(exchange: Exchange, body: bytes) -> None:
     """Parse an urlencoded form into the request's fields. Raises 400, 413 and 415."""
     require_utf8(exchange.framing[1].get("charset", ""))
-    exchange.form_fields = parse_query(body, exchange.config.limits)
+    exchange.body.keep_form(parse_query(body, exchange.config.limits))
 
 
 def accept_json(exchange: Exchange, body: bytes) -> None:
     """Parse JSON into the request's document. Raises 400."""
     if body:  # scripts name the media type on a DELETE without a body, too
-        document = codec.loads(body)
-        exchange.document = NULL if document is None else document
+        exchange.body.keep_document(codec.loads(body))
 
 
 def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[None]:
     """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 for a bad one."""
-    if exchange.form_fields is not None:
+    if exchange.body.form is not None:
         return
     from micropie.http.forms.multipart import MultipartParser, boundary_of
 
@@ -156,5 +155,5 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     if waiting:
         yield IO, parser.feed, waiting
     form = parser.finish()
-    exchange.form_fields, exchange.uploads = form.fields, form.files
-    exchange.received_parts, exchange.unselected = form.parts, form.unselected
+    exchange.body.keep_form(form.fields)
+    exchange.body.keep_parts(form.files, form.parts, form.unselected)

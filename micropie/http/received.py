@@ -1,0 +1,99 @@
+"""``ReceivedBody``: what has arrived of one request's body, and what was parsed of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from micropie.http.body import UNREAD, Body
+from micropie.http.forms.uploads import UploadFile
+from micropie.http.types import Json, Parameters
+
+
+class _Null:
+    """A JSON body that is null; None means that there was no JSON. It is the same object in another process."""
+
+    def __reduce__(self) -> str:
+        return "NULL"
+
+
+NULL: Final = _Null()
+
+_NO_UPLOADS: dict[str, list[UploadFile]] = {}
+
+
+class ReceivedBody:
+    """The body of a request, as far as it was received. Its methods alone change it."""
+
+    data: Body | bytes | None = None
+    """None until it is asked for, bytes if the flow found it in one piece."""
+    put_back: tuple[bytes, bool] | None = None
+    """A piece that is received again, and whether more may follow."""
+    parse: Callable[[Any, bytes], None] | None = None
+    """Parses the form or JSON that was received, for an exchange; None if that is done, or nothing is to be parsed."""
+
+    form: Parameters | None = None
+    uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
+    parts: Sequence[tuple[str, str | UploadFile]] = ()
+    """Those of a multipart form, in order."""
+    unselected: Sequence[str] = ()
+    """The names of its file inputs that were left empty."""
+    document: Json = None
+    """The JSON body, ``NULL`` for null."""
+
+    @property
+    def so_far(self) -> bytes | None:
+        """The body as far as it was received and kept: all of it, or b"" if it was streamed; None if unread."""
+        data = self.data
+        if isinstance(data, Body):
+            return None if data.state is UNREAD else data.data
+        return data
+
+    def copied(self) -> ReceivedBody:
+        """Return a copy for another process: without files, and without bytes that are parsed."""
+        copy = ReceivedBody()
+        copy.form, copy.parse, copy.document = self.form, self.parse, self.document
+        copy.data = self.so_far if self.parse is not None else None
+        return copy
+
+    def keep(self, data: Body | bytes) -> None:
+        """Keep the body, which is whole if it is bytes."""
+        self.data = data
+
+    def return_piece(self, piece: bytes, more: bool) -> None:
+        """Put back a piece, to be received again."""
+        self.put_back = piece, more
+
+    def take_piece(self) -> tuple[bytes, bool]:
+        """Return the piece that was put back, or nothing, and whether more may follow."""
+        piece, self.put_back = self.put_back or (b"", True), None
+        return piece
+
+    def parse_later(self, parse: Callable[[Any, bytes], None] | None) -> None:
+        """Have the body parsed when it is first asked for."""
+        self.parse = parse
+
+    def parsed(self, exchange: object) -> Json:
+        """Return the JSON body, ``NULL`` for null, None if there is none. Parses a received form, too."""
+        if self.parse is not None:
+            data = self.data
+            self.parse(exchange, data.data if isinstance(data, Body) else data or b"")
+            self.parse = None
+        return self.document
+
+    def keep_form(self, fields: Parameters) -> None:
+        """Keep the fields of a form."""
+        self.form = fields
+
+    def keep_parts(
+        self,
+        uploads: dict[str, list[UploadFile]],
+        parts: Sequence[tuple[str, str | UploadFile]],
+        unselected: Sequence[str],
+    ) -> None:
+        """Keep what a multipart form has beside its fields."""
+        self.uploads, self.parts, self.unselected = uploads, parts, unselected
+
+    def keep_document(self, document: Json) -> None:
+        """Keep the value of a JSON body."""
+        self.document = NULL if document is None else document
