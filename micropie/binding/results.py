@@ -124,7 +124,8 @@ def _check_exact(value: object, hint: Hint) -> None:
 
 def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
     """Return what is inside a value of the annotation, with its own annotations."""
-    if value is None or isinstance(value, str | int | float):
+    structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
+    if not structures or value is None or isinstance(value, str | int | float):
         return ()
     for kind in alternatives(hint):
         owner = get_origin(kind) or kind
@@ -141,10 +142,7 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
             if isinstance(value, Mapping):
                 return zip(value.values(), repeat(arguments[-1]), strict=False)
             return zip(value, elements_of(kind) or repeat(arguments[0]), strict=False)
-    structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
-    if structures:
-        raise TypeError(f"it has a {type(value).__name__} where the annotation names {' | '.join(structures)}")
-    return ()
+    raise TypeError(f"it has a {type(value).__name__} where the annotation names {' | '.join(structures)}")
 
 
 @lru_cache(maxsize=256)

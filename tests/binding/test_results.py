@@ -561,6 +561,7 @@ class Deep:
 class Dates:
     either: UserOut | date
     some: UserOut | list[Any] | list  # type: ignore[type-arg]
+    pair: tuple[UserOut, Any]
 
 
 class Tree(TypedDict):
@@ -609,7 +610,11 @@ ENVELOPE = Answered(Model(name="eve"), deque([BOB]), BOB)
         (Deep, Deep({"user": BOB}, {"a": [BOB]}), {"listed": {"user": "bob"}, "any_size": {"a": ["bob"]}}),
         (Mixed, Mixed(BOB, Struct("x")), {"user": "bob", "anything": {"name": "x"}}),
         (Sequence[Squad], (Squad((BOB,)),), [{"users": ["bob"]}]),
-        (Dates, Dates(date(2026, 1, 31), [1, "x"]), {"either": "2026-01-31", "some": [1, "x"]}),
+        (
+            Dates,
+            Dates(date(2026, 1, 31), [1, "x"], (BOB, date(2026, 2, 1))),
+            {"either": "2026-01-31", "some": [1, "x"], "pair": ["bob", "2026-02-01"]},
+        ),
     ],
 )
 def test_objects_inside_of_others_are_sent_as_they_are(

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, Form, SetupError, UploadFile, get, post, reads_body, route
+from micropie import App, Form, Header, Query, SetupError, UploadFile, get, post, reads_body, route
 from micropie.binding.makers import maker_for
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -1085,6 +1085,25 @@ def test_a_handler_that_reads_its_body_has_parameters_from_the_query_alone(make_
     assert (response.status_code, response.text) == (400, "Parameter 'name' is missing; expected text.")
 
 
+@pytest.mark.parametrize(("path", "status"), [("/asked", 200), ("/given/x", 200), ("/given", 400), ("/others", 400)])
+def test_a_body_that_no_parameter_needs_is_not_parsed(make_client: MakeClient, path: str, status: int) -> None:
+    class Root(App):
+        @post
+        def asked(self, token: Annotated[str, Header()] = "", number: Annotated[int, Query()] = 1) -> str:
+            return "?"
+
+        @post
+        def given(self, name: str) -> str:
+            return "?"
+
+        @post
+        def others(self, **values: str) -> str:
+            return "?"
+
+    answer = make_client(Root()).post(path, content=b"{", headers=JSON_TYPE)
+    assert answer.status_code == status
+
+
 # -- a whole body ------------------------------------------------------------------------------------------------------
 
 
@@ -1195,6 +1214,48 @@ def test_R28_the_sets_in_each_structure_of_a_list_are_bounded(make_client: MakeC
     assert client.post("/page", json=[{"ids": [1, 2]}] * 1001).text == "1001"
     assert client.post("/page", json=[{"ids": []}, {"ids": [*range(1001)]}]).status_code == 400
     assert client.post("/page", json={"ids": []}).status_code == 400
+
+
+class Deep(msgspec.Struct):
+    number: int = 0
+    inner: Deep | None = None
+    anything: Any = None
+
+
+class DeepModel(pydantic.BaseModel, strict=True):
+    day: date | None = None
+    inner: DeepModel | None = None
+    anything: Any = None
+
+
+@pytest.mark.parametrize("kind", [Deep, DeepModel])
+def test_a_document_beyond_all_recursion_is_a_value_error(kind: Any) -> None:
+    document: dict[str, Any] = {"number": 5.0, "day": "x"}
+    for _ in range(100_000):
+        document = {"inner": document}
+    with pytest.raises(ValueError, match=r"fewer levels|[Rr]ecursion"):
+        maker_for(kind, "x").make(document, is_json=True)
+
+
+@pytest.mark.parametrize("kind", [Deep, DeepModel])
+@pytest.mark.parametrize("levels", [90, 500, 1000, 20_000])
+def test_deep_json_is_taken_or_a_400(make_client: MakeClient, kind: Any, levels: int) -> None:
+    def given(item: Any) -> str:
+        return "taken"
+
+    given.__annotations__["item"] = kind
+    app = App()
+    app.post("/given")(given)
+    client = make_client(app)
+    around, inside = "[" * levels, "]" * levels
+    for text in (
+        '{"inner":' * levels + "{}" + "}" * levels,
+        f'{{"anything":{around}{inside}}}',
+        f'{{"number":"x","day":"x","anything":{around}{inside}}}',
+        f'{{"number":5.0,"day":"2026-01-31","anything":{around}{inside}}}',
+    ):
+        answer = client.post("/given", content=text, headers=JSON_TYPE)
+        assert answer.status_code in ((400,) if levels > 10_000 else (200, 400))
 
 
 def test_the_numbers_of_a_pydantic_model_and_of_a_form_are_finite(make_client: MakeClient) -> None:
