@@ -112,14 +112,14 @@ class Slots:
         if self._lent >= MOST_READERS:
             self._report("%d threads wait for the bodies of slow clients: requests get 503", MOST_READERS)
             yield False
-            return
-        self._lent += 1
-        self.give()
-        try:
-            yield True
-        finally:
-            self._lent -= 1
-            self._free -= 1
+        else:
+            self._lent += 1
+            self.give()
+            try:
+                yield True
+            finally:
+                self._lent -= 1
+                self._free -= 1
 
     def usage(self) -> tuple[int, int, int]:
         """Return how many threads are busy, how many calls wait for one, and their number. A lent one is not busy."""

@@ -489,6 +489,8 @@ class Exchange:
 
     environ: Environ | None = None
     """The WSGI environ; None under ASGI."""
+    has_own_context = False
+    """Whether the request runs in a copy of the context, which ends with it."""
     has_several_workers: bool | None = None
     """Whether the server has other processes for this application; None if it does not say so."""
     scope: Scope

@@ -114,6 +114,6 @@ def _end(request: Request, span: Span, previous: context.Context) -> None:
         if status >= 500:
             span.set_status(StatusCode.ERROR)
     span.end()
-    # By ``attach``, as ``detach`` logs an error in another thread. In a thread that closes answers, it is not current.
-    if trace.get_current_span() is span:
+    # By ``attach``, as ``detach`` logs an error in another thread.
+    if not exchange.has_own_context:
         context.attach(previous)

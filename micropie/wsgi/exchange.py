@@ -49,6 +49,7 @@ class WSGIExchange(Exchange):
     """See ``Request``. ``environ`` is the server's own, not a copy."""
 
     environ: Environ
+    has_own_context = True
     _scope: Scope | None = None
     _left: int | None = None  # bytes of the body not yet read, None before the first read
     _reading: Lock | None = None  # held by a thread that reads for a mounted application
