@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +23,17 @@ COUNTS += ["max_session_size"]
 POSITIVE = ["threads", "session_timeout"]
 
 
+_BODY = ast.parse(inspect.getsource(Settings)).body[0].body  # type: ignore[attr-defined]
+DOCUMENTED = {
+    field.target.id
+    for field, text in itertools.pairwise(_BODY)
+    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
+}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_documented(name: str) -> None:
-    lines = inspect.getsource(Settings).splitlines()
-    at = next(number for number, line in enumerate(lines) if line.strip().startswith(f"{name}:"))
-    assert lines[at + 1].strip().startswith('"""')
+    assert name in DOCUMENTED
 
 
 @pytest.mark.parametrize("name", ["session_backend", "debug", "max_body_size", "body_timeout"])
