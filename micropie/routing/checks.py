@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from types import FunctionType
 from typing import Any, TypeAlias
 
 from micropie.errors import SetupError, takes
 from micropie.execution import layers
 from micropie.routing.config import Chain, Config
-from micropie.routing.discovery import REQUIRES, leave_mark, wrapped_by
+from micropie.routing.discovery import REQUIRES, is_bare, leave_mark, wrapped_by
 from micropie.routing.providers import Providers
 
 Check: TypeAlias = Callable[..., object]  # of the request, and of resources
@@ -86,8 +85,7 @@ def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> 
     ``functools.wraps`` copies the mark to the function that it makes. A decorator without it makes one that has the
     handler in a variable, where a mark would be overlooked.
     """
-    undecorated = getattr(function, "__func__", function)
-    if type(undecorated) is FunctionType and undecorated.__closure__ is None and not undecorated.__dict__:
+    if is_bare(getattr(function, "__func__", function)):
         return []
     for layer in layers(function):
         if hasattr(layer, HOLDS):

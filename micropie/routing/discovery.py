@@ -154,6 +154,11 @@ def _is_written_in(cls: type, value: object) -> bool:
     return any(getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value))
 
 
+def is_bare(value: object) -> bool:
+    """Return whether a value is a function without marks that wraps no other one, as most are."""
+    return type(value) is FunctionType and value.__closure__ is None and not value.__dict__
+
+
 def is_hidden(value: object) -> bool:
     """Return whether ``@hidden`` is among the decorators, also below one that does not copy its mark."""
     return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
