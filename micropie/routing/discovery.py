@@ -166,7 +166,7 @@ def is_hidden(value: object) -> bool:
 
 def wrapped_by(value: object) -> Iterator[object]:
     """Yield a function and those that it wraps: by ``__wrapped__``, as a partial's, or as a variable of a closure."""
-    layers: list[Any] = [value]
+    layers = [value]
     for layer in layers:  # the list grows in the loop
         yield layer
         inner = [getattr(layer, name, None) for name in ("__wrapped__", "__func__", "func", "fget")]
