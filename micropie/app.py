@@ -16,7 +16,6 @@ from micropie.channels import Channels
 from micropie.errors import SetupError
 from micropie.execution import current
 from micropie.flow import lifespan_opener
-from micropie.habits import ServerHabits
 from micropie.http import HeadersLike, Receive, Request, Response, Scope, Send, State, current_request
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
 from micropie.routing import (
@@ -35,6 +34,7 @@ from micropie.routing import (
     name_of,
 )
 from micropie.sessions import SessionBackend
+from micropie.spellings import ServerSpellings
 from micropie.templates import NO_VALUES, stream
 from micropie.tree import Tree
 
@@ -691,7 +691,7 @@ def dual(application: Callable[..., object], kind: Literal["asgi", "wsgi"] | Non
     return app
 
 
-class Server(ServerHabits, App):
+class Server(ServerSpellings, App):
     """An ``App`` with the shortcuts of older handlers: ``self.session`` for ``self.request.session``, and so on."""
 
     _micropie_is_framework = True

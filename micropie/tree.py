@@ -16,7 +16,6 @@ from micropie.channels import Channels
 from micropie.errors import SetupError
 from micropie.execution import HANDLER, Kind, current
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
-from micropie.habits import attribute_of
 from micropie.http import State
 from micropie.mounts import APP, ASGI
 from micropie.routing import (
@@ -33,6 +32,7 @@ from micropie.routing import (
     name_of,
     public_name,
 )
+from micropie.spellings import attribute_of
 from micropie.streams import ShutdownSignal
 from micropie.templates import names_of
 

@@ -23,7 +23,7 @@ from micropie.http.headers import LONGEST_KEPT, KnownHeader, MutableHeaders, cac
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"

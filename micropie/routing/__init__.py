@@ -2,7 +2,7 @@
 
 ``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a request uses.
 ``decorators.py`` leave marks on functions, ``discovery.py`` finds the handlers among
-an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each. ``misplaced.py`` refuses
+an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each. ``lost_marks.py`` refuses
 decorators above anything else. ``patterns.py`` reads explicit paths. ``providers.py`` has the providers of resources,
 and ``checks.py`` the checks of ``@requires``.
 

@@ -20,7 +20,6 @@ from micropie import pool as pools
 from micropie.binding import OwnTypes
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import Kind, Threads, available_cpus, kind_of
-from micropie.habits import AppHabits
 from micropie.http import (
     HTML,
     TEXT,
@@ -40,6 +39,7 @@ from micropie.routing.names import RouteNames
 from micropie.routing.providers import Providers
 from micropie.routing.settings import Settings
 from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
+from micropie.spellings import AppSpellings
 from micropie.streams import ShutdownSignal
 from micropie.templates import Directory, Templates
 
@@ -104,7 +104,7 @@ def check_error_key(key: object) -> ErrorKey:
     raise SetupError(f"@app.error takes a status from 400 to 599 or an exception class, not {key!r}")
 
 
-class AppBase(AppHabits):
+class AppBase(AppSpellings):
     """The part of an ``App`` that its tree reads."""
 
     _micropie_is_framework = True  # looked up in each class by itself: methods of such a class are no handlers

@@ -18,7 +18,7 @@ _NO_EFFECT = "the decorator of a route or a guard has no effect"
 _IsLost: TypeAlias = Callable[[object], bool]
 
 
-def refuse_misplaced(registered: Registrations, handlers: Sequence[Handler]) -> None:
+def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) -> None:
     """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this application, and for
     a method that is registered as a function.
     """
