@@ -165,6 +165,16 @@ def nesting(depth: int, options: Options) -> Figures:
     }
 
 
+def mounts(count: int, options: Options) -> Figures:
+    def make() -> App:
+        app = App()
+        for number in range(count):
+            app.mount(f"/shop-{number}", Leaf())
+        return app
+
+    return _routes(make, "mounts", get(f"/shop-{count - 1}/plain", "ok"), options)
+
+
 # --- one request --------------------------------------------------------------------------------------
 
 
@@ -504,6 +514,7 @@ def _wsgi(case: Case, size: int) -> float:
 
 SUBJECTS = (
     Subject("routes", "Routes", "routes of each kind", (10, 1000, 10_000), routes),
+    Subject("mounts", "Mounted applications", "mounts", (2, 10, 100), mounts),
     Subject("nesting", "Nested applications", "depth", (1, 4, 16, 64), nesting),
     Subject("parameters", "Parameters of a handler, numbers", "parameters", (1, 4, 16, 64), parameters),
     Subject("headers", "Headers of a request", "headers", (5, 20, 80), headers),

@@ -33,8 +33,8 @@ from micropie.http import (
 from micropie.http import (
     bound_request as request,
 )
-from micropie.lazily import lazily as _lazily
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
+from micropie.on_demand import names_on_demand as _names_on_demand
 from micropie.routing import (
     command,
     delete,
@@ -62,7 +62,7 @@ if _TYPE_CHECKING:
     from micropie.http import Page
     from micropie.streams import EventStream, event
 
-__getattr__ = _lazily(
+__getattr__ = _names_on_demand(
     __name__, {"asgi": "WebSocket", "files": "static_file", "http": "Page", "streams": "EventStream event"}
 )
 

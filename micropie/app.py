@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -16,11 +16,11 @@ from micropie.channels import Channels
 from micropie.errors import SetupError
 from micropie.execution import current
 from micropie.flow import lifespan_opener
-from micropie.habits import ServerHabits
 from micropie.http import HeadersLike, Receive, Request, Response, Scope, Send, State, current_request
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
 from micropie.routing import (
     REQUIRES,
+    AppBase,
     ErrorKey,
     Function,
     Settings,
@@ -34,8 +34,9 @@ from micropie.routing import (
     name_of,
 )
 from micropie.sessions import SessionBackend
+from micropie.spellings import ServerSpellings
 from micropie.templates import NO_VALUES, stream
-from micropie.tree import Node, Tree
+from micropie.tree import Tree
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
         """The arguments of ``App``, for type checkers: these, and a keyword for each setting."""
 
         session_backend: SessionBackend | None = None
-        lifespan: Callable[..., Any] | None = None
+        lifespan: Callable[..., object] | None = None
         channels: Channels | None = None
         security: SecurityDefaults | bool | None = None
         docs: bool | str | Docs = False
@@ -166,6 +167,9 @@ def _overridable_method(method: Method) -> Method | Callable[..., object]:
     return method
 
 
+_NO_CHECKS: Mapping[str, Callable[[], object]] = {}
+
+
 class _Root:
     """``self.root``: the outermost application around this one. An author may assign something else to that name."""
 
@@ -175,7 +179,7 @@ class _Root:
         return root
 
 
-class App(Node):
+class App(AppBase):
     """A web application; its public methods are its URLs.
 
         class Root(App):
@@ -197,9 +201,9 @@ class App(Node):
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
     """
 
-    middlewares: list[Any]
+    middlewares: list[object]
     """Hooks around every handler: ``HttpMiddleware`` objects or generator functions. The first one is the outermost."""
-    ws_middlewares: list[Any]
+    ws_middlewares: list[object]
     """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the outermost."""
     state: State
     """Free for authors: objects that handlers share, such as a pool that ``lifespan`` opened.
@@ -212,6 +216,7 @@ class App(Node):
     lifespan: Any = None
     """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left at the end."""
 
+    _micropie: Tree
     _micropie_is_framework = True
     _micropie_class_names = frozenset[str]()  # a subclass's attributes that change what is compiled when assigned
     _micropie_tree: type[Tree] = Tree
@@ -248,11 +253,11 @@ class App(Node):
     def __init__(
         self,
         session_backend: SessionBackend | None = None,
-        lifespan: Callable[..., Any] | None = None,
+        lifespan: Callable[..., object] | None = None,
         channels: Channels | None = None,
         security: SecurityDefaults | bool | None = None,
         docs: bool | str | Docs = False,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         values = settings
         if security is not None and security is not False:
@@ -276,8 +281,7 @@ class App(Node):
         if docs is not False:
             from micropie.openapi import Docs, document_routes
 
-            path: Any = "/docs" if docs is True else docs
-            self._micropie.docs = docs if isinstance(docs, Docs) else Docs(path=path)
+            self._micropie.docs = docs if isinstance(docs, Docs) else Docs(path="/docs" if docs is True else docs)
             for path, function in document_routes(self._micropie.docs, self._micropie.described):
                 App.route(self, path, ["GET"])(function)
 
@@ -467,12 +471,16 @@ class App(Node):
         )
         App.route(self, path, ["GET"], name=name)(serve)
 
-    # The types of these two let a handler have the same name, as an older application's ``def health(self)`` may.
-
-    def health(self, *arguments: Any, **options: Any) -> Any:
-        """Answer a path with 200 while this process can serve requests, else with 503: for readiness probes::
-
-            app.health("/healthz", checks={}, timeout=2.0, live=False)
+    @_overridable_method
+    def health(
+        self,
+        path: str = "/healthz",
+        checks: Mapping[str, Callable[[], object]] = _NO_CHECKS,
+        *,
+        timeout: float = 2.0,
+        live: bool = False,
+    ) -> None:
+        """Answer a path with 200 while this process can serve requests, else with 503: for readiness probes.
 
         It can if the start-up is done, the server is not ending, and session backends, channels and middleware with a
         method ``ping`` answer, and the author's ``checks``: functions by name, ``def`` or ``async def``, that fail by
@@ -481,19 +489,26 @@ class App(Node):
         """
         from micropie.middleware.health import health_endpoint, health_mark
 
-        self._micropie.registering(health_mark(*arguments, **options))(health_endpoint)
+        self._micropie.registering(health_mark(path, checks, timeout=timeout, live=live))(health_endpoint)
 
-    def metrics(self, *arguments: Any, **options: Any) -> Any:
-        """Count and time the requests of this application, and answer a path with the numbers for Prometheus::
-
-            app.metrics("/metrics", token=None, registry=prometheus_client.REGISTRY, buckets=(0.001, 0.0025, ...))
+    @_overridable_method
+    def metrics(
+        self,
+        path: str = "/metrics",
+        *,
+        token: str | None = None,
+        registry: object = None,
+        buckets: Sequence[float] | None = None,
+    ) -> None:
+        """Count and time the requests of this application, and answer a path with the numbers for Prometheus.
 
         The hook that counts becomes the first of ``middlewares``. With ``token`` the endpoint wants it as a bearer
-        token; no hook of the application is in its way. ``buckets``: of the histogram, in seconds. Raises
-        ``SetupError`` for a wrong argument, and if prometheus_client is missing.
+        token; no hook of the application is in its way. ``registry``: prometheus_client's own by default.
+        ``buckets``: of the histogram, in seconds, by default from 0.001 on. Raises ``SetupError`` for a wrong argument,
+        and if prometheus_client is missing.
         """
         found = import_module("micropie.middleware.metrics")  # prometheus_client takes as long to import as micropie
-        mark, hook = found.metrics(*arguments, **options)
+        mark, hook = found.metrics(path, token=token, registry=registry, buckets=buckets)
         self.middlewares.insert(0, hook)
         self._micropie.registering(mark)(found.metrics_endpoint)
 
@@ -650,7 +665,7 @@ _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handler
 
 
 def _is_routed(value: object) -> bool:
-    return isinstance(value, Node) or is_function(value)
+    return isinstance(value, AppBase) or is_function(value)
 
 
 # Assigning one of these changes what is compiled.
@@ -663,7 +678,7 @@ _RESERVED = frozenset(
 )
 
 
-def dual(application: Callable[..., Any], kind: Literal["asgi", "wsgi"] | None = None) -> App:
+def dual(application: Callable[..., object], kind: Literal["asgi", "wsgi"] | None = None) -> App:
     """Return an ``App`` around any WSGI or ASGI application, so that servers of both protocols serve it::
 
         app = dual(SessionMiddleware(flask_app))
@@ -676,7 +691,7 @@ def dual(application: Callable[..., Any], kind: Literal["asgi", "wsgi"] | None =
     return app
 
 
-class Server(ServerHabits, App):
+class Server(ServerSpellings, App):
     """An ``App`` with the shortcuts of older handlers: ``self.session`` for ``self.request.session``, and so on."""
 
     _micropie_is_framework = True

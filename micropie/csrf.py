@@ -19,7 +19,7 @@ from typing import Final
 
 from micropie.errors import ResponseError
 from micropie.http import CSRF_FIELD, Request, format_cookie
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 _SECRET = pattern("[A-Za-z0-9_-]{43}")
 _SALT_LENGTH: Final = 22  # characters, of 16 bytes

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import isroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from micropie import asgi, mounts, wsgi
 from micropie.channels import Channels
 from micropie.errors import SetupError
 from micropie.execution import HANDLER, Kind, current
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
-from micropie.habits import AppHabits, attribute_of
 from micropie.http import State
 from micropie.mounts import APP, ASGI
 from micropie.routing import (
+    AppBase,
     Config,
     Function,
     Registrations,
@@ -32,7 +32,7 @@ from micropie.routing import (
     name_of,
     public_name,
 )
-from micropie.sessions import SessionBackend
+from micropie.spellings import attribute_of
 from micropie.streams import ShutdownSignal
 from micropie.templates import names_of
 
@@ -40,29 +40,14 @@ if TYPE_CHECKING:
     from micropie.openapi import Docs
 
 
-class Node(AppHabits):
-    """The part of an ``App`` that its tree reads."""
-
-    _micropie_is_framework = True  # looked up in each class by itself: methods of such a class are no handlers
-    _micropie: Tree
-
-    middlewares: list[Any]
-    ws_middlewares: list[Any]
-    state: State
-    session_backend: SessionBackend | None
-    lifespan: Any
-
-
 class Tree(Registrations):
     """One application with all that is inside it."""
-
-    app: Node
 
     startup_handlers: list[Callable[[], object]] = attribute_of("app.startup_handlers")
     shutdown_handlers: list[Callable[[], object]] = attribute_of("app.shutdown_handlers")
     state: State = attribute_of("app.state")
 
-    def __init__(self, app: Node, links: Mapping[str, Callable[..., str]], channels: Channels | None) -> None:
+    def __init__(self, app: AppBase, links: Mapping[str, Callable[..., str]], channels: Channels | None) -> None:
         super().__init__(app, names_of(links))
         self.asgi, self.wsgi = asgi.ASGIState(), wsgi.WSGIState()
         self.channels = channels
@@ -72,8 +57,8 @@ class Tree(Registrations):
         self.docs: Docs | None = None
         self.sites: dict[Kind, Site] = {}
         self.shutdowns: dict[Kind, ShutdownSignal] = {}
-        self._inside: list[Node] = []  # when it was last compiled as the outermost one
-        self._roots: dict[int, Node] = {}  # the outermost applications that were compiled with this one inside
+        self._inside: list[AppBase] = []  # when it was last compiled as the outermost one
+        self._roots: dict[int, AppBase] = {}  # the outermost applications that were compiled with this one inside
 
     # -- the site, for drivers -----------------------------------------------------------------------------------------
 
@@ -98,7 +83,7 @@ class Tree(Registrations):
         """The site that is compiled already: under WSGI not that of ``compiled()``."""
         return next(iter(self.sites.values()), None) or self.compiled()
 
-    def inside(self, ancestors: tuple[Node, ...]) -> Mapping[str, Tree]:
+    def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Tree]:
         """Return the applications inside this one, see ``Registrations``.
 
         Raises ``SetupError`` for an application that is mounted inside itself.
@@ -149,10 +134,9 @@ class Tree(Registrations):
         places = [one for tree in trees for one in tree.site.config.tree if one.app is self.app]
         return places or self._places()  # none: it was taken out of a tree, which has forgotten it by now
 
-    def root(self) -> Node:
+    def root(self) -> AppBase:
         """Return the outermost application of the tree that this one is in."""
-        root: Node = self.config().tree[0].app if self._roots else self.app
-        return root
+        return self.config().tree[0].app if self._roots else self.app
 
     def described(self) -> tuple[Site, Config]:
         """Return the site of the whole tree, and this application's configuration in it: what a document is made of."""
@@ -166,14 +150,14 @@ class Tree(Registrations):
 
     # -- those inside it -----------------------------------------------------------------------------------------------
 
-    def walk(self, ancestors: tuple[Node, ...] = ()) -> Iterator[Node]:
+    def walk(self, ancestors: tuple[AppBase, ...] = ()) -> Iterator[AppBase]:
         """Yield this application, then those inside it, without isolated mounts."""
         yield self.app
         inner = [mount.target for mount in self.mounts if mount.kind == APP and not mount.isolated]
         for child in (*self._children(ancestors).values(), *inner):
             yield from child._micropie.walk((*ancestors, self.app))
 
-    def _children(self, ancestors: tuple[Node, ...]) -> dict[str, Node]:
+    def _children(self, ancestors: tuple[AppBase, ...]) -> dict[str, AppBase]:
         """Return the applications that are public attributes, each by the first name that refers to it.
 
         Those around this one (``self.parent = root``) and their attributes are left out: an application has one place.
@@ -182,7 +166,7 @@ class Tree(Registrations):
         known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}
         children = {}
         for name, value in _attributes(self.app).items():
-            if isinstance(value, Node) and not name.startswith("_") and id(value) not in known:
+            if isinstance(value, AppBase) and not name.startswith("_") and id(value) not in known:
                 known.add(id(value))
                 children[name] = value
         return children
@@ -255,7 +239,7 @@ class Tree(Registrations):
         self.changed()
 
 
-def _attributes(app: Node) -> dict[str, object]:
+def _attributes(app: AppBase) -> dict[str, object]:
     """Return the attributes of an object and of its classes; those that come later hide names of those before."""
     owners = (*reversed(type(app).__mro__), app)
     return {name: value for owner in owners for name, value in vars(owner).items()}

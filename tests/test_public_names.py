@@ -99,7 +99,7 @@ def test_a_docstring_explains_every_argument(module: str) -> None:
     assert missing == []
 
 
-# All that an editor offers to authors on these three, and below it the second spellings of ``micropie.habits``.
+# All that an editor offers to authors on these three, and below it the second spellings of ``micropie.spellings``.
 ATTRIBUTES = {
     micropie.App: """
 absolute_url_for channels command delete error get health lifespan metrics middlewares mount openapi patch post provides put

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.asgi.driver import serve, serve_http
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ASGIExchange", "ASGIState", "WebSocket", "serve", "serve_http", "serve_websocket"]
 
-__getattr__ = lazily(
+__getattr__ = names_on_demand(
     __name__,
     {
         "driver": "serve serve_http",

@@ -15,7 +15,6 @@ from micropie.asgi.websocket_connection import Connection
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
 from micropie.execution import CLEAN_UP_WITHIN, current
 from micropie.flow import ask_guards, cleanup, converse, found_socket
-from micropie.habits import SocketHabits, attribute_of
 from micropie.http import (
     HeaderPairs,
     Headers,
@@ -31,6 +30,7 @@ from micropie.http import (
 )
 from micropie.routing import Handover, Site, config_of, route_of
 from micropie.sessions import Session
+from micropie.spellings import SocketSpellings, attribute_of
 from micropie.websockets import WebSocketRequest
 
 
@@ -95,7 +95,7 @@ def _checked(headers: HeadersLike) -> HeaderPairs:
     return pairs
 
 
-class WebSocket(SocketHabits):
+class WebSocket(SocketSpellings):
     """One client's WebSocket, the first argument of ``async def ws_name(self, ws)``.
 
     Once it has ended, by the client, the network or ``close``, every call raises ``ConnectionClosed``, which a handler

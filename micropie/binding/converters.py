@@ -45,7 +45,7 @@ from micropie.binding.constraints import (
 from micropie.binding.hints import COLLECTIONS
 from micropie.errors import Sentence, SetupError
 from micropie.http import Encoder, encoder_of
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -16,7 +16,7 @@ from micropie.binding.fields import fields_of, is_structure, kinds_in, members_o
 from micropie.binding.forms import described_as
 from micropie.binding.hints import Hint, bare, elements_of
 from micropie.http import ParameterError
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 Path: TypeAlias = tuple[str | int, ...]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from micropie.channels.hub import Channels, Subscription
 from micropie.channels.mailbox import ChannelsUnreachable, MessagesLost
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.channels.redis import RedisChannels
@@ -20,4 +20,4 @@ if TYPE_CHECKING:
 __all__ = ["Channels", "ChannelsUnreachable", "MessagesLost", "RedisChannels", "Subscription"]
 
 # An optional dependency may be missing, or take longer to import than all of micropie.
-__getattr__ = lazily(__name__, {"redis": "RedisChannels"})
+__getattr__ = names_on_demand(__name__, {"redis": "RedisChannels"})

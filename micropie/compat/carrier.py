@@ -16,6 +16,7 @@ from micropie.execution import HANDLER, Kind, current, layers
 from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
 from micropie.routing import (
     NATIVE,
+    AppBase,
     Config,
     Function,
     Handover,
@@ -26,7 +27,7 @@ from micropie.routing import (
     Site,
     marks_above,
 )
-from micropie.tree import Node, Tree
+from micropie.tree import Tree
 
 
 class CarryingSite(Site):
@@ -80,7 +81,7 @@ class CarryingTree(Tree):
             self._carrying[blocking] = site = self.carry(inner)
         return site
 
-    def inside(self, ancestors: tuple[Node, ...]) -> Any:
+    def inside(self, ancestors: tuple[AppBase, ...]) -> Any:
         if ancestors:
             raise SetupError(
                 "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.debug.access import may_see_debug_pages
@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 __all__ = ["error_page", "may_see_debug_pages", "not_found_page"]
 
 # What a site does not use is not imported: it would take longer than the rest.
-__getattr__ = lazily(__name__, {"access": "may_see_debug_pages", "page": "error_page not_found_page"})
+__getattr__ = names_on_demand(__name__, {"access": "may_see_debug_pages", "page": "error_page not_found_page"})

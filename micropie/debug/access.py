@@ -12,7 +12,7 @@ import sys
 from ipaddress import ip_address
 
 from micropie.http import Address, Request
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 # Words in the names of headers that proxies add, to tell who the client is or that they stand between. Browsers never
 # send them: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray, X-Envoy-Original-Path.

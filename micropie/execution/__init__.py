@@ -101,7 +101,7 @@ from micropie.execution.threads import (
     usage_of,
     within,
 )
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.execution.redis_client import RedisClient
@@ -125,4 +125,4 @@ __all__ = [
 # fmt: on
 
 # An optional dependency may be missing, or take longer to import than all of micropie. The watchdog is for event loops.
-__getattr__ = lazily(__name__, {"redis_client": "RedisClient", "watchdog": "loop_lag watch_loop"})
+__getattr__ = names_on_demand(__name__, {"redis_client": "RedisClient", "watchdog": "loop_lag watch_loop"})

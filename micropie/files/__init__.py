@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.files.content_types import in_ascii
@@ -19,4 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["directory_route", "in_ascii", "open_file", "static_file"]
 
-__getattr__ = lazily(__name__, {"content_types": "in_ascii", "static": "directory_route open_file static_file"})
+__getattr__ = names_on_demand(
+    __name__, {"content_types": "in_ascii", "static": "directory_route open_file static_file"}
+)

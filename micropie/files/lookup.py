@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeAlias
 
 from micropie.errors import HTTPError, logger
 from micropie.http import accepts_coding, cached_if_short
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 # Files that were compressed in advance: the suffix, the coding's names (RFC 9110, section 8.4.1). The first one that a
 # client accepts is sent: brotli's is the smaller.

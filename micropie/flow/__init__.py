@@ -25,7 +25,7 @@ from micropie.flow.lifecycle import (
     log_failure,
 )
 from micropie.flow.resources import close_resources, end_resources, with_resources
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse, found_socket
@@ -38,4 +38,4 @@ __all__ = [
 ]
 # fmt: on
 
-__getattr__ = lazily(__name__, {"websocket": "CloseInfo ask_guards cleanup converse found_socket"})
+__getattr__ = names_on_demand(__name__, {"websocket": "CloseInfo ask_guards cleanup converse found_socket"})

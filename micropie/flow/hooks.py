@@ -30,10 +30,10 @@ from micropie import websockets
 from micropie.errors import HTTPError, Redirect, ResponseError, logger
 from micropie.execution import AWAIT, INLINE, Flow, Kind, RunningGenerator, awaited, call, kind_of
 from micropie.flow.errors import respond_to
-from micropie.habits import status_of
 from micropie.http import Response, as_response
 from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.routing import Checking, check_middlewares, open_resources, placed
+from micropie.spellings import status_of
 
 if TYPE_CHECKING:
     from micropie.http import Request

@@ -91,7 +91,7 @@ from micropie.http.urls import (
     split_host,
     with_host,
 )
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.http.conditional import CONDITIONS, Selection, accepts_coding, http_date, select
@@ -126,7 +126,7 @@ __all__ = [
 # fmt: on
 
 # What a site does not use is not imported: it would take longer than the rest.
-__getattr__ = lazily(
+__getattr__ = names_on_demand(
     __name__,
     {
         "conditional": "CONDITIONS Selection accepts_coding http_date select",

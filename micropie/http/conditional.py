@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from micropie.errors import HTTPError
 from micropie.http.media_types import weights_of
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 _ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')
 

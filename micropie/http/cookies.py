@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 # RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`, `,`, `;`, `\`.
 _NAME = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

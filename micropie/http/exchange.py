@@ -41,7 +41,7 @@ from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import Environ, Json, Message, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
-from micropie.lazily import computed
+from micropie.on_demand import computed
 
 if TYPE_CHECKING:
     from micropie.http.signing import CookieSigner

@@ -36,7 +36,7 @@ from typing import Any, NoReturn, TypeAlias
 from micropie.errors import BadRequest
 from micropie.execution import current
 from micropie.http.types import Encoder, Json
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 Dumps: TypeAlias = Callable[[object], bytes]
 _Conversions: TypeAlias = Sequence[tuple[type | tuple[type, ...], Encoder]]

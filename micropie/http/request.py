@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
 
 from micropie.errors import BadRequest, HTTPError, SetupError, takes
 from micropie.execution import ResourceContext, Task, current
-from micropie.habits import RequestHabits, attribute_of
 from micropie.http.cookies import CookieAttributes
 from micropie.http.exchange import EMPTY_JSON, Address, Exchange, FlowIterator, RouteInfo
 from micropie.http.forms.data import MULTIPART
@@ -26,6 +25,7 @@ from micropie.http.session import Session
 from micropie.http.state import State
 from micropie.http.types import Environ, Json, Scope
 from micropie.http.urls import is_host
+from micropie.spellings import RequestSpellings, attribute_of
 
 if TYPE_CHECKING:
     from micropie.http.forms.parts import Parts
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-class Request(RequestHabits):
+class Request(RequestSpellings):
     """The client's request, which handlers see as ``self.request``. Authors may set attributes of their own on it."""
 
     _exchange: Exchange

@@ -23,7 +23,7 @@ from micropie.http.headers import LONGEST_KEPT, KnownHeader, MutableHeaders, cac
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"
@@ -444,14 +444,14 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
     return value
 
 
-class Site(Protocol):
-    """The part of a request that says which site it is for."""
+class Origin(Protocol):
+    """The part of a request that says which scheme and host it is for."""
 
     scheme: str
     host: str
 
 
-def redirect_response(redirect: Redirect, site: Site) -> Response:
+def redirect_response(redirect: Redirect, site: Origin) -> Response:
     """Return the response for a ``Redirect`` in the answer to a request for ``site``.
 
     Raises 400 for another host, and for plain http from https, unless the redirect allows it: a client may have chosen
@@ -483,7 +483,7 @@ _SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # of any length
 _LONGEST_SPLIT = 2000  # characters; a host has 253 at most
 
 
-def _leads_away(location: str, seen: str, site: Site) -> bool:
+def _leads_away(location: str, seen: str, site: Origin) -> bool:
     if _SCHEME.match(seen) is None and not seen.startswith("//"):
         return False
     try:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from micropie.errors import BadRequest, SetupError, check, refuse_text
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 Entry = TypeVar("Entry")
 

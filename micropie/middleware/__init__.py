@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from micropie.execution import Call, ServiceThreads, Threads, TookTooLong, call, call_within, kind_of
-from micropie.lazily import lazily
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
+from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.middleware.access_log import AccessLog
@@ -34,7 +34,7 @@ __all__ = [
 # fmt: on
 
 # A site imports only the middleware that it uses: all of it would take longer than the rest.
-__getattr__ = lazily(
+__getattr__ = names_on_demand(
     __name__,
     {
         "access_log": "AccessLog",

@@ -192,13 +192,14 @@ def metrics(
     *,
     token: str | None = None,
     registry: CollectorRegistry | None = None,
-    buckets: Sequence[float] = BUCKETS,
+    buckets: Sequence[float] | None = None,
 ) -> tuple[RouteMark, Metrics]:
     """Return the route of the endpoint and the hook that counts; see ``App.metrics``. Raises ``SetupError``."""
     if prometheus_client is None:
         raise SetupError('App.metrics needs prometheus_client: pip install "micropie-dual[metrics]"')
     check("App.metrics(token=...)", token is None or (isinstance(token, str) and token != ""), token, "a text, or None")
     registry = prometheus_client.REGISTRY if registry is None else registry
+    buckets = BUCKETS if buckets is None else buckets
     check("App.metrics(registry=...)", isinstance(registry, CollectorRegistry), registry, "a CollectorRegistry")
     instruments = _instruments.get(registry)
     if instruments is None:

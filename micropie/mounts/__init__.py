@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.lazily import lazily
 from micropie.mounts.prefixes import (
     APP,
     ASGI,
@@ -29,6 +28,7 @@ from micropie.mounts.prefixes import (
     kind_of_target,
     mounted_path_of,
 )
+from micropie.on_demand import names_on_demand
 
 # fmt: off
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ __all__ = [
 # fmt: on
 
 # What a site does not use is not imported: it would take longer than the rest.
-__getattr__ = lazily(
+__getattr__ = names_on_demand(
     __name__,
     {
         "asgi_call": "asgi_under_wsgi call_asgi moved_scope",

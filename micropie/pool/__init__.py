@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 from micropie.pool.remote import CancelToken, RemoteChunks
 
 if TYPE_CHECKING:
@@ -20,4 +20,4 @@ if TYPE_CHECKING:
 
 __all__ = ["CancelToken", "ExecutorPool", "Pool", "RemoteChunks", "call_in_pool"]
 
-__getattr__ = lazily(__name__, {"client": "call_in_pool", "executors": "ExecutorPool", "processes": "Pool"})
+__getattr__ = names_on_demand(__name__, {"client": "call_in_pool", "executors": "ExecutorPool", "processes": "Pool"})

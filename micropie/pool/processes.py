@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import finalize
 
 from micropie.execution import TookTooLong, notify_after_fork
-from micropie.lazily import module
+from micropie.on_demand import module
 from micropie.pool.remote import (
     FAILED,
     GRACE,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from micropie.lazily import module
+from micropie.on_demand import module
 
 if TYPE_CHECKING:
     import pickle

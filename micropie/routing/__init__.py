@@ -2,7 +2,7 @@
 
 ``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a request uses.
 ``decorators.py`` leave marks on functions, ``discovery.py`` finds the handlers among
-an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each. ``misplaced.py`` refuses
+an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each. ``lost_marks.py`` refuses
 decorators above anything else. ``patterns.py`` reads explicit paths. ``providers.py`` has the providers of resources,
 and ``checks.py`` the checks of ``@requires``.
 
@@ -21,7 +21,16 @@ from micropie.routing.checks import (
     marks_above,
 )
 from micropie.routing.compiler import build_site
-from micropie.routing.config import Config, ErrorHandler, ErrorKey, Registrations, check_error_key, config_of, placed
+from micropie.routing.config import (
+    AppBase,
+    Config,
+    ErrorHandler,
+    ErrorKey,
+    Registrations,
+    check_error_key,
+    config_of,
+    placed,
+)
 from micropie.routing.decorators import (
     COMMAND,
     DESCRIPTION,
@@ -79,7 +88,7 @@ from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, dele
 # fmt: off
 __all__ = [
     "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES", "WILDCARD",
-    "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
+    "AppBase", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
     "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Refusal", "Registrations", "Route",
     "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Site", "body_parameter", "build_site",
     "check_error_key", "check_middlewares",

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from micropie.errors import SetupError, takes
 from micropie.execution import layers
 from micropie.routing.config import Chain, Config
-from micropie.routing.discovery import REQUIRES, leave_mark, wrapped_by
+from micropie.routing.discovery import REQUIRES, is_bare, leave_mark, wrapped_by
 from micropie.routing.providers import Providers
 
 Check: TypeAlias = Callable[..., object]  # of the request, and of resources
 
 NATIVE = "__micropie_native__"  # of an application that has moved in: the App that carries it, and its marks
 HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
+
+
+class Mark(Protocol):
+    """A check or a middleware above a handler or an application. ``guards``: whether it decides who may enter."""
+
+    guards: bool
 
 
 class Checking:
@@ -32,7 +37,7 @@ class Checking:
         self.name = _name_of(check)
 
 
-def with_marks(config: Config, marks: list[Any]) -> Config:
+def with_marks(config: Config, marks: Sequence[object]) -> Config:
     """Return ``config`` with ``marks`` as its last hooks; ``config`` itself if there are none."""
     if not marks:
         return config
@@ -74,20 +79,19 @@ def mark_with(target: object, marks: Sequence[object]) -> None:
     leave_mark(target, REQUIRES, [*marks, *_own_marks(target)])
 
 
-def marks_above(app: object) -> list[Any]:
+def marks_above(app: object) -> list[Mark]:
     """Return the marks of an object, as an application is: of its class's bases, of its class, of itself."""
     return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
 
 
-def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> list[Any]:
+def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> list[Mark]:
     """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them, and for middleware that does not
     guard above a handler of WebSockets, which no other middleware sees.
 
     ``functools.wraps`` copies the mark to the function that it makes. A decorator without it makes one that has the
     handler in a variable, where a mark would be overlooked.
     """
-    undecorated = getattr(function, "__func__", function)
-    if type(undecorated) is FunctionType and undecorated.__closure__ is None and not undecorated.__dict__:
+    if is_bare(getattr(function, "__func__", function)):
         return []
     for layer in layers(function):
         if hasattr(layer, HOLDS):
@@ -111,8 +115,8 @@ def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> 
     return [*{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()]
 
 
-def _own_marks(target: object) -> Sequence[Any]:
-    marks: Sequence[Any] = getattr(target, "__dict__", {}).get(REQUIRES, ())
+def _own_marks(target: object) -> Sequence[Mark]:
+    marks: Sequence[Mark] = getattr(target, "__dict__", {}).get(REQUIRES, ())
     return marks
 
 

@@ -17,7 +17,7 @@ from micropie.mounts import APP, Mount
 from micropie.routing.checks import check_middlewares, marks_above, with_marks
 from micropie.routing.config import Config, Registrations
 from micropie.routing.discovery import FINGERPRINT, SOCKET_PREFIX, RouteMark, find_handlers
-from micropie.routing.misplaced import refuse_misplaced
+from micropie.routing.lost_marks import refuse_lost_marks
 from micropie.routing.patterns import Pattern
 from micropie.routing.router import Node, Router
 from micropie.routing.routes import Route
@@ -88,7 +88,7 @@ class _Compiler:
         explicit = config.settings.expose == "explicit"
         package = type(registered.app).__module__.partition(".")[0]
         handlers = find_handlers(registered.app, registered.framework, explicit)
-        refuse_misplaced(registered, handlers)
+        refuse_lost_marks(registered, handlers)
         for handler in handlers:
             self._add_handler(*handler)
             *_, inner = layers(handler.function)

@@ -26,6 +26,7 @@ from micropie.http import (
     Limits,
     MessageConfig,
     Request,
+    State,
     current_request,
     dumps_with,
     normal_hosts,
@@ -38,6 +39,7 @@ from micropie.routing.names import RouteNames
 from micropie.routing.providers import Providers
 from micropie.routing.settings import Settings
 from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
+from micropie.spellings import AppSpellings
 from micropie.streams import ShutdownSignal
 from micropie.templates import Directory, Templates
 
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from micropie.http import CookieSigner
 
 
-_NO_SETTINGS: Mapping[str, Any] = {}
+_NO_SETTINGS: Mapping[str, object] = {}
 
 ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
@@ -102,6 +104,18 @@ def check_error_key(key: object) -> ErrorKey:
     raise SetupError(f"@app.error takes a status from 400 to 599 or an exception class, not {key!r}")
 
 
+class AppBase(AppSpellings):
+    """The part of an ``App`` that its tree reads."""
+
+    _micropie_is_framework = True  # looked up in each class by itself: methods of such a class are no handlers
+
+    middlewares: list[object]
+    ws_middlewares: list[object]
+    state: State
+    session_backend: SessionBackend | None
+    lifespan: Any
+
+
 class Registrations:
     """One ``App`` as its author wrote it: its settings, and all that is registered with it by a call or a decorator."""
 
@@ -110,11 +124,11 @@ class Registrations:
     own_channels: Channels
     """Those of the outermost application that states none."""
 
-    def __init__(self, app: Any, template_names: Mapping[str, object]) -> None:
+    def __init__(self, app: AppBase, template_names: Mapping[str, object]) -> None:
         self.app = app
         self.template_names = template_names
         """Values by name that its templates see beside those that a handler gives them."""
-        self.settings: dict[str, Any] = {}
+        self.settings: dict[str, object] = {}
         """Only those that the author has set."""
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
@@ -140,10 +154,10 @@ class Registrations:
 
     def session_backend(self) -> SessionBackend:
         """Return the backend of this application's sessions where no other application is around it."""
-        backend: SessionBackend | None = self.app.session_backend
+        backend = self.app.session_backend
         return self._own_sessions if backend is None else backend  # "is None": one with a length may be empty
 
-    def inside(self, ancestors: tuple[Any, ...]) -> Mapping[str, Registrations]:
+    def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Registrations]:
         """Return the applications inside this one by name, without mounts. ``ancestors`` are those around it."""
         raise NotImplementedError
 
@@ -156,7 +170,7 @@ class Config(MessageConfig):
     example. On a host of its own the prefix is "//blog.example.com". Raises ``SetupError``.
     """
 
-    app: Any
+    app: AppBase
     settings: Settings
     threads: Threads
     """The worker threads for its ``def`` handlers."""
@@ -176,7 +190,7 @@ class Config(MessageConfig):
     limits: Limits
     """The limits of a query and a form."""
 
-    ancestors: tuple[object, ...] = ()
+    ancestors: tuple[AppBase, ...] = ()
     """The applications around it, the outermost first."""
     scopes: Mapping[str, str] = {}
     """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "": ""} for example, and
@@ -255,7 +269,7 @@ class Config(MessageConfig):
             if stated is None or not names.isdisjoint(stated):
                 vars(self).update(make(settings))
 
-    def changed(self, settings: Mapping[str, Any] = _NO_SETTINGS, **parts: object) -> Config:
+    def changed(self, settings: Mapping[str, object] = _NO_SETTINGS, **parts: object) -> Config:
         """Return this config with other ``settings`` or parts, for some of the application's routes."""
         config = copy(self)
         vars(config).update(parts, hook_plan=None)
@@ -410,7 +424,7 @@ _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
 class Chain:
     """A live view of two lists of middleware as one. ``providers``: of the application of ``inner``."""
 
-    def __init__(self, outer: Middlewares, inner: list[object], providers: Providers) -> None:
+    def __init__(self, outer: Middlewares, inner: Sequence[object], providers: Providers) -> None:
         self.parts = (outer, inner)
         self.providers = providers
 

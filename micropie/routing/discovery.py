@@ -154,6 +154,11 @@ def _is_written_in(cls: type, value: object) -> bool:
     return any(getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value))
 
 
+def is_bare(value: object) -> bool:
+    """Return whether a value is a function without marks that wraps no other one, as most are."""
+    return type(value) is FunctionType and value.__closure__ is None and not value.__dict__
+
+
 def is_hidden(value: object) -> bool:
     """Return whether ``@hidden`` is among the decorators, also below one that does not copy its mark."""
     return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
@@ -161,7 +166,7 @@ def is_hidden(value: object) -> bool:
 
 def wrapped_by(value: object) -> Iterator[object]:
     """Yield a function and those that it wraps: by ``__wrapped__``, as a partial's, or as a variable of a closure."""
-    layers: list[Any] = [value]
+    layers = [value]
     for layer in layers:  # the list grows in the loop
         yield layer
         inner = [getattr(layer, name, None) for name in ("__wrapped__", "__func__", "func", "fget")]

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from micropie.errors import SetupError
 from micropie.http import DOTS_AND_EMPTY, leads_up
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 LONGEST_FOR_RE = 255  # characters: as long as a file's name may be
 

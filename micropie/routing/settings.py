@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 class _Rule(NamedTuple):
     """A check of a setting's value, and the words of the values that are right."""
 
-    is_right: Callable[[Any], bool]
+    is_right: Callable[[object], bool]
     expected: str
 
 
@@ -52,14 +52,14 @@ def _or_none(rule: _Rule) -> _Rule:
     return _Rule(lambda value: value is None or rule.is_right(value), f"{rule.expected}, or None")
 
 
-def _list_of(is_item: Callable[[Any], bool], expected: str, least: int = 0) -> _Rule:
+def _list_of(is_item: Callable[[object], bool], expected: str, least: int = 0) -> _Rule:
     def is_right(value: object) -> bool:
         return isinstance(value, list | tuple | set | frozenset) and len(value) >= least and all(map(is_item, value))
 
     return _Rule(is_right, expected)
 
 
-def _dict_of(is_key: Callable[[Any], bool], is_value: Callable[[Any], bool], expected: str) -> _Rule:
+def _dict_of(is_key: Callable[[object], bool], is_value: Callable[[object], bool], expected: str) -> _Rule:
     def is_right(value: object) -> bool:
         return isinstance(value, Mapping) and all(is_key(key) and is_value(one) for key, one in value.items())
 
@@ -274,7 +274,7 @@ class Settings(MessageSettings):
         if self.session_cookie_samesite == "None" and self.session_cookie_secure is not True:
             raise SetupError('App(session_cookie_samesite="None") needs session_cookie_secure=True: browsers refuse it')
 
-    def overridden(self, changes: Mapping[str, Any]) -> Settings:
+    def overridden(self, changes: Mapping[str, object]) -> Settings:
         """Return these settings with ``changes``. Raises ``SetupError`` for an unknown name or a wrong value."""
         for name in changes:
             if name not in _SETTINGS:
@@ -289,8 +289,9 @@ class Settings(MessageSettings):
         # An outer application's filters and globals stay: a template may include one that needs them.
         merged = {}
         for name in ("template_filters", "template_globals", "encoders", "decoders"):
-            if isinstance(changes.get(name), Mapping):
-                merged[name] = {**getattr(self, name), **changes[name]}
+            change = changes.get(name)
+            if isinstance(change, Mapping):
+                merged[name] = {**getattr(self, name), **change}
         return Settings(**{**vars(self), **changes, **merged})
 
     @property

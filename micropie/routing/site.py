@@ -223,7 +223,7 @@ class Handover:
         return mounts.environ_below(exchange, self.path)
 
 
-def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, Callable[..., Any]]:
+def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, Callable[..., object]]:
     """Return how to call a mounted application, by a function of the ``MountedPath`` and the exchange."""
     if mount.isolated:
         return AWAIT, no_function  # never called: it is handed over

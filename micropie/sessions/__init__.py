@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from micropie.http import Changes, Session
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.memory import InMemorySessionBackend
 from micropie.sessions.store import SessionStore
@@ -29,7 +29,7 @@ __all__ = [
 # fmt: on
 
 # An optional dependency may be missing, or take longer to import than all of micropie.
-__getattr__ = lazily(
+__getattr__ = names_on_demand(
     __name__,
     {"redis": "RedisSessionBackend", "sqlite": "SQLiteSessionBackend", "signed_cookie": "SignedCookieSessionBackend"},
 )

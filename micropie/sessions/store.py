@@ -21,7 +21,7 @@ from micropie.http import (
     parse_cookies,
     without_prefix,
 )
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 from micropie.sessions.backend import SessionBackend
 
 _RETRY_AFTER = [("Retry-After", f"{RETRY_AFTER:.0f}")]

@@ -19,7 +19,7 @@ so no chunk waits for a later one, and a slow client holds a full buffer and no 
 
 from typing import TYPE_CHECKING
 
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 from micropie.streams.files import FILE_CHUNK, PART_CHUNK, FileRange
 from micropie.streams.source import (
     END,
@@ -48,4 +48,4 @@ __all__ = [
 ]
 # fmt: on
 
-__getattr__ = lazily(__name__, {"events": "EventStream event follow_events", "threaded": "MadeAhead"})
+__getattr__ = names_on_demand(__name__, {"events": "EventStream event follow_events", "threaded": "MadeAhead"})

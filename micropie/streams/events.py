@@ -13,7 +13,7 @@ from typing import cast
 
 from micropie.errors import is_duration
 from micropie.http import ChunkedBody, HeadersLike, Response, add_missing, dumps
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 from micropie.streams.source import (
     MEDIA_TYPE,
     EventRules,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.lazily import lazily
+from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.wsgi.driver import serve_http, start_and_serve
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["WSGIExchange", "WSGIState", "perform", "post_worker_init", "run_gunicorn", "serve_http", "start_and_serve"]
 # fmt: on
 
-__getattr__ = lazily(
+__getattr__ = names_on_demand(
     __name__,
     {
         "driver": "serve_http start_and_serve",

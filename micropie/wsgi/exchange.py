@@ -30,7 +30,7 @@ from micropie.http import (
     escaped_path,
     raw_path_below,
 )
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 from micropie.routing import config_of
 from micropie.wsgi.steps import perform
 

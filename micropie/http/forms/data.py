@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, too_many
 from micropie.http.types import Json
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 MULTIPART = "multipart/form-data"
 

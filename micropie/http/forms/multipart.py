@@ -14,7 +14,7 @@ from micropie.errors import BadRequest, HTTPError, logger, too_many
 from micropie.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.media_types import content_type, disposition
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
 """Returns the text of a field, given its headers, names in lower case, and its bytes."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
-from micropie.habits import UploadHabits
-from micropie.lazily import pattern
+from micropie.on_demand import pattern
+from micropie.spellings import UploadSpellings
 
 CHUNK = 64 * 1024
 
@@ -45,7 +45,7 @@ def safe_filename(raw: str) -> str:
     return (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
 
 
-class UploadFile(UploadHabits):
+class UploadFile(UploadSpellings):
     """One uploaded file, at its start. It is closed and deleted when its request ends, unless ``save_to`` copies it."""
 
     __slots__ = ("_filename", "content_type", "file", "headers", "raw_filename", "size")

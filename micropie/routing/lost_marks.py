@@ -12,13 +12,13 @@ from typing import TypeAlias
 
 from micropie.errors import SetupError
 from micropie.routing.config import Registrations
-from micropie.routing.discovery import MARKS, REQUIRES, Handler, is_hidden, is_method, marks_of, wrapped_by
+from micropie.routing.discovery import MARKS, REQUIRES, Handler, is_bare, is_hidden, is_method, marks_of, wrapped_by
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
 _IsLost: TypeAlias = Callable[[object], bool]
 
 
-def refuse_misplaced(registered: Registrations, handlers: Sequence[Handler]) -> None:
+def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) -> None:
     """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this application, and for
     a method that is registered as a function.
     """
@@ -42,6 +42,8 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
     classes = [cls for cls in reversed(type(app).__mro__) if cls not in framework]
     attributes = {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
     for name, (cls, value) in attributes.items():
+        if is_bare(value):
+            continue
         instead = own.get(name, value)
         is_replaced = instead is not value and (instead is None or marks_of(instead))
         if not is_replaced and any(is_lost(one) and _is_written_in(cls, one) for one in _inside(value)):
@@ -53,7 +55,7 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
     public = {name: value for name, (_, value) in attributes.items() if not name.startswith("_")} | own
     kinds = {type(value): name for name, value in public.items() if not name.startswith("_")}
     for kind, name in kinds.items():
-        has_routes = any(MARKS in _left_on(one) and is_method(one) for one in vars(kind).values())
+        has_routes = any(not is_bare(one) and MARKS in _left_on(one) and is_method(one) for one in vars(kind).values())
         if has_routes and not issubclass(kind, framework):
             raise SetupError(f"{name} is no App, and its routes answer nothing: write class {kind.__name__}(App)")
 

@@ -26,7 +26,7 @@ def attribute_of(path: str, sets: str = "") -> Any:
     return property(attrgetter(path), change if sets else None)
 
 
-class RequestHabits:
+class RequestSpellings:
     """MicroPie's names of a ``Request``."""
 
     __slots__ = ()
@@ -46,7 +46,7 @@ class RequestHabits:
         return self._exchange.json_value()
 
 
-class SocketHabits:
+class SocketSpellings:
     """MicroPie's name of a ``WebSocket``."""
 
     __slots__ = ()
@@ -55,7 +55,7 @@ class SocketHabits:
     """``request.query_params``"""
 
 
-class UploadHabits:
+class UploadSpellings:
     """MicroPie's names of an ``UploadFile``: ``upload["filename"]``, ``["content_type"]`` and ``["content"]``."""
 
     __slots__ = ()
@@ -81,7 +81,7 @@ class UploadContent:
         return Completed(self._upload.read(64 * 1024) or None)
 
 
-class AppHabits:
+class AppSpellings:
     """MicroPie's names of an ``App``."""
 
     _micropie_is_framework = True
@@ -115,7 +115,7 @@ class AppHabits:
         return Redirect(location, code, headers=sent or (), allow_external=allow_external, allow_http=allow_http)
 
 
-class ServerHabits:
+class ServerSpellings:
     """The shortcuts of ``Server``: ``self.session`` for ``self.request.session``, and so on."""
 
     _micropie_is_framework = True

@@ -1,6 +1,6 @@
 """What is made when it is first asked for: names of a package's face, modules, regular expressions, and attributes.
 
-    __getattr__ = lazily(__name__, {"module": "Name other_name"})
+    __getattr__ = names_on_demand(__name__, {"module": "Name other_name"})
 
 What a site does not use is not imported: it would take longer than the rest. ``from package import name`` imports the
 name's module at once, so what is to come later is written ``package.name``; from the second time on that is an
@@ -18,7 +18,7 @@ from typing import Any, AnyStr, Generic, TypeVar, cast
 Value = TypeVar("Value")
 
 
-def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+def names_on_demand(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a package. ``names``: by the module of the package, the names that it has."""
     modules = {name: module for module, listed in names.items() for name in listed.split()}
 
