@@ -84,6 +84,8 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
                             raise
             except BaseException as error:
                 raised = error
+            if seconds is None and sent is None and raised is None:
+                return (yield from steps)  # asyncio, of which no answer is to be passed on
             if scope is not None and (scope.cancelled_caught or brings_cancellation(sent, scope)):
                 timeout, deadline = raised or getattr(sent, "error", None), None
             try:

@@ -11,9 +11,9 @@ from micropie import websockets
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
-from micropie.asgi.streaming import encode_headers, head_message, send_streamed
+from micropie.asgi.streaming import StreamSender, encode_headers, head_message, send_streamed
 from micropie.errors import logger
-from micropie.execution import ANSWER, AWAIT, RECEIVE, LoopLocal, current
+from micropie.execution import ANSWER, AWAIT, CHUNK, RECEIVE, LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
 from micropie.http import Receive, Request, Scope, Send, start_failed
 from micropie.routing import Handover, Site
@@ -82,9 +82,13 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     failure: BaseException | None = None
     try:
         kind, function, arguments = flow.send(None)
-        while kind is AWAIT or kind is RECEIVE:  # most requests have no other steps: without a coroutine around them
+        # Most requests have no other steps: without a coroutine around them.
+        while kind is AWAIT or kind is RECEIVE or kind is CHUNK:
             try:
-                result = await (function(*arguments) if kind is AWAIT else exchange.receive_piece())
+                if kind is CHUNK:
+                    result = await StreamSender(arguments[0], exchange).advance(arguments[0].first_chunk())
+                else:
+                    result = await (function(*arguments) if kind is AWAIT else exchange.receive_piece())
             except BaseException as error:
                 failure = error
             kind, function, arguments = flow.send(result) if failure is None else flow.throw(failure)

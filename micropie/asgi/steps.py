@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import anyio
 
-from micropie.asgi.streaming import DelayedCalls, StreamedExchange, sender_of
+from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
 from micropie.errors import HTTPError
 from micropie.execution import (
     ANSWER,
@@ -62,7 +62,8 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 elif kind is RECEIVE:
                     result = await context.receive_piece()
                 elif kind is CHUNK:
-                    result = await sender_of(arguments[0], cast("StreamedExchange", context)).next()
+                    sender = StreamSender(arguments[0], cast("StreamedExchange", context))
+                    result = await sender.advance(arguments[0].first_chunk())
                 else:
                     result = await perform_step(kind, function, arguments, context)
             except BaseException as error:  # a StopIteration of the step, too
@@ -81,7 +82,7 @@ async def perform_step(kind: Any, function: Callable[..., Any], arguments: Seque
     if kind is AWAIT:
         return await function(*arguments)
     if kind is CLOSE:
-        return await sender_of(arguments[0], cast("StreamedExchange", context)).close()
+        return await close_stream(arguments[0], cast("StreamedExchange", context))
     threads, is_queued, leave_after, seconds = kind
     slots = slots_of(threads or context.config.threads)
     if is_queued and not slots.has_room():

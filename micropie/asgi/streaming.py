@@ -1,13 +1,13 @@
 """Streams under ASGI: one task gets a stream's chunks and sends them, and a companion works beside it.
 
-The request's task is inside of the source while it waits for a chunk, and can't leave it: the source's scopes belong to
-that task (``streams/source.py``). So the companion does in tasks of its own whatever must not wait for a chunk:
+The request's task is inside of the items while it waits for a chunk, and can't leave them: their scopes belong to that
+task (``streams/source.py``). So the companion does in tasks of its own whatever must not wait for a chunk:
 
 - It watches the client. A client that leaves is noticed in two ways, because servers differ: ``send`` raises
   ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` gives ``http.disconnect``.
 - It sends the heart-beats of silent events.
 
-The companion and the request's task never send at the same time, and the companion cancels nothing but the source, and
+The companion and the request's task never send at the same time, and the companion cancels nothing but the stream, and
 that only when its chunks are not wanted any more. Its tasks are two: a task that waits in ``receive`` could send a
 heart-beat only if it cancelled ``receive``, and a piece of the body might be lost.
 
@@ -22,18 +22,20 @@ for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
 
 from __future__ import annotations
 
+import types
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
-from functools import cache, partial
+from functools import partial
 from time import monotonic
-from typing import Final, cast
+from typing import Any, cast
 
 import anyio
 
 from micropie import streams
-from micropie.errors import ClientDisconnect, logger, raise_any
-from micropie.execution import TASKS, WAKERS
+from micropie.asgi.coroutines import Steps, resume
+from micropie.errors import ClientDisconnect, logger
+from micropie.execution import TASKS, Completed, LoopLocal
 from micropie.http import (
     HTML,
     JSON,
@@ -47,12 +49,12 @@ from micropie.http import (
     Send,
 )
 from micropie.routing import config_of
-from micropie.streams import END, HEART_BEAT, Stream, ThreadSource, as_bytes
+from micropie.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 
 PATHSEND = "http.response.pathsend"
 
-# The companion's tasks cost as much as many a whole stream. So they are started when a stream has gone on for so many
-# seconds or chunks.
+# The companion's tasks cost as much as many a whole stream. So they are started so many seconds after the first wait,
+# or after so many chunks.
 WATCH_AFTER = 0.01
 CHUNKS_PER_CHECK = 64
 
@@ -90,9 +92,7 @@ class DelayedCalls:
                 self._calls.popleft()  # after the call: if that adds another, this task is still at work
 
 
-@cache  # not made at import: anyio imports more for it than a small site needs
-def _starts_of_loops() -> anyio.lowlevel.RunVar[DelayedCalls]:
-    return anyio.lowlevel.RunVar("micropie.streams")
+_STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
 
 
 class SharedReceive:
@@ -192,29 +192,29 @@ class StreamedExchange(Exchange):
 
 async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExchange, send: Send) -> None:
     """Send head and chunks, and close the stream. That a client left is noted in the debug log, and not raised."""
-    stream = cast("Stream", body)
-    has_body = stream.first is not END and exchange.method != "HEAD" and head["status"] not in (204, 304)
-    file = stream.source.file
+    stream = cast("LoopStream", body)
+    file = stream.file
     try:
-        await _send_or_leave(send, head)
-        extensions = exchange.scope.get("extensions") or ()
-        if has_body and file is not None and file.file is not None and file.is_whole and PATHSEND in extensions:
-            stream.first = END  # the chunk that was read ahead is not needed
-            await _send_or_leave(send, {"type": PATHSEND, "path": file.path})
-            return
-        if has_body:
-            await _send_or_leave(send, {"type": "http.response.body", "body": stream.first, "more_body": True})
-            await sender_of(stream, exchange).send_rest(send)
+        try:
+            await send(head)
+        except OSError as error:
+            raise ClientDisconnect("the client left") from error
+        if stream.first is not END and exchange.method != "HEAD" and head["status"] not in (204, 304):
+            extensions = exchange.scope.get("extensions") or ()
+            if file is not None and file.file is not None and file.is_whole and PATHSEND in extensions:
+                stream.first = END  # the chunk that was read ahead is not needed
+                await _send_or_leave(send, {"type": PATHSEND, "path": file.path})
+                return
+            sender: StreamSender = stream.driver or StreamSender(stream, exchange)
+            await sender.advance(sender.send_chunks())
         await _send_or_leave(send, {"type": "http.response.body", "body": b""})
-    except ClientDisconnect:
-        exchange.answer.break_off()
-        logger.debug("%s: the client left in mid-stream", exchange.label)
     except Exception as error:
-        exchange.log_failure(f"{exchange.label} failed after its head was sent: aborted", error)
-        raise
+        exchange.break_off(error)
+        if not isinstance(error, ClientDisconnect):
+            raise
     finally:
-        if stream.claim_close():
-            await sender_of(stream, exchange).close()
+        if stream.is_open:
+            await close_stream(stream, exchange)
 
 
 async def _send_or_leave(send: Send, message: Message) -> None:
@@ -225,92 +225,116 @@ async def _send_or_leave(send: Send, message: Message) -> None:
         raise ClientDisconnect("the client left") from error
 
 
-def sender_of(stream: Stream, exchange: StreamedExchange) -> StreamSender:
-    """Return the stream's ``StreamSender``; the first call makes it."""
-    sender = stream.fetcher
-    if not isinstance(sender, StreamSender):
-        stream.fetcher = sender = StreamSender(stream, exchange)
-    return sender
+class HeartBeats:
+    """The messages of an event stream, and a heart-beat when none was sent for ``pause`` seconds. Never two at once."""
 
+    def __init__(self, send: Send, pause: float) -> None:
+        self._send = send
+        self._pause = pause
+        self._is_sending = False  # a message, or has sent the last one
+        self._beat: anyio.Event | None = None  # while a heart-beat is being sent
+        self._last = monotonic()
 
-# The reason why the rest of a stream is not wanted.
-LEFT: Final = "the client has left"
-SHUT_DOWN: Final = "the server is told to end"
+    async def send(self, message: Message) -> None:
+        """Send a message."""
+        self._is_sending = True
+        if self._beat is not None:
+            await self._beat.wait()
+        await self._send(message)
+        self._is_sending = False
+        self._last = monotonic()
+
+    async def stop(self) -> None:
+        """Send no further heart-beat. Return when none is being sent."""
+        self._is_sending = True
+        if self._beat is not None:
+            await self._beat.wait()
+
+    async def run(self) -> None:
+        """Send heart-beats until this is cancelled. Raises what the server raises."""
+        while True:
+            await anyio.sleep(max(0, self._last + self._pause - monotonic()))
+            if self._is_sending:
+                self._last = monotonic()
+            elif monotonic() >= self._last + self._pause:
+                self._beat = beat = anyio.Event()
+                try:
+                    await self._send({"type": "http.response.body", "body": HEART_BEAT, "more_body": True})
+                finally:
+                    self._last = monotonic()
+                    self._beat = None
+                    beat.set()
 
 
 class StreamSender:
-    """Advances a source, sends its chunks and closes it: all in the task that makes this object.
-
-    ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
+    """Advances a stream and sends its chunks, in the task that makes this object.
 
     The methods below "beside it" run in the companion's tasks: one watches the client, the other one beats.
     """
 
-    _outcome: str | None = None  # why the stream was ended
-    _is_advancing = False  # whether the source may be cancelled: else a cancellation would arrive in other code
-    _has_started = _is_over = False  # the companion
-    _sent: anyio.Event | None = None  # of the message that the companion is sending
-    _silent_since: float | None = None  # the time since which a heart-beat may be sent
-    _forget: Callable[[], object] | None = None  # the shut-down
-    _watching: anyio.CancelScope  # the companion's tasks, once it has started
-    _beating: anyio.CancelScope
-
-    def __init__(self, stream: Stream, exchange: StreamedExchange) -> None:
-        source = stream.source
-        if isinstance(source, ThreadSource):
-            stream.source = source = streams.MadeAhead(source, config_of(exchange).threads)
+    def __init__(self, stream: LoopStream, exchange: StreamedExchange) -> None:
+        stream.driver = self
         self._stream = stream
         self._exchange = exchange
-        self._source = source
-        self._heartbeat = source.heartbeat
-        self._source.enter()
-        starts_of_loops = _starts_of_loops()
-        try:
-            starts = starts_of_loops.get()
-        except LookupError:  # the first stream of this loop
-            starts_of_loops.set(starts := DelayedCalls(WATCH_AFTER))
-        self._prevent_start = starts.add(self._start)
+        self._beats: HeartBeats | None = None
+        self._due: list[Callable[[], Awaitable[object]]] = [self._watch]  # the companion's tasks that have not begun
+        self._scopes: list[anyio.CancelScope] = []  # of those that have
+        self._prevent_start: Callable[[], object] | None = None  # while it is to start soon
+        stream.enter()
 
-    async def next(self) -> bytes:
-        """Return one chunk."""
-        self._is_advancing = True
-        try:
-            return await self._source.__anext__()
-        except BaseException as error:
-            failure = error
-        finally:
-            self._is_advancing = False
-        try:
-            raise await self._finish(failure, self._stream.claim_close()) or StopAsyncIteration()
-        finally:
-            del failure
+    @types.coroutine
+    def advance(self, part: Awaitable[Any]) -> Steps[Any]:
+        """Await a part of the stream's life, and return its result. The companion starts soon if that has to wait.
 
-    async def send_rest(self, send: Send) -> None:
-        """Send what follows the first chunk, and close the source."""
+        The stream is closed if the part fails, and at the stream's end, which is the result ``END``. Raises what the
+        part or the clean-up raises.
+        """
+        result: Any = END
         failure: BaseException | None = None
+        steps = part.__await__()
         try:
-            await self._send_items(send if self._heartbeat is None else self._send_event)
-            await self._fall_silent()
+            waits_for = next(steps)
+            if self._due and self._prevent_start is None:
+                self._prevent_start = _STARTS.get().add(self._start)
+            result = yield from resume(steps, waits_for)
+        except StopIteration as end:
+            result = end.value
         except BaseException as error:
             failure = error
         try:
-            failure = await self._finish(failure, self._stream.claim_close())
-            if failure is not None:
-                raise failure
+            if result is END:
+                self._stream.driver = None  # it refers to the stream, which would be a cycle
+                if self._prevent_start is not None:
+                    self._prevent_start()
+                self._due.clear()
+                for scope in self._scopes:
+                    scope.cancel()
+                failure = yield from self._stream.leave(failure)
+                if failure is not None:
+                    raise failure
+            return result
         finally:
             del failure
 
-    async def _send_items(self, send: Send) -> None:
-        source, left = self._source, CHUNKS_PER_CHECK
-        encode, events = source.encoder, source.events
+    async def send_chunks(self) -> Any:
+        """Send the chunks, and return ``END``."""
+        stream, left, send = self._stream, CHUNKS_PER_CHECK, self._exchange.send
+        encode, events = stream.encode, stream.events
         is_plain = encode is as_bytes
-        self._is_advancing = True
-        self._silent_since = monotonic()
-        if self._outcome is not None:
+        if stream.heartbeat is not None:
+            self._beats = HeartBeats(send, stream.heartbeat)
+            self._due.append(self._beat)
+            send = self._beats.send
+        stream.is_advancing = True
+        try:
+            await send({"type": "http.response.body", "body": stream.first, "more_body": True})
+        except OSError as error:
+            raise ClientDisconnect("the client left") from error
+        if stream.outcome is not None:
             await self._check()
-        async for item in source.items_left:
+        async for item in stream if stream.items is None else stream.items:
             if events is not None and events.shutdown.is_over:
-                return
+                break
             if is_plain and item.__class__ is str:
                 chunk = item.encode()
             else:
@@ -321,108 +345,61 @@ class StreamSender:
                 except OSError as error:
                     raise ClientDisconnect("the client left") from error
             left -= 1
-            if left <= 0 or self._outcome is not None:
+            if left <= 0 or stream.outcome is not None:
                 await self._check()
                 left = CHUNKS_PER_CHECK
-        rest = source.finish()
+        rest = stream.finish() if stream.transforms else b""
         if rest:
             await _send_or_leave(send, {"type": "http.response.body", "body": rest, "more_body": True})
-
-    async def _send_event(self, message: Message) -> None:
-        """Send a message that is not to meet a heart-beat."""
-        self._silent_since = None
-        if self._sent is not None:
-            await self._sent.wait()
-        await self._exchange.send(message)
-        self._silent_since = monotonic()
+        if self._beats is not None:
+            await self._beats.stop()
+        return END
 
     async def _check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
         self._start()
         await anyio.lowlevel.checkpoint()
-        if self._outcome is not None:
+        if self._stream.outcome is not None:
             raise ClientDisconnect("the client left")
-
-    async def _fall_silent(self) -> None:
-        """Send nothing more. Return when nothing is being sent."""
-        self._silent_since = None
-        if self._sent is not None:
-            await self._sent.wait()
-            self._silent_since = None
-
-    async def close(self) -> None:
-        """Close the source, and leave what was entered. Raises what the clean-up raises."""
-        raise_any(await self._finish(None, True))
-
-    async def _finish(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
-        """Close the source if it is open, and leave what was entered. Return the error to raise, or None."""
-        self._stream.fetcher = None  # or the request would be a cycle
-        self._is_over = True  # first, or the companion would cancel a source that is being closed
-        self._prevent_start()
-        if self._forget is not None:
-            self._forget()
-            self._forget = None  # it refers to this object
-        if self._has_started:
-            self._watching.cancel()
-            self._beating.cancel()
-        try:
-            failure = await self._source.leave(failure, is_open)
-        except BaseException as error:  # a cancellation, which wins over a time-out of the source
-            failure = error
-        return None if self._outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
 
     # -- beside it -------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Start the companion's tasks, once."""
-        if self._has_started or self._is_over:
-            return
-        self._has_started = True
-        self._watching, self._beating = anyio.CancelScope(), anyio.CancelScope()
-        start_soon = TASKS.get().start_soon
-        start_soon(self._watch)
-        if self._heartbeat is not None:
-            start_soon(self._beat_when_silent)
-        if self._source.events is not None:
-            self._forget = self._source.events.shutdown.add(partial(WAKERS.get().call, self._end_stream))
-
-    def _end_stream(self, outcome: str = SHUT_DOWN) -> None:
-        """End the stream, because its rest is not wanted. When it is shut down, it ends as if its source had ended."""
-        self._outcome = outcome
-        if self._is_advancing and not self._is_over:  # else it is being closed
-            self._source.cancel()
+        """Start the companion's tasks that have not begun."""
+        self._prevent_start = None
+        if self._due:
+            self._stream.hear_shut_down()
+        while self._due:
+            scope = anyio.CancelScope()
+            self._scopes.append(scope)
+            TASKS.get().start_soon(_run_within, scope, self._due.pop())
 
     async def _watch(self) -> None:
         """Wait for the disconnect."""
-        with self._watching:
-            try:
-                await self._exchange.share_messages().disconnected()
-            except Exception as error:  # not raised: nobody waits for this task
-                logger.debug("%s: receive() failed: %r", self._exchange.label, error)
-            self._end_stream(LEFT)
-
-    async def _beat_when_silent(self) -> None:
-        with self._beating:
-            while self._heartbeat is not None and not self._is_over:
-                pause = self._heartbeat
-                if self._silent_since is not None:
-                    pause += self._silent_since - monotonic()
-                if pause > 0:
-                    await anyio.sleep(pause)
-                else:
-                    await self._beat()
+        try:
+            await self._exchange.share_messages().disconnected()
+        except Exception as error:  # not raised: nobody waits for this task
+            logger.debug("%s: receive() failed: %r", self._exchange.label, error)
+        self._stream.end(LEFT)
 
     async def _beat(self) -> None:
-        """Send a heart-beat. The stream is ended if that fails."""
-        self._sent = sent = anyio.Event()
+        """Send heart-beats. The stream is ended if that fails."""
+        assert self._beats is not None  # noqa: S101
         try:
-            await self._exchange.send({"type": "http.response.body", "body": HEART_BEAT, "more_body": True})
+            await self._beats.run()
         except Exception as error:  # not raised: nobody waits for this task
             logger.debug("%s: a heart-beat could not be sent: %r", self._exchange.label, error)
-            self._end_stream(LEFT)
-            self._heartbeat = None
-        finally:
-            if self._silent_since is not None:
-                self._silent_since = monotonic()
-            self._sent = None
-            sent.set()
+            self._stream.end(LEFT)
+
+
+async def _run_within(scope: anyio.CancelScope, function: Callable[[], Awaitable[object]]) -> None:
+    with scope:
+        await function()
+
+
+async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:
+    """Close a stream that has not come to its end. Raises what the clean-up raises."""
+    if isinstance(stream, ThreadStream):
+        stream = streams.MadeAhead(stream, config_of(exchange).threads)
+    sender: StreamSender = stream.driver or StreamSender(stream, exchange)
+    await sender.advance(Completed(END))

@@ -70,7 +70,7 @@ from micropie.routing import (
     route_of,
 )
 from micropie.sessions import Session
-from micropie.streams import Stream, stream_of
+from micropie.streams import LoopStream, Stream, ThreadStream, stream_of
 
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
@@ -281,22 +281,25 @@ def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[An
                 yield from files.open_file(request, response)
             if type(response.body) not in BODIES:
                 stream = stream_of(response.body)
-                made.begin(stream)
+                if exchange.hooks is not None:  # which may wait
+                    made.begin(stream)
         if exchange.hooks is not None:
             body = None if response is None else response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
             stream = (
-                cast("Stream | None", made.stream)
+                cast("LoopStream | ThreadStream | None", made.stream)
                 if response.body is body
                 else (yield from _replaced(request, response))
             )
         elif failure is not None:
             response = yield from respond_to(request, failure)
-            stream = cast("Stream | None", made.stream)
+            stream = cast("LoopStream | ThreadStream | None", made.stream)
         assert response is not None  # noqa: S101
         if stream is not None:
-            made.replace(None)  # from now on what the generator sets
-            yield from stream.fetch_first(response, exchange.config.blocking is INLINE)
+            if isinstance(stream, ThreadStream) and exchange.config.blocking is not INLINE:
+                stream = streams.MadeAhead(stream, config_of(exchange).threads)
+            made.go_on(stream)
+            yield from stream.fetch_first(response)
         elif made.session is None:
             answer = encode(response, None, exchange.method == "HEAD", exchange.config.text_type)
             if exchange.ends is not None:
@@ -330,7 +333,7 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
     logger.warning("%s: %s %s", place_of(function), route.name, advice)
 
 
-def _replaced(request: Request, response: Response) -> Flow[Stream | None]:
+def _replaced(request: Request, response: Response) -> Flow[LoopStream | ThreadStream | None]:
     """Return the body that hooks have put in the place of another, if it is a stream; close that which it replaces."""
     exchange = request._exchange
     if type(response.body) is FileReference:
@@ -353,7 +356,7 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
             made.replace(None)
         for change in () if exchange.ends is None else exchange.ends.before_head:
             change(response)
-        may_read = stream.source.file is None and exchange.header("cookie") and handlers_route(exchange) is not None
+        may_read = stream.file is None and exchange.header("cookie") and handlers_route(exchange) is not None
         if may_read and exchange.config.sessions.find_id(exchange):  # a later chunk, and then no header can say so
             exchange.opened_session()
     session, saves = made.session, False

@@ -55,6 +55,10 @@ class AnswerState:
         """Send the body in these chunks, or in one piece."""
         self.stream = stream
 
+    def go_on(self, stream: ChunkedBody) -> None:
+        """Send the body in these chunks. What is set from now on is set by their generator."""
+        self.stream, self.response = stream, None
+
     def end(self, answer: Answer) -> None:
         """Note status and length, which are known now."""
         self.status = None if self.is_broken_off else answer[0]

@@ -16,7 +16,16 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import quote, unquote_to_bytes
 
-from micropie.errors import BadRequest, Catalog, HTTPError, ResponseError, SetupError, as_authors_see, logger
+from micropie.errors import (
+    BadRequest,
+    Catalog,
+    ClientDisconnect,
+    HTTPError,
+    ResponseError,
+    SetupError,
+    as_authors_see,
+    logger,
+)
 from micropie.execution import (
     Ends,
     Flow,
@@ -480,6 +489,14 @@ class Exchange:
                 report(failure)
             except Exception:
                 logger.exception("on_error failed")
+
+    def break_off(self, failure: BaseException) -> None:
+        """Note that the answer broke off after its head, and log why. That a client has left is no news."""
+        self.answer.break_off()
+        if isinstance(failure, ClientDisconnect):
+            logger.debug("%s: the client left in mid-stream", self.label)
+        else:
+            self.log_failure(f"{self.label} failed after its head was sent: aborted", failure)
 
     def log_cleanup_failure(self, failure: Exception) -> None:
         """Log that something which the request has used could not be closed."""

@@ -204,7 +204,8 @@ def as_response(result: object, response: Response | None = None) -> Response:
     elif isinstance(result, ERRORS):
         raise result
     response.body = body
-    return with_html(response)
+    kind: type = type(body)
+    return with_html(response) if is_html_type(kind) else response
 
 
 def with_html(response: Response) -> Response:

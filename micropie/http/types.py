@@ -39,9 +39,6 @@ class ChunkedBody(Protocol):
     def is_empty(self) -> bool:
         """Whether the stream has ended before its first chunk."""
 
-    def claim_close(self) -> bool:
-        """Return True to the one caller that must close the stream."""
-
     def close_step(self) -> Step | None:
         """Return the step that closes the stream; None if there is nothing to close."""
 

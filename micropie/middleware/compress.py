@@ -12,7 +12,7 @@ from micropie.errors import check, is_count
 from micropie.execution import CALL, Flow, call
 from micropie.http import JSON, MutableHeaders, Request, Response, accepts_coding, add_vary, as_response, encode_body
 from micropie.middleware.base import FlowMiddleware
-from micropie.streams import Stream, stream_of, transform_stream
+from micropie.streams import Stream, stream_of
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
 
@@ -115,8 +115,9 @@ class Compress(FlowMiddleware):
         if length >= self._minimum:
             compressor = _Gzip(self, request, response)
             # For other clients a file on disk stays a file, which servers send most efficiently.
-            if stream.source.file is None or compressor.decide(response):
-                response.body = transform_stream(stream, compressor)
+            if stream.file is None or compressor.decide(response):
+                stream.transform(compressor)
+                response.body = stream
             request._exchange.call_before_head(compressor.describe)
         return response
 

@@ -13,7 +13,7 @@ from anyio import move_on_after
 from micropie.errors import ResponseError, logger
 from micropie.execution import CLEAN_UP_WITHIN
 from micropie.http import Response
-from micropie.streams import LoopSource
+from micropie.streams import LoopStream
 
 
 class PendingAnswer(Protocol):
@@ -43,7 +43,7 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
         raise
     length = stated_length(response, is_head)
     if more or is_head or length not in (None, len(chunk)):
-        response.body = LoopSource(_Chunks(answer, chunk, more, length), may_begin_empty=True)
+        response.body = LoopStream(_Chunks(answer, chunk, more, length), may_begin_empty=True)
     else:
         await answer.stop()
     return response

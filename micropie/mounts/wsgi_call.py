@@ -17,7 +17,7 @@ from micropie.errors import ResponseError, logger
 from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import BoundedBody, stated_length
-from micropie.streams import ThreadSource
+from micropie.streams import ThreadStream
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -186,7 +186,7 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length as it is
     length = stated_length(response, is_head)
     if more or is_head or length not in (None, len(chunk)):
-        response.body = ThreadSource(_chunks(call, chunk, length), may_begin_empty=True, owner=call)
+        response.body = ThreadStream(_chunks(call, chunk, length), may_begin_empty=True, owner=call)
     else:
         exchange.on_close(call.finish)  # the client gets its answer first
     return response

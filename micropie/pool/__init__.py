@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from micropie.on_demand import names_on_demand
-from micropie.pool.remote import CancelToken, RemoteChunks
+from micropie.pool.remote import CancelToken
 
 if TYPE_CHECKING:
     from micropie.pool.client import call_in_pool
     from micropie.pool.executors import ExecutorPool
     from micropie.pool.processes import Pool
 
-__all__ = ["CancelToken", "ExecutorPool", "Pool", "RemoteChunks", "call_in_pool"]
+__all__ = ["CancelToken", "ExecutorPool", "Pool", "call_in_pool"]
 
 __getattr__ = names_on_demand(__name__, {"client": "call_in_pool", "executors": "ExecutorPool", "processes": "Pool"})

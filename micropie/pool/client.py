@@ -14,8 +14,9 @@ from micropie.errors import HTTPError, logger
 from micropie.execution import HandlerName, TookTooLong, current, handler_named
 from micropie.http import Address, Exchange, Limits, Peer, Request, Session, dumps_with
 from micropie.pool.executors import ExecutorPool
-from micropie.pool.processes import Pool
+from micropie.pool.processes import Chunks, Pool
 from micropie.pool.remote import CancelToken, PoolError
+from micropie.streams import ThreadStream
 
 # -- in the server's process -------------------------------------------------------------------------------------------
 
@@ -35,7 +36,8 @@ def call_in_pool(
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
     try:
-        return pool.call(seconds, PooledHandler(name), job, token=token)
+        result = pool.call(seconds, PooledHandler(name), job, token=token)
+        return ThreadStream(result, interrupt=result.interrupt_next) if isinstance(result, Chunks) else result
     except TookTooLong as error:
         sentence = str(error)
     logger.error("%s: %s %s", exchange.label, _full_name(name), sentence)

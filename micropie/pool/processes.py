@@ -30,11 +30,9 @@ from micropie.execution import TookTooLong, notify_after_fork
 from micropie.on_demand import module
 from micropie.pool.remote import (
     FAILED,
-    GRACE,
     CancelToken,
     Message,
     PoolError,
-    RemoteChunks,
     open_message,
     packed_result,
 )
@@ -44,6 +42,9 @@ CHUNK: Final = "chunk"
 
 MORE: Final = b"more"
 STOP: Final = b"stop"
+
+# Seconds that a stream may take to close when its chunks are not wanted.
+GRACE = 5.0
 
 # Seconds that a process may take to start and to import the module of a function.
 START_WITHIN = 300.0
@@ -185,42 +186,56 @@ class Pool:
         worker.end(grace)
 
 
-class Chunks(RemoteChunks):
+class Chunks(Iterator[object]):
     """The chunks of a generator in a process, which is in use until the generator has ended or been closed.
 
-    To interrupt the wait for the next chunk ends the process, and so does a close that takes too long.
+    ``interrupt_next`` ends the wait for the next chunk, and the process. It may be called by any thread, at any time.
     """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
-        super().__init__()
+        self._lock = threading.Lock()
+        self._token = CancelToken()
+        self._token.attach(worker.process.kill)
+        self.interrupt_next = self._token.cancel
         self._pool = pool
         self._worker: _Worker | None = worker
         self._seconds = seconds
-        self._token.attach(worker.process.kill)
 
-    def _next(self) -> object:
-        worker = self._worker
-        if worker is None:
+    def __next__(self) -> object:
+        with self._lock:
+            worker = self._worker
+            if worker is None:
+                raise StopIteration
+            message = self._receive(worker, self._seconds)
+            if message[0] == CHUNK:
+                with suppress(OSError):  # it has ended, which shows at the next chunk
+                    worker.connection.send_bytes(MORE)
+                return message[1]
+            open_message(message)
             raise StopIteration
-        message = self._receive(worker, self._seconds)
-        if message[0] == CHUNK:
-            with suppress(OSError):  # it has ended, which shows at the next chunk
-                worker.connection.send_bytes(MORE)
-            return message[1]
-        open_message(message)
-        raise StopIteration
 
-    def _close(self) -> None:
-        worker = self._worker
-        if worker is None:
-            return
-        with suppress(OSError):
-            worker.connection.send_bytes(STOP)
-        message: Message = CHUNK, None
-        with suppress(TookTooLong, PoolError):
-            while message[0] == CHUNK:
-                message = self._receive(worker, GRACE)
-        open_message(message)
+    def close(self) -> None:
+        """Close the generator where it is, when a chunk that is under way has come.
+
+        Raises what that raises, if it comes within ``GRACE`` seconds; after these the process is ended.
+        """
+        with self._lock:
+            worker = self._worker
+            if worker is None:
+                return
+            with suppress(OSError):
+                worker.connection.send_bytes(STOP)
+            message: Message = CHUNK, None
+            with suppress(TookTooLong, PoolError):
+                while message[0] == CHUNK:
+                    message = self._receive(worker, GRACE)
+            open_message(message)
+
+    def drop(self) -> None:
+        """Close a stream that no thread has asked for a chunk, and log nothing."""
+        self.interrupt_next()
+        with suppress(Exception):  # an error of the generator
+            self.close()
 
     def _receive(self, worker: _Worker, seconds: float) -> Message:
         """Return the next message. With the last one, or none, the process is no longer in use."""

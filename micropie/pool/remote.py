@@ -1,4 +1,4 @@
-"""Calls in another process: how one is cancelled, the chunks of a generator there, and the messages that come back.
+"""Calls in another process: how one is cancelled, and the messages that come back.
 
     process -> parent    (RESULT, value) | (FAILED, error and traceback), pickled
 
@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from micropie.on_demand import module
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     import pickle
 else:
     pickle = module("pickle")  # every site has a pool, and few have handlers in it
-
-# Seconds that a stream may take to close when its chunks are not wanted.
-GRACE = 5.0
 
 
 class PoolError(Exception):
@@ -62,41 +57,6 @@ class CancelToken:
             self.is_cancelled = True
             if self._stop is not None:
                 self._stop()
-
-
-class RemoteChunks(Iterator[object]):
-    """The chunks of a generator in another process. ``close`` waits for a chunk that is under way.
-
-    ``interrupt_next`` ends the wait for the next chunk. It may be called by any thread, at any time.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._token = CancelToken()
-        self.interrupt_next = self._token.cancel
-
-    def __next__(self) -> object:
-        with self._lock:
-            return self._next()
-
-    def close(self) -> None:
-        """Close the generator where it is. Raises what that raises, if it comes within ``GRACE`` seconds."""
-        with self._lock:
-            self._close()
-
-    def drop(self) -> None:
-        """Close a stream that no thread has asked for a chunk, and log nothing."""
-        self.interrupt_next()
-        with suppress(Exception):  # an error of the generator; an executor that has been shut down
-            self.close()
-
-    @abstractmethod
-    def _next(self) -> object:
-        """Return the next chunk. Raises ``StopIteration``."""
-
-    @abstractmethod
-    def _close(self) -> None:
-        """See ``close``."""
 
 
 # -- the messages that come back ---------------------------------------------------------------------------------------

@@ -14,17 +14,8 @@ from typing import cast
 from micropie.errors import is_duration
 from micropie.http import ChunkedBody, HeadersLike, Response, add_missing, dumps
 from micropie.on_demand import pattern
-from micropie.streams.source import (
-    MEDIA_TYPE,
-    EventRules,
-    LoopSource,
-    ShutdownSignal,
-    Stream,
-    as_bytes,
-    current_shutdown,
-    entered,
-    has_events,
-)
+from micropie.streams.shutdown import ShutdownSignal, current_shutdown
+from micropie.streams.source import MEDIA_TYPE, EventRules, LoopStream, Stream, as_bytes, entered, has_events
 from micropie.streams.threaded import EventsFromThread
 
 HEARTBEAT = 15.0  # seconds; many proxies close a connection that was silent for 30 or 60
@@ -124,7 +115,7 @@ class EventStream(Response):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
         rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
         # The head waits for a subscription to be entered, so that its reader misses no message.
-        body = LoopSource(_items_of(source), hasattr(source, "__aenter__"), rules)
+        body = LoopStream(_items_of(source), hasattr(source, "__aenter__"), rules)
         super().__init__(body, 200, headers, CONTENT_TYPE)
         add_missing(self.pairs, _UNBUFFERED)
 
@@ -134,11 +125,11 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
 
     A heart-beat can't stand between compressed chunks.
     """
-    source = stream.source
-    events = replaced.source.events if isinstance(replaced, Stream) else None
-    if events is not None and isinstance(source, LoopSource) and has_events(response):
+    events = replaced.events if isinstance(replaced, Stream) else None
+    is_other = events is not None and isinstance(stream, LoopStream) and stream.events is None
+    if events is not None and is_other and has_events(response):
         heartbeat = events.heartbeat if "Content-Encoding" not in response.headers else None
-        source.events = source.events or EventRules(as_bytes, heartbeat, events.shutdown)  # its items are chunks
+        stream.follow(EventRules(as_bytes, heartbeat, events.shutdown))  # its items are chunks
 
 
 def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:

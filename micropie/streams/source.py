@@ -1,21 +1,24 @@
-"""The sources of bodies in chunks, one class for each place, and ``source_of``, which makes them.
+"""Streams: bodies in chunks, one class for each place where these are made, and ``stream_of``, which makes them.
 
-A source has *items*: those of the iterator that a handler returned. ``encoder`` makes a chunk of bytes of an item, and
+A stream has *items*: those of the iterator that a handler returned. ``encode`` makes a chunk of bytes of an item, and
 ``finish`` returns the chunk that follows the last item. A class says where the items are made:
 
-- ``LoopSource``: async generators and iterators, and all events. One task of an event loop advances the source from
+- ``LoopStream``: async generators and iterators, and all events. One task of an event loop advances the stream from
   its first item to its last, and closes it.
-- ``ThreadSource``: generators, iterators, files, the pool's streams. Under WSGI the server's thread advances it, under
+- ``ThreadStream``: generators, iterators, files, the pool's streams. Under WSGI the server's thread advances it, under
   ASGI worker threads do (``threaded.py``).
 
-A ``Stream`` is the state of one answer that has a source. The flow fetches the first chunk before the head is sent, so
-a generator that fails at once still gets a proper error page. The driver fetches the rest and closes the source exactly
-once.
+The life of a stream is here, once, for both drivers:
 
-Hooks may iterate over the body of a response, so a source is also an iterator over its chunks, sync or async.
+1. ``fetch_first``, a flow: the first chunk is fetched before the head is sent, so a generator may set headers, and one
+   that fails at once still gets a proper error page. The head of events does not wait, because a browser's
+   ``EventSource`` and most proxies wait for it: it leaves with a comment.
+2. The driver sends the head and the first chunk, takes the items that are left and sends a chunk of each.
+3. The stream ends with its items, with an error, when ``end`` is called because its rest is not wanted, or when the
+   server is told to end (``hear_shut_down``).
+4. ``leave`` closes it, exactly once, and says what is to be raised.
 
-**The head** waits for the first chunk, so that a generator may set headers and an error still gets its page. That of
-events does not wait, because a browser's ``EventSource`` and most proxies wait for it: it leaves with a comment.
+Hooks may iterate over the body of a response, so a stream is also an iterator over its chunks, sync or async.
 
 One task, one scope
 ===================
@@ -44,22 +47,21 @@ The invariants
 --------------
 1. One task calls ``enter``, then every ``__anext__``, then ``leave``. It enters and leaves no scope around any of them
    that does not enclose them all.
-2. There is one scope of ours. It is entered before the first chunk and left after the source is closed, so every scope
-   of the source nests in it. A time limit or a shield is not another scope, but a change of this one.
-3. The source is closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended it: its end, an error in it, an error
-   of the sender, a client that left, a server that cancels.
-4. ``leave`` returns the error to raise and raises none itself, unless a chunk could not be sent because its task is
-   being cancelled; then that is raised. So the caller can tell its other side of the end before it raises. An error of
-   the source's own is never lost to a cancellation.
+2. There is one scope of ours. It is entered before the first chunk and left after the items are closed, so every scope
+   of theirs nests in it. A time limit or a shield is not another scope, but a change of this one.
+3. The items are closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended them: their end, an error in them, an
+   error of the sender, a client that left, a server that cancels.
+4. ``leave`` returns the error to raise and raises none itself. So the caller can tell its other side of the end before
+   it raises. An error of the items' own is never lost to a cancellation.
 
 How it ends
 -----------
-``cancel`` is called by another task of the loop. A source that waits inside of ``__anext__`` (``is_waiting``) is
+``end`` is called by another task of the loop. A generator that waits inside of ``__anext__`` (``is_waiting``) is
 cancelled there. One that is suspended at ``yield`` is not: its ``finally`` may want to wait, and in a cancelled scope
 every wait is cancelled. It gets a deadline instead; its task looks at what happened and calls ``leave``.
 
-A cancellation that arrives while a chunk is *sent* may come from a time-out inside of the source, which is still open.
-Only the source can catch it, so ``leave`` throws it into the generator. If the generator handles it and yields once
+A cancellation that arrives while a chunk is *sent* may come from a time-out inside of the generator, which is still
+open. Only the generator can catch it, so ``leave`` throws it into the generator. If that handles it and yields once
 more, there is no way to go on with a chunk that was sent in part: the stream ends with ``TimeoutError``.
 
 An iterator that is no generator has no frame to unwind, and no scope open. It is closed in a new, shielded scope: when
@@ -80,7 +82,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, NamedTuple, Protocol
@@ -88,317 +89,19 @@ from typing import Any, Final, NamedTuple, Protocol
 import anyio
 
 from micropie.errors import ClientDisconnect, ResponseError
-from micropie.execution import CHUNK, CLEAN_UP_WITHIN, CLOSE, Flow, Step, current, no_function
+from micropie.execution import CHUNK, CLEAN_UP_WITHIN, CLOSE, TASKS, WAKERS, Flow, Step, no_function
 from micropie.http import BODIES, Response, html, is_html
-from micropie.pool import RemoteChunks
 from micropie.streams.files import FILE_CHUNK, FileRange
+from micropie.streams.shutdown import ShutdownSignal, stream_shutdown
 
 PENDING: Final = object()  # no chunk has been fetched yet
-END: Final = object()  # stands for StopIteration, which can't cross threads and futures
-
-
-class StreamTransform(Protocol):
-    """Transforms the chunks of one stream, as a compressor does."""
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Return ``chunk`` transformed, all of it, because the client may be waiting."""
-
-    def finish(self) -> bytes:
-        """Return the rest, when the source has ended."""
-
-
-# -- the end of streams and subscriptions ------------------------------------------------------------------------------
-
-
-class ShutdownSignal:
-    """Functions to call once, when something ends. Thread-safe; it takes no lock.
-
-    A function that is added while ``end`` runs may be called twice, and has to allow for that.
-    """
-
-    def __init__(self) -> None:
-        self.is_over = False
-        self._functions: dict[Callable[[], object], Callable[[], object]] = {}
-
-    def add(self, function: Callable[[], object]) -> Callable[[], object]:
-        """Call ``function`` at the end, or now if that has come. Return a function that does what ``leave`` does."""
-        self._functions[function] = function
-        if self.is_over:
-            self._call(function)
-        return partial(self.leave, function)
-
-    def leave(self, function: Callable[[], object]) -> None:
-        """Forget a function. For idle WebSockets: it takes less memory than to keep what ``add`` returns."""
-        self._functions.pop(function, None)
-
-    def end(self) -> None:
-        """Call all functions, and from now on, until ``begin``, each that is added."""
-        self.is_over = True
-        for function in list(self._functions):
-            self._call(function)
-
-    def begin(self) -> None:
-        """Begin anew, for an application that is started once more."""
-        self.is_over = False
-
-    def _call(self, function: Callable[[], object]) -> None:
-        if self._functions.pop(function, None) is not None:
-            function()
-
-
-# The signal of the event stream whose events this code makes.
-stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdown")
-
-
-def current_shutdown() -> ShutdownSignal | None:
-    """Return the signal that ends this code: of its event stream, or else of the application. None outside requests."""
-    request = current.get(None)
-    config = None if request is None else getattr(request._exchange, "config", None)
-    return stream_shutdown.get(None) or (None if config is None else config.shutdown)
-
-
-# -- sources -----------------------------------------------------------------------------------------------------------
+END: Final = object()  # in the place of a chunk: there is no further one
 
 MEDIA_TYPE: Final = "text/event-stream"
 
 # A comment, sent while an event stream is silent: a proxy keeps the connection open, and a client that has left is
 # noticed.
 HEART_BEAT: Final = b": \n\n"
-
-
-class EventRules(NamedTuple):
-    """How the items of a stream of events are sent.
-
-    ``encode`` returns an event as a chunk, b"" for none. ``heartbeat``: seconds of silence after which a comment is
-    sent, None for never. ``shutdown``: the signal that ends the stream.
-    """
-
-    encode: Callable[[object], bytes]
-    heartbeat: float | None
-    shutdown: ShutdownSignal
-
-
-class Source:
-    """Where the chunks of one body come from.
-
-    ``events``: the rules of a stream of events; None for other streams. ``may_begin_empty``: whether the head waits for
-    the first chunk, even an empty one: that of a mounted application, which has sent its head, or of a subscription.
-    ``has_finished``: whether the last chunk has been made. ``owner``: the object that is closed, by default ``items``.
-    """
-
-    __slots__ = ("events", "has_finished", "items", "may_begin_empty", "owner", "transforms")
-
-    def __init__(
-        self, items: Any, may_begin_empty: bool = False, events: EventRules | None = None, owner: object = None
-    ) -> None:
-        self.items = items
-        self.owner: Any = items if owner is None else owner
-        self.may_begin_empty = may_begin_empty
-        self.events = events
-        self.transforms: tuple[StreamTransform, ...] = ()
-        self.has_finished = False
-
-    @property
-    def file(self) -> FileRange | None:
-        """The file that is the body; None if the body is something else, or is transformed."""
-        return None
-
-    @property
-    def encoder(self) -> Callable[[object], bytes]:
-        """The function that returns an item as a chunk. It raises ``ResponseError`` for an item of a wrong type."""
-        encode = as_bytes if self.events is None else self.events.encode
-        return (lambda item: self._transformed(encode(item))) if self.transforms else encode
-
-    @property
-    def heartbeat(self) -> float | None:
-        """The seconds of silence after which ``HEART_BEAT`` is sent. None for never: not between compressed chunks."""
-        return None if self.events is None or self.transforms else self.events.heartbeat
-
-    def _transformed(self, chunk: bytes) -> bytes:
-        for transform in self.transforms:
-            chunk = transform.feed(chunk)
-        return chunk
-
-    def finish(self) -> bytes:
-        """Return the chunk that follows the last item: b"" if nothing does, and when it is asked for again."""
-        rest = b""
-        for transform in () if self.has_finished else self.transforms:
-            rest = (transform.feed(rest) if rest else b"") + transform.finish()
-        self.has_finished = True
-        return rest
-
-
-class LoopSource(Source):
-    """A source on an event loop: an async iterator.
-
-    One task calls ``enter``, advances the source, and calls ``leave``. Another task may call ``cancel``.
-    """
-
-    __slots__ = ("_scope", "_signal", "_token")
-
-    @property
-    def _generator(self) -> AsyncGeneratorType[object, object] | None:
-        """The items, if they are a generator, which can tell what it does."""
-        return self.items if type(self.items) is AsyncGeneratorType else None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the items come from a generator that has ended, so that nothing is to be closed."""
-        generator = self._generator
-        return generator is not None and generator.ag_frame is None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the source waits for something of its own and can be cancelled there; an iterator can't tell."""
-        generator = self._generator
-        return generator is None or generator.ag_running
-
-    async def close(self) -> None:
-        """Close the owner, if it can be closed."""
-        aclose: Callable[[], Awaitable[object]] | None = getattr(self.owner, "aclose", None)
-        if aclose is not None:
-            await aclose()
-
-    @property
-    def items_left(self) -> AsyncIterator[object]:
-        """The items that the driver encodes itself; a loop over them is faster than one over the chunks."""
-        items: AsyncIterator[object] = self.items
-        return items
-
-    def __aiter__(self) -> LoopSource:
-        return self
-
-    async def __anext__(self) -> bytes:
-        events = self.events
-        if self.has_finished or (events is not None and events.shutdown.is_over):
-            raise StopAsyncIteration
-        try:
-            item = await self.items.__anext__()
-        except StopAsyncIteration:
-            return self.finish()
-        if events is not None and events.shutdown.is_over:  # while the item was made
-            raise StopAsyncIteration
-        return self.encoder(item)
-
-    # -- the scope of the task that advances it ------------------------------------------------------------------------
-
-    def enter(self) -> None:
-        """Enter the scope: before the first chunk, in the task that does all the rest."""
-        if self.events is not None:
-            self._signal = ShutdownSignal()
-            self._token = stream_shutdown.set(self._signal)
-        self._scope = anyio.CancelScope()
-        self._scope.__enter__()
-
-    def cancel(self) -> None:
-        """End the source, because its chunks are not wanted. Called while its task waits.
-
-        A wait inside of the source is cancelled. Between two chunks nothing is cancelled: the task has to look at what
-        is going on, and ``leave``.
-        """
-        if self.events is not None:
-            self._signal.end()
-        if self.is_waiting:
-            self._scope.cancel()
-        else:
-            self._scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
-
-    async def leave(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
-        """Close the source if it ``is_open``, and leave the scope. ``failure`` is the error that ended it, or None.
-
-        Return the error to raise, or None: ``failure``, or an error of the clean-up, or ``ClientDisconnect`` after
-        ``cancel``.
-        """
-        if self.events is not None:
-            self._signal.end()
-            stream_shutdown.reset(self._token)
-        if is_open and self._generator is not None:
-            self._scope.shield = True
-            self._scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
-            failure = await self._close_after(failure)
-        elif is_open:
-            with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
-                failure = await self._close_after(failure)
-        if failure is None:
-            self._scope.__exit__(None, None, None)
-        elif self._scope.__exit__(type(failure), failure, failure.__traceback__):
-            failure = ClientDisconnect("the client left")
-        if isinstance(failure, _ChunkTimeout):  # of the source's own, unless this task is being cancelled
-            await anyio.lowlevel.checkpoint_if_cancelled()
-        return failure
-
-    async def _close_after(self, failure: BaseException | None) -> BaseException | None:
-        try:
-            if self._generator is not None and isinstance(failure, anyio.get_cancelled_exc_class()):
-                # It may come from a scope or a time-out of the generator's, and nothing else can end that.
-                with suppress(StopAsyncIteration):
-                    await self._generator.athrow(failure)
-                failure = _ChunkTimeout("a chunk could not be sent in the time that the stream gave itself")
-            await self.close()
-        except BaseExceptionGroup as group:
-            failure = group.split((GeneratorExit, anyio.get_cancelled_exc_class()))[1] or failure
-        except BaseException as error:
-            failure = error
-        return failure
-
-
-class _ChunkTimeout(TimeoutError):
-    """A cancellation ended the source while a chunk was sent."""
-
-
-class ThreadSource(Source):
-    """A source in a thread: an iterator."""
-
-    __slots__ = ()
-
-    @property
-    def has_ended(self) -> bool:
-        """See ``LoopSource``."""
-        return type(self.owner) is GeneratorType and self.owner.gi_frame is None
-
-    @property
-    def file(self) -> FileRange | None:
-        return self.items if type(self.items) is FileRange and not self.transforms else None
-
-    @property
-    def interrupt(self) -> Callable[[], object] | None:
-        """A function that ends the wait for an item, from any thread; None if that can't be done."""
-        return self.items.interrupt_next if isinstance(self.items, RemoteChunks) else None
-
-    def close(self) -> None:
-        """Close the owner, if it can be closed."""
-        close: Callable[[], object] | None = getattr(self.owner, "close", None)
-        if close is not None:
-            close()
-
-    def __next__(self) -> bytes:
-        if not self.has_finished:
-            for item in self.items:
-                return self.encoder(item)
-            if rest := self.finish():
-                return rest
-        raise StopIteration
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the chunks that are left; another iteration may go on with the rest."""
-        if self.has_finished:
-            return
-        encode = self.encoder
-        ready = bytes if encode is as_bytes else None
-        for item in self.items:
-            yield item if type(item) is ready else encode(item)
-        rest = self.finish()
-        if rest:
-            yield rest
-
-
-def _pieces(read: Callable[[int], object]) -> Iterator[object]:
-    while piece := read(FILE_CHUNK):
-        yield piece
-
-
-# -- what becomes a source ---------------------------------------------------------------------------------------------
-
 
 _BYTES = (bytes, bytearray, memoryview)
 
@@ -414,6 +117,328 @@ def as_bytes(chunk: object) -> bytes:
     raise ResponseError(f"a stream's chunks are text or bytes, not {type(chunk).__name__}")
 
 
+class StreamTransform(Protocol):
+    """Transforms the chunks of one stream, as a compressor does."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return ``chunk`` transformed, all of it, because the client may be waiting."""
+
+    def finish(self) -> bytes:
+        """Return the rest, when the items have ended."""
+
+
+class EventRules(NamedTuple):
+    """How the items of a stream of events are sent.
+
+    ``encode`` returns an event as a chunk, b"" for none. ``heartbeat``: seconds of silence after which a comment is
+    sent, None for never. ``shutdown``: the signal that ends the stream.
+    """
+
+    encode: Callable[[object], bytes]
+    heartbeat: float | None
+    shutdown: ShutdownSignal
+
+
+class Stream:
+    """The body of one answer, in chunks, from its first one to its close.
+
+    ``owner``: the object that is closed, by default ``items``. ``events``: the rules of a stream of events; None for
+    other streams. ``may_begin_empty``: whether the head waits for the first chunk, even an empty one: that of a mounted
+    application, which has sent its head, or of a subscription. ``encode`` returns an item as a chunk. It raises
+    ``ResponseError`` for an item of a wrong type. ``interrupt``: a function that ends the wait for an item, from any
+    thread; None if that can't be done. ``file``: the file that is the body; None if the body is something
+    else, or is transformed. ``length``: the length of that.
+
+    ``first``: the chunk that was fetched ahead, ``PENDING`` until it is there, ``END`` if there is none. ``driver``:
+    what the driver fetches the chunks with, once it has begun. ``has_finished``: whether the last chunk was made.
+    ``is_open``: whether it is not closed yet. ``heartbeat``: the seconds of silence after which
+    ``HEART_BEAT`` is sent, None for never.
+    """
+
+    encode: Callable[[Any], bytes] = staticmethod(as_bytes)
+    transforms: tuple[StreamTransform, ...] = ()
+    file: FileRange | None = None
+    length: int | None = None
+    first: Any = PENDING
+    driver: Any = None
+    has_finished = False
+    is_open = True
+    heartbeat: float | None = None
+
+    def __init__(
+        self,
+        items: Any,
+        may_begin_empty: bool = False,
+        events: EventRules | None = None,
+        owner: object = None,
+        interrupt: Callable[[], object] | None = None,
+    ) -> None:
+        self.items = items
+        self.owner: Any = items if owner is None else owner
+        self.may_begin_empty = may_begin_empty
+        self.interrupt = interrupt
+        self.events = events
+        if events is not None:
+            self.encode, self.heartbeat = events.encode, events.heartbeat
+
+    def transform(self, transform: StreamTransform) -> None:
+        """Transform the chunks, of which none has been fetched."""
+        encode = self.encode
+        self.encode = lambda item: transform.feed(encode(item))
+        self.transforms = (*self.transforms, transform)
+        self.file = self.length = self.heartbeat = None  # a heart-beat can't stand between compressed chunks
+        self.may_begin_empty = False  # the head may depend on the first chunk
+
+    def follow(self, events: EventRules) -> None:
+        """Be a stream of events from now on."""
+        self.events, self.heartbeat = events, None if self.transforms else events.heartbeat
+
+    def finish(self) -> bytes:
+        """Return the chunk that follows the last item: b"" if nothing does, and when it is asked for again."""
+        rest = b""
+        for transform in () if self.has_finished else self.transforms:
+            rest = (transform.feed(rest) if rest else b"") + transform.finish()
+        self.has_finished = True
+        return rest
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the head is complete: the first chunk was fetched, or is not waited for."""
+        return self.first is not PENDING
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the stream has ended before its first chunk."""
+        return self.first is END
+
+    def fetch_first(self, response: Response) -> Flow[None]:
+        """Fetch the first chunk with content. The head of ``response`` waits for it, but not that of events."""
+        if self.first is not PENDING:
+            return
+        is_stated = response.content_type is not None or response.pairs
+        if not self.may_begin_empty and (self.events is not None or (is_stated and has_events(response))):
+            # A comment, because some servers keep the head back until there is a byte.
+            encodings = [name for name, _ in response.pairs if name.lower() == "content-encoding"]
+            self.first = b"" if self.transforms or encodings else HEART_BEAT
+        elif isinstance(self, ThreadStream):
+            for item in self.items:
+                chunk = item.encode() if type(item) is str and self.encode is as_bytes else self.encode(item)
+                if chunk or self.may_begin_empty:
+                    self.first = chunk
+                    return
+            self.first = self.finish() or END
+        else:
+            self.first = yield CHUNK, no_function, (self,)
+
+    def close(self) -> Flow[None]:
+        """Close the stream, unless that has been done."""
+        step = self.close_step()
+        if step is not None:
+            yield step
+
+    def close_step(self) -> Step | None:
+        """Return the step that closes the stream, or None if that has been done."""
+        return (CLOSE, no_function, (self,)) if self.is_open else None
+
+
+# Why the rest of a stream is not wanted.
+LEFT: Final = "the client has left"
+SHUT_DOWN: Final = "the server is told to end"
+
+
+class LoopStream(Stream):
+    """A stream whose items are made on an event loop, by an async iterator.
+
+    One task calls ``enter``, takes the items, and calls ``leave``. Another task may call ``end``.
+
+    ``outcome``: why the stream was ended, None if it was not. ``is_advancing``: whether it may be cancelled, because
+    its task is inside of the items, or sends one. Else a cancellation would arrive in other code. ``has_ended``:
+    whether the items need no closing. A generator tells that itself.
+    """
+
+    outcome: str | None = None
+    is_advancing = False
+    has_ended = False
+    _forget_shut_down: Callable[[], object] | None = None  # the shut-down
+    _scope: anyio.CancelScope | None = None  # from ``enter`` to ``leave``
+
+    @property
+    def _generator(self) -> AsyncGeneratorType[object, object] | None:
+        """The items, if they are a generator, which can tell what it does."""
+        return self.items if type(self.items) is AsyncGeneratorType else None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the items are waited for and can be cancelled there; an iterator can't tell."""
+        generator = self._generator
+        return generator is None or generator.ag_running
+
+    async def close_items(self) -> None:
+        """Close the owner, if it can be closed."""
+        aclose: Callable[[], Awaitable[object]] | None = getattr(self.owner, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+    # -- for hooks ------------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        events = self.events
+        if self.has_finished or (events is not None and events.shutdown.is_over):
+            raise StopAsyncIteration
+        try:
+            item = await self.items.__anext__()
+        except StopAsyncIteration:
+            return self.finish()
+        return self.encode(item)
+
+    # -- for the task that advances it ---------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """Enter the scope: before the first chunk, in the task that does all the rest."""
+        if self.events is not None:
+            self._signal = ShutdownSignal()
+            self._token = stream_shutdown.set(self._signal)
+        self._scope = anyio.CancelScope()
+        self._scope.__enter__()
+
+    def hear_shut_down(self) -> None:
+        """End a stream of events when the server is told to end, also while it waits."""
+        if self.events is not None and self._forget_shut_down is None:
+            # In a task, because outside of one anyio can't tell the time.
+            shut_down = partial(TASKS.get().start_soon, self._shut_down)
+            self._forget_shut_down = self.events.shutdown.add(partial(WAKERS.get().call, shut_down))
+
+    async def first_chunk(self) -> Any:
+        """Return the first chunk with content, or ``END``. ``enter`` was called."""
+        self.is_advancing = True
+        try:
+            async for item in self if self.items is None else self.items:
+                chunk = item.encode() if type(item) is str and self.encode is as_bytes else self.encode(item)
+                if chunk or self.may_begin_empty:
+                    return chunk
+            return self.finish() or END
+        finally:
+            self.is_advancing = False
+
+    def end(self, outcome: str) -> None:
+        """End the stream, because its rest is not wanted. Called by another task, while its task waits.
+
+        A wait for an item is cancelled. Between two chunks nothing is cancelled: the task has to look at what is going
+        on, and ``leave``.
+        """
+        self.outcome = outcome
+        if not self.is_advancing or self._scope is None:
+            return
+        if self.events is not None:
+            self._signal.end()
+        if self.is_waiting:
+            self._scope.cancel()
+        else:
+            self._scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
+
+    async def _shut_down(self) -> None:
+        self.end(SHUT_DOWN)
+
+    async def leave(self, failure: BaseException | None) -> BaseException | None:
+        """Close the items, and leave the scope. ``failure`` is the error that ended them, or None.
+
+        Return the error to raise, or None: ``failure``, or an error of the clean-up, or ``ClientDisconnect`` after
+        ``end``. When it is shut down, it ends as if its items had ended.
+        """
+        self.is_advancing = False  # first: what is being closed must not be cancelled
+        scope, self._scope = self._scope, None
+        assert scope is not None  # noqa: S101
+        if self._forget_shut_down is not None:
+            self._forget_shut_down()
+            self._forget_shut_down = None  # it refers to this object
+        if self.events is not None:
+            self._signal.end()
+            stream_shutdown.reset(self._token)
+        if type(self.items) is not AsyncGeneratorType:
+            if not self.has_ended:
+                with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
+                    failure = await self._close_after(failure)
+        elif self.items.ag_frame is not None:  # else it has ended
+            scope.shield = True
+            scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
+            failure = await self._close_after(failure)
+        if failure is None:
+            scope.__exit__(None, None, None)
+        elif scope.__exit__(type(failure), failure, failure.__traceback__):
+            failure = ClientDisconnect("the client left")
+        if isinstance(failure, _ChunkTimeout):  # of the items' own, unless this task is being cancelled
+            try:
+                await anyio.lowlevel.checkpoint_if_cancelled()
+            except BaseException as error:
+                failure = error
+        self.is_open = False
+        return None if self.outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
+
+    async def _close_after(self, failure: BaseException | None) -> BaseException | None:
+        try:
+            if self._generator is not None and isinstance(failure, anyio.get_cancelled_exc_class()):
+                # It may come from a scope or a time-out of the generator's, and nothing else can end that.
+                with suppress(StopAsyncIteration):
+                    await self._generator.athrow(failure)
+                failure = _ChunkTimeout("a chunk could not be sent in the time that the stream gave itself")
+            await self.close_items()
+        except BaseExceptionGroup as group:
+            failure = group.split((GeneratorExit, anyio.get_cancelled_exc_class()))[1] or failure
+        except BaseException as error:
+            failure = error
+        return failure
+
+
+class _ChunkTimeout(TimeoutError):
+    """A cancellation ended the items while a chunk was sent."""
+
+
+class ThreadStream(Stream):
+    """A stream whose items are made in a thread, by an iterator."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the items come from a generator that has ended, so that nothing is to be closed."""
+        return type(self.owner) is GeneratorType and self.owner.gi_frame is None
+
+    def close_items(self) -> None:
+        """Close the owner, if it can be closed."""
+        close: Callable[[], object] | None = getattr(self.owner, "close", None)
+        if close is not None:
+            close()
+
+    def __next__(self) -> bytes:
+        if not self.has_finished:
+            for item in self.items:
+                return self.encode(item)
+            if rest := self.finish():
+                return rest
+        raise StopIteration
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the chunks that are left; another iteration may go on with the rest."""
+        if self.has_finished:
+            return
+        encode = self.encode
+        is_plain = encode is as_bytes
+        for item in self.items:
+            if is_plain and item.__class__ is str:
+                yield item.encode()
+            else:
+                yield item if is_plain and item.__class__ is bytes else encode(item)
+        rest = self.finish() if self.transforms else b""
+        if rest:
+            yield rest
+        if type(self.owner) is GeneratorType:
+            self.is_open = False
+
+
+# -- what becomes a stream ---------------------------------------------------------------------------------------------
+
+
 def is_stream(body: object) -> bool:
     """Return whether ``body`` comes in chunks that are yet to be made: an iterator or a file object."""
     if type(body) in BODIES:
@@ -421,24 +446,36 @@ def is_stream(body: object) -> bool:
     return hasattr(body, "__aiter__") or isinstance(body, Iterator) or callable(getattr(body, "read", None))
 
 
-def source_of(body: object) -> LoopSource | ThreadSource | None:
-    """Return the source that an iterator or a file is; None for any other body. A list is JSON and no source."""
+def stream_of(body: object) -> LoopStream | ThreadStream | None:
+    """Return the stream that an iterator or a file is; None for any other body. A list is JSON and no stream."""
     if type(body) in BODIES:  # the checks below take as long as encoding such a body
         return None
-    if isinstance(body, LoopSource | ThreadSource):
+    if type(body) is AsyncGeneratorType:
+        return LoopStream(body)
+    if isinstance(body, LoopStream | ThreadStream):
         return body
-    if type(body) is GeneratorType or type(body) is FileRange:
-        return ThreadSource(body)
+    if type(body) is FileRange:
+        stream = ThreadStream(body)
+        stream.file, stream.length = body, body.length
+        return stream
     if hasattr(body, "__aiter__"):
-        return LoopSource(body.__aiter__())
+        return LoopStream(body.__aiter__())
     if callable(read := getattr(body, "read", None)):
-        return ThreadSource(_pieces(read), owner=body)
-    return ThreadSource(body) if isinstance(body, Iterator) else None
+        return ThreadStream(_pieces(read), owner=body)
+    return ThreadStream(body) if isinstance(body, Iterator) else None
+
+
+def _pieces(read: Callable[[int], object]) -> Iterator[object]:
+    while piece := read(FILE_CHUNK):
+        yield piece
 
 
 def has_events(response: Response) -> bool:
     """Return whether the author has stated that a response has events."""
-    return (response.headers.get("Content-Type") or response.content_type or "").lower().startswith(MEDIA_TYPE)
+    content_type = response.content_type
+    if response.pairs:
+        content_type = response.headers.get("Content-Type") or content_type
+    return content_type is not None and content_type.lower().startswith(MEDIA_TYPE)
 
 
 async def entered(subscription: Any, first: object) -> AsyncIterator[object]:
@@ -447,88 +484,3 @@ async def entered(subscription: Any, first: object) -> AsyncIterator[object]:
         yield first
         async for message in messages:
             yield message
-
-
-def stream_of(body: object) -> Stream | None:
-    """Return ``body`` as a stream if it is an iterator or a file, else None."""
-    source = None if type(body) in BODIES else source_of(body)
-    return None if source is None else Stream(source)
-
-
-def transform_stream(stream: Stream, transform: StreamTransform) -> LoopSource | ThreadSource:
-    """Transform the chunks of a stream of which none has been fetched. Return the body that takes its place."""
-    source = stream.source
-    source.transforms = (*source.transforms, transform)
-    source.may_begin_empty = False  # the head may depend on the first chunk
-    return source
-
-
-# -- the answer that has a source --------------------------------------------------------------------------------------
-
-
-class Stream:
-    """One answer's body in chunks.
-
-    ``first``: the chunk fetched ahead, ``PENDING`` until it is there, ``END`` if there is none. ``fetcher``: what the
-    driver fetches the chunks with, once it has begun.
-    """
-
-    __slots__ = ("fetcher", "first", "is_open", "source")
-
-    def __init__(self, source: LoopSource | ThreadSource) -> None:
-        self.source = source
-        self.fetcher: object = None
-        self.first: Any = PENDING
-        self.is_open = True  # until its close is claimed
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the head is complete: a chunk was fetched, or is not waited for."""
-        return self.first is not PENDING
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the source has ended before its first chunk."""
-        return self.first is END
-
-    @property
-    def length(self) -> int | None:
-        """The length of the body, which is known of files only."""
-        file = self.source.file
-        return None if file is None else file.length
-
-    def fetch_first(self, response: Response, may_block: bool) -> Flow[None]:
-        """Fetch chunks until one has content, for which the head of ``response`` waits, but not that of events.
-
-        ``may_block``: whether the flow's own thread may make them.
-        """
-        source = self.source
-        if not source.may_begin_empty and (source.events is not None or has_events(response)):
-            # A comment, because some servers keep the head back until there is a byte.
-            is_encoded = source.transforms or "Content-Encoding" in response.headers
-            self.first = b"" if is_encoded else HEART_BEAT
-        makes_chunks_here = isinstance(source, ThreadSource) and (may_block or source.file is not None)
-        while self.first is PENDING:
-            if isinstance(source, ThreadSource) and makes_chunks_here:
-                chunk: Any = next(source, END)
-            else:
-                try:
-                    chunk = yield CHUNK, no_function, (self,)
-                except StopAsyncIteration:
-                    chunk = END
-            self.first = chunk if chunk or source.may_begin_empty else PENDING
-
-    def close(self) -> Flow[None]:
-        """Close the source, unless that has been done."""
-        step = self.close_step()
-        if step is not None:
-            yield step
-
-    def close_step(self) -> Step | None:
-        """Claim the right to close the source: the step that closes it, or None if there is nothing to close."""
-        return (CLOSE, no_function, (self,)) if self.claim_close() else None
-
-    def claim_close(self) -> bool:
-        """Claim the right to close the source. Returns True once, to the caller that must then close it."""
-        was_open, self.is_open = self.is_open, False
-        return was_open and not self.source.has_ended

@@ -35,9 +35,9 @@ from micropie.execution import (
     no_function,
     run_in_context,
 )
-from micropie.streams.source import END, LoopSource, ThreadSource
+from micropie.streams.source import END, PENDING, LoopStream, ThreadStream
 
-CHUNKS_AHEAD = 32
+CHUNKS_AHEAD = 64
 BYTES_AHEAD = 256 * 1024
 # Seconds. The way to a thread costs as much as several chunks, so a source that waits a little keeps its thread.
 TURN = 0.05
@@ -47,36 +47,38 @@ TURN = 0.05
 SYNC_SOURCES = Threads(500)
 
 
-class MadeAhead(LoopSource):
-    """The chunks of ``source``, made in one of ``threads``, all in one context.
+class MadeAhead(LoopStream):
+    """The chunks of ``stream``, made in one of ``threads``, all in one context.
 
     One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
-    made unless the source has an ``interrupt``; but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and
+    made unless the stream has an ``interrupt``; but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and
     all below it run in the thread, all else on the event loop.
     """
 
-    def __init__(self, source: ThreadSource, threads: Threads) -> None:
-        super().__init__(None, source.may_begin_empty)
-        self._source = source
-        self._threads = IO_THREADS if source.file is not None else threads
-        self._interrupt = source.interrupt
+    _is_waiting = False  # for the thread
+    _has_turn = False
+    _has_told_end = False
+    _is_over = False  # no further chunk is wanted
+
+    def __init__(self, stream: ThreadStream, threads: Threads) -> None:
+        super().__init__(None, stream.may_begin_empty)
+        self.file, self.length = stream.file, stream.length
+        # The first chunk of a file was read with its opening.
+        self.first = stream.first if self.file is None else next(stream, END)
+        self._stream = stream
+        self._threads = IO_THREADS if stream.file is not None else threads
+        self._interrupt = stream.interrupt
         self._context = copy_context()
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None is the end
-        self._failures: list[BaseException] = []  # what ended the source
+        self._failures: list[BaseException] = []  # what ended the stream
         self._progress = SingleWaiterEvent()  # a chunk was made, or a turn is over
-        self._is_waiting = False
-        self._has_turn = False
-        self._head_is_complete = False
-        self._has_told_end = False
-        self._is_over = False  # no further chunk is wanted
-
-    @property
-    def items_left(self) -> AsyncIterator[object]:
-        return self
 
     async def __anext__(self) -> bytes:
         while not self._made:
+            if self.first is PENDING and self._interrupt is None:
+                await self._make_one()
+                continue
             if not self._has_turn:
                 self._begin_turn()
             await self._wait_for_progress()
@@ -87,33 +89,32 @@ class MadeAhead(LoopSource):
             if self.has_ended:  # it is not closed, see ``_forget``
                 self._forget()
             raise self._failures.pop() if self._failures else StopAsyncIteration
-        if self._may_make_ahead and not self._made and not self._has_turn:
+        if not self._made and not self._has_turn and self._may_make_ahead:
             self._begin_turn()
-        self._head_is_complete = self._head_is_complete or bool(chunk)
         return chunk
 
     @property
     def _may_make_ahead(self) -> bool:
-        """Whether chunks are made that nobody waits for. The pool makes its own ahead."""
-        return self._head_is_complete and self._interrupt is None
+        """Whether chunks are made that nobody waits for: when the head is complete. The pool makes its own ahead."""
+        return self.first is not PENDING and self._interrupt is None
 
     @property
     def is_waiting(self) -> bool:
         return self._is_waiting and self._interrupt is None
 
     @property
-    def has_ended(self) -> bool:
-        return self._has_told_end and self._source.has_ended
+    def has_ended(self) -> bool:  # type: ignore[override]
+        return self._has_told_end and self._stream.has_ended
 
-    async def close(self) -> None:
-        """Close the source when the thread has made its chunk. Raises what ended it, if that was not told before and is
+    async def close_items(self) -> None:
+        """Close the stream when the thread has made its chunk. Raises what ended it, if that was not told before and is
         no cancellation.
         """
         self._is_over = True
         await self._wait_for_thread()
         cancellations = (anyio.get_cancelled_exc_class(), CancelledError)
         try:
-            await in_thread(self._threads, self._context.run, self._source.close)
+            await in_thread(self._threads, self._context.run, self._stream.close_items)
             if self._failures and not isinstance(self._failures[0], cancellations):
                 raise self._failures.pop()
         finally:
@@ -123,6 +124,15 @@ class MadeAhead(LoopSource):
     def _forget(self) -> None:
         """Let go of the request, which is in the context and has this stream: they would be a cycle."""
         self._context = Context()
+
+    async def _make_one(self) -> None:
+        """Make one chunk, before the head. It is waited for, so it needs no task of its own."""
+        self._is_waiting = True
+        try:
+            await in_thread(self._threads, run_in_context, self._context, self._take_turn)
+        finally:
+            self._is_waiting = False
+        await anyio.lowlevel.checkpoint_if_cancelled()  # before other code is reached
 
     async def _wait_for_progress(self) -> None:
         self._is_waiting = True  # first: a thread looks at this when it has given a chunk
@@ -169,13 +179,14 @@ class MadeAhead(LoopSource):
         chunks_left, bytes_left = CHUNKS_AHEAD if self._may_make_ahead else 1, BYTES_AHEAD
         try:
             while not self._is_over:
-                chunk = next(self._source)
+                chunk = next(self._stream)
                 self._made.append(chunk)
                 chunks_left -= 1
                 bytes_left -= len(chunk)
                 if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
                     return  # which wakes the task as well
                 if self._is_waiting:
+                    self._is_waiting = False  # until the task waits again: one ring wakes it
                     self._waker.call(self._progress.ring)
         except StopIteration:
             self._made.append(None)

@@ -21,7 +21,7 @@ from micropie.http import (
     status_line,
 )
 from micropie.routing import Handover, Site
-from micropie.streams import END, Stream
+from micropie.streams import END, LoopStream, ThreadStream
 from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.state import WSGIState
@@ -68,7 +68,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         headers = _head(content_type, length, pairs)
         start_response("200 OK" if status is _OK else status_line(status), headers)
         if body_stream is not None:
-            stream: Stream = body_stream
+            stream: LoopStream | ThreadStream = body_stream
             lent = None if length is None else wrapped_file(stream, exchange, status)
             return _Chunks(stream, exchange, status, context) if lent is None else lent
     except BaseException:
@@ -129,13 +129,16 @@ class _Chunks:
     ``stream_with_context`` does.
     """
 
-    __slots__ = ("_exchange", "_failure", "_is_over", "_run", "_stream")
+    __slots__ = ("_backend", "_exchange", "_failure", "_is_over", "_run", "_stream")
 
-    def __init__(self, stream: Stream, exchange: WSGIExchange, status: int, context: Context) -> None:
+    def __init__(
+        self, stream: LoopStream | ThreadStream, exchange: WSGIExchange, status: int, context: Context
+    ) -> None:
         self._stream = stream
         self._exchange = exchange
         self._is_over = stream.first is END or exchange.method == "HEAD" or status in (204, 304)
         self._run = context.run
+        self._backend = exchange.config.settings.portal_backend
         self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -146,9 +149,9 @@ class _Chunks:
         stream = self._stream
         yield stream.first
         try:
-            yield from filter(None, chunks_of(stream, self._exchange.config.settings.portal_backend))
+            yield from filter(None, stream if isinstance(stream, ThreadStream) else chunks_of(stream, self._backend))
         except Exception as error:
-            self._exchange.log_failure(f"{self._exchange.label} failed after its head was sent: aborted", error)
+            self._exchange.break_off(error)
             self._failure = error
             raise
         self._is_over = True
@@ -160,10 +163,11 @@ class _Chunks:
         if not self._is_over:
             exchange.answer.break_off()
         try:
-            if self._stream.claim_close():
-                self._run(close_stream, self._stream, exchange.config.settings.portal_backend)
+            if self._stream.is_open:
+                self._run(close_stream, self._stream, self._backend)
         finally:
-            exchange.answer.begin(None)  # what makes its chunks may refer to the exchange, which would be a cycle
+            stream = self._stream
+            stream.driver = stream.items = stream.owner = None  # they may refer to it and the exchange: a cycle
             if exchange.resources:
                 self._run(perform, end_resources(exchange, failure), exchange)
             if exchange.ends is not None:

@@ -16,7 +16,7 @@ from micropie.wsgi.exchange import WSGIExchange
 
 def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterable[bytes] | None:
     """Return the server's wrapper around the file that is the body; None if that is no file, or there is no wrapper."""
-    part = stream.source.file
+    part = stream.file
     if part is None or part.file is None or status in (204, 304):
         return None
     wrapper: Callable[..., Iterable[bytes]] | None = exchange.environ.get("wsgi.file_wrapper")
@@ -40,7 +40,7 @@ class _FilePart:
         try:
             return self._part.read(size if size >= 0 else self._part.length)
         except Exception as error:
-            self._aborted(error)
+            self._exchange.break_off(error)
             raise
 
     def tell(self) -> int:
@@ -52,11 +52,6 @@ class _FilePart:
 
     def close(self) -> None:
         self._exchange.close()
-
-    def _aborted(self, error: Exception) -> None:
-        """Note and log that the body broke off."""
-        self._exchange.answer.break_off()
-        self._exchange.log_failure(f"{self._exchange.label} failed after its head was sent: aborted", error)
 
 
 class _WholeFile(_FilePart):
@@ -77,7 +72,7 @@ class _WholeFile(_FilePart):
             if self._is_descriptor_taken and file is not None and not file.closed:
                 self._part.check_length()
         except Exception as error:
-            self._aborted(error)
+            self._exchange.break_off(error)
             raise
         finally:
             super().close()

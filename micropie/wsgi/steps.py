@@ -21,7 +21,7 @@ from micropie.execution import (
 )
 from micropie.flow import LifespanContext
 from micropie.http import Exchange
-from micropie.wsgi.streaming import close_stream, reader_of
+from micropie.wsgi.streaming import StreamReader, close_stream
 
 # Steps are performed for a request, or for a lifespan.
 StepContext: TypeAlias = "Exchange | LifespanContext"
@@ -67,7 +67,7 @@ def perform_step(kind: Any, function: Callable[..., Any], arguments: Sequence[An
     """Perform one step of any kind but AWAIT and RECEIVE, and return its result."""
     backend = context.config.settings.portal_backend
     if kind is CHUNK:
-        return reader_of(arguments[0], backend).next()
+        return StreamReader(arguments[0], backend).take()
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
     threads, _, _, seconds = kind

@@ -836,6 +836,31 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
 
 
 @every_loop
+def test_R65_a_stream_whose_client_takes_nothing_ends_when_the_server_says_shutdown(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some seconds after that: its source waits for nothing, so it is closed and not cancelled."""
+    monkeypatch.setattr("micropie.streams.source.CLEAN_UP_WITHIN", 0.1)
+    app = Root("a", "b")
+
+    class Stuck(Call):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if b"data" in message.get("body", b""):
+                await anyio.sleep_forever()
+
+    async def main() -> None:
+        call = Stuck(piece(b""))
+        async with anyio.create_task_group() as requests:
+            requests.start_soon(app, http_scope("GET", "/asynchronous"), call.receive, call.send)
+            await until_async(lambda: b"data" in call.body)
+            app._micropie.compiled().config.shutdown.end()
+
+    run(backend, main)
+    assert app.log == ["closed"]
+
+
+@every_loop
 @every_kind
 def test_R62_a_cancelled_server_closes_the_source(backend: str, kind: str) -> None:
     """While it waits for an event, and while it waits for the client to take one."""

@@ -54,9 +54,10 @@ def test_three_events_cross_few_files_under_asgi(monkeypatch: pytest.MonkeyPatch
         assert call.body == EXPECTED
 
     run("asyncio", main)
-    assert len(files) <= 12, sorted(files)
+    assert len(files) <= 13, sorted(files)
     assert {path for path in files if path.startswith("streams/")} <= {
         "streams/events.py",
+        "streams/shutdown.py",
         "streams/source.py",
     }
 

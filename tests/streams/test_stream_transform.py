@@ -13,7 +13,7 @@ import pytest
 
 from micropie import App, HttpMiddleware
 from micropie.middleware.base import FlowMiddleware
-from micropie.streams.source import stream_of, transform_stream
+from micropie.streams.source import stream_of
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 
@@ -39,7 +39,8 @@ class Shout(FlowMiddleware):
         stream = stream_of(response.body)
         if stream is None:
             return response
-        response.body = transform_stream(stream, Shouting())
+        stream.transform(Shouting())
+        response.body = stream
         return response
 
 
@@ -273,7 +274,8 @@ def test_nobody_asks_a_source_again_that_has_ended(backend: str) -> None:
     async def iterate() -> list[bytes]:
         stream = stream_of(source)
         assert stream is not None
-        body = transform_stream(stream, Shouting())
+        stream.transform(Shouting())
+        body = stream
         assert isinstance(body, AsyncIterator)
         chunks = [chunk async for chunk in body]
         with pytest.raises(StopAsyncIteration):
@@ -295,7 +297,8 @@ def test_nor_one_that_is_sync() -> None:
     source = Sleepy("a", None, "b")
     stream = stream_of(source)
     assert stream is not None
-    body = transform_stream(stream, Shouting())
+    stream.transform(Shouting())
+    body = stream
     assert isinstance(body, Iterator)
     assert [list(body), list(body)] == [[b"A", b"1"], []]
     assert next(source) == "b"

@@ -15,8 +15,7 @@ import pytest
 from micropie import App
 from micropie.asgi.streaming import WATCH_AFTER
 from micropie.execution.placement import Threads
-from micropie.pool import RemoteChunks
-from micropie.streams.source import ThreadSource
+from micropie.streams.source import ThreadStream
 from micropie.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, MadeAhead
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
@@ -267,10 +266,10 @@ def test_a_close_that_fails_beside_the_source_is_raised(backend: str) -> None:
             raise RuntimeError("close failed")
 
     async def main() -> None:
-        chunks = MadeAhead(ThreadSource(Source()), App()._micropie.compiled().config.threads)
+        chunks = MadeAhead(ThreadStream(Source()), App()._micropie.compiled().config.threads)
         assert await anext(chunks) == b"a"
         with pytest.raises(RuntimeError, match="close failed"):
-            await chunks.close()
+            await chunks.close_items()
 
     run(backend, main)
 
@@ -280,9 +279,9 @@ def test_an_iterator_without_close_is_left_as_it_is(backend: str) -> None:
     source = map(str, range(100))
 
     async def main() -> None:
-        chunks = MadeAhead(ThreadSource(source), App()._micropie.compiled().config.threads)
+        chunks = MadeAhead(ThreadStream(source), App()._micropie.compiled().config.threads)
         assert await anext(chunks) == b"0"
-        await chunks.close()
+        await chunks.close_items()
 
     run(backend, main)
     assert next(source) == "1"
@@ -307,29 +306,56 @@ def test_where_no_thread_can_be_started_the_stream_fails_and_holds_none(
 
 
 @every_loop
+def test_where_no_further_thread_can_be_started_the_stream_is_aborted(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    class Refused(Call):
+        """No thread can be started once the first chunk is sent."""
+
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            monkeypatch.setattr("anyio.to_thread.run_sync", refuse)
+
+    async def main() -> None:
+        app, call = Site(threads=1), Refused(piece(b""))
+        app.go_on.set()
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await app(http_scope("GET", "/held"), call.receive, call.send)
+        assert not call.is_complete
+
+    run(backend, main)
+
+
+@every_loop
 def test_a_chunk_that_is_there_is_not_waited_for(backend: str) -> None:
     """A thread may give one between the look for it and the wait."""
 
     async def main() -> None:
-        ahead = MadeAhead(ThreadSource(iter([b"a"]), False), Threads(1))
+        ahead = MadeAhead(ThreadStream(iter([b"a"]), False), Threads(1))
         ahead._made.append(b"a")
         await ahead._wait_for_progress()
 
     run(backend, main)
 
 
-class Remote(RemoteChunks):
+class Remote(Iterator[bytes]):
     """Chunks of the pool, without end."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.made = 0
+        self.interrupted = threading.Event()
 
-    def _next(self) -> bytes:
+    def stream(self) -> ThreadStream:
+        return ThreadStream(self, interrupt=self.interrupted.set)
+
+    def __next__(self) -> bytes:
         self.made += 1
         return b"x"
 
-    def _close(self) -> None:
+    def close(self) -> None:
         self.made = -1
 
 
@@ -338,12 +364,12 @@ def test_the_pool_is_asked_for_a_chunk_when_it_is_wanted(backend: str) -> None:
     remote = Remote()
 
     async def main() -> None:
-        chunks = MadeAhead(ThreadSource(remote), Threads(1))
+        chunks = MadeAhead(remote.stream(), Threads(1))
         for number in range(1, 5):
             assert await chunks.__anext__() == b"x"
             await anyio.sleep(0.01)
             assert remote.made == number
-        await chunks.close()
+        await chunks.close_items()
 
     run(backend, main)
     assert remote.made == -1
@@ -352,10 +378,8 @@ def test_the_pool_is_asked_for_a_chunk_when_it_is_wanted(backend: str) -> None:
 class Held(Remote):
     """A chunk that does not come before it is interrupted."""
 
-    def _next(self) -> bytes:
-        interrupted = threading.Event()
-        self._token.attach(interrupted.set)
-        assert interrupted.wait(PATIENCE)
+    def __next__(self) -> bytes:
+        assert self.interrupted.wait(PATIENCE)
         raise ValueError("interrupted")
 
 
@@ -364,11 +388,11 @@ def test_a_cancellation_interrupts_the_wait_for_the_pool_and_what_that_raises_is
     remote = Held()
 
     async def main() -> None:
-        chunks = MadeAhead(ThreadSource(remote), Threads(1))
+        chunks = MadeAhead(remote.stream(), Threads(1))
         with anyio.move_on_after(0.02) as scope:
             await chunks.__anext__()
         assert scope.cancelled_caught
-        await chunks.close()
+        await chunks.close_items()
 
     run(backend, main)
     assert remote.made == -1

@@ -8,6 +8,7 @@ from operator import methodcaller
 from traceback import format_exc
 from typing import Any, Protocol, TypeAlias
 
+from micropie import streams
 from micropie.compat.bottle.files import SMALL, ServedFile
 from micropie.compat.bottle.plugins import Encoder, as_json
 from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
@@ -16,9 +17,10 @@ from micropie.compat.bottle.state import readable_environ
 from micropie.compat.carrier import status_of
 from micropie.errors import ClientDisconnect, Redirect, logger
 from micropie.errors import HTTPError as NativeError
+from micropie.execution import INLINE
 from micropie.http import EncodedAnswer, Environ, Request, Response, checked_headers, codec_of
 from micropie.routing import config_of
-from micropie.streams import FileRange, Stream, ThreadSource
+from micropie.streams import FileRange, Stream, ThreadStream
 
 # What the router found for a request, or its refusal; None if the hooks run before the search.
 Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None
@@ -185,7 +187,7 @@ def to_response(exchange: Exchange, out: object) -> Answer:
             return _native(exchange, out)
         else:
             out = _peeked(exchange, out)
-            if isinstance(out, ThreadSource):
+            if isinstance(out, ThreadStream):
                 return _native(exchange, out)
 
 
@@ -207,16 +209,18 @@ def _native(exchange: Exchange, body: object) -> Answer:
     if response is not None:
         line, pairs = response._status_line, response.headerlist
         status = 200 if line == "200 OK" else status_of(line)
-    if native.method != "HEAD" and status not in _NO_CONTENT and (type(body) is bytes or type(body) is ThreadSource):
+    if native.method != "HEAD" and status not in _NO_CONTENT and (type(body) is bytes or type(body) is ThreadStream):
         # Needs nothing of what encodes others, a stream if nothing of micropie's looks at the answer before it is sent.
         headers, content_type, length = ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         if isinstance(body, bytes):
             return EncodedAnswer((status, content_type, len(body), headers, body, None))
         made = native.answer
         if made.session is None and made.response is None and not config_of(native).middlewares:
-            stream = Stream(body)
+            stream: Stream = body
+            body.first = next(body.items)  # which has been fetched
+            if config_of(native).blocking is not INLINE:
+                stream = streams.MadeAhead(body, config_of(native).threads)
             made.begin(stream)
-            stream.first = next(body.items)  # which has been fetched
             return EncodedAnswer((status, content_type, length, headers, b"", stream))
     if not body and native.method == "HEAD" and response is not None and "Content-Length" in response:
         body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
@@ -260,4 +264,4 @@ def _peeked(exchange: Exchange, out: Any) -> object:
     if isinstance(first, str):
         encode = methodcaller("encode", codec_of(exchange.response.charset))
         first, rest = encode(first), map(encode, rest)
-    return ThreadSource(chain((first,), rest), owner=out)
+    return ThreadStream(chain((first,), rest), owner=out)

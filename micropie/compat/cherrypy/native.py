@@ -22,7 +22,7 @@ from micropie.execution import IO_THREADS, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
 from micropie.mounts import Mount, kind_of_target, mounted_path_of
 from micropie.routing import NO_VALUES, Config, Handover, MountRoute, Refusal, RouteMatch, Site
-from micropie.streams import FileRange, ThreadSource
+from micropie.streams import FileRange, ThreadStream
 
 _Answer: TypeAlias = EncodedAnswer | Response
 
@@ -166,7 +166,7 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     elif type(body) is list or type(body) is tuple:
         body = b"".join(body)
     elif type(body) is not bytes and type(body) is not FileRange:
-        body = ThreadSource(iter(body), owner=body)
+        body = ThreadStream(iter(body), owner=body)
     return Response(body, status, pairs, "")
 
 
