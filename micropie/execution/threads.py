@@ -48,7 +48,7 @@ _REPORT_EVERY = 60.0
 class Slots:
     """The slots of some ``Threads`` on one event loop, where all its methods are called: ``slots_of`` finds it."""
 
-    __slots__ = ("_free", "_lent", "_next_report", "_patience", "_queue", "_size", "_unlimited", "_waiting", "_waker")
+    __slots__ = ("_free", "_lent", "_next_report", "_patience", "_queue", "_size", "_unlimited", "_waiting", "waker")
 
     def __init__(self, threads: Threads) -> None:
         if HAS_THREADS and not _GUARDS:
@@ -61,7 +61,7 @@ class Slots:
         self._lent = 0
         self._waiting: deque[anyio.Event] = deque()  # each is set when its task has a slot
         self._unlimited = anyio.CapacityLimiter(inf)  # for anyio, which wants a limiter
-        self._waker = WAKERS.get()
+        self.waker = WAKERS.get()
         self._next_report = 0.0
 
     def has_room(self) -> bool:
@@ -157,7 +157,7 @@ class Slots:
                 ended.set()
                 self.give()
 
-            work.leave(partial(self._waker.call, end))
+            work.leave(partial(self.waker.call, end))
             if leave_after:
                 with anyio.move_on_after(leave_after, shield=True):
                     await ended.wait()

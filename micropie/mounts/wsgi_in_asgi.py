@@ -17,7 +17,7 @@ import anyio
 from anyio import from_thread
 
 from micropie.errors import ClientDisconnect
-from micropie.execution import AHEAD, TASKS, WAKERS, SingleWaiterEvent, Threads, slots_of
+from micropie.execution import AHEAD, TASKS, SingleWaiterEvent, Threads, slots_of
 from micropie.http import Environ, Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
@@ -41,7 +41,7 @@ class _Call:
         self._slots = slots_of(threads)
         self._body = exchange.body.so_far
         self._more = self._body is None
-        self._waker = WAKERS.get()
+        self._waker = self._slots.waker
         self._chunks: deque[tuple[bytes, bool]] = deque()  # from the thread: each with whether more may follow
         self._failures: list[BaseException] = []  # of the application
         self._chunk_given = SingleWaiterEvent()
