@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from inspect import isawaitable
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from micropie import files, pool, streams
 from micropie.csrf import deleting_cookie
@@ -40,7 +40,6 @@ from micropie.http import (
     BODIES,
     CSRF_FIELD,
     ERRORS,
-    JSON,
     NO_OTHER_HEADERS,
     Answer,
     EncodedAnswer,
@@ -50,7 +49,6 @@ from micropie.http import (
     Response,
     encode,
     error_answer,
-    has_large_body,
     make_private,
     receive_body,
     with_html,
@@ -76,6 +74,9 @@ _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
+_NEVER_AWAITED = BODIES | {FileReference, Response, tuple}
+
+_Stream: TypeAlias = LoopStream | ThreadStream
 
 
 def respond(site: Site, request: Request) -> Flow[Any]:
@@ -104,10 +105,10 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run.
             if len(arguments) != route.plain_args:
-                if exchange.body.parse is None or not has_large_body(exchange):
-                    arguments = route.bind(request, arguments, values)
-                else:
+                if exchange.body.is_large:
                     arguments = yield IO, route.bind, (request, arguments, values)
+                else:
+                    arguments = route.bind(request, arguments, values)
             if route.is_special or exchange.resources or exchange.time_limit is not None:
                 result = yield from call_handler(request, route, arguments)
             elif route.step_kind is INLINE:
@@ -115,19 +116,18 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             else:
                 result = yield route.step_kind, route.call, arguments
         # 5. Result to response. Most results are a body, with nothing else to send.
-        encode_body = config.body_encoders.get(type(result))
-        made = exchange.answer
-        is_plain = exchange.hooks is None and made.session is None
-        if is_plain and encode_body is not None and made.response is None and method != "HEAD":
+        row, made = config.bodies.get(type(result)), exchange.answer
+        has_more = exchange.hooks is not None or made.session is not None or made.response is not None
+        if row is not None and not has_more and method != "HEAD":
+            encode_body, content_type = row
             body = encode_body(result)
-            content_type = JSON if encode_body is config.dumps else config.text_type
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
         elif isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it
             failure = result
-        elif type(result) is Handover or (is_plain and type(result) is EncodedAnswer):
+        elif type(result) is Handover:
             answer = result
         else:
-            answer = yield from _answer(request, result, None)
+            answer = yield from _answer(request, result)
     except Exception as error:
         failure = site.error_of(error)
     # 6. Errors.
@@ -258,54 +258,54 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 # -- stage 5 -----------------------------------------------------------------------------------------------------------
 
 
-def _answer(request: Request, result: Any, failure: Exception | None) -> Flow[Answer]:
-    """Return the answer to a result or, if there is ``failure``, to that. A stream is closed if this fails.
-
-    The result is poured into what was set on ``self.response``; that is the answer, which ``after_request`` hooks
-    change, a stream until its first chunk is there, and the session.
-    """
+def _answer(request: Request, result: Any) -> Flow[Answer]:
+    """Return the answer to a result, which is poured into what was set on ``self.response``."""
     exchange, made, stream = request._exchange, request._exchange.answer, None
-    if made.stream is not None:
-        made.begin(None)
+    if type(result) is EncodedAnswer and exchange.hooks is None and made.session is None:
+        return result
+    if type(result) not in _NEVER_AWAITED and isawaitable(result):  # of a decorated ``async def``
+        result = yield AWAIT, itself, (result,)
+    if exchange.config.settings.debug:
+        _warn_of_result(exchange, result)
+    response = made.pour(result)
+    if type(response.body) is FileReference:
+        try:
+            yield from files.open_file(request, response)
+        except Exception:
+            made.replace(None)  # what it states is not the error's
+            raise
+    if type(response.body) not in BODIES:
+        stream = stream_of(response.body)
+        if exchange.hooks is not None:  # which may wait
+            made.begin(stream)
+    return (yield from _finish(request, response, stream, None))
+
+
+def _finish(
+    request: Request, response: Response | None, stream: _Stream | None, failure: Exception | None
+) -> Flow[Answer]:
+    """Return the answer for a response or, if there is ``failure``, to that. A stream is closed if this fails.
+
+    ``after_request`` hooks change the response, a stream until its first chunk is there, and the session.
+    """
+    exchange, made = request._exchange, request._exchange.answer
     if exchange.ends is not None:
         exchange.ends.before_head.clear()
-    response: Response | None = None
     try:
-        if failure is None:
-            if exchange.config.settings.debug:
-                _warn_of_result(exchange, result)
-            if type(result) not in BODIES and isawaitable(result):  # of a decorated ``async def``
-                result = yield AWAIT, itself, (result,)
-            response = made.pour(result)
-            if type(response.body) is FileReference:
-                yield from files.open_file(request, response)
-            if type(response.body) not in BODIES:
-                stream = stream_of(response.body)
-                if exchange.hooks is not None:  # which may wait
-                    made.begin(stream)
         if exchange.hooks is not None:
             body = None if response is None else response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
-            stream = (
-                cast("LoopStream | ThreadStream | None", made.stream)
-                if response.body is body
-                else (yield from _replaced(request, response))
-            )
+            stream = yield from _replaced(request, response, body)
         elif failure is not None:
             response = yield from respond_to(request, failure)
-            stream = cast("LoopStream | ThreadStream | None", made.stream)
+            stream = cast("_Stream | None", made.stream)
         assert response is not None  # noqa: S101
         if stream is not None:
             if isinstance(stream, ThreadStream) and exchange.config.blocking is not INLINE:
                 stream = streams.MadeAhead(stream, config_of(exchange).threads)
             made.go_on(stream)
             yield from stream.fetch_first(response)
-        elif made.session is None:
-            answer = encode(response, None, exchange.method == "HEAD", exchange.config.text_type)
-            if exchange.ends is not None:
-                exchange.answer.end(answer)
-            return answer
-        return (yield from _complete_head(request, response, stream))
+        return (yield from _encoded(request, response, stream))
     except Exception as error:
         failure = error
     try:
@@ -333,12 +333,15 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
     logger.warning("%s: %s %s", place_of(function), route.name, advice)
 
 
-def _replaced(request: Request, response: Response) -> Flow[LoopStream | ThreadStream | None]:
-    """Return the body that hooks have put in the place of another, if it is a stream; close that which it replaces."""
+def _replaced(request: Request, response: Response, body: object) -> Flow[_Stream | None]:
+    """Return the body if it is a stream. If hooks have put it in the place of ``body``, that is closed."""
     exchange = request._exchange
+    replaced = cast("_Stream | None", exchange.answer.stream)
+    if response.body is body:
+        return replaced
     if type(response.body) is FileReference:
         yield from files.open_file(request, response)
-    replaced, stream = exchange.answer.stream, stream_of(with_html(response).body)
+    stream = stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)
     if stream is not None:  # which may read from the replaced one
         streams.follow_events(stream, replaced, response)
@@ -347,8 +350,10 @@ def _replaced(request: Request, response: Response) -> Flow[LoopStream | ThreadS
     return stream
 
 
-def _complete_head(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
-    """Encode the answer that has a stream or a session, and save the session."""
+def _encoded(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
+    """Return the answer for a response, and save the session. An answer that can't be sent must not leave a session
+    behind, so it is encoded before.
+    """
     exchange, made = request._exchange, request._exchange.answer
     if stream is not None:
         if made.response is not None:  # what a generator has set: hooks' headers go first
@@ -377,9 +382,7 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
 
 
 def _save_session(request: Request, session: Session, answer: Answer) -> Flow[Answer]:
-    """Save the session, and return the answer with its cookie. An answer that can't be sent must not leave a session
-    behind, so it is encoded before.
-    """
+    """Save the session, and return the answer with its cookie."""
     exchange = request._exchange
     if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
         _warn_of_change(request, session)
@@ -429,7 +432,9 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
         elif exchange.answer.is_without_session:
             with suppress(HTTPError):  # the author's error page sees an empty one while the backend is out of reach
                 yield from exchange.open_session()
-        answer = yield from _answer(request, None, failure)
+        if exchange.answer.stream is not None:
+            exchange.answer.begin(None)
+        answer = yield from _finish(request, None, None, failure)
     except Exception as error:  # on the way of the answer: this one asks nothing of the application
         exchange.answer.take_session()
         # An HTTPError is a session backend's 503, which is in the log, or from an error page's own stream.

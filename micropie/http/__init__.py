@@ -13,7 +13,7 @@ from micropie.http.exchange import FORM, Address, Exchange, MessageConfig, Messa
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS, Nested, nested, rows
-from micropie.http.forms.receiving import AHEAD, find_field, has_large_body, receive_body
+from micropie.http.forms.receiving import AHEAD, find_field, receive_body
 from micropie.http.forms.uploads import CHUNK, MAX_FILENAME
 from micropie.http.headers import (
     LONGEST_KEPT,
@@ -116,7 +116,7 @@ __all__ = [
     "checked_origins", "codec_of", "content_type", "current_request", "dumps", "dumps_with",
     "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "find_field", "flash", "format_cookie", "get_flashed_messages",
-    "has_large_body", "html", "http_date", "in_chunks", "is_base_url", "is_cookie_name", "is_host",
+    "html", "http_date", "in_chunks", "is_base_url", "is_cookie_name", "is_host",
     "is_html", "leads_up", "loads", "make_private", "nested", "normal_host", "normal_hosts",
     "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below",
     "receive_body", "redirect_response", "rows", "select", "split_host", "start_failed",

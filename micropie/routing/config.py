@@ -22,6 +22,7 @@ from micropie.errors import HTTPError, SetupError
 from micropie.execution import Kind, Threads, available_cpus, kind_of
 from micropie.http import (
     HTML,
+    JSON,
     TEXT,
     Limits,
     MessageConfig,
@@ -185,7 +186,7 @@ class Config(MessageConfig):
     """The content type of text, bytes and streams that state none."""
     dumps: Callable[[Any], bytes]
     """Writes JSON, with its own encoders."""
-    body_encoders: dict[type, Callable[[Any], bytes]]
+    bodies: dict[type, tuple[Callable[[Any], bytes], str]]
     """How the most frequent bodies become bytes. They are neither streams nor files."""
     limits: Limits
     """The limits of a query and a form."""
@@ -344,8 +345,10 @@ def _signing(settings: Settings) -> Mapping[str, object]:
 
 
 def _encoding(settings: Settings) -> Mapping[str, object]:
-    dumps = dumps_with(settings.encoders)
-    return {"dumps": dumps, "body_encoders": {str: str.encode, bytes: bytes, dict: dumps, list: dumps}}
+    dumps, text_type = dumps_with(settings.encoders), HTML if settings.text == "html" else TEXT
+    as_text: Sequence[tuple[type, Callable[[Any], bytes]]] = ((str, str.encode), (bytes, bytes))
+    bodies = {kind: (encode, text_type) for kind, encode in as_text}
+    return {"dumps": dumps, "text_type": text_type, "bodies": {**bodies, dict: (dumps, JSON), list: (dumps, JSON)}}
 
 
 def _limits(settings: Settings) -> Mapping[str, object]:
@@ -365,9 +368,8 @@ _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]
         ("threads thread_queue", lambda one: {"threads": Threads(one.threads, one.thread_queue)}),
         ("processes pool", _pools),
         ("secret_key", _signing),
-        ("encoders", _encoding),
+        ("encoders text", _encoding),
         ("encoders decoders", lambda one: {"own_types": OwnTypes(one.encoders, one.decoders)}),
-        ("text", lambda one: {"text_type": HTML if one.text == "html" else TEXT}),
         ("max_body_size max_data_size max_form_field_size max_form_fields max_form_files", _limits),
     )
 ]

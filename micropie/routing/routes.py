@@ -23,7 +23,7 @@ from micropie.execution import (
     layers,
     name_of,
 )
-from micropie.http import Exchange, RouteInfo
+from micropie.http import JSON, Exchange, RouteInfo
 from micropie.routing.checks import marks_above_handler, with_marks
 from micropie.routing.config import Config
 from micropie.routing.discovery import RouteMark
@@ -93,8 +93,8 @@ class Route(RouteInfo):
         self.result_filter = None if takes_socket else result_filter(self.plan.function, stated_model)
         self.is_special = bool(self.providers) or self.result_filter is not None
         if self.result_filter is not None:
-            encoders = dict.fromkeys(self.result_filter.bodies, config.dumps)
-            self.config = self.config.changed(body_encoders=self.config.body_encoders | encoders)
+            rows = dict.fromkeys(self.result_filter.bodies, (config.dumps, JSON))
+            self.config = self.config.changed(bodies=self.config.bodies | rows)
         self.methods = mark.methods
         self.answers = (*(mark.methods or config.settings.methods),)
         if "GET" in self.answers and "HEAD" not in self.answers:

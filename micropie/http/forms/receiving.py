@@ -8,19 +8,15 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from micropie.execution import IO, RECEIVE_STEP, Flow
-from micropie.http import json as codec
 from micropie.http.exchange import FORM, Exchange
-from micropie.http.forms.data import MULTIPART, Limits, parse_query, require_utf8
+from micropie.http.forms.data import MULTIPART, Limits
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.media_types import is_json
+from micropie.http.received import LARGE
 
 # For a handler that receives the body itself, in a thread: a short one is received ahead, so that no thread waits for a
 # slow client, and none has to ask the event loop for it.
 AHEAD: Final = "ahead"
-
-# Bytes of JSON or of a form from which parsing and binding have a thread of their own. 64 KiB take 0.2 to 4 ms, a
-# thread 0.1 ms.
-LARGE = 64 * 1024
 
 
 def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flow[None]:
@@ -34,7 +30,8 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     (media_type, parameters, length), body = exchange.framing, exchange.body
     if length is not None and length > exchange.config.settings.max_body_size:
         exchange.incoming  # noqa: B018 - raises 413
-    accept, most = None, LARGE
+    accept: Literal["form", "json"] | None = None
+    most = LARGE
     if reads_body:
         if reads_body is not AHEAD or not exchange.has_short_body:
             return
@@ -42,7 +39,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         yield from receive_multipart(exchange, parameters)
         return
     else:
-        accept = accept_form if media_type == FORM else accept_json if is_json(media_type) else None
+        accept = "form" if media_type == FORM else "json" if is_json(media_type) else None
         if accept is None or body.form is not None:  # nothing is to be parsed, or a hook did it
             return
         most = exchange.config.limits.max_data_size
@@ -65,15 +62,15 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     The form is received ahead of the handler. For a handler that receives the body itself the first ``max_data_size``
     bytes are put back. Raises as ``receive_body`` does.
     """
-    (media_type, parameters, _), limits = exchange.framing, exchange.config.limits
+    (media_type, parameters, _), limits, body = exchange.framing, exchange.config.limits, exchange.body
     if media_type not in (FORM, MULTIPART):
         return ""
     if exchange.route is None or not exchange.route.reads_body:
         yield from receive_body(exchange, False)
-        if has_large_body(exchange):
-            yield IO, exchange.body.parsed, (exchange,)
+        if body.is_large:
+            yield IO, body.parsed, (exchange,)
         else:
-            exchange.body.parsed(exchange)
+            body.parsed(exchange)
         return (exchange.body.form or {}).get(name, [""])[0]
     beginning = exchange.body.so_far
     if beginning is None:
@@ -110,24 +107,6 @@ def _field_of_part(data: bytes, parameters: dict[str, str], limits: Limits, name
         elif value is not None:
             return value.decode("latin-1")
     return ""
-
-
-def has_large_body(exchange: Exchange) -> bool:
-    """Return whether the body that was received deserves a thread in which it is parsed."""
-    received = exchange.body.data
-    return received is not None and len(received if isinstance(received, bytes) else received.data) > LARGE
-
-
-def accept_form(exchange: Exchange, body: bytes) -> None:
-    """Parse an urlencoded form into the request's fields. Raises 400, 413 and 415."""
-    require_utf8(exchange.framing[1].get("charset", ""))
-    exchange.body.keep_form(parse_query(body, exchange.config.limits))
-
-
-def accept_json(exchange: Exchange, body: bytes) -> None:
-    """Parse JSON into the request's document. Raises 400."""
-    if body:  # scripts name the media type on a DELETE without a body, too
-        exchange.body.keep_document(codec.loads(body))
 
 
 def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[None]:
