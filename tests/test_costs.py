@@ -60,10 +60,10 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "redirect": (65, 87),
     "hooks": (74, 205),
     "error handler": (134, 179),
-    "10 chunks": (160, 286),
-    "10 chunks def": (449, 126),
-    "3 chunks awaited": (234, 175),
-    "3 events": (314, 269),
+    "10 chunks": (111, 184),
+    "10 chunks def": (377, 90),
+    "3 chunks awaited": (201, 118),
+    "3 events": (286, 231),
     "mounted Flask": (294, 471),
     "WebSocket echo": (368, 0),  # with the task that reads, which is two turns of the event loop
 }

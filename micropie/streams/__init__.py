@@ -1,8 +1,8 @@
 """Bodies in chunks: streams, and events.
 
 ``source.py`` makes a stream, once, of what a handler returned. It has two classes: for chunks that are made on an event
-loop, and for those that are made in a thread. A stream knows how it begins, ends and is closed. ``shutdown.py`` has the
-signal that ends streams. ``events.py`` has server-sent events. ``threaded.py`` advances sync streams in threads for an
+loop, and for those that are made in a thread. A stream knows how it begins, ends and is closed. The signal that ends
+streams is there, too. ``events.py`` has server-sent events. ``threaded.py`` advances sync streams in threads for an
 event loop; the drivers' halves, which send and wait, are ``asgi/streaming.py`` and ``wsgi/streaming.py``.
 
 A generator may keep a cancel scope, a task group or a time-out open across ``yield``. Such a scope nests in the
@@ -21,15 +21,16 @@ from typing import TYPE_CHECKING
 
 from micropie.on_demand import names_on_demand
 from micropie.streams.files import FILE_CHUNK, PART_CHUNK, FileRange
-from micropie.streams.shutdown import ShutdownSignal, current_shutdown
 from micropie.streams.source import (
     END,
     HEART_BEAT,
     LEFT,
     LoopStream,
+    ShutdownSignal,
     Stream,
     ThreadStream,
     as_bytes,
+    current_shutdown,
     is_stream,
     stream_of,
 )

@@ -14,8 +14,17 @@ from typing import cast
 from micropie.errors import is_duration
 from micropie.http import ChunkedBody, HeadersLike, Response, add_missing, dumps
 from micropie.on_demand import pattern
-from micropie.streams.shutdown import ShutdownSignal, current_shutdown
-from micropie.streams.source import MEDIA_TYPE, EventRules, LoopStream, Stream, as_bytes, entered, has_events
+from micropie.streams.source import (
+    MEDIA_TYPE,
+    EventRules,
+    LoopStream,
+    ShutdownSignal,
+    Stream,
+    as_bytes,
+    current_shutdown,
+    entered,
+    has_events,
+)
 from micropie.streams.threaded import EventsFromThread
 
 HEARTBEAT = 15.0  # seconds; many proxies close a connection that was silent for 30 or 60

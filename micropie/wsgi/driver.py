@@ -148,6 +148,8 @@ class _Chunks:
         """Make the chunks. This runs in the request's context."""
         stream = self._stream
         yield stream.first
+        if stream.items is None:  # closed meanwhile
+            return
         try:
             yield from filter(None, stream if isinstance(stream, ThreadStream) else chunks_of(stream, self._backend))
         except Exception as error:

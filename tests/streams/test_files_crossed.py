@@ -57,7 +57,6 @@ def test_three_events_cross_few_files_under_asgi(monkeypatch: pytest.MonkeyPatch
     assert len(files) <= 13, sorted(files)
     assert {path for path in files if path.startswith("streams/")} <= {
         "streams/events.py",
-        "streams/shutdown.py",
         "streams/source.py",
     }
 
