@@ -94,3 +94,27 @@ def test_a_heart_beat_that_can_t_be_sent_ends_the_stream(backend: str, failure: 
         return app.is_closed
 
     assert run(backend, served)
+
+
+class Thoughtful(Call):
+    """It takes longer for an event than the pause between heart-beats, none of which may be sent meanwhile."""
+
+    async def send(self, message: Any) -> None:
+        if b"data" in message.get("body", b""):
+            await anyio.sleep(0.1)
+        await super().send(message)
+
+
+@every_loop
+def test_a_client_that_takes_an_event_slowly_gets_no_heart_beat_meanwhile(backend: str) -> None:
+    class Two(App):
+        async def index(self) -> EventStream:
+            return EventStream(self._events(), heartbeat=0.01)
+
+        async def _events(self) -> AsyncIterator[str]:
+            yield "a"
+            yield "b"
+
+    call = Thoughtful(piece(b""))
+    run(backend, Two(), http_scope(), call.receive, call.send)
+    assert call.body == COMMENT + b"data: a\n\ndata: b\n\n"
