@@ -120,11 +120,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             exchange.answer.break_off()
             logger.debug("%s: the client left before its answer", exchange.label)
     except BaseException as error:
-        exchange.answer.break_off()
         flow.close()
-        if exchange.resources and isinstance(error, Exception):  # of a stream
-            await perform(end_resources(exchange, error), exchange)
-        await perform_cleanup(exchange, exchange.cleanup_steps())
+        await _clean_up(exchange, error)
         raise
     finally:
         failure = None  # an exception's traceback refers to this frame: without this it would be a cycle
@@ -133,3 +130,11 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 await close_request(exchange)
         finally:
             current.reset(token)
+
+
+async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
+    """Close what a request has open that is broken off by ``error``."""
+    exchange.answer.break_off()
+    if exchange.resources and isinstance(error, Exception):  # of a stream
+        await perform(end_resources(exchange, error), exchange)
+    await perform_cleanup(exchange, exchange.cleanup_steps())

@@ -71,8 +71,9 @@ class ASGIExchange(StreamedExchange):
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
         return shielded_at_its_end(generator)
 
-    def server_scheme(self) -> str:
-        return str(self.scope.get("scheme", "http"))
+    @property
+    def scheme(self) -> str:
+        return self.peer.scheme or str(self.scope.get("scheme", "http"))
 
     @property
     def root_path(self) -> str:  # type: ignore[override]
@@ -244,8 +245,9 @@ class ASGIWebSocketExchange(ASGIExchange):
         """Note that the handshake is accepted."""
         self.is_accepted = True
 
-    def server_scheme(self) -> str:
-        return _PAGE_SCHEMES.get(scheme := str(self.scope.get("scheme", "ws")), scheme)
+    @property
+    def scheme(self) -> str:
+        return self.peer.scheme or _PAGE_SCHEMES.get(scheme := str(self.scope.get("scheme", "ws")), scheme)
 
     @property
     def label(self) -> str:

@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from inspect import isawaitable
+from types import AsyncGeneratorType
 from typing import Any, TypeAlias, cast
 
 from micropie import files, pool, streams
@@ -74,7 +75,7 @@ _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
-_NEVER_AWAITED = BODIES | {FileReference, Response, tuple}
+_NEVER_AWAITED = BODIES | {FileReference, Response, tuple, AsyncGeneratorType}
 
 _Stream: TypeAlias = LoopStream | ThreadStream
 

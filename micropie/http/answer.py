@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import AsyncGeneratorType, GeneratorType
+
 from micropie.http.response import BODIES, Answer, Response, as_response
 from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import ChunkedBody
+
+_MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType}
 
 
 class AnswerState:
@@ -35,7 +39,7 @@ class AnswerState:
         response = self.response
         if response is None:
             self.response = response = Response()
-        if type(result) in BODIES:  # as most results are
+        if type(result) in _MERE_BODIES:  # as most results are
             response.body = result
             return response
         return as_response(result, response)

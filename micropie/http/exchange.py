@@ -214,7 +214,7 @@ class Exchange:
     @property
     def scheme(self) -> str:
         """``http`` or ``https``."""
-        return self.peer.scheme or self.server_scheme()
+        raise NotImplementedError
 
     @property
     def client(self) -> Address | None:
@@ -517,10 +517,6 @@ class Exchange:
 
     query_string: str
     """The query without the ``?``, still escaped, as latin-1 text."""
-
-    def server_scheme(self) -> str:
-        """Return the scheme that the server states."""
-        raise NotImplementedError
 
     def server_client(self) -> Address | None:
         """Return the server's peer."""

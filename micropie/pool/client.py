@@ -133,8 +133,9 @@ class PooledExchange(Exchange):
         """Raise ``RuntimeError``."""
         _refuse("a handler in a process has no self.response: return (status, body, headers) or a Response")
 
-    def server_scheme(self) -> str:
-        return ""
+    @property
+    def scheme(self) -> str:
+        return self.peer.scheme or ""
 
     def server_client(self) -> Address | None:
         return None

@@ -83,8 +83,9 @@ class WSGIExchange(Exchange):
     def has_several_workers(self) -> bool:  # type: ignore[override]
         return bool(self.environ.get("wsgi.multiprocess"))
 
-    def server_scheme(self) -> str:
-        return str(self.environ["wsgi.url_scheme"])
+    @property
+    def scheme(self) -> str:
+        return self.peer.scheme or str(self.environ["wsgi.url_scheme"])
 
     @property
     def root_path(self) -> str:  # type: ignore[override]
