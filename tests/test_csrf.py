@@ -92,12 +92,15 @@ def test_each_page_has_a_token_of_its_own_and_all_are_accepted(make_client: Make
     assert len({piece for _, piece in pieces}) == len(pieces)
 
 
-def test_one_page_has_one_token(make_client: MakeClient) -> None:
+def test_one_page_has_one_token_and_the_first_one_sets_one_cookie(make_client: MakeClient) -> None:
     client = make_client(Root())
-    for _ in range(2):
-        first, second = client.get("/again").text.split()
+    for cookies_set in (1, 0):
+        answer = client.get("/again")
+        first, second = answer.text.split()
         assert first == second
         assert accepts(client, first)
+        cookies = [cookie.partition(";")[0] for cookie in answer.headers.get_list("set-cookie")]
+        assert cookies == [f"csrf_token={client.cookies['csrf_token']}"] * cookies_set
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -113,7 +116,8 @@ def test_the_secret_itself_is_accepted(make_client: MakeClient, known: bool) -> 
 
 
 def test_no_other_token_is_accepted(make_client: MakeClient) -> None:
-    client, other = make_client(Root()), make_client(Root())
+    app = Root()
+    client, other = make_client(app), make_client(app)
     token, theirs, second = client.get("/token").text, other.get("/token").text, client.get("/token").text
     secret = client.cookies["csrf_token"]
     # An attacker may choose the salt, but does not know the secret.
@@ -203,15 +207,6 @@ def test_a_cookie_that_is_no_token_of_ours_is_replaced(make_client: MakeClient, 
     answer = client.get("/token", headers=headers)
     assert answer.text == masked(client.cookies["csrf_token"], answer.text[:22])
     assert client.cookies["csrf_token"] != planted
-
-
-def test_a_visitor_s_first_page_has_one_token_and_one_cookie(make_client: MakeClient) -> None:
-    client = make_client(Root())
-    answer = client.get("/again")
-    first, second = answer.text.split()
-    assert first == second
-    cookies = answer.headers.get_list("set-cookie")
-    assert [cookie.partition(";")[0] for cookie in cookies] == [f"csrf_token={client.cookies['csrf_token']}"]
 
 
 def test_a_log_in_of_who_has_no_token_deletes_none(make_client: MakeClient) -> None:
