@@ -75,7 +75,7 @@ _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
-_NEVER_AWAITED = BODIES | {FileReference, Response, tuple, AsyncGeneratorType}
+_NEVER_AWAITED = BODIES | {FileReference, tuple, AsyncGeneratorType}
 
 _Stream: TypeAlias = LoopStream | ThreadStream
 
@@ -264,7 +264,8 @@ def _answer(request: Request, result: Any) -> Flow[Answer]:
     exchange, made, stream = request._exchange, request._exchange.answer, None
     if type(result) is EncodedAnswer and exchange.hooks is None and made.session is None:
         return result
-    if type(result) not in _NEVER_AWAITED and isawaitable(result):  # of a decorated ``async def``
+    if type(result) not in _NEVER_AWAITED and not isinstance(result, Response) and isawaitable(result):
+        # Of a decorated ``async def``.
         result = yield AWAIT, itself, (result,)
     if exchange.config.settings.debug:
         _warn_of_result(exchange, result)

@@ -59,7 +59,7 @@ from micropie.http.response import (
     status_line,
     with_html,
 )
-from micropie.http.session import CSRF_FIELD, Changes, Session, UnopenedSession, check_size
+from micropie.http.session import CSRF_FIELD, Changes, Session, UnopenedSession, check_size, copied
 from micropie.http.state import State
 from micropie.http.types import (
     ChunkedBody,
@@ -113,7 +113,7 @@ __all__ = [
     "Secret", "Selection", "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession",
     "UploadFile", "accepts_coding", "add_missing", "add_vary", "as_browsers_read", "as_response",
     "bound_request", "cached_if_short", "check_size", "check_value", "checked_headers",
-    "checked_origins", "codec_of", "content_type", "current_request", "dumps", "dumps_with",
+    "checked_origins", "codec_of", "content_type", "copied", "current_request", "dumps", "dumps_with",
     "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
     "escaped_path", "find_field", "flash", "format_cookie", "get_flashed_messages",
     "html", "http_date", "in_chunks", "is_base_url", "is_cookie_name", "is_host",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from copy import deepcopy
 from threading import Lock
 from typing import Any
 
-from micropie.http import Changes
+from micropie.http import Changes, copied
 from micropie.sessions import serializer
 from micropie.sessions.backend import SAVED, Loaded, SessionBackend
 
@@ -36,7 +35,7 @@ class InMemorySessionBackend(SessionBackend):
 
     def load(self, session_id: str) -> Any:
         """Return a copy of the session's data, or ``{}`` if it is unknown or expired. It may be awaited."""
-        return Loaded(deepcopy(self.load_shared(session_id)))
+        return Loaded(copied(self.load_shared(session_id)))
 
     def load_shared(self, session_id: str) -> dict[str, object]:
         """Return the data as it is stored, to be read only: it is never changed, each save stores a new dict."""
@@ -65,10 +64,11 @@ class InMemorySessionBackend(SessionBackend):
             if expires <= time.monotonic():
                 self._sessions.pop(session_id, None)
                 return {}
-            data = _as_other_backends_do(changes.apply(deepcopy(stored)))
+            # Functions given to ``update_atomic`` may change the values.
+            data = _as_other_backends_do(changes.apply(copied(stored) if changes.updates else stored))
             del self._sessions[session_id]
             self._store(changes.new_id or session_id, data, timeout)
-            return deepcopy(data)
+            return copied(data)
 
     def _store(self, session_id: str, data: dict[str, object], timeout: int) -> None:
         now = time.monotonic()

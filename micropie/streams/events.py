@@ -63,7 +63,7 @@ def event(data: object, event: str | None = None, id: str | int | None = None, r
             raise TypeError("an event's data is text or JSON, not bytes: decode them, or send base64")
         text = data if isinstance(data, str) else dumps(data).decode()
         lines += [f"data: {line}" for line in _LINE_END.split(text)]
-    return Event("".join(f"{line}\n" for line in [*lines, ""]).encode()) if lines else Event()
+    return Event("\n".join([*lines, "", ""]).encode()) if lines else Event()
 
 
 def comment(text: str = "") -> Event:
