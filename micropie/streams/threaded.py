@@ -21,6 +21,7 @@ from concurrent.futures import CancelledError  # of ``from_thread.run``
 from contextvars import Context, copy_context
 from threading import Lock
 from time import monotonic
+from typing import Any
 
 import anyio
 
@@ -55,6 +56,7 @@ class MadeAhead(LoopStream):
     all below it run in the thread, all else on the event loop.
     """
 
+    encode: Callable[[Any], bytes] = bytes  # of a chunk, which is bytes
     _is_waiting = False  # for the thread
     _has_turn = False
     _has_told_end = False
