@@ -76,7 +76,11 @@ def in_words_of(catalog: Catalog, sentence: str) -> str:
     return text.format(**values)
 
 
-class HTTPError(Exception):
+class RaisedAnswer(Exception):
+    """An exception that is an answer: what was set on ``self.response`` before is part of it."""
+
+
+class HTTPError(RaisedAnswer):
     """Answer with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict or list for JSON.
 
     ``message`` is by default the status with its standard phrase. ``headers``, a dict or (name, value) pairs, are sent
@@ -139,7 +143,7 @@ def websockets_need_asgi() -> HTTPError:
     return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
 
 
-class Redirect(Exception):
+class Redirect(RaisedAnswer):
     """Send the client to ``location`` with ``status``: 301, 302, 303 (the default), 307 or 308.
 
     Raise it or return it. 303 turns a form's POST into a GET (RFC 9110, section 15.4.4). ``headers``, a dict or

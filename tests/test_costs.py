@@ -48,8 +48,8 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "json body": (68, 94),
     "dataclass": (68, 94),
     "upload": (279, 293),
-    "session write": (198, 162),
-    "session read": (76, 100),
+    "session write": (161, 163),
+    "session read": (77, 101),
     "cookies": (78, 101),
     "template": (213, 62),
     "static": (135, 137),
@@ -60,11 +60,11 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "redirect": (52, 81),
     "hooks": (79, 209),
     "error handler": (135, 180),
-    "10 chunks": (103, 181),
-    "10 chunks def": (402, 87),
-    "3 chunks awaited": (193, 115),
-    "3 events": (285, 232),
-    "mounted Flask": (303, 457),
+    "10 chunks": (104, 181),
+    "10 chunks def": (374, 88),
+    "3 chunks awaited": (194, 115),
+    "3 events": (272, 223),
+    "mounted Flask": (304, 458),
     "WebSocket echo": (368, 0),  # with the task that reads, which is two turns of the event loop
 }
 

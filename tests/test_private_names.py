@@ -129,7 +129,7 @@ def _looked_up_by_text(node: ast.Call, ours: set[str]) -> Iterator[str]:
         return
     for argument in node.args:
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-            if is_private(argument.value) and argument.value not in ours:
+            if is_private(argument.value) and argument.value.partition(".")[0] not in ours:
                 yield f"looks up {argument.value!r}"
             if argument.value in MACHINERY and function in ("setattr", "delattr", "__setattr__", "__delattr__"):
                 yield f"sets {argument.value}"

@@ -192,7 +192,9 @@ class StreamedExchange(Exchange):
 
 async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExchange, send: Send) -> None:
     """Send head and chunks, and close the stream. That a client left is noted in the debug log, and not raised."""
-    stream = cast("LoopStream", body)
+    stream = cast("LoopStream | ThreadStream", body)
+    if isinstance(stream, ThreadStream):  # of an application that has moved in
+        stream = streams.MadeAhead(stream, config_of(exchange).threads)
     file = stream.file
     try:
         try:

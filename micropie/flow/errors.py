@@ -11,10 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from micropie import debug, files
-from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect, logger
+from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, RaisedAnswer, Redirect, logger
 from micropie.execution import Flow, call
 from micropie.http import (
-    ERRORS,
     BindingError,
     Exchange,
     FileReference,
@@ -31,9 +30,8 @@ from micropie.streams import is_stream, stream_of
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response of the author's error handler for ``failure``, or else the plain one.
 
-    The answer to an ``HTTPError``, a ``Redirect`` or an exception for whose class there is a handler has the headers
-    that were set on ``self.response``, except those that describe another body. An exception on the way there is
-    answered with a plain response; nothing is raised.
+    The answer to an ``HTTPError`` or a ``Redirect`` has the headers that were set on ``self.response``, except those
+    that describe another body. An exception on the way there is answered with a plain response; nothing is raised.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -50,7 +48,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         if response is None and exchange.config.error_handlers:
             handler, expected, text_type = config_of(exchange).error_handler_for(failure)
         if answer.response is not None:
-            answer.keep_headers(expected or isinstance(failure, ERRORS))
+            answer.keep_headers(isinstance(failure, RaisedAnswer))
         if handler is not None:
             response = yield from _author_response(request, failure, handler, expected, text_type)
         else:

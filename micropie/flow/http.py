@@ -32,7 +32,7 @@ from typing import Any, TypeAlias, cast
 
 from micropie import files, pool, streams
 from micropie.csrf import deleting_cookie
-from micropie.errors import ClientDisconnect, HTTPError, logger
+from micropie.errors import ClientDisconnect, HTTPError, RaisedAnswer, logger
 from micropie.execution import ANSWER, AWAIT, INLINE, IO, Call, Flow, TookTooLong, call_within, itself, no_function
 from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
@@ -40,7 +40,6 @@ from micropie.flow.resources import close_resources, close_unless_streamed, filt
 from micropie.http import (
     BODIES,
     CSRF_FIELD,
-    ERRORS,
     NO_OTHER_HEADERS,
     Answer,
     EncodedAnswer,
@@ -123,7 +122,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             encode_body, content_type = row
             body = encode_body(result)
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
-        elif isinstance(result, ERRORS):  # as if it were raised, without a traceback that refers to it
+        elif isinstance(result, RaisedAnswer):  # as if it were raised, without a traceback that refers to it
             failure = result
         elif type(result) is Handover:
             answer = result

@@ -32,7 +32,7 @@ from micropie import (
     run_in,
 )
 from micropie.asgi import steps as performing
-from micropie.http import json
+from micropie.http import loads, received
 from micropie.http.forms import receiving
 from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MultipartParser
@@ -793,8 +793,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
         return noting
 
-    monkeypatch.setattr(json, "loads", note(json.loads))
-    monkeypatch.setattr(receiving, "parse_query", note(parse_query))
+    monkeypatch.setattr(received, "loads", note(loads))
+    monkeypatch.setattr(received, "parse_query", note(parse_query))
     return seen
 
 

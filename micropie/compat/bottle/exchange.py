@@ -8,7 +8,6 @@ from operator import methodcaller
 from traceback import format_exc
 from typing import Any, Protocol, TypeAlias
 
-from micropie import streams
 from micropie.compat.bottle.files import SMALL, ServedFile
 from micropie.compat.bottle.plugins import Encoder, as_json
 from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
@@ -17,10 +16,9 @@ from micropie.compat.bottle.state import readable_environ
 from micropie.compat.carrier import status_of
 from micropie.errors import ClientDisconnect, Redirect, logger
 from micropie.errors import HTTPError as NativeError
-from micropie.execution import INLINE
 from micropie.http import EncodedAnswer, Environ, Request, Response, checked_headers, codec_of
 from micropie.routing import config_of
-from micropie.streams import FileRange, Stream, ThreadStream
+from micropie.streams import FileRange, ThreadStream
 
 # What the router found for a request, or its refusal; None if the hooks run before the search.
 Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None
@@ -216,12 +214,9 @@ def _native(exchange: Exchange, body: object) -> Answer:
             return EncodedAnswer((status, content_type, len(body), headers, body, None))
         made = native.answer
         if made.session is None and made.response is None and not config_of(native).middlewares:
-            stream: Stream = body
             body.first = next(body.items)  # which has been fetched
-            if config_of(native).blocking is not INLINE:
-                stream = streams.MadeAhead(body, config_of(native).threads)
-            made.begin(stream)
-            return EncodedAnswer((status, content_type, length, headers, b"", stream))
+            made.begin(body)
+            return EncodedAnswer((status, content_type, length, headers, b"", body))
     if not body and native.method == "HEAD" and response is not None and "Content-Length" in response:
         body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
     return Response(body, status, pairs, "")

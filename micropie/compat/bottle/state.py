@@ -7,11 +7,12 @@ import threading
 from typing import Any
 
 from micropie.compat.environs import own_environ
+from micropie.errors import RaisedAnswer
 from micropie.execution import current
 from micropie.http import Environ, Exchange
 
 
-class BottleException(Exception):
+class BottleException(RaisedAnswer):
     """The base class of this package's exceptions."""
 
 
